@@ -1,0 +1,226 @@
+"""Every error that a caller of Tidegate can meet.
+
+    GatewayError                      500
+    ├─ BadRequest                     400   the request is wrong; `param` names the field
+    │  └─ UpstreamRejected            4xx   the engine found it wrong; its own words, its own status
+    ├─ Unauthenticated                401
+    ├─ Forbidden                      403
+    ├─ NotFound                       404
+    │  └─ ModelNotFound               404
+    ├─ MethodNotAllowed               405
+    ├─ PayloadTooLarge                413
+    ├─ UnsupportedMediaType           415
+    ├─ RateLimited                    429   your own quota
+    ├─ Overloaded                     503   our capacity
+    │  └─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
+    ├─ DeadlineExceeded               504
+    ├─ UpstreamError                  502   the engine failed or broke off
+    │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
+    │  └─ UpstreamTimeout             504   an egress timeout ran out
+    └─ NotSupported                   501   no engine behind this model can do it
+
+    ConfigError (not a GatewayError)        a configuration that cannot be used, with every mistake in it
+
+Each class knows its HTTP status, its machine-readable `code`, whether a client may try again, and its log level. Shape on
+the wire: OpenAI's error object (https://platform.openai.com/docs/guides/error-codes).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+
+class GatewayError(Exception):
+    """A call failed in a way the client may be told about.
+
+    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header.
+    """
+
+    status: int = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+    retryable: ClassVar[bool] = False
+    level: ClassVar[int] = logging.ERROR
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> bytes:
+        """The error as JSON in OpenAI's shape."""
+        detail: dict[str, Any] = {
+            "message": self.message,
+            "type": self.type,
+            "code": self.code,
+            "param": self.param,
+        }
+        return msgspec.json.encode({"error": detail})
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """`Retry-After` where waiting helps, `x-should-retry: false` where nothing will."""
+        if self.retry_after_s is not None:
+            return [(b"retry-after", b"%d" % max(1, math.ceil(self.retry_after_s)))]
+        return [] if self.retryable else [(b"x-should-retry", b"false")]
+
+
+class BadRequest(GatewayError):
+    """The request can never succeed as it stands."""
+
+    status = 400
+    code = "invalid_request"
+    type = "invalid_request_error"
+    level = logging.INFO
+
+
+class UpstreamRejected(BadRequest):
+    """The engine refused the request as wrong; `status` is the engine's own 4xx."""
+
+    code = "engine_rejected_request"
+
+    def __init__(self, message: str, *, status: int = 400, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.status = status
+
+
+class Unauthenticated(BadRequest):
+    """No credential, or one that is not known."""
+
+    status = 401
+    code = "invalid_api_key"
+    type = "authentication_error"
+
+
+class Forbidden(BadRequest):
+    """A known caller without the right to do this."""
+
+    status = 403
+    code = "permission_denied"
+    type = "permission_error"
+
+
+class NotFound(BadRequest):
+    """No such route or resource."""
+
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """The model is not configured, or not for this caller."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(BadRequest):
+    """The route exists, the method does not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class PayloadTooLarge(BadRequest):
+    """The body exceeds `server.max_body_bytes`."""
+
+    status = 413
+    code = "payload_too_large"
+
+
+class UnsupportedMediaType(BadRequest):
+    """The body is not plain JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class RateLimited(GatewayError):
+    """The caller's own quota is used up."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+    retryable = True
+    level = logging.INFO
+
+
+class Overloaded(GatewayError):
+    """Capacity is used up; the caller did nothing wrong."""
+
+    status = 503
+    code = "overloaded"
+    retryable = True
+    level = logging.WARNING
+
+
+class UpstreamBusy(Overloaded):
+    """The engine itself refused for lack of capacity."""
+
+    code = "engine_overloaded"
+
+
+class DeadlineExceeded(GatewayError):
+    """The call's deadline passed before it was answered."""
+
+    status = 504
+    code = "deadline_exceeded"
+    type = "timeout_error"
+    retryable = True
+    level = logging.WARNING
+
+
+class UpstreamError(GatewayError):
+    """The engine failed, broke off, or answered with something that is not an answer."""
+
+    status = 502
+    code = "engine_error"
+    retryable = True
+    level = logging.WARNING
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the engine; the request was not sent."""
+
+    status = 503
+    code = "engine_unreachable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The engine was silent for longer than its timeouts allow."""
+
+    status = 504
+    code = "engine_timeout"
+    type = "timeout_error"
+
+
+class NotSupported(GatewayError):
+    """No engine behind this model can do what was asked."""
+
+    status = 501
+    code = "not_supported"
+    type = "invalid_request_error"
+    level = logging.INFO
+
+
+class Problem(NamedTuple):
+    """One mistake in a configuration: where it is (`engines.local.url`), what is wrong and how to mend it."""
+
+    path: str
+    message: str
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; `problems` holds every mistake found, not only the first."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        lines = [f"  {p.path or '(top)'}: {p.message}" for p in problems]
+        noun = "problem" if len(problems) == 1 else "problems"
+        super().__init__("\n".join([f"{source}: {len(problems)} {noun}", *lines]))

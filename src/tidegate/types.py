@@ -1,0 +1,205 @@
+"""The nouns of the request path: what travels from stage to stage.
+
+Structs, not behaviour. A `Call` is one request in flight; an engine answers it in batches of `Piece`s; a `Reply` is what a
+stage hands back. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from tidegate.ports import Engine
+
+type_of_json = dict[str, Any]
+
+
+class Endpoint(enum.Enum):
+    """The OpenAI endpoints a call can arrive on; the value is its path below `/v1/` and an engine's base URL."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+class Message(msgspec.Struct):
+    """One chat message as the gateway reads it. What it does not read stays in `Call.fields`, untouched."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one call as the engine reported them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Delta(msgspec.Struct):
+    """The part of a choice that carries text: a stream's `delta` or a whole `message`."""
+
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+    def has_content(self) -> bool:
+        """Whether the reader of the stream sees something new: text, reasoning, a refusal or a tool call."""
+        return bool(
+            self.content
+            or self.tool_calls
+            or self.reasoning_content
+            or self.reasoning
+            or self.refusal
+            or self.function_call
+        )
+
+
+class Choice(msgspec.Struct):
+    """One alternative in an answer or in a streamed event."""
+
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+    def has_content(self) -> bool:
+        """Whether this choice carries anything a reader would see."""
+        part = self.delta or self.message
+        return bool(self.text) or (part is not None and part.has_content())
+
+
+class Answer(msgspec.Struct):
+    """What the gateway reads of an engine's JSON, of a whole reply and of one streamed event alike."""
+
+    choices: list[Choice] = []
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+    def read_usage(self) -> Usage | None:
+        """The token counts, or None where the engine sent none."""
+        if not self.usage:
+            return None
+        details = self.usage.get("prompt_tokens_details") or {}
+        return Usage(
+            prompt_tokens=int(self.usage.get("prompt_tokens") or 0),
+            completion_tokens=int(self.usage.get("completion_tokens") or 0),
+            cached_tokens=int(details.get("cached_tokens") or 0),
+        )
+
+
+class Piece(msgspec.Struct):
+    """One unit of an answer: a streamed event, or the whole body of a reply that is not streamed.
+
+    `data` is the engine's JSON, byte for byte. `event` holds the server-sent event that carried it, framing included, so
+    that a piece nobody changed leaves as it came; a piece made or changed here has none and is framed on the way out.
+    """
+
+    data: bytes
+    answer: Answer
+    event: bytes | None = None
+
+
+# The pieces that arrived in one read: they travel together and leave in one write.
+Batch = list[Piece]
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What an engine can do, so that routing never finds out by failing."""
+
+    endpoints: frozenset[Endpoint]
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How busy an engine is. None means that the engine does not tell."""
+
+    running: int = 0
+    waiting: int | None = None
+    kv_usage: float | None = None
+    slots: int | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A model on an engine: where a call can go. `model` is the engine's own name for it."""
+
+    engine_name: str
+    engine: Engine
+    slots: Slots
+    model: str | None = None
+
+
+class Slots(msgspec.Struct):
+    """How many calls an engine takes at once, and how many it has. `limit` None means no bound."""
+
+    limit: int | None = None
+    in_flight: int = 0
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One request in flight, from the parsed body to the last byte of its answer.
+
+    `fields` is the request body, top-level name to unparsed JSON: what is sent on is rebuilt from it, so a value nobody
+    changed arrives byte for byte. Times are seconds of the gateway's monotonic `Clock`.
+    """
+
+    id: str
+    endpoint: Endpoint
+    model: str
+    fields: dict[str, msgspec.Raw]
+    exit: AsyncExitStack
+    received_at: float
+    deadline: float
+    messages: list[Message] = []
+    prompt: Any = None
+    stream: bool = False
+    choices: int = 1
+    deployment: Deployment | None = None
+    sent_at: float = 0.0
+    first_byte_at: float = 0.0
+    first_content_at: float = 0.0
+    stage_s: dict[str, float] = {}
+    usage: Usage | None = None
+    finish: str = "unfinished"
+
+
+class Reply(msgspec.Struct):
+    """An answer on its way out: batches of pieces, to be streamed or joined as the call asked."""
+
+    pieces: AsyncIterator[Batch]
+    headers: list[tuple[bytes, bytes]] = []
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a rail found: data, never rendering. `failed` means that the rail itself broke; `on_error` decides then."""
+
+    action: str
+    category: str = ""
+    score: float = 0.0
+    spans: tuple[tuple[int, int], ...] = ()
+    reason: str = ""
+    failed: bool = False
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Quota reserved for a call, to be settled once with what it really used."""
+
+    id: str
+    requests: int
+    tokens: int
+
+
+class Permit(msgspec.Struct):
+    """An engine slot held by one call; `Slots` counts it until it is given back."""
+
+    slots: Slots
+    held: bool = True
