@@ -1,0 +1,366 @@
+"""Every setting of Tidegate: one YAML file, one tree of frozen models, all mistakes reported at once.
+
+Secrets come only as `${NAME}` from the environment, and this module is the only one that reads it. Units stand in the key
+names: `_ms` and `_s` (time), `_bytes`, `_tokens`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from pydantic_core import ErrorDetails
+
+from tidegate import registry
+from tidegate.errors import ConfigError, Problem
+
+DEFAULT_PATH = Path("tidegate.yaml")
+EMBEDDED_MODEL = "smollm2-135m-instruct"
+EMBEDDING_MODEL = "all-minilm-l6-v2"
+
+
+class Settings(BaseModel):
+    """The base of every section: frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+
+
+class TlsConfig(Settings):
+    """Serve HTTPS with these PEM files."""
+
+    certificate_path: Path = Field(description="Certificate chain, PEM.")
+    key_path: Path = Field(description="Private key, PEM.")
+
+    @field_validator("certificate_path", "key_path")
+    @classmethod
+    def _readable(cls, path: Path) -> Path:
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
+
+
+class ServerConfig(Settings):
+    """Where Tidegate listens, and how it treats its clients."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    tls: TlsConfig | None = Field(None, description="Certificate files; without them plain HTTP.")
+    cors_origins: tuple[str, ...] = Field((), description="Browser origins that may call; `*` for any.")
+    max_body_bytes: int = Field(32 * 2**20, gt=0, description="Largest request body taken.")
+    call_deadline_s: float = Field(600, gt=0, description="Longest time a call may take, waiting included.")
+    sse_keep_alive_s: float = Field(15, gt=0, description="Silence on a stream after which a comment is sent.")
+    drain_grace_s: float = Field(
+        5, ge=0, description="After SIGTERM: time still accepting while `/readyz` says no."
+    )
+    drain_deadline_s: float = Field(
+        600, ge=0, description="After the grace: time for running calls before they are ended with an error."
+    )
+
+
+class AdminConfig(Settings):
+    """Who may change the running gateway."""
+
+    token: SecretStr | None = Field(
+        None, description="Bearer token of `POST /admin/reload`; without one the admin API is closed."
+    )
+
+
+class TimeoutsConfig(Settings):
+    """How long an engine may be silent, at each step of a call."""
+
+    connect_ms: int = Field(5_000, gt=0, description="To connect, TLS included.")
+    first_byte_ms: int = Field(300_000, gt=0, description="From the request sent to the first byte of the answer.")
+    idle_ms: int = Field(60_000, gt=0, description="Between two reads of an answer.")
+    total_ms: int = Field(600_000, gt=0, description="For the whole exchange.")
+
+
+class EngineConfig(Settings):
+    """What every engine has. A part installed from outside subclasses this for its own settings."""
+
+    kind: str = Field(description="Which adapter: see the list of engines.")
+    max_in_flight: int | None = Field(
+        None, gt=0, description="Calls the engine gets at once; more wait in line. Default: as many as it says."
+    )
+
+
+class HttpEngineConfig(EngineConfig):
+    """An engine behind a URL."""
+
+    url: str = Field(description="Base URL, up to and with `/v1`.", examples=["http://127.0.0.1:8000/v1"])
+    api_key: SecretStr | None = Field(None, description="Sent as a bearer token.")
+    headers: Mapping[str, SecretStr] = Field({}, description="Further headers sent with every request.")
+    allow_fields: tuple[str, ...] = Field((), description="Request body fields let through beyond the kind's own.")
+    proxy: str | None = Field(None, description="HTTP proxy to go through.", examples=["http://proxy:3128"])
+    max_connections: int = Field(1024, gt=0, description="Most connections open to this engine.")
+    max_response_bytes: int = Field(64 * 2**20, gt=0, description="Largest answer taken when it is not streamed.")
+    timeouts: TimeoutsConfig = Field(TimeoutsConfig(), description="How long the engine may be silent.")
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
+        return url.rstrip("/")
+
+
+class OpenAIConfig(HttpEngineConfig):
+    """Any server that speaks the OpenAI API."""
+
+    kind: Literal["openai"]
+
+
+class VllmConfig(HttpEngineConfig):
+    """A vLLM server: its own request fields pass too."""
+
+    kind: Literal["vllm"]
+
+
+class LlamaCppConfig(HttpEngineConfig):
+    """A llama.cpp server that you run: its own request fields pass too."""
+
+    kind: Literal["llamacpp"]
+
+
+class LoraConfig(Settings):
+    """One LoRA adapter of the embedded engine."""
+
+    path: Path = Field(description="The adapter, GGUF.")
+    scale: float = Field(1.0, description="How strongly it applies.")
+
+
+class EmbeddedConfig(EngineConfig):
+    """llama.cpp as a child process of the gateway: no server needed."""
+
+    kind: Literal["embedded"]
+    model_path: Path | None = Field(None, description="A GGUF file; default: the installed SmolLM2-135M-Instruct.")
+    slots: int = Field(4, gt=0, le=64, description="Calls served at once.")
+    context_tokens: int = Field(8192, gt=0, description="Context of all slots together.")
+    threads: int | None = Field(None, gt=0, description="Threads that decode; default: cores - 1.")
+    batch_threads: int | None = Field(None, gt=0, description="Threads that read prompts; default: cores.")
+    cache_ram_mib: int = Field(128, ge=0, description="Memory for prompts kept beyond the slots, MiB.")
+    speculation: Literal["none", "ngram"] = Field("none", description="`ngram` speeds up repetitive text.")
+    lora: tuple[LoraConfig, ...] = Field((), description="Adapters loaded at start.")
+    share_prefixes: bool = Field(True, description="Copy a system prompt that was read once to the other slots.")
+    start_timeout_ms: int = Field(60_000, gt=0, description="To load the model.")
+    timeouts: TimeoutsConfig = Field(TimeoutsConfig(), description="How long the engine may be silent.")
+
+
+class EmbedderConfig(EngineConfig):
+    """all-MiniLM-L6-v2 in process: embeddings without a server."""
+
+    kind: Literal["embedder"]
+
+
+class ScriptedConfig(EngineConfig):
+    """Answers by script, for tests and demonstrations of timing and faults; never a model."""
+
+    kind: Literal["scripted"]
+    ttft_ms: float = Field(0, ge=0, description="Time to the first token.")
+    itl_ms: float = Field(0, ge=0, description="Time between tokens.")
+    tokens: int = Field(16, ge=0, description="Tokens in an answer.")
+    text: str | None = Field(None, description="The answer; default: made-up words.")
+    fault: str | None = Field(None, description="A fault and its token, such as `reset@10`.")
+    slots: int | None = Field(None, gt=0, description="Calls served at once; default: any number.")
+
+
+class DeploymentConfig(Settings):
+    """One place where a model is served."""
+
+    engine: str = Field(description="Name of an engine above.")
+    model: str | None = Field(None, description="The engine's name for the model; default: the name the client asked.")
+
+
+class ModelConfig(Settings):
+    """A model that clients may ask for; the least busy deployment serves."""
+
+    deployments: tuple[DeploymentConfig, ...] = Field(min_length=1, description="Where it is served.")
+
+
+class Config(Settings):
+    """The whole file."""
+
+    server: ServerConfig = Field(ServerConfig(), description="Listening, deadlines, draining.")
+    admin: AdminConfig = Field(AdminConfig(), description="The admin API.")
+    engines: Mapping[str, EngineConfig] = Field({}, description="Where answers are made, by name.")
+    models: Mapping[str, ModelConfig] = Field(
+        {}, description="What clients may ask for: a name, or a prefix and `*`. The longest match wins."
+    )
+
+
+def load(path: Path | None, *, model_path: Path | None = None) -> Config:
+    """The configuration in a file; without one, the embedded engine and nothing else.
+
+    `model_path` is a GGUF file for the embedded engine of the default configuration.
+    Raises ConfigError with every mistake found.
+    """
+    if path is None:
+        return parse(_default_tree(model_path), source="the default configuration")
+    if model_path is not None:
+        raise ConfigError(str(path), [Problem("--model", "goes with the default config only; set it in the file")])
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+    return parse_text(text, source=str(path))
+
+
+def parse_text(text: str, *, source: str) -> Config:
+    """The configuration in a YAML text. Raises ConfigError with every mistake found."""
+    try:
+        tree = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(source, [Problem("", f"not valid YAML: {error}")]) from error
+    return parse(tree if tree is not None else {}, source=source)
+
+
+def parse(tree: Any, *, source: str) -> Config:
+    """A configuration from plain data. Raises ConfigError with every mistake found."""
+    if not isinstance(tree, dict):
+        raise ConfigError(source, [Problem("", "must be a mapping with keys such as engines: and models:")])
+    problems: list[Problem] = []
+    top = cast("dict[str, Any]", _with_environment(tree, "", problems))
+    if not top.get("engines"):
+        top |= {key: value for key, value in _default_tree(None).items() if not top.get(key)}
+    engines = _engines(top.pop("engines"), problems)
+    config = _validated(Config, top, "", problems)
+    named = set(top["models"]) if isinstance(top.get("models"), dict) else set[str]()
+    if not named and config is not None:
+        problems.append(Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}"))
+    if config is not None:
+        problems += _dangling(config, engines)
+    if problems or config is None:
+        raise ConfigError(source, problems)
+    return config.model_copy(update={"engines": engines})
+
+
+def digest(settings: Settings) -> str:
+    """A fingerprint of a section, secrets included: equal settings, equal digest."""
+
+    def plain(value: Any) -> Any:
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+    return hashlib.sha256(
+        msgspec.json.encode(settings.model_dump(mode="python"), enc_hook=plain, order="deterministic")
+    ).hexdigest()
+
+
+def _default_tree(model_path: Path | None) -> dict[str, Any]:
+    name = model_path.stem.lower() if model_path else EMBEDDED_MODEL
+    embedded: dict[str, Any] = {"kind": "embedded"} | ({"model_path": str(model_path)} if model_path else {})
+    local = {"deployments": [{"engine": "local", "model": name}]}
+    return {
+        "engines": {"local": embedded, "minilm": {"kind": "embedder"}},
+        "models": {name: local, "default": local, EMBEDDING_MODEL: {"deployments": [{"engine": "minilm"}]}},
+    }
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without its trap: the same key twice is an error, not the last one wins."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+S = TypeVar("S", bound=Settings)
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
+    """The tree with every `${NAME}` and `${NAME:-default}` filled in."""
+    if isinstance(value, dict):
+        return {
+            key: _with_environment(item, f"{path}.{key}" if path else str(key), problems)
+            for key, item in cast("dict[Any, Any]", value).items()
+        }
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        return [_with_environment(item, f"{path}[{i}]", problems) for i, item in enumerate(items)]
+    if not isinstance(value, str):
+        return value
+
+    def fill(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name, default)
+        if found is None:
+            problems.append(Problem(path, f"the environment variable {name} is not set"))
+        return found or ""
+
+    return _VARIABLE.sub(fill, value)
+
+
+def _engines(section: Any, problems: list[Problem]) -> dict[str, EngineConfig]:
+    if not isinstance(section, dict):
+        problems.append(Problem("engines", "must be a mapping from a name to an engine"))
+        return {}
+    found: dict[str, EngineConfig] = {}
+    for name, settings in cast("dict[str, Any]", section).items():
+        path = f"engines.{name}"
+        kind = cast("dict[str, Any]", settings).get("kind") if isinstance(settings, dict) else None
+        if not isinstance(kind, str):
+            known = ", ".join(registry.kinds("tidegate.engines"))
+            problems.append(Problem(f"{path}.kind", f"is missing; one of: {known}"))
+            continue
+        try:
+            model: type[EngineConfig] = registry.find("tidegate.engines", kind).Config
+        except registry.UnknownKind as error:
+            problems.append(Problem(f"{path}.kind", str(error)))
+            continue
+        if engine := _validated(model, settings, path, problems):
+            found[name] = engine
+    return found
+
+
+def _validated(model: type[S], data: Any, path: str, problems: list[Problem]) -> S | None:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        for mistake in error.errors():
+            problems.append(Problem(_dotted(path, mistake["loc"]), _in_words(mistake, model)))
+    return None
+
+
+def _dotted(path: str, location: tuple[int | str, ...]) -> str:
+    for part in location:
+        path = f"{path}[{part}]" if isinstance(part, int) else f"{path}.{part}" if path else part
+    return path
+
+
+def _in_words(mistake: ErrorDetails, model: type[Settings]) -> str:
+    """A mistake as a person would put it: what is wrong, and what would be right."""
+    if mistake["type"] == "missing":
+        return "is missing"
+    if mistake["type"] != "extra_forbidden":
+        return mistake["msg"].removeprefix("Value error, ")
+    known = list(model.model_fields) if len(mistake["loc"]) == 1 else []
+    close = get_close_matches(str(mistake["loc"][-1]), known, n=1)
+    return "is not a setting" + (f"; did you mean '{close[0]}'?" if close else "")
+
+
+def _dangling(config: Config, engines: Mapping[str, EngineConfig]) -> list[Problem]:
+    """Names that point nowhere, and model patterns that could never match."""
+    problems: list[Problem] = []
+    for pattern, model in config.models.items():
+        if "*" in pattern[:-1]:
+            problems.append(Problem(f"models.{pattern}", "'*' may only stand at the end"))
+        for i, deployment in enumerate(model.deployments):
+            if deployment.engine not in engines:
+                known = ", ".join(sorted(engines)) or "none"
+                path = f"models.{pattern}.deployments[{i}].engine"
+                problems.append(Problem(path, f"there is no engine '{deployment.engine}'; there are: {known}"))
+    return problems
