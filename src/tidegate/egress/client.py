@@ -1,0 +1,96 @@
+"""One way out over HTTP, two clients behind it.
+
+`plain` speaks HTTP/1.1 over TCP to engines nearby and is written for speed; `remote` drives a Rust client for TLS, HTTP/2 and
+proxies. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from tidegate.config import HttpEngineConfig, TimeoutsConfig
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A path of one engine with the headers that never change; made once, used for every request.
+
+    `prepared` belongs to the client that made the target.
+    """
+
+    method: str
+    url: str
+    prepared: object
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds. `connect` to connect, `first_byte` until headers arrive, `idle` between reads, `total` for the exchange."""
+
+    connect: float
+    first_byte: float
+    idle: float
+    total: float
+
+    @classmethod
+    def of(cls, config: TimeoutsConfig) -> Timeouts:
+        """The timeouts of a config section, in seconds."""
+        return cls(
+            config.connect_ms / 1000, config.first_byte_ms / 1000, config.idle_ms / 1000, config.total_ms / 1000
+        )
+
+
+class Exchange(Protocol):
+    """One request that was answered: status and headers are there, the body arrives by `read`."""
+
+    status: int
+    headers: Headers
+
+    async def read(self) -> bytes:
+        """What has arrived since the last call; empty at the end of the body.
+
+        Raises UpstreamTimeout after a silence, UpstreamError when the connection breaks before the body is whole.
+        """
+        ...
+
+    async def close(self, *, expect_end: bool = False) -> None:
+        """Give the connection back when the body was read to its end, otherwise drop it at once.
+
+        `expect_end` says that nothing but the end can follow (a stream said `[DONE]`): wait for it in the background.
+        """
+        ...
+
+
+class Client(Protocol):
+    """Connections to one engine."""
+
+    def target(self, method: str, path: str, headers: Headers) -> Target:
+        """Prepare a path below the engine's base URL."""
+        ...
+
+    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+        """Send a request and wait for the status line and headers.
+
+        `total_s` is what the caller's deadline leaves, in seconds. Raises UpstreamUnreachable when no connection could be
+        made (nothing was sent), UpstreamTimeout, UpstreamError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        ...
+
+
+def open_client(config: HttpEngineConfig) -> Client:
+    """The client that fits an engine's URL: `plain` for http:// without a proxy, `remote` for the rest."""
+    timeouts = Timeouts.of(config.timeouts)
+    if config.url.startswith("https://") or config.proxy:
+        # Rust wheels stay unloaded where every engine is near.
+        from tidegate.egress.remote import RemoteClient  # noqa: PLC0415
+
+        return RemoteClient(config.url, timeouts, proxy=config.proxy, max_connections=config.max_connections)
+    from tidegate.egress.plain import PlainClient  # noqa: PLC0415
+
+    return PlainClient(config.url, timeouts, max_connections=config.max_connections)

@@ -1,0 +1,348 @@
+"""HTTP/1.1 over plain TCP to engines nearby: an asyncio protocol around httptools, with a pool of kept-alive connections.
+
+One exchange at a time on a connection. A connection is used again only when its last answer was read to the end; anything
+else closes it, which is also how an engine learns that nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httptools
+
+from tidegate.egress.client import Exchange, Headers, Target, Timeouts
+from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+
+# Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait.
+BUFFER_BYTES = 256 * 1024
+# uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
+IDLE_S = 4.0
+# How long the end of an answer that says nothing more may take to arrive.
+DRAIN_S = 0.5
+MAX_HEADER_BYTES = 64 * 1024
+FIRST_FINAL_STATUS = 200
+
+
+class Disconnected(UpstreamError):
+    """The engine closed the connection; `started` tells whether any byte of the answer had arrived."""
+
+    def __init__(self, message: str, *, started: bool) -> None:
+        super().__init__(message)
+        self.started = started
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection and the answer that is arriving on it."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+        self.reusable = False
+        self.closed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._header_bytes = 0
+        self._complete = False
+        self._until_close = False
+        self._paused = False
+        self._error: UpstreamError | None = None
+        self._drained: Callable[[Connection], None] | None = None
+
+    # -- the exchange ---------------------------------------------------------------------------------------------
+
+    async def start(self, request: bytes, total_s: float) -> None:
+        """Send a request and wait for the headers of its answer."""
+        self._reset()
+        self.reusable = False
+        if self.closed or self._transport is None:
+            raise Disconnected("the engine closed the connection", started=False)
+        now = self._loop.time()
+        self._last = now
+        self._total_at = now + min(total_s, self._timeouts.total)
+        self._arm(min(now + self._timeouts.first_byte, self._total_at))
+        self._transport.write(request)
+        while not self.status:
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """See `Exchange.read`."""
+        while not self._chunks:
+            if self._complete:
+                return b""
+            await self._wait()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._last = self._loop.time()
+            self._transport.resume_reading()
+        return data
+
+    def finish(self) -> bool:
+        """End the exchange; whether the connection can carry another one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._complete and self.reusable and not self._chunks and not self.closed:
+            self.idle_since = self._loop.time()
+            return True
+        self.abort()
+        return False
+
+    def drain(self, then: Callable[[Connection], None]) -> bool:
+        """Let the answer's end arrive unread, for a moment, and call `then` after it; False if there is nothing to await."""
+        if self.closed or self._complete or self._chunks:
+            return False
+        self._drained = then
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(DRAIN_S, self.abort)
+        return True
+
+    def abort(self) -> None:
+        """Close now, without waiting for anything."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._error is not None and not self._chunks:
+            raise self._error
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: UpstreamError) -> None:
+        if self._error is None:
+            self._error = error
+        self.abort()
+        self._wake()
+
+    # -- time: one timer an exchange, moved only when it fires -----------------------------------------------------
+
+    def _arm(self, when: float) -> None:
+        self._timer = self._loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        now = self._loop.time()
+        if now >= self._total_at:
+            return self._fail(UpstreamTimeout("the engine's total time ran out"))
+        if self._waiter is None:
+            # Nobody waits for the engine: the reader is busy, and silence is not the engine's fault.
+            self._last = now
+        limit = self._timeouts.idle if self.status else self._timeouts.first_byte
+        if now >= self._last + limit:
+            what = "sent nothing for" if self.status else "did not begin to answer within"
+            return self._fail(UpstreamTimeout(f"the engine {what} {limit:g} s"))
+        return self._arm(min(self._last + limit, self._total_at))
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called once by the event loop."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the engine."""
+        if self._complete:
+            # An answer to nothing: whatever it is, the next request must not get it.
+            return self.abort()
+        self._last = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return self._fail(UpstreamError("the engine's answer is not valid HTTP"))
+        if self._buffered > BUFFER_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        if self._waiter is not None and not self._waiter.done() and (self._chunks or self._complete or self.status):
+            self._waiter.set_result(None)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The engine is gone, or we closed."""
+        self.closed = True
+        if self._until_close and exc is None and self._error is None:
+            self._complete = True
+        elif not self._complete and self._error is None:
+            self._error = Disconnected(
+                "the engine closed the connection before its answer was whole", started=bool(self.status)
+            )
+        self._wake()
+        self._after_drain()
+
+    # -- httptools callbacks ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A second answer in the same bytes is none of ours."""
+        if self._complete:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._fail(UpstreamError("the engine's headers are too large"))
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """All headers are there."""
+        status = self._parser.get_status_code()
+        if status < FIRST_FINAL_STATUS:
+            self.headers.clear()
+            return
+        self.status = status
+        names = {name for name, _ in self.headers}
+        self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body, chunk framing removed."""
+        if self._drained is not None:
+            return self.abort()
+        self._chunks.append(data)
+        self._buffered += len(data)
+        return None
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        if self.status:
+            self._complete = True
+            self.reusable = self._parser.should_keep_alive()
+            self._after_drain()
+
+    def _after_drain(self) -> None:
+        if self._drained is not None:
+            then, self._drained = self._drained, None
+            self._loop.call_soon(then, self)
+
+
+class PlainExchange:
+    """An answer and the connection it holds until closed."""
+
+    def __init__(self, pool: PlainClient, connection: Connection) -> None:
+        self._pool = pool
+        self._connection = connection
+        self.status = connection.status
+        self.headers = connection.headers
+        self.read = connection.read
+
+    async def close(self, *, expect_end: bool = False) -> None:
+        """See `Exchange.close`."""
+        self._pool.give_back(self._connection, expect_end=expect_end)
+
+
+class PlainClient:
+    """A pool of connections to one engine. Satisfies `Client`."""
+
+    def __init__(self, url: str, timeouts: Timeouts, *, max_connections: int) -> None:
+        parts = urlsplit(url)
+        self._base = parts.path.rstrip("/")
+        self._host = parts.hostname or ""
+        self._port = parts.port or 80
+        self._authority = parts.netloc
+        self._timeouts = timeouts
+        self._max_connections = max_connections
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+
+    def target(self, method: str, path: str, headers: Headers) -> Target:
+        """See `Client.target`."""
+        fixed = [(b"host", self._authority.encode()), (b"accept-encoding", b"identity"), *headers]
+        head = f"{method} {self._base}/{path} HTTP/1.1\r\n".encode() + _lines(fixed)
+        return Target(method, f"{self._base}/{path}", head)
+
+    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+        """See `Client.send`."""
+        assert isinstance(target.prepared, bytes)
+        more = _lines(headers) if headers else b""
+        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body)
+        connection, fresh = self._take(), False
+        while True:
+            if connection is None:
+                connection, fresh = await self._connect(total_s), True
+            try:
+                await connection.start(request, total_s)
+            except Disconnected as error:
+                self.give_back(connection)
+                # A kept-alive connection may have been closed while the request was on its way; the engine never saw it.
+                if fresh or error.started:
+                    raise
+                connection = None
+            except BaseException:
+                self.give_back(connection)
+                raise
+            else:
+                return PlainExchange(self, connection)
+
+    async def close(self) -> None:
+        """See `Client.close`."""
+        for connection in list(self._open):
+            connection.abort()
+        self._open.clear()
+        self._idle.clear()
+
+    def give_back(self, connection: Connection, *, expect_end: bool = False) -> None:
+        """End the exchange on a connection and keep it for the next one if it can carry it."""
+        if expect_end and connection.drain(self.give_back):
+            return
+        if connection.finish():
+            self._idle.append(connection)
+        else:
+            self._open.discard(connection)
+
+    def _take(self) -> Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed and now - connection.idle_since < IDLE_S:
+                return connection
+            connection.abort()
+            self._open.discard(connection)
+        return None
+
+    async def _connect(self, total_s: float) -> Connection:
+        if len(self._open) >= self._max_connections:
+            raise UpstreamBusy(f"all {self._max_connections} connections to the engine are in use", retry_after_s=1)
+        connection = Connection(self._timeouts)
+        self._open.add(connection)
+        try:
+            async with asyncio.timeout(min(self._timeouts.connect, total_s)):
+                loop = asyncio.get_running_loop()
+                await loop.create_connection(lambda: connection, self._host, self._port)
+        except TimeoutError as error:
+            self._open.discard(connection)
+            raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
+        except OSError as error:
+            self._open.discard(connection)
+            raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
+        except BaseException:
+            connection.abort()
+            self._open.discard(connection)
+            raise
+        return connection
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -1,0 +1,1 @@
+"""The front: HTTP in, calls down the pipeline, JSON or server-sent events out."""

@@ -1,0 +1,1 @@
+"""Pure algorithms: no await, no I/O, time passed in."""

@@ -1,0 +1,97 @@
+"""Server-sent events as a pure state machine: bytes in, events out, and back.
+
+Follows the WHATWG HTML standard, section "Parsing an event stream": lines end in LF, CRLF or CR; a blank line ends an event;
+lines that begin with a colon are comments; several `data` lines join with LF. Bytes may be cut anywhere. Each event keeps
+the bytes it came in, so joining them gives the stream back exactly.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r)|\r(?!\n)(?:\r\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A blank line is at most four bytes long, so one cut in two began at most three bytes before the cut.
+_OVERLAP = 3
+
+
+class EventTooLarge(ValueError):
+    """An event grew over the reader's bound before it ended."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One block of an event stream: `raw` as it came, `data` joined (None: the block has no data, only comments)."""
+
+    raw: bytes
+    data: bytes | None = None
+    name: bytes = b""
+
+
+class SseReader:
+    """Cuts a byte stream into events. Feed it whatever arrives; ask for `rest` at the end."""
+
+    def __init__(self, *, max_event_bytes: int = 4 * 2**20) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._rest = bytearray()
+        self._at_start = True
+
+    @property
+    def rest(self) -> bytes:
+        """Bytes of an event that has not ended: not empty at the end of a stream means it was cut."""
+        return bytes(self._rest)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that these bytes complete. Raises EventTooLarge."""
+        if not self._rest and b"\r" not in data and data.endswith(b"\n\n"):
+            blocks = data.split(b"\n\n")
+            blocks.pop()
+            return [self._event(block + b"\n\n") for block in blocks]
+        return self._feed_in_parts(data)
+
+    def _feed_in_parts(self, data: bytes) -> list[Event]:
+        events: list[Event] = []
+        rest = self._rest
+        begin, search = 0, max(0, len(rest) - _OVERLAP)
+        rest += data
+        while end := _BLANK_LINE.search(rest, search):
+            events.append(self._event(bytes(rest[begin : end.end()])))
+            begin = search = end.end()
+        del rest[:begin]
+        if len(rest) > self._max_event_bytes:
+            raise EventTooLarge(f"an event is longer than {self._max_event_bytes} bytes")
+        return events
+
+    def _event(self, raw: bytes) -> Event:
+        at_start, self._at_start = self._at_start, False
+        if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+            return Event(raw, raw[6:-2])
+        text = raw.removeprefix(_BYTE_ORDER_MARK) if at_start else raw
+        lines: list[bytes] = []
+        name = b""
+        for line in _LINE_END.split(text):
+            field, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"data":
+                lines.append(value)
+            elif field == b"event":
+                name = value
+        return Event(raw, b"\n".join(lines) if lines else None, name)
+
+
+def encode(data: bytes) -> bytes:
+    """An event with this data; every line of it gets a `data` field of its own."""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(_LINE_END.split(data))
+    return b"data: " + data + b"\n\n"
+
+
+def comment(text: bytes) -> bytes:
+    """A comment, which readers skip. `text` must be one line."""
+    return b": " + text + b"\n\n"
+
+
+DONE = encode(b"[DONE]")
+"""How OpenAI's streams say that they are complete."""
