@@ -1,0 +1,285 @@
+"""The bench: what it takes to measure one server on one core, fairly and repeatably.
+
+A server under measurement runs pinned to one core, the mock engine and the load to another. CPU time is read from the
+kernel's own accounting of the server's whole process tree. Which servers are measured, in which order, and what the
+figures mean is `run.py`'s and `report.py`'s business.
+"""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from sse_load import StreamReport
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / ".build"
+ENGINE_URL = "http://127.0.0.1:18730/v1/chat/completions"
+FLOOR_URL = "http://127.0.0.1:18732/v1/chat/completions"
+STOP_SECONDS = 15  # SIGTERM to SIGKILL: longer than the drain of an idle gateway
+POLL_SECONDS = 0.01  # how exactly the start is measured
+
+
+class RigError(Exception):
+    """The measurement cannot go on; the message says what to do."""
+
+
+class LoadReport(msgspec.Struct, frozen=True):
+    """What `http_load` prints: see the head of http_load.c."""
+
+    rps: float
+    n: int
+    bad: int
+    p50_ms: float
+    p99_ms: float
+    mean_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Who runs where."""
+
+    server: int
+    load: int
+
+    @staticmethod
+    def choose() -> "Cores":
+        """Two of the cores that this process may use; the same twice when there is only one."""
+        usable = sorted(os.sched_getaffinity(0))
+        return Cores(server=usable[0], load=usable[min(1, len(usable) - 1)])
+
+
+@contextlib.contextmanager
+def pinned(core: int) -> Generator[None]:
+    """Whatever is started in this block inherits the core, with all its threads and children."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def build(name: str) -> Path:
+    """Compile `name`.c, when it is newer than what is there. Raises RigError without a C compiler."""
+    source, binary = HERE / f"{name}.c", BUILD / name
+    if binary.exists() and binary.stat().st_mtime > source.stat().st_mtime:
+        return binary
+    BUILD.mkdir(exist_ok=True)
+    command = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source)]
+    try:
+        subprocess.run(command, check=True)
+    except FileNotFoundError as error:
+        raise RigError(
+            "gcc is not installed: the mock engine and the load generator are C programs"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise RigError(f"{source.name} does not compile") from error
+    return binary
+
+
+# ---- what the kernel knows about a process ----
+
+
+def process_tree(pid: int) -> list[int]:
+    """The process and all its living descendants."""
+    tree = [pid]
+    for parent in tree:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                tree += map(int, children.read_text().split())
+    return tree
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of the process tree so far, user and kernel, threads that have ended included.
+
+    A process's CPU clock has the id (~pid << 3) | 2 (clock_getcpuclockid(3)): nanoseconds, where /proc/PID/stat
+    counts in ticks of 10 ms.
+    """
+    total = 0.0
+    for process in process_tree(pid):
+        with contextlib.suppress(OSError):
+            total += time.clock_gettime((~process << 3) | 2)
+    return total
+
+
+def memory_mib(pid: int) -> float:
+    """Proportional set size of the process tree: shared pages are split among those who share them."""
+    total_kib = 0
+    for process in process_tree(pid):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total_kib += int(line.split()[1])
+    return total_kib / 1024
+
+
+def machine_busy_seconds(cores: Cores) -> float:
+    """CPU time that the cores of the bench have spent on anything at all, stolen time included."""
+    names = {f"cpu{cores.server}", f"cpu{cores.load}"}
+    ticks = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in names:  # user nice system idle iowait irq softirq steal ...
+            ticks += sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+# ---- servers ----
+
+
+def answers_like_the_engine(url: str, headers: dict[str, str]) -> bool:
+    """One request, one answer. Raises OSError or HTTPException while there is nobody to answer."""
+    parts = urlsplit(url)
+    body = {"model": "m-d0", "messages": [{"role": "user", "content": "hello [[m-d0]]"}]}
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=5)
+    try:
+        sent = {"Content-Type": "application/json", **headers}
+        connection.request("POST", parts.path, msgspec.json.encode(body), sent)
+        return b"quick brown fox" in connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+class Server:
+    """A process under measurement, or beside it, from its start to its end."""
+
+    def __init__(self, name: str, url: str, *, headers: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.url = url
+        self.headers = headers or {}
+        self.start_s = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = BUILD / f"{name}.log"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 80
+
+    def start(self, command: list[str], *, core: int, wait_s: float) -> None:
+        """Start it on `core` and wait until it answers as the engine does; `start_s` is how long that took."""
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                raise RigError(f"port {self.port} is taken: end what listens there, {self.name} needs it")
+        BUILD.mkdir(exist_ok=True)
+        started = time.monotonic()
+        with pinned(core), self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        self._wait(started, wait_s=wait_s)
+        self.start_s = time.monotonic() - started
+
+    def _wait(self, started: float, *, wait_s: float) -> None:
+        problem: object = "it did not answer"
+        while time.monotonic() - started < wait_s:
+            try:
+                if answers_like_the_engine(self.url, self.headers):
+                    return
+                problem = "it answered, but not with the engine's text"
+            except (OSError, http.client.HTTPException) as error:
+                problem = error
+            if self._process and self._process.poll() is not None:
+                raise RigError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
+            time.sleep(POLL_SECONDS)
+        raise RigError(f"{self.name} is not ready after {wait_s:g} s ({problem}): {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return f"see {self._log}\n{self._log.read_text(errors='replace')[-1500:]}"
+
+    def cpu_s(self) -> float:
+        return cpu_seconds(self._process.pid) if self._process else 0.0
+
+    def memory_mib(self) -> float:
+        return memory_mib(self._process.pid) if self._process else 0.0
+
+    def stop(self) -> None:
+        if not self._process:
+            return
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal_number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+                break
+        self._process = None
+
+
+# ---- load ----
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Closed-loop load: `connections` clients, each sends its next request when it has its answer."""
+
+    model: str
+    connections: int
+    seconds: float
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Streams:
+    """`streams` clients, each reads 100 chunks 20 ms apart, again and again."""
+
+    streams: int
+    seconds: float
+
+
+class Bench:
+    """Applies load to one server at a time, from the load core, and says what the server paid for it."""
+
+    def __init__(self, cores: Cores) -> None:
+        self.cores = cores
+        self._http_load = build("http_load")
+
+    def requests(self, server: Server, load: Requests) -> tuple[LoadReport, float]:
+        """The load's own report, and the server's CPU seconds."""
+        command = [str(self._http_load), "--model", load.model, "--connections", str(load.connections)]
+        command += ["--stream"] if load.stream else []
+        output, cpu_s = self._measure(server, command, load.seconds)
+        return msgspec.json.decode(output, type=LoadReport), cpu_s
+
+    def streams(self, server: Server, load: Streams) -> tuple[StreamReport, float]:
+        """The load's own report, and the server's CPU seconds."""
+        command = [
+            sys.executable,
+            str(HERE / "sse_load.py"),
+            "--model",
+            "m-n100-g20",
+            "--streams",
+            str(load.streams),
+        ]
+        output, cpu_s = self._measure(server, command, load.seconds)
+        return msgspec.json.decode(output, type=StreamReport), cpu_s
+
+    def _measure(self, server: Server, command: list[str], seconds: float) -> tuple[bytes, float]:
+        path = urlsplit(server.url).path
+        command = [*command, "--port", str(server.port), "--path", path, "--seconds", str(seconds)]
+        for name, value in server.headers.items():
+            command += ["--header", f"{name}: {value}"]
+        self._settle(server)
+        before = server.cpu_s()
+        with pinned(self.cores.load):
+            done = subprocess.run(command, capture_output=True, check=False)
+        spent = server.cpu_s() - before
+        if done.returncode:
+            raise RigError(f"the load on {server.name} failed: {done.stderr.decode(errors='replace')[-500:]}")
+        return done.stdout, spent
+
+    def _settle(self, server: Server) -> None:
+        """Wait, at most 6 s, until the server has finished what the last load left it to do."""
+        for _ in range(30):
+            before = server.cpu_s()
+            time.sleep(0.2)
+            if server.cpu_s() - before < 0.02:
+                return
