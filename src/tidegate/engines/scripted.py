@@ -1,0 +1,170 @@
+"""The scripted engine in process: answers by script, with the timing and the faults that were asked for.
+
+What the bytes on a wire would do wrong shows here as the error that the adapter for OpenAI servers makes of it. For faults
+in the bytes themselves there is the stand-alone server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import ClassVar
+
+import msgspec
+
+from tidegate.config import ScriptedConfig
+from tidegate.engines import fields
+from tidegate.engines.openai import read_answer, translate
+from tidegate.engines.script import (
+    BREAKS_OFF,
+    Ask,
+    Fault,
+    Script,
+    count_prompt_tokens,
+    from_config,
+    read_ask,
+    script_for,
+)
+from tidegate.engines.script_answer import (
+    Beat,
+    beats,
+    before_fault,
+    due_s,
+    fault_step,
+    in_one,
+    token_steps,
+    whole,
+)
+from tidegate.engines.script_wire import HEAD_BYTES, encode_event
+from tidegate.errors import GatewayError, UpstreamError, UpstreamTimeout
+from tidegate.ports import Clock, EngineHost
+from tidegate.types import Batch, Call, Capabilities, Endpoint, Load, Piece
+
+
+class ScriptedEngine:
+    """Deterministic answers, configured by `kind: scripted` or steered by a marker in the prompt. Satisfies `Engine`."""
+
+    Config: ClassVar[type[ScriptedConfig]] = ScriptedConfig
+
+    def __init__(self, config: ScriptedConfig) -> None:
+        self.capabilities = Capabilities(fields.OPENAI)
+        self._script = from_config(config)
+        self._slots = config.slots
+        self._running = 0
+        self._open = False
+        self._clock: Clock = time.monotonic
+
+    async def open(self, host: EngineHost) -> None:
+        """Ready at once."""
+        self._clock = host.clock
+        self._open = True
+
+    async def close(self) -> None:
+        """Answers no more; there is nothing to give back."""
+        self._open = False
+
+    async def ready(self) -> bool:
+        """Whether it is open."""
+        return self._open
+
+    async def load(self) -> Load:
+        """The calls being answered, and the slots of the config."""
+        return Load(running=self._running, slots=self._slots)
+
+    async def count_tokens(self, call: Call) -> int:
+        """The words of the prompt, or what the script says."""
+        ask = _ask_of(call)
+        return count_prompt_tokens(script_for(self._script, ask), ask)
+
+    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+        """See `Engine.stream`. Raises BadRequest for a marker that cannot be read, and what the script's fault causes."""
+        ask = _ask_of(call)
+        # An adapter drops comments, so there are none here.
+        script = msgspec.structs.replace(script_for(self._script, ask), comment=False)
+        timer = _Timer(deadline - self._clock())
+        self._running += 1
+        try:
+            if script.fault is Fault.SLOW_HEADERS:
+                await timer.until(HEAD_BYTES * script.drip_ms / 1000)
+            if script.fault in (Fault.ERROR_STATUS, Fault.GARBAGE):
+                await timer.until(due_s(script, 0))
+                raise _failure(script)
+            if call.stream and call.endpoint is not Endpoint.EMBEDDINGS:
+                answer = self._streamed(script, beats(script, ask, call.endpoint), timer)
+            else:
+                answer = self._whole(script, whole(script, ask, call.endpoint), timer)
+            async with aclosing(answer):
+                async for batch in answer:
+                    yield batch
+        finally:
+            self._running -= 1
+
+    async def _streamed(
+        self, script: Script, score: list[Beat], timer: _Timer
+    ) -> AsyncGenerator[Batch, None]:
+        kept = before_fault(script, score)
+        for beat in in_one(kept) if script.burst else kept:
+            await timer.until(beat.due_s)
+            yield [Piece(event, read_answer(event), encode_event(script, event)) for event in beat.events]
+        if script.fault in BREAKS_OFF:
+            await timer.until(due_s(script, fault_step(script, token_steps(score))))
+            if script.fault is Fault.STALL:
+                await timer.run_out()
+            raise _failure(script)
+        if script.fault is Fault.NO_FINISH:
+            raise UpstreamError("the engine's stream ended before its answer was complete")
+
+    async def _whole(self, script: Script, answer: Beat, timer: _Timer) -> AsyncGenerator[Batch, None]:
+        await timer.until(answer.due_s)
+        if script.fault is Fault.STALL:
+            await timer.run_out()
+        if script.fault in BREAKS_OFF:
+            raise _failure(script)
+        body = answer.events[0]
+        yield [Piece(body, read_answer(body))]
+
+
+class _Timer:
+    """Waits for moments counted from its making, so that delays do not add up."""
+
+    def __init__(self, left_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began_at = self._loop.time()
+        self._left_s = left_s
+
+    async def until(self, due_s: float) -> None:
+        """Returns at `due_s`, having given others a turn. Raises UpstreamTimeout where the deadline comes first."""
+        if due_s > self._left_s:
+            await self.run_out()
+        await asyncio.sleep(max(0.0, self._began_at + due_s - self._loop.time()))
+
+    async def run_out(self) -> None:
+        """Waits for the deadline and raises UpstreamTimeout."""
+        await asyncio.sleep(max(0.0, self._began_at + self._left_s - self._loop.time()))
+        raise UpstreamTimeout("the engine did not answer in time")
+
+
+_MESSAGES = {
+    Fault.CLOSE: "the engine closed the connection before its answer was complete",
+    Fault.RESET: "the connection to the engine broke",
+    Fault.CUT_UTF8: "the engine's stream broke off inside an event",
+    Fault.CUT_JSON: "the engine sent an answer that is not valid JSON",
+    Fault.ERROR_EVENT: "the engine reported an error in its answer",
+    Fault.GARBAGE: "the engine sent an answer that is not valid JSON",
+    Fault.TRUNCATED_BODY: "the engine closed the connection before its answer was complete",
+}
+
+
+def _failure(script: Script) -> GatewayError:
+    if script.fault is Fault.ERROR_STATUS:
+        wait = None if script.retry_after_s is None else b"%d" % script.retry_after_s
+        return translate(script.status, "scripted failure", retry_after=wait)
+    return UpstreamError(_MESSAGES[script.fault])
+
+
+def _ask_of(call: Call) -> Ask:
+    ask = read_ask(msgspec.json.encode(call.fields))
+    model = call.deployment.model if call.deployment is not None else None
+    return ask if model is None else msgspec.structs.replace(ask, model=model)

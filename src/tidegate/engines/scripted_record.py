@@ -1,0 +1,161 @@
+"""What a scripted server saw and did: the other side of every claim about concurrency, delivery and cancellation.
+
+Counts cover everything since the last reset; details are kept for the newest requests only. Times are seconds of the
+monotonic clock, which all processes of one machine share, so a client can compare them with its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from tidegate.ports import Clock
+
+KEPT_REQUESTS = 1000
+KEPT_BODY_BYTES = 65_536
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One request as the server saw it.
+
+    `outcome`: running · finished · faulted (as scripted) · cancelled (the client left) · refused (no slot) · rejected (a
+    bad request) · stopped (the server went away). `delivered` counts tokens handed to the network. `body` is None where
+    it could not be used or is over 64 KiB.
+    """
+
+    number: int
+    path: str
+    headers: dict[str, str]
+    received_at: float
+    body: msgspec.Raw | None = None
+    fault: str = "none"
+    first_token_at: float | None = None
+    ended_at: float | None = None
+    delivered: int = 0
+    outcome: str = "running"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The request body, decoded; empty where it was not kept."""
+        return msgspec.json.decode(self.body, type=dict[str, Any]) if self.body else {}
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """The record as `GET /record` shows it; `now` is when it was taken."""
+
+    now: float
+    requests: int
+    in_flight: int
+    max_in_flight: int
+    delivered_tokens: int
+    finished: int
+    faulted: int
+    cancelled: int
+    refused: int
+    rejected: int
+    connections: int
+    open_connections: int
+    cancelled_at: list[float]
+    entries: list[Entry]
+
+
+class Record:
+    """Live figures. `requests` counts calls of the three OpenAI endpoints, refused and rejected ones too."""
+
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self.in_flight = 0
+        self.open_connections = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts counting anew; what is in flight or connected now stays counted as such."""
+        self.requests = 0
+        self.max_in_flight = self.in_flight
+        self.delivered_tokens = 0
+        self.connections = self.open_connections
+        self.outcomes = {
+            "finished": 0,
+            "faulted": 0,
+            "cancelled": 0,
+            "refused": 0,
+            "rejected": 0,
+            "stopped": 0,
+        }
+        self.entries: deque[Entry] = deque(maxlen=KEPT_REQUESTS)
+
+    @property
+    def cancelled(self) -> int:
+        """Requests whose client left before the answer was whole."""
+        return self.outcomes["cancelled"]
+
+    @property
+    def cancelled_at(self) -> list[float]:
+        """When each client's leave was noticed, oldest first, of the requests kept."""
+        return [entry.ended_at for entry in self.entries if entry.outcome == "cancelled" and entry.ended_at]
+
+    def opened(self) -> None:
+        """A client connected."""
+        self.connections += 1
+        self.open_connections += 1
+
+    def closed(self) -> None:
+        """A client's connection is gone."""
+        self.open_connections -= 1
+
+    def received(self, path: str, headers: dict[str, str]) -> Entry:
+        """A request arrived; it is not yet in flight."""
+        self.requests += 1
+        entry = Entry(number=self.requests, path=path, headers=headers, received_at=self._clock())
+        self.entries.append(entry)
+        return entry
+
+    def understood(self, entry: Entry, body: bytes) -> None:
+        """The request's body is JSON that can be used."""
+        entry.body = msgspec.Raw(body) if len(body) <= KEPT_BODY_BYTES else None
+
+    def began(self, entry: Entry, fault: str) -> None:
+        """The server works on a request now."""
+        entry.fault = fault
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+
+    def delivered(self, entry: Entry, tokens: int) -> None:
+        """Tokens of an answer went to the network."""
+        if entry.first_token_at is None:
+            entry.first_token_at = self._clock()
+        entry.delivered += tokens
+        self.delivered_tokens += tokens
+
+    def ended(self, entry: Entry, outcome: str) -> None:
+        """The server is through with a request that it worked on."""
+        self.in_flight -= 1
+        self.turned_away(entry, outcome)
+
+    def turned_away(self, entry: Entry, outcome: str) -> None:
+        """A request got its answer without having been in flight."""
+        entry.outcome = outcome
+        entry.ended_at = self._clock()
+        self.outcomes[outcome] += 1
+
+    def figures(self) -> Figures:
+        """Everything at this moment."""
+        return Figures(
+            now=self._clock(),
+            requests=self.requests,
+            in_flight=self.in_flight,
+            max_in_flight=self.max_in_flight,
+            delivered_tokens=self.delivered_tokens,
+            finished=self.outcomes["finished"],
+            faulted=self.outcomes["faulted"],
+            cancelled=self.outcomes["cancelled"],
+            refused=self.outcomes["refused"],
+            rejected=self.outcomes["rejected"],
+            connections=self.connections,
+            open_connections=self.open_connections,
+            cancelled_at=self.cancelled_at,
+            entries=list(self.entries),
+        )
