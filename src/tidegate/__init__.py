@@ -1,1 +1,34 @@
 """Tidegate: an LLM gateway that keeps applications fast under load and every request and reply safe."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidegate.config import Config
+    from tidegate.gateway import Gateway
+    from tidegate.http.app import create_app
+    from tidegate.ports import Cache, Clock, Embedder, Engine, Limiter, Rail, Sink, Store
+
+__all__ = [
+    "Cache",
+    "Clock",
+    "Config",
+    "Embedder",
+    "Engine",
+    "Gateway",
+    "Limiter",
+    "Rail",
+    "Sink",
+    "Store",
+    "create_app",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: an engine's child process imports this package too, and must not pay for a web framework."""
+    homes = {"Config": "tidegate.config", "Gateway": "tidegate.gateway", "create_app": "tidegate.http.app"}
+    if name not in __all__:
+        raise AttributeError(f"module 'tidegate' has no attribute '{name}'")
+    return getattr(import_module(homes.get(name, "tidegate.ports")), name)

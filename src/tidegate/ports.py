@@ -5,7 +5,7 @@ A part satisfies a port by having its methods; nothing needs to be inherited. Po
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from tidegate.types import Batch, Call, Capabilities, Load, Reply, Ticket, Usage, Verdict
@@ -48,17 +48,17 @@ class Engine(Protocol):
     """A place where answers are made. One instance serves many calls at once and outlives reloads of the config.
 
     `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. It raises
-    GatewayErrors only; every foreign error is translated inside. Closing the iterator early cancels the work.
+    GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
+    generator early cancels the work.
     `deadline` is in seconds of the host's clock.
     """
 
     capabilities: Capabilities
-    allowed_fields: frozenset[str]
 
     async def open(self, host: EngineHost) -> None: ...
     async def close(self) -> None: ...
     async def ready(self) -> bool: ...
-    def stream(self, call: Call, deadline: float) -> AsyncIterator[Batch]: ...
+    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]: ...
     async def load(self) -> Load: ...
     async def count_tokens(self, call: Call) -> int | None: ...
 

@@ -7,17 +7,15 @@ stage hands back. Nothing here does I/O.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
+    from tidegate.engines.slots import Slots
     from tidegate.ports import Engine
-
-type_of_json = dict[str, Any]
-
 
 class Endpoint(enum.Enum):
     """The OpenAI endpoints a call can arrive on; the value is its path below `/v1/` and an engine's base URL."""
@@ -115,9 +113,13 @@ Batch = list[Piece]
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What an engine can do, so that routing never finds out by failing."""
+    """What an engine can do, so that routing never finds out by failing.
 
-    endpoints: frozenset[Endpoint]
+    `fields` says per endpoint which request fields it takes; any other is refused by name, never passed and never dropped.
+    An endpoint that is missing is one the engine does not serve.
+    """
+
+    fields: Mapping[Endpoint, frozenset[str]]
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -138,18 +140,12 @@ class Deployment(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-class Slots(msgspec.Struct):
-    """How many calls an engine takes at once, and how many it has. `limit` None means no bound."""
-
-    limit: int | None = None
-    in_flight: int = 0
-
-
 class Call(msgspec.Struct, kw_only=True):
     """One request in flight, from the parsed body to the last byte of its answer.
 
     `fields` is the request body, top-level name to unparsed JSON: what is sent on is rebuilt from it, so a value nobody
-    changed arrives byte for byte. Times are seconds of the gateway's monotonic `Clock`.
+    changed arrives byte for byte. What a stage takes it pushes on `exit`, which gives it back whatever happens. Times are
+    seconds of the gateway's monotonic `Clock`; 0 means not yet.
     """
 
     id: str
@@ -159,21 +155,29 @@ class Call(msgspec.Struct, kw_only=True):
     exit: AsyncExitStack
     received_at: float
     deadline: float
+    headers: list[tuple[bytes, bytes]] = []
     messages: list[Message] = []
-    prompt: Any = None
     stream: bool = False
     choices: int = 1
+    route: str = ""
     deployment: Deployment | None = None
+    waited_s: float = 0.0
     sent_at: float = 0.0
     first_byte_at: float = 0.0
+    answered_at: float = 0.0
     first_content_at: float = 0.0
-    stage_s: dict[str, float] = {}
+    last_content_at: float = 0.0
+    content_events: int = 0
     usage: Usage | None = None
-    finish: str = "unfinished"
+    stage_s: dict[str, float] = {}
+    outcome: str = "ok"
 
 
 class Reply(msgspec.Struct):
-    """An answer on its way out: batches of pieces, to be streamed or joined as the call asked."""
+    """An answer on its way out: batches of pieces, to be streamed or joined as the call asked.
+
+    The iterator ends when the answer is complete and raises when it is not; there is no third way.
+    """
 
     pieces: AsyncIterator[Batch]
     headers: list[tuple[bytes, bytes]] = []
@@ -196,10 +200,3 @@ class Ticket(msgspec.Struct, frozen=True):
     id: str
     requests: int
     tokens: int
-
-
-class Permit(msgspec.Struct):
-    """An engine slot held by one call; `Slots` counts it until it is given back."""
-
-    slots: Slots
-    held: bool = True

@@ -1,0 +1,50 @@
+"""`tidegate scripted`: an engine that answers by script, as a server of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import uvloop
+from cyclopts import Parameter
+
+from tidegate.cli import settings
+from tidegate.errors import BadRequest
+
+
+def scripted(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9000,
+    slots: int | None = None,
+    options: Annotated[list[str] | None, Parameter(("--set", "-s"))] = None,
+) -> None:
+    """Serve scripted answers over the OpenAI API: exact timing and faults on the wire, and a record of what was served.
+
+    Any request may carry a marker in its prompt that changes the script for it alone:
+    `[[scripted ttft=50 itl=5 tokens=32 fault=reset@10]]`. `GET /record` tells the true concurrency and the tokens delivered.
+
+    Parameters
+    ----------
+    host
+        Address to listen on.
+    port
+        Port to listen on; 0 picks a free one.
+    slots
+        Calls served at once; more get a 503. Default: any number.
+    options
+        What the marker says, for every request: `--set ttft=50 --set itl=5 --set tokens=32`.
+    """
+    # Only this command needs the server.
+    from tidegate.engines.script import Script, override  # noqa: PLC0415
+    from tidegate.engines.scripted_server import ScriptedServer, serve  # noqa: PLC0415
+
+    pairs = [option.partition("=") for option in options or []]
+    try:
+        script = override(Script(), {name: value for name, _, value in pairs})
+    except BadRequest as error:
+        settings.fail(f"--set: {error.message}")
+    server = ScriptedServer(script=script, port=port, host=host, slots=slots)
+    try:
+        uvloop.run(serve(server, listening=lambda url: print(f"scripted engine on {url}/v1", flush=True)))
+    except OSError as error:
+        settings.fail(f"cannot listen on {host}:{port}: {error.strerror}")

@@ -1,0 +1,68 @@
+"""`tidegate serve`: run the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import uvloop
+from cyclopts import Parameter
+
+from tidegate.cli import settings
+from tidegate.config import Config
+from tidegate.errors import ConfigError
+from tidegate.gateway import Gateway
+from tidegate.http.server import CannotListen, GatewayServer, bind
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    *,
+    config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
+    model: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    log_level: str = "info",
+) -> None:
+    """Serve the OpenAI API.
+
+    Without a configuration the embedded engine answers as `smollm2-135m-instruct` and `default`; no key, no download.
+    SIGHUP, a change of the file or POST /admin/reload reads the configuration again; SIGTERM drains.
+
+    Parameters
+    ----------
+    config
+        The configuration. Default: tidegate.yaml if it is here, else the built-in one.
+    model
+        A GGUF file for the embedded engine of the built-in configuration.
+    host
+        Address to listen on, instead of server.host.
+    port
+        Port to listen on, instead of server.port; 0 picks a free one.
+    log_level
+        debug, info, warning or error.
+    """
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    loaded, path = settings.load(config, model)
+    overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update=overrides)})
+    try:
+        uvloop.run(run(loaded, path))
+    except* ConfigError as group:
+        settings.fail("\n".join(str(error) for error in group.exceptions))
+    except* CannotListen as group:
+        settings.fail("\n".join(str(error) for error in group.exceptions))
+
+
+async def run(config: Config, path: Path | None) -> None:
+    """Open the gateway, listen, serve until a signal, drain. Raises ConfigError and CannotListen."""
+    listener = bind(config.server)
+    async with Gateway(config, path=path) as gateway:
+        scheme = "https" if config.server.tls else "http"
+        host, port = listener.getsockname()[:2]
+        log.info("serving %s on %s://%s:%d/v1", ", ".join(gateway.snapshot.models.names), scheme, host, port)
+        await GatewayServer(gateway, listener).run_until_signal()

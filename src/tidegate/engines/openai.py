@@ -1,0 +1,230 @@
+"""Any server that speaks the OpenAI API over HTTP. The kinds `vllm` and `llamacpp` refine it.
+
+Requests go out rebuilt from the call's fields; answers come back as the bytes the engine sent, read once to know that they
+are whole. What the engine says in HTTP is translated into our errors here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from tidegate.config import HttpEngineConfig, OpenAIConfig
+from tidegate.egress.client import Client, Exchange, Headers, Target, open_client
+from tidegate.engines import fields
+from tidegate.errors import (
+    GatewayError,
+    NotSupported,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+from tidegate.kernel.sse import EventTooLarge, SseReader
+from tidegate.ports import Clock, EngineHost
+from tidegate.types import Answer, Batch, Call, Capabilities, Endpoint, Load, Piece
+
+MAX_ERROR_BYTES = 64 * 1024
+MAX_RETRY_AFTER_S = 60.0
+PROBE_S = 5.0
+
+_ANSWER = msgspec.json.Decoder(Answer)
+_ENCODER = msgspec.json.Encoder()
+_JSON: Headers = [(b"content-type", b"application/json")]
+
+
+class OpenAIEngine:
+    """One OpenAI-compatible server. Satisfies `Engine`."""
+
+    Config: ClassVar[type[HttpEngineConfig]] = OpenAIConfig
+    FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.OPENAI
+
+    def __init__(self, config: HttpEngineConfig) -> None:
+        self._config = config
+        more = frozenset(config.allow_fields)
+        self.capabilities = Capabilities({endpoint: names | more for endpoint, names in self.FIELDS.items()})
+        self._client: Client
+        self._targets: dict[Endpoint, Target]
+        self._clock: Clock
+
+    async def open(self, host: EngineHost) -> None:
+        """Prepare the connection pool; no request is sent."""
+        self._clock = host.clock
+        self._client = open_client(self._config)
+        headers = _JSON + self._own_headers()
+        self._targets = {endpoint: self._client.target("POST", endpoint.value, headers) for endpoint in Endpoint}
+        self._models = self._client.target("GET", "models", self._own_headers())
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        await self._client.close()
+
+    async def ready(self) -> bool:
+        """Whether the server lists its models."""
+        try:
+            exchange = await self._client.send(self._models, [], b"", PROBE_S)
+            try:
+                await _read_whole(exchange, self._config.max_response_bytes)
+            finally:
+                await exchange.close()
+        except GatewayError:
+            return False
+        return exchange.status == 200
+
+    async def load(self) -> Load:
+        """Nothing: the plain API does not tell."""
+        return Load()
+
+    async def count_tokens(self, call: Call) -> int | None:
+        """None: the plain API cannot count."""
+        del call
+        return None
+
+    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+        """See `Engine.stream`."""
+        exchange = await self._client.send(
+            self._targets[call.endpoint], call.headers, self.body(call), deadline - self._clock()
+        )
+        events = EventStream()
+        try:
+            if exchange.status != 200:
+                raise await self._refused(exchange)
+            if not call.stream:
+                data = await _read_whole(exchange, self._config.max_response_bytes)
+                yield [Piece(data, read_answer(data))]
+                return
+            while not events.done and (data := await exchange.read()):
+                if batch := events.feed(data):
+                    yield batch
+            events.finish()
+        finally:
+            await exchange.close(expect_end=events.done)
+
+    def body(self, call: Call) -> bytes:
+        """The request body for the engine: the client's fields, with the engine's own name for the model."""
+        model = call.deployment.model if call.deployment else None
+        if model is None or model == call.model:
+            return _ENCODER.encode(call.fields)
+        return _ENCODER.encode(call.fields | {"model": msgspec.Raw(_ENCODER.encode(model))})
+
+    def _own_headers(self) -> Headers:
+        headers = [
+            (name.lower().encode(), value.get_secret_value().encode()) for name, value in self._config.headers.items()
+        ]
+        if self._config.api_key is not None:
+            headers.append((b"authorization", b"Bearer " + self._config.api_key.get_secret_value().encode()))
+        return headers
+
+    async def _refused(self, exchange: Exchange) -> GatewayError:
+        """The error that stands for an answer other than 200."""
+        status, headers = exchange.status, dict(exchange.headers)
+        message, param = _error_text(await _read_whole(exchange, MAX_ERROR_BYTES))
+        return translate(status, message, param=param, retry_after=headers.get(b"retry-after"))
+
+
+def translate(status: int, message: str, *, param: str | None = None, retry_after: bytes | None = None) -> GatewayError:
+    """An engine's status as our error. Only what the client can mend is told in the engine's own words."""
+    if status in (429, 503):
+        wait = int(retry_after) if retry_after and retry_after.isdigit() else 1
+        return UpstreamBusy("the engine has no capacity left", retry_after_s=min(wait, MAX_RETRY_AFTER_S))
+    if status in (401, 403, 407):
+        return UpstreamError("the engine refused the gateway's credentials")
+    if status == 404:
+        return UpstreamError("the engine does not know this model or endpoint")
+    if status in (408, 504):
+        return UpstreamTimeout("the engine timed out")
+    if status == 501:
+        return NotSupported("the engine does not support this")
+    if 400 <= status < 500:
+        return UpstreamRejected(message or "the engine rejected the request", status=status, param=param)
+    return UpstreamError(f"the engine failed with status {status}")
+
+
+def _error_text(body: bytes) -> tuple[str, str | None]:
+    """Message and field name out of the error bodies that engines send."""
+    try:
+        found: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", None
+    error = found.get("error", found) if isinstance(found, dict) else found
+    if isinstance(error, str):
+        return error, None
+    if not isinstance(error, dict):
+        return "", None
+    message, param = error.get("message", error.get("detail")), error.get("param")
+    return (message if isinstance(message, str) else ""), (param if isinstance(param, str) else None)
+
+
+def read_answer(data: bytes) -> Answer:
+    """The part of an engine's JSON that the gateway reads. Raises UpstreamError unless all of it is valid JSON."""
+    try:
+        answer = _ANSWER.decode(data)
+        if not data.isascii():
+            data.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UpstreamError("the engine sent an answer that is not valid JSON") from error
+    if answer.error is not None:
+        raise _error_in_answer(answer.error)
+    return answer
+
+
+def _error_in_answer(error: Any) -> GatewayError:
+    status = error.get("code") if isinstance(error, dict) else None
+    message, param = _error_text(_ENCODER.encode({"error": error}))
+    if isinstance(status, int) and 400 <= status < 600:
+        return translate(status, message, param=param)
+    return UpstreamError("the engine reported an error in its answer")
+
+
+async def _read_whole(exchange: Exchange, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while data := await exchange.read():
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            raise UpstreamError(f"the engine's answer is larger than {limit} bytes")
+    return b"".join(parts)
+
+
+class EventStream:
+    """An answer that arrives as server-sent events. Complete means: every choice that began has said why it ended.
+
+    Neither `[DONE]` nor the end of the connection proves that; some engines send both after breaking off.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._reader = SseReader()
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
+
+    def feed(self, data: bytes) -> Batch:
+        """The pieces in these bytes, up to `[DONE]`. Raises UpstreamError for what is not an answer."""
+        batch: Batch = []
+        try:
+            events = self._reader.feed(data)
+        except EventTooLarge as error:
+            raise UpstreamError(f"the engine's stream is unusable: {error}") from error
+        for event in events:
+            if event.data is None:
+                continue
+            if event.data == b"[DONE]":
+                self.done = True
+                break
+            answer = read_answer(event.data)
+            if event.name == b"error":
+                raise UpstreamError("the engine reported an error in its answer")
+            for choice in answer.choices:
+                (self._begun if choice.finish_reason is None else self._ended).add(choice.index)
+            batch.append(Piece(event.data, answer, event.raw))
+        return batch
+
+    def finish(self) -> None:
+        """Call at the end of the stream. Raises UpstreamError unless the answer is complete."""
+        if not self.done and self._reader.rest:
+            raise UpstreamError("the engine's stream broke off inside an event")
+        if not self._ended or not self._begun <= self._ended:
+            raise UpstreamError("the engine's stream ended before its answer was complete")

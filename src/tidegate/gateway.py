@@ -1,0 +1,139 @@
+"""The gateway as one object: the runtime, the current snapshot, and how one snapshot follows another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from prometheus_client.core import Metric
+
+from tidegate import config as configuration
+from tidegate.config import Config
+from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
+from tidegate.ports import Clock
+from tidegate.runtime import RunningEngine, Runtime
+from tidegate.snapshot import Snapshot, assemble
+from tidegate.telemetry.metrics import gauge
+
+WATCH_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class LiveCall(Protocol):
+    """A call at the front, as far as the gateway must know it: it can be ended with an error."""
+
+    def stop(self, reason: GatewayError) -> None: ...
+
+
+class Gateway:
+    """A running gateway, for a server or for use in process. Open it with `async with`."""
+
+    def __init__(self, config: Config, *, path: Path | None = None, runtime: Runtime | None = None) -> None:
+        self.runtime = runtime or Runtime()
+        self.draining = False
+        self.snapshot: Snapshot
+        self.live: set[LiveCall] = set()
+        self.settings = config.server
+        self._first = config
+        self._path = path
+        self._reloading = asyncio.Lock()
+        self._exit = AsyncExitStack()
+
+    @property
+    def clock(self) -> Clock:
+        """Monotonic seconds."""
+        return self.runtime.clock
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(self.runtime)
+            self.snapshot = await assemble(self._first, self.runtime)
+            self.runtime.metrics.add_gauges(self._gauges)
+            if self._path is not None:
+                self.runtime.spawn(self._watch(self._path), name="watch the config file")
+            self._exit = opened.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
+
+    def stop_calls(self) -> None:
+        """End every call with an error: the time for draining is over."""
+        for call in list(self.live):
+            call.stop(Overloaded("The gateway is shutting down", retry_after_s=1))
+
+    def ready(self) -> bool:
+        """Whether new calls are welcome: not draining, and at least one engine can serve."""
+        return not self.draining and any(running.ready for running in self.runtime.engines())
+
+    async def reload(self) -> None:
+        """Read the config file again and swap to it. Raises ConfigError; then nothing has changed."""
+        if self._path is None:
+            raise ConfigError("reload", [Problem("", "the gateway runs without a config file; there is nothing to read")])
+        path = self._path
+        async with self._reloading:
+            try:
+                await self._swap(configuration.load(path))
+            except ConfigError as error:
+                self.runtime.metrics.reloaded(ok=False)
+                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
+                raise
+            self.runtime.metrics.reloaded(ok=True)
+            log.info("%s is in force", path)
+
+    async def try_reload(self) -> None:
+        """Reload where nobody waits for the answer; a refusal is in the log."""
+        with contextlib.suppress(ConfigError):
+            await self.reload()
+
+    async def _swap(self, config: Config) -> None:
+        """Build, health-check, swap, drain."""
+        if config.server != self.settings:
+            log.warning("changes under server: take effect at the next start")
+        before = self.runtime.engines()
+        following = await assemble(config, self.runtime)
+        new = [running for running in self.runtime.engines() if running not in before]
+        if not_ready := await _not_ready(new):
+            await following.retire()
+            problem = "does not answer; mend it, or take it out"
+            raise ConfigError("health check", [Problem(f"engines.{name}", problem) for name in not_ready])
+        previous, self.snapshot = self.snapshot, following
+        self.runtime.spawn(previous.retire(), name="drain the previous configuration")
+
+    async def _watch(self, path: Path) -> None:
+        """Reload when the file changes. Polling sees every way of replacing a file, a symbolic link included."""
+        seen = _stamp(path)
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            now = _stamp(path)
+            if now is None or now == seen:
+                continue
+            seen = now
+            await self.try_reload()
+
+    def _gauges(self) -> list[Metric]:
+        calls = [([], self.snapshot.calls)]
+        return [gauge("calls_in_flight", "Calls inside the current configuration.", [], calls)]
+
+
+async def _not_ready(engines: list[RunningEngine]) -> list[str]:
+    answers = await asyncio.gather(*(running.probe() for running in engines))
+    return [running.name for running, ready in zip(engines, answers, strict=True) if not ready]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+

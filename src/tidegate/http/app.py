@@ -1,0 +1,66 @@
+"""The ASGI application: calls go straight to their endpoint by path, everything else through Starlette's router."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
+from tidegate.gateway import Gateway
+from tidegate.http.admin import Admin, as_error
+from tidegate.http.openai import CallEndpoint
+from tidegate.types import Endpoint
+
+
+class App:
+    """Dispatch. Routes on the ASGI path alone, never on a URL rebuilt from the Host header."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._calls = {f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway) for endpoint in Endpoint}
+        self._rest = Starlette(
+            routes=Admin(gateway).routes(),
+            exception_handlers={HTTPException: _http_error},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "http":
+            endpoint = self._calls.get(scope["path"])
+            if endpoint is not None:
+                if scope["method"] == "POST":
+                    return await endpoint(scope, receive, send)
+                return await as_error(_method_error(scope))(scope, receive, send)
+        return await self._rest(scope, receive, send)
+
+
+def create_app(gateway: Gateway) -> ASGIApp:
+    """The application for an ASGI server. The gateway must be open."""
+    app: ASGIApp = App(gateway)
+    origins = gateway.snapshot.config.server.cors_origins
+    if origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "server-timing", "retry-after"],
+        )
+    return app
+
+
+def _method_error(scope: Scope) -> GatewayError:
+    return MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    path, method = request.scope["path"], request.scope["method"]
+    if status == 404:
+        return as_error(NotFound(f"There is no {path}"))
+    if status == 405:
+        return as_error(MethodNotAllowed(f"{path} does not take {method}"))
+    return as_error(BadRequest(f"{method} {path} failed with status {status}"))

@@ -1,0 +1,152 @@
+"""The OpenAI endpoints that make calls: from the ASGI request down the pipeline to the last byte.
+
+Written without a framework because every request pays for it: read, parse, run, send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+
+from starlette.types import Receive, Scope, Send
+
+from tidegate.errors import (
+    BadRequest,
+    GatewayError,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+from tidegate.gateway import Gateway
+from tidegate.http import wire
+from tidegate.http.responder import Responder, header_values
+from tidegate.kernel import sse
+from tidegate.snapshot import Snapshot
+from tidegate.types import Call, Endpoint, Reply
+
+_PASSED_ON = (b"traceparent", b"tracestate")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+
+log = logging.getLogger(__name__)
+
+
+class CallEndpoint:
+    """One generating endpoint as an ASGI application."""
+
+    def __init__(self, endpoint: Endpoint, gateway: Gateway) -> None:
+        self._endpoint = endpoint
+        self._gateway = gateway
+        self._live = gateway.live
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
+        headers = header_values(scope)
+        request_id = _request_id(headers)
+        responder = Responder(receive, send, request_id)
+        snapshot = self._gateway.snapshot
+        snapshot.enter()
+        self._live.add(responder)
+        try:
+            body = await _read_body(headers, receive, self._gateway.settings.max_body_bytes)
+            await self._answer(snapshot, body, headers, responder)
+        except GatewayError as error:
+            if error.level >= logging.WARNING:
+                log.log(error.level, "call %s: %s: %s", request_id.decode(), error.code, error.message)
+            await responder.refuse(error)
+        except asyncio.CancelledError:
+            await _cancelled(responder)
+        except Exception:
+            log.exception("call %s: a bug in the gateway", request_id.decode())
+            await responder.refuse(GatewayError("The gateway failed; the operator can find the cause by the request id"))
+        finally:
+            responder.release()
+            self._live.discard(responder)
+            snapshot.leave()
+
+    async def _answer(
+        self, snapshot: Snapshot, body: bytes, headers: dict[bytes, bytes], responder: Responder
+    ) -> None:
+        gateway = self._gateway
+        now = gateway.clock()
+        passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
+        arrival = wire.Arrival(responder.request_id.decode(), now, now + gateway.settings.call_deadline_s, passed)
+        call = wire.parse(self._endpoint, body, arrival)
+        responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
+        async with call.exit:
+            reply = await snapshot.pipeline.run(call)
+            call.answered_at = gateway.clock()
+            send = _send_stream if call.stream else _send_whole
+            await send(call, reply, responder, gateway)
+
+
+async def _send_whole(call: Call, reply: Reply, responder: Responder, gateway: Gateway) -> None:
+    body = b""
+    async for batch in reply.pieces:
+        for piece in batch:
+            body += piece.data
+    await responder.whole(body, [*reply.headers, _server_timing(call, gateway.clock())])
+
+
+async def _send_stream(call: Call, reply: Reply, responder: Responder, gateway: Gateway) -> None:
+    await responder.begin_stream([*reply.headers, _server_timing(call, gateway.clock())])
+    async for batch in reply.pieces:
+        await responder.events(batch)
+    await responder.end_stream(_closing_comment(call, gateway.clock()) + sse.DONE)
+
+
+async def _cancelled(responder: Responder) -> None:
+    """The client left, or we stop: either way this request is over. Anything else is the server's own cancellation."""
+    if responder.stopped is None and not responder.gone:
+        raise asyncio.CancelledError
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
+    if responder.stopped is not None:
+        await responder.refuse(responder.stopped)
+
+
+def _request_id(headers: dict[bytes, bytes]) -> bytes:
+    """The client's own id if it is well-formed, else a new one."""
+    given = headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return b"req_" + os.urandom(12).hex().encode()
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise UnsupportedMediaType("Send the header 'Content-Type: application/json'")
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise UnsupportedMediaType("Send the body uncompressed, without 'Content-Encoding'")
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > limit:
+        raise PayloadTooLarge(f"The body is larger than {limit} bytes")
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise PayloadTooLarge(f"The body is larger than {limit} bytes")
+    if message["type"] == "http.disconnect":
+        raise BadRequest("The body is not whole")
+    return body
+
+
+def _server_timing(call: Call, now: float) -> tuple[bytes, bytes]:
+    """Milliseconds per stage up to the first byte (W3C Server Timing)."""
+    parts = [f"{name};dur={seconds * 1000:.3f}" for name, seconds in call.stage_s.items()]
+    parts.append(f"total;dur={(now - call.received_at) * 1000:.3f}")
+    return b"server-timing", ", ".join(parts).encode()
+
+
+def _closing_comment(call: Call, now: float) -> bytes:
+    """What a stream knows of its timing only at its end, as its last comment, in milliseconds."""
+    parts = [f"total;dur={(now - call.received_at) * 1000:.3f}"]
+    if call.first_content_at:
+        parts.insert(0, f"ttft;dur={(call.first_content_at - call.received_at) * 1000:.3f}")
+    if call.content_events > 1:
+        gap_s = (call.last_content_at - call.first_content_at) / (call.content_events - 1)
+        parts.insert(1, f"itl;dur={gap_s * 1000:.3f}")
+    return sse.comment(("server-timing: " + ", ".join(parts)).encode())

@@ -1,0 +1,146 @@
+"""The client's side of one request: what has been sent to it, and whether it is still there.
+
+Sends the status as late as possible, so that a failure before the first byte is a status and after it an event. One timer
+serves both the watch for a client that leaves and the comments that keep a silent stream open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from tidegate.errors import GatewayError
+from tidegate.kernel import sse
+from tidegate.types import Batch
+
+# Most requests are answered before this; watching only the others saves a task for each.
+WATCH_AFTER_S = 0.05
+_KEEP_ALIVE = sse.comment(b"keep-alive")
+_EVENT_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Responder:
+    """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
+
+    def __init__(self, receive: Receive, send: Send, request_id: bytes) -> None:
+        self._receive = receive
+        self._send = send
+        self.request_id = request_id
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._keep_alive_s: float | None = None
+        self._sent_at = 0.0
+        self.started = False
+        self.finished = False
+        self.gone = False
+        self.stopped: GatewayError | None = None
+
+    # -- what is sent ----------------------------------------------------------------------------------------------
+
+    async def whole(self, body: bytes, headers: Headers, *, status: int = 200) -> None:
+        """A complete JSON response."""
+        self.started = self.finished = True
+        fixed = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", self.request_id),
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": fixed + headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin_stream(self, headers: Headers) -> None:
+        """The status and headers of an event stream, unless a keep-alive comment has sent them already."""
+        if self.started:
+            return
+        self.started = True
+        fixed = [*_EVENT_STREAM, (b"x-request-id", self.request_id)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": fixed + headers})
+
+    async def events(self, batch: Batch) -> None:
+        """The pieces of one batch in one write."""
+        if len(batch) == 1:
+            data = batch[0].event or sse.encode(batch[0].data)
+        else:
+            data = b"".join([piece.event or sse.encode(piece.data) for piece in batch])
+        self._sent_at = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end_stream(self, data: bytes) -> None:
+        """The last bytes of an event stream."""
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def refuse(self, error: GatewayError) -> None:
+        """An error: as a status if nothing was sent yet, else as the stream's last event, without `[DONE]`."""
+        if self.gone:
+            return
+        if self.started:
+            await self.end_stream(sse.encode(error.body()))
+        else:
+            await self.whole(error.body(), error.headers(), status=error.status)
+
+    # -- whether anybody is there ----------------------------------------------------------------------------------
+
+    def attend(self, keep_alive_s: float | None) -> None:
+        """From now on notice a client that leaves; on a stream, send a comment after that many silent seconds."""
+        self._keep_alive_s = keep_alive_s
+        self._sent_at = self._loop.time()
+        self._timer = self._loop.call_later(WATCH_AFTER_S, self._watch)
+
+    def release(self) -> None:
+        """The response is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def stop(self, reason: GatewayError) -> None:
+        """End the call from outside, with an error for the client."""
+        self.stopped = reason
+        if self._task is not None:
+            self._task.cancel()
+
+    def _watch(self) -> None:
+        # The task belongs to this response: `release` ends it.
+        self._watching = self._loop.create_task(self._until_gone())
+        if self._keep_alive_s is not None:
+            self._timer = self._loop.call_at(self._sent_at + self._keep_alive_s, self._on_silence, self._keep_alive_s)
+
+    async def _until_gone(self) -> None:
+        message: Message = {"type": ""}
+        while message["type"] != "http.disconnect":
+            message = await self._receive()
+        # Servers say "disconnect" after a finished response too.
+        if not self.finished:
+            self.gone = True
+            if self._task is not None:
+                self._task.cancel()
+
+    def _on_silence(self, keep_alive_s: float) -> None:
+        now = self._loop.time()
+        if now >= self._sent_at + keep_alive_s:
+            self._sent_at = now
+            self._comment = self._loop.create_task(self._keep_alive())
+        self._timer = self._loop.call_at(self._sent_at + keep_alive_s, self._on_silence, keep_alive_s)
+
+    async def _keep_alive(self) -> None:
+        if self.finished:
+            return
+        await self.begin_stream([])
+        await self._send({"type": "http.response.body", "body": _KEEP_ALIVE, "more_body": True})
+
+
+def header_values(scope: Scope) -> dict[bytes, bytes]:
+    """The request's headers by lower-case name; of a repeated one, the last."""
+    found: Any = scope["headers"]
+    return dict(found)

@@ -1,0 +1,72 @@
+"""The way of a request, in order. Read this file first.
+
+Each step is one callable in `stages/`. A step that returns nothing lets the call go on; a Reply answers it; a GatewayError
+refuses it. A step that also has `wrap` watches or changes the answer on its way back, the last step's wrap first. What a
+step takes for a call it pushes on `call.exit`, which gives everything back, last in first out, whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from tidegate.ports import Clock, Sink, Stage
+from tidegate.stages.account import Account
+from tidegate.stages.attempt import Attempt
+from tidegate.stages.route import Models, Route
+from tidegate.types import Batch, Call, Reply
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One place on the way. `stage` None: the place is kept, nothing stands there yet."""
+
+    name: str
+    does: str
+    stage: Stage | None = None
+
+
+def the_way(models: Models, sinks: Sequence[Sink], clock: Clock) -> list[Step]:
+    """Every step from the parsed request to the engine and back."""
+    return [
+        Step("authenticate", "who calls: key to tenant, and the policy that applies"),
+        Step("limit", "reserve requests, tokens and money at every level"),
+        Step("account", "measure, settle, bill and log, exactly once", Account(sinks, clock)),
+        Step("screen", "input rails that are rules: microseconds, inline"),
+        Step("recall", "answer from the exact or semantic cache, or join an identical call"),
+        Step("admit", "a place in the bounded, fair queue"),
+        Step("guard", "input rails that are models, in parallel, while queued"),
+        Step("remember", "session, user and global memory into the prompt"),
+        Step("route", "choose the deployment and take its engine's slot", Route(models, clock)),
+        Step("attempt", "ask the engine, check the answer as it streams", Attempt(clock)),
+    ]
+
+
+class Pipeline:
+    """The steps that are there, run in order."""
+
+    def __init__(self, steps: Sequence[Step], clock: Clock) -> None:
+        self.steps = steps
+        self._clock = clock
+        self._live = [(step.name, step.stage) for step in steps if step.stage is not None]
+        self._wraps = [stage.wrap for _, stage in reversed(self._live) if isinstance(stage, _Wrapping)]
+
+    async def run(self, call: Call) -> Reply:
+        """Take a call down the way. Raises the GatewayError that refuses it. The caller closes `call.exit` at the end."""
+        before = call.received_at
+        for name, stage in self._live:
+            reply = await stage(call)
+            now = self._clock()
+            call.stage_s[name] = now - before
+            before = now
+            if reply is not None:
+                for wrap in self._wraps:
+                    reply.pieces = wrap(call, reply.pieces)
+                return reply
+        raise AssertionError("the last step always answers")
+
+
+@runtime_checkable
+class _Wrapping(Protocol):
+    def wrap(self, call: Call, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]: ...

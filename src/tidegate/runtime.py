@@ -1,0 +1,131 @@
+"""What lives as long as the process: engines with their slots, the embedder, metrics, background work.
+
+Engines are kept by the digest of their settings: a reload that leaves an engine's settings alone gets the same engine back,
+running. An engine that no snapshot borrows any more is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from prometheus_client.core import Metric
+
+from tidegate import registry
+from tidegate.config import EngineConfig, digest
+from tidegate.engines.slots import Slots
+from tidegate.models.onnx import MiniLm
+from tidegate.ports import Clock, Embedder, Engine
+from tidegate.telemetry.metrics import Metrics, gauge
+
+PROBE_EVERY_S = 2.0
+PROBE_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class RunningEngine:
+    """An engine that is open, with what the process knows of it. `borrowers` counts the snapshots that use it."""
+
+    def __init__(self, name: str, engine: Engine, slots: Slots) -> None:
+        self.name = name
+        self.engine = engine
+        self.slots = slots
+        self.borrowers = 0
+        self.ready = False
+
+    async def probe(self) -> bool:
+        """Ask the engine whether it is ready, for at most a few seconds."""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                ready = await self.engine.ready()
+        except TimeoutError:
+            ready = False
+        if ready != self.ready:
+            log.info("engine %s is %s", self.name, "ready" if ready else "not ready")
+        self.ready = ready
+        return ready
+
+
+class Runtime:
+    """Opens and closes what lives as long as the process. Satisfies `EngineHost`."""
+
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
+        self.metrics = Metrics()
+        self.metrics.add_gauges(self._gauges)
+        self.embedder: Embedder = MiniLm()
+        self._engines: dict[str, RunningEngine] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.spawn(self._probe_engines(), name="probe engines")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for running in list(self._engines.values()):
+            await running.engine.close()
+        self._engines.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.embedder.close()
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Start background work; it is cancelled when the runtime closes, and a failure is logged."""
+        task = asyncio.create_task(work, name=name)  # noqa: TID251 - the one place where tasks begin
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work '%s' failed", task.get_name(), exc_info=error)
+
+    async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
+        """The running engine with these settings, opened now if there is none. Raises what the engine's `open` raises."""
+        key = f"{name}:{digest(config)}"
+        running = self._engines.get(key)
+        if running is None:
+            engine: Engine = registry.find("tidegate.engines", config.kind)(config)
+            running = RunningEngine(name, engine, Slots(config.max_in_flight))
+            await engine.open(self)
+            if running.slots.limit is None:
+                running.slots.limit = (await engine.load()).slots
+            self._engines[key] = running
+        running.borrowers += 1
+        return running
+
+    async def give_back(self, running: RunningEngine) -> None:
+        """End one loan; the engine closes with the last one."""
+        running.borrowers -= 1
+        if running.borrowers == 0:
+            self._engines = {key: other for key, other in self._engines.items() if other is not running}
+            await running.engine.close()
+
+    def engines(self) -> list[RunningEngine]:
+        """Every open engine."""
+        return list(self._engines.values())
+
+    async def _probe_engines(self) -> None:
+        while True:
+            async with asyncio.TaskGroup() as group:
+                for running in self.engines():
+                    group.create_task(running.probe())
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    def _gauges(self) -> Iterable[Metric]:
+        rows = self.engines()
+        yield gauge("engine_ready", "1 if the engine is ready.", ["engine"], (([r.name], r.ready) for r in rows))
+        yield gauge(
+            "engine_in_flight", "Calls the engine has.", ["engine"], (([r.name], r.slots.in_flight) for r in rows)
+        )
+        yield gauge(
+            "engine_waiting", "Calls waiting for a slot.", ["engine"], (([r.name], r.slots.waiting) for r in rows)
+        )

@@ -1,0 +1,73 @@
+"""What lives as long as one configuration: its models and its pipeline, on engines borrowed from the runtime.
+
+A request takes one snapshot at entry and keeps it. A snapshot that was replaced gives its engines back when its last call
+has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from tidegate.config import Config
+from tidegate.errors import ConfigError, GatewayError, Problem
+from tidegate.pipeline import Pipeline, the_way
+from tidegate.runtime import RunningEngine, Runtime
+from tidegate.stages.route import Models
+from tidegate.types import Deployment
+
+
+class Snapshot:
+    """One configuration, ready to serve. Count calls in and out with `enter` and `leave`."""
+
+    def __init__(self, config: Config, models: Models, pipeline: Pipeline, loans: AsyncExitStack) -> None:
+        self.config = config
+        self.models = models
+        self.pipeline = pipeline
+        self.calls = 0
+        self._loans = loans
+        self._empty = asyncio.Event()
+
+    def enter(self) -> None:
+        """A call begins."""
+        self.calls += 1
+
+    def leave(self) -> None:
+        """A call has ended."""
+        self.calls -= 1
+        if self.calls == 0:
+            self._empty.set()
+
+    async def retire(self) -> None:
+        """Wait for the calls that are still inside, then give the engines back."""
+        while self.calls:
+            self._empty.clear()
+            await self._empty.wait()
+        await self._loans.aclose()
+
+
+async def assemble(config: Config, runtime: Runtime) -> Snapshot:
+    """Build a snapshot. Raises ConfigError for an engine that cannot be opened; then nothing was changed."""
+    async with AsyncExitStack() as loans:
+        engines: dict[str, RunningEngine] = {}
+        for name, settings in config.engines.items():
+            try:
+                running = await runtime.borrow(name, settings)
+            except GatewayError as error:
+                raise ConfigError("cannot start", [Problem(f"engines.{name}", error.message)]) from error
+            loans.push_async_callback(runtime.give_back, running)
+            engines[name] = running
+        models = Models(_deployments(config, engines))
+        pipeline = Pipeline(the_way(models, [runtime.metrics], runtime.clock), runtime.clock)
+        return Snapshot(config, models, pipeline, loans.pop_all())
+    raise AssertionError("unreachable: the stack swallows nothing")
+
+
+def _deployments(config: Config, engines: dict[str, RunningEngine]) -> dict[str, list[Deployment]]:
+    found: dict[str, list[Deployment]] = {}
+    for name, model in config.models.items():
+        found[name] = [
+            Deployment(chosen.engine, engines[chosen.engine].engine, engines[chosen.engine].slots, chosen.model)
+            for chosen in model.deployments
+        ]
+    return found

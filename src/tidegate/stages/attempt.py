@@ -1,0 +1,38 @@
+"""The engine's turn: one call to one engine. Checks on the answer, retries and fallbacks will wrap around it here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from tidegate.errors import DeadlineExceeded, UpstreamError
+from tidegate.ports import Clock
+from tidegate.types import Batch, Call, Reply
+
+
+class Attempt:
+    """The stage `attempt`: always answers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def __call__(self, call: Call) -> Reply:
+        """Ask the engine and wait for the first batch, so that an early failure is still an HTTP status."""
+        deployment = call.deployment
+        assert deployment is not None, "route comes before attempt"
+        call.sent_at = self._clock()
+        if call.sent_at >= call.deadline:
+            raise DeadlineExceeded("The deadline passed before the engine was asked")
+        pieces = deployment.engine.stream(call, call.deadline)
+        call.exit.push_async_callback(pieces.aclose)
+        try:
+            first = await anext(pieces)
+        except StopAsyncIteration:
+            raise UpstreamError("the engine gave no answer") from None
+        call.first_byte_at = self._clock()
+        return Reply(_resumed(first, pieces))
+
+
+async def _resumed(first: Batch, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    yield first
+    async for batch in pieces:
+        yield batch

@@ -1,0 +1,162 @@
+"""Prometheus metrics of the request path.
+
+Recording is ours and costs about a microsecond a call (a sorted search and a few additions); rendering is prometheus-client's.
+Labels come from the config, never from clients, so the number of series is bounded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from tidegate.types import Call
+
+UNROUTED = "(none)"
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+# Seconds. Latencies of models, as OpenTelemetry's gen_ai.server.* advises; overhead from 100 µs, where ours lies.
+DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68)
+TTFT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
+ITL = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Histogram:
+    """Counts per bucket and a sum. The last count is of what lies above every bound."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Add one value, in seconds."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts by upper bound, as Prometheus wants them."""
+        rows: list[tuple[str, float]] = []
+        seen = 0
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
+            seen += count
+            rows.append((bound, seen))
+        return rows
+
+
+class Series:
+    """Everything counted for one endpoint, model and engine."""
+
+    __slots__ = ("duration", "itl", "outcomes", "overhead", "tokens", "ttft", "waited")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.duration = Histogram(DURATION)
+        self.overhead = Histogram(OVERHEAD)
+        self.waited = Histogram(DURATION)
+        self.ttft = Histogram(TTFT)
+        self.itl = Histogram(ITL)
+        self.tokens = {"prompt": 0, "cached": 0, "completion": 0}
+
+
+class Metrics(Collector):
+    """The counts of this process. A Sink for finished calls; `gauges` are read when somebody asks."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, str], Series] = {}
+        self._gauges: list[Callable[[], Iterable[Metric]]] = []
+        self._reloads = {"ok": 0, "refused": 0}
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def finished(self, call: Call, now: float) -> None:
+        """Count one call that has ended; `now` in seconds of the gateway's clock."""
+        engine = call.deployment.engine_name if call.deployment else UNROUTED
+        key = (call.endpoint.value, call.route or UNROUTED, engine)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Series()
+        series.outcomes[call.outcome] = series.outcomes.get(call.outcome, 0) + 1
+        series.duration.observe(now - call.received_at)
+        if call.sent_at:
+            series.waited.observe(call.waited_s)
+        if call.answered_at:
+            engine_s = call.first_byte_at - call.sent_at
+            series.overhead.observe(call.answered_at - call.received_at - engine_s - call.waited_s)
+        if call.stream and call.first_content_at:
+            series.ttft.observe(call.first_content_at - call.received_at)
+            if call.content_events > 1:
+                series.itl.observe((call.last_content_at - call.first_content_at) / (call.content_events - 1))
+        if call.usage is not None:
+            series.tokens["prompt"] += call.usage.prompt_tokens
+            series.tokens["cached"] += call.usage.cached_tokens
+            series.tokens["completion"] += call.usage.completion_tokens
+
+    def reloaded(self, *, ok: bool) -> None:
+        """Count one attempt to reload the configuration."""
+        self._reloads["ok" if ok else "refused"] += 1
+
+    def add_gauges(self, read: Callable[[], Iterable[Metric]]) -> None:
+        """Add gauges that are read at every scrape."""
+        self._gauges.append(read)
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by prometheus-client."""
+        yield from self._counters()
+        yield from self._histograms()
+        for read in self._gauges:
+            yield from read()
+
+    def _counters(self) -> Iterable[Metric]:
+        labels = ["endpoint", "model", "engine"]
+        requests = CounterMetricFamily(
+            "tidegate_requests", "Calls that have ended, by outcome.", labels=[*labels, "outcome"]
+        )
+        tokens = CounterMetricFamily(
+            "tidegate_tokens", "Tokens as the engines reported them.", labels=[*labels, "kind"]
+        )
+        for key, series in self._series.items():
+            for outcome, count in series.outcomes.items():
+                requests.add_metric([*key, outcome], count)
+            for kind, count in series.tokens.items():
+                tokens.add_metric([*key, kind], count)
+        reloads = CounterMetricFamily("tidegate_config_reloads", "Reloads of the configuration.", labels=["result"])
+        for result, count in self._reloads.items():
+            reloads.add_metric([result], count)
+        return requests, tokens, reloads
+
+    def _histograms(self) -> Iterable[Metric]:
+        labels = ["endpoint", "model", "engine"]
+        for name, meaning in _HISTOGRAMS.items():
+            family = HistogramMetricFamily(f"tidegate_{name}_seconds", meaning, labels=labels)
+            for key, series in self._series.items():
+                histogram: Histogram = getattr(series, name)
+                family.add_metric(list(key), buckets=histogram.buckets(), sum_value=histogram.total)
+            yield family
+
+
+_HISTOGRAMS = {
+    "duration": "From the request's arrival to the end of its answer.",
+    "overhead": "Up to the first byte of the answer, without the engine's time and the wait for a slot.",
+    "waited": "Waiting for an engine slot.",
+    "ttft": "Streams: from the request's arrival to the first event with content.",
+    "itl": "Streams: mean gap between events with content after the first, one value a stream.",
+}
+
+
+def gauge(name: str, meaning: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    """One gauge family from rows of label values and a number."""
+    family = GaugeMetricFamily(f"tidegate_{name}", meaning, labels=list(labels))
+    for values, number in rows:
+        family.add_metric(list(values), number)
+    return family
