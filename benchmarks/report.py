@@ -18,9 +18,10 @@ from rich.table import Table
 DIRECT, FLOOR = "direct", "floor"
 PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "msgspec")
 
-# How a figure is called in the table, and with how many decimals. `cpu_us` is of a request or of a chunk.
+# How a figure is called in the table, and with how many decimals.
 FIGURES = {
-    "cpu_us": ("CPU µs", 1),
+    "cpu_us_request": ("CPU µs a request", 1),
+    "cpu_us_chunk": ("CPU µs a chunk", 1),
     "rps": ("requests/s", 0),
     "chunks_s": ("chunks/s", 0),
     "p50_ms": ("p50 ms", 3),
@@ -125,8 +126,8 @@ def added(samples: Sequence[Sample], target: str, base: str, scenario: str, figu
 def judge(samples: Sequence[Sample], gateway: str, footprint: Footprint) -> list[Goal]:
     """The goals of the project for what its gateway may cost."""
     missing = float("inf")  # what was not measured is not met
-    request = ratio(samples, gateway, FLOOR, "32 connections", "cpu_us")
-    chunk = ratio(samples, gateway, FLOOR, "100 streams x 50/s", "cpu_us")
+    request = ratio(samples, gateway, FLOOR, "32 connections", "cpu_us_request")
+    chunk = ratio(samples, gateway, FLOOR, "100 streams x 50/s", "cpu_us_chunk")
     p50 = added(samples, gateway, DIRECT, "1 connection", "p50_ms")
     one_way = typical(samples, gateway, "100 streams x 50/s", "one_way_p99_ms")
     bad = sum(s.figures.get("bad", 0) for s in samples if s.target == gateway)

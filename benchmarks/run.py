@@ -157,20 +157,24 @@ class Run:
     ) -> None:
         if isinstance(load, Requests):
             report, cpu_s = bench.requests(server, load)
-            units = report.n * (CHUNKS_A_STREAM if load.stream else 1)
-            figures = {"rps": report.rps, "p50_ms": report.p50_ms, "p99_ms": report.p99_ms}
+            chunks = report.n * CHUNKS_A_STREAM if load.stream else 0
+            figures = {"rps": report.rps, "p50_ms": report.p50_ms, "p99_ms": report.p99_ms, "bad": report.bad}
+            requests = report.n
         else:
             report, cpu_s = bench.streams(server, load)
-            units = report.chunks
+            chunks, requests = report.chunks, 0
             figures = {
                 "chunks_s": report.chunks_s,
                 "ttft_p50_ms": report.ttft_p50_ms,
                 "one_way_p50_ms": report.one_way_p50_ms,
                 "one_way_p99_ms": report.one_way_p99_ms,
+                "bad": report.bad,
             }
             if report.first_problem:
                 self.note(f"{server.name}: {report.first_problem}")
-        figures |= {"cpu_us": round(cpu_s * 1e6 / max(1, units), 2), "bad": report.bad}
+        if server is not self.engine and (chunks or requests):
+            unit = "chunk" if chunks else "request"
+            figures[f"cpu_us_{unit}"] = round(cpu_s * 1e6 / (chunks or requests), 2)
         self.samples.append(Sample(round=number + 1, target=server.name, scenario=scenario, figures=figures))
         shown = ", ".join(f"{name} {value:g}" for name, value in figures.items())
         self.note(f"round {number + 1}  {scenario:36}  {server.name:10}  {shown}")
