@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-
 from pydantic_core import ErrorDetails
 
 from tidegate import registry
@@ -51,18 +50,26 @@ class TlsConfig(Settings):
 class ServerConfig(Settings):
     """Where Tidegate listens, and how it treats its clients."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    tls: TlsConfig | None = Field(None, description="Certificate files; without them plain HTTP.")
-    cors_origins: tuple[str, ...] = Field((), description="Browser origins that may call; `*` for any.")
-    max_body_bytes: int = Field(32 * 2**20, gt=0, description="Largest request body taken.")
-    call_deadline_s: float = Field(600, gt=0, description="Longest time a call may take, waiting included.")
-    sse_keep_alive_s: float = Field(15, gt=0, description="Silence on a stream after which a comment is sent.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    tls: TlsConfig | None = Field(default=None, description="Certificate files; without them plain HTTP.")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="Browser origins that may call; `*` for any."
+    )
+    max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Largest request body taken.")
+    call_deadline_s: float = Field(
+        default=600, gt=0, description="Longest time a call may take, waiting included."
+    )
+    sse_keep_alive_s: float = Field(
+        default=15, gt=0, description="Silence on a stream after which a comment is sent."
+    )
     drain_grace_s: float = Field(
-        5, ge=0, description="After SIGTERM: time still accepting while `/readyz` says no."
+        default=5, ge=0, description="After SIGTERM: time still accepting while `/readyz` says no."
     )
     drain_deadline_s: float = Field(
-        600, ge=0, description="After the grace: time for running calls before they are ended with an error."
+        default=600,
+        ge=0,
+        description="After the grace: time for running calls before they are ended with an error.",
     )
 
 
@@ -70,17 +77,19 @@ class AdminConfig(Settings):
     """Who may change the running gateway."""
 
     token: SecretStr | None = Field(
-        None, description="Bearer token of `POST /admin/reload`; without one the admin API is closed."
+        default=None, description="Bearer token of `POST /admin/reload`; without one the admin API is closed."
     )
 
 
 class TimeoutsConfig(Settings):
     """How long an engine may be silent, at each step of a call."""
 
-    connect_ms: int = Field(5_000, gt=0, description="To connect, TLS included.")
-    first_byte_ms: int = Field(300_000, gt=0, description="From the request sent to the first byte of the answer.")
-    idle_ms: int = Field(60_000, gt=0, description="Between two reads of an answer.")
-    total_ms: int = Field(600_000, gt=0, description="For the whole exchange.")
+    connect_ms: int = Field(default=5_000, gt=0, description="To connect, TLS included.")
+    first_byte_ms: int = Field(
+        default=300_000, gt=0, description="From the request sent to the first byte of the answer."
+    )
+    idle_ms: int = Field(default=60_000, gt=0, description="Between two reads of an answer.")
+    total_ms: int = Field(default=600_000, gt=0, description="For the whole exchange.")
 
 
 class EngineConfig(Settings):
@@ -88,7 +97,9 @@ class EngineConfig(Settings):
 
     kind: str = Field(description="Which adapter: see the list of engines.")
     max_in_flight: int | None = Field(
-        None, gt=0, description="Calls the engine gets at once; more wait in line. Default: as many as it says."
+        default=None,
+        gt=0,
+        description="Calls the engine gets at once; more wait in line. Default: as many as it says.",
     )
 
 
@@ -96,13 +107,23 @@ class HttpEngineConfig(EngineConfig):
     """An engine behind a URL."""
 
     url: str = Field(description="Base URL, up to and with `/v1`.", examples=["http://127.0.0.1:8000/v1"])
-    api_key: SecretStr | None = Field(None, description="Sent as a bearer token.")
-    headers: Mapping[str, SecretStr] = Field({}, description="Further headers sent with every request.")
-    allow_fields: tuple[str, ...] = Field((), description="Request body fields let through beyond the kind's own.")
-    proxy: str | None = Field(None, description="HTTP proxy to go through.", examples=["http://proxy:3128"])
-    max_connections: int = Field(1024, gt=0, description="Most connections open to this engine.")
-    max_response_bytes: int = Field(64 * 2**20, gt=0, description="Largest answer taken when it is not streamed.")
-    timeouts: TimeoutsConfig = Field(TimeoutsConfig(), description="How long the engine may be silent.")
+    api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token.")
+    headers: Mapping[str, SecretStr] = Field(
+        default={}, description="Further headers sent with every request."
+    )
+    allow_fields: tuple[str, ...] = Field(
+        default=(), description="Request body fields let through beyond the kind's own."
+    )
+    proxy: str | None = Field(
+        default=None, description="HTTP proxy to go through.", examples=["http://proxy:3128"]
+    )
+    max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
+    max_response_bytes: int = Field(
+        default=64 * 2**20, gt=0, description="Largest answer taken when it is not streamed."
+    )
+    timeouts: TimeoutsConfig = Field(
+        default=TimeoutsConfig(), description="How long the engine may be silent."
+    )
 
     @field_validator("url")
     @classmethod
@@ -115,68 +136,72 @@ class HttpEngineConfig(EngineConfig):
 class OpenAIConfig(HttpEngineConfig):
     """Any server that speaks the OpenAI API."""
 
-    kind: Literal["openai"]
-
 
 class VllmConfig(HttpEngineConfig):
     """A vLLM server: its own request fields pass too."""
 
-    kind: Literal["vllm"]
-
 
 class LlamaCppConfig(HttpEngineConfig):
     """A llama.cpp server that you run: its own request fields pass too."""
-
-    kind: Literal["llamacpp"]
 
 
 class LoraConfig(Settings):
     """One LoRA adapter of the embedded engine."""
 
     path: Path = Field(description="The adapter, GGUF.")
-    scale: float = Field(1.0, description="How strongly it applies.")
+    scale: float = Field(default=1.0, description="How strongly it applies.")
 
 
 class EmbeddedConfig(EngineConfig):
     """llama.cpp as a child process of the gateway: no server needed."""
 
-    kind: Literal["embedded"]
-    model_path: Path | None = Field(None, description="A GGUF file; default: the installed SmolLM2-135M-Instruct.")
-    slots: int = Field(4, gt=0, le=64, description="Calls served at once.")
-    context_tokens: int = Field(8192, gt=0, description="Context of all slots together.")
-    threads: int | None = Field(None, gt=0, description="Threads that decode; default: cores - 1.")
-    batch_threads: int | None = Field(None, gt=0, description="Threads that read prompts; default: cores.")
-    cache_ram_mib: int = Field(128, ge=0, description="Memory for prompts kept beyond the slots, MiB.")
-    speculation: Literal["none", "ngram"] = Field("none", description="`ngram` speeds up repetitive text.")
-    lora: tuple[LoraConfig, ...] = Field((), description="Adapters loaded at start.")
-    share_prefixes: bool = Field(True, description="Copy a system prompt that was read once to the other slots.")
-    start_timeout_ms: int = Field(60_000, gt=0, description="To load the model.")
-    timeouts: TimeoutsConfig = Field(TimeoutsConfig(), description="How long the engine may be silent.")
+    model_path: Path | None = Field(
+        default=None, description="A GGUF file; default: the installed SmolLM2-135M-Instruct."
+    )
+    slots: int = Field(default=4, gt=0, le=64, description="Calls served at once.")
+    context_tokens: int = Field(default=8192, gt=0, description="Context of all slots together.")
+    threads: int | None = Field(default=None, gt=0, description="Threads that decode; default: cores - 1.")
+    batch_threads: int | None = Field(
+        default=None, gt=0, description="Threads that read prompts; default: cores."
+    )
+    cache_ram_mib: int = Field(
+        default=128, ge=0, description="Memory for prompts kept beyond the slots, MiB."
+    )
+    speculation: Literal["none", "ngram"] = Field(
+        default="none", description="`ngram` speeds up repetitive text."
+    )
+    lora: tuple[LoraConfig, ...] = Field(default=(), description="Adapters loaded at start.")
+    share_prefixes: bool = Field(
+        default=True, description="Copy a system prompt that was read once to the other slots."
+    )
+    start_timeout_ms: int = Field(default=60_000, gt=0, description="To load the model.")
+    timeouts: TimeoutsConfig = Field(
+        default=TimeoutsConfig(), description="How long the engine may be silent."
+    )
 
 
 class EmbedderConfig(EngineConfig):
     """all-MiniLM-L6-v2 in process: embeddings without a server."""
 
-    kind: Literal["embedder"]
-
 
 class ScriptedConfig(EngineConfig):
     """Answers by script, for tests and demonstrations of timing and faults; never a model."""
 
-    kind: Literal["scripted"]
-    ttft_ms: float = Field(0, ge=0, description="Time to the first token.")
-    itl_ms: float = Field(0, ge=0, description="Time between tokens.")
-    tokens: int = Field(16, ge=0, description="Tokens in an answer.")
-    text: str | None = Field(None, description="The answer; default: made-up words.")
-    fault: str | None = Field(None, description="A fault and its token, such as `reset@10`.")
-    slots: int | None = Field(None, gt=0, description="Calls served at once; default: any number.")
+    ttft_ms: float = Field(default=0, ge=0, description="Time to the first token.")
+    itl_ms: float = Field(default=0, ge=0, description="Time between tokens.")
+    tokens: int = Field(default=16, ge=0, description="Tokens in an answer.")
+    text: str | None = Field(default=None, description="The answer; default: made-up words.")
+    fault: str | None = Field(default=None, description="A fault and its token, such as `reset@10`.")
+    slots: int | None = Field(default=None, gt=0, description="Calls served at once; default: any number.")
 
 
 class DeploymentConfig(Settings):
     """One place where a model is served."""
 
     engine: str = Field(description="Name of an engine above.")
-    model: str | None = Field(None, description="The engine's name for the model; default: the name the client asked.")
+    model: str | None = Field(
+        default=None, description="The engine's name for the model; default: the name the client asked."
+    )
 
 
 class ModelConfig(Settings):
@@ -188,11 +213,12 @@ class ModelConfig(Settings):
 class Config(Settings):
     """The whole file."""
 
-    server: ServerConfig = Field(ServerConfig(), description="Listening, deadlines, draining.")
-    admin: AdminConfig = Field(AdminConfig(), description="The admin API.")
-    engines: Mapping[str, EngineConfig] = Field({}, description="Where answers are made, by name.")
+    server: ServerConfig = Field(default=ServerConfig(), description="Listening, deadlines, draining.")
+    admin: AdminConfig = Field(default=AdminConfig(), description="The admin API.")
+    engines: Mapping[str, EngineConfig] = Field(default={}, description="Where answers are made, by name.")
     models: Mapping[str, ModelConfig] = Field(
-        {}, description="What clients may ask for: a name, or a prefix and `*`. The longest match wins."
+        default={},
+        description="What clients may ask for: a name, or a prefix and `*`. The longest match wins.",
     )
 
 
@@ -205,7 +231,9 @@ def load(path: Path | None, *, model_path: Path | None = None) -> Config:
     if path is None:
         return parse(_default_tree(model_path), source="the default configuration")
     if model_path is not None:
-        raise ConfigError(str(path), [Problem("--model", "goes with the default config only; set it in the file")])
+        raise ConfigError(
+            str(path), [Problem("--model", "goes with the default config only; set it in the file")]
+        )
     try:
         text = path.read_text("utf-8")
     except OSError as error:
@@ -234,7 +262,9 @@ def parse(tree: Any, *, source: str) -> Config:
     config = _validated(Config, top, "", problems)
     named = set(top["models"]) if isinstance(top.get("models"), dict) else set[str]()
     if not named and config is not None:
-        problems.append(Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}"))
+        problems.append(
+            Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}")
+        )
     if config is not None:
         problems += _dangling(config, engines)
     if problems or config is None:
@@ -266,12 +296,18 @@ def _default_tree(model_path: Path | None) -> dict[str, Any]:
 class _UniqueKeys(yaml.SafeLoader):
     """YAML without its trap: the same key twice is an error, not the last one wins."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(
+        self,
+        node: Any,
+        deep: bool = False,  # noqa: FBT001, FBT002
+    ) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            key: Any = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"'{key}' stands twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -295,7 +331,8 @@ def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
         return value
 
     def fill(match: re.Match[str]) -> str:
-        name, default = match.groups()
+        name: str = match[1]
+        default: str | None = match[2]
         found = os.environ.get(name, default)
         if found is None:
             problems.append(Problem(path, f"the environment variable {name} is not set"))
@@ -330,8 +367,9 @@ def _validated(model: type[S], data: Any, path: str, problems: list[Problem]) ->
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        for mistake in error.errors():
-            problems.append(Problem(_dotted(path, mistake["loc"]), _in_words(mistake, model)))
+        problems.extend(
+            Problem(_dotted(path, mistake["loc"]), _in_words(mistake, model)) for mistake in error.errors()
+        )
     return None
 
 
@@ -362,5 +400,7 @@ def _dangling(config: Config, engines: Mapping[str, EngineConfig]) -> list[Probl
             if deployment.engine not in engines:
                 known = ", ".join(sorted(engines)) or "none"
                 path = f"models.{pattern}.deployments[{i}].engine"
-                problems.append(Problem(path, f"there is no engine '{deployment.engine}'; there are: {known}"))
+                problems.append(
+                    Problem(path, f"there is no engine '{deployment.engine}'; there are: {known}")
+                )
     return problems

@@ -46,9 +46,7 @@ class GatewayError(Exception):
     retryable: ClassVar[bool] = False
     level: ClassVar[int] = logging.ERROR
 
-    def __init__(
-        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param

@@ -77,7 +77,9 @@ class Gateway:
     async def reload(self) -> None:
         """Read the config file again and swap to it. Raises ConfigError; then nothing has changed."""
         if self._path is None:
-            raise ConfigError("reload", [Problem("", "the gateway runs without a config file; there is nothing to read")])
+            raise ConfigError(
+                "reload", [Problem("", "the gateway runs without a config file; there is nothing to read")]
+            )
         path = self._path
         async with self._reloading:
             try:
@@ -120,8 +122,11 @@ class Gateway:
             await self.try_reload()
 
     def _gauges(self) -> list[Metric]:
-        calls = [([], self.snapshot.calls)]
-        return [gauge("calls_in_flight", "Calls inside the current configuration.", [], calls)]
+        return [
+            gauge(
+                "calls_in_flight", "Calls inside the current configuration.", [], [((), self.snapshot.calls)]
+            )
+        ]
 
 
 async def _not_ready(engines: list[RunningEngine]) -> list[str]:
@@ -135,5 +140,3 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-

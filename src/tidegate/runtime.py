@@ -79,7 +79,7 @@ class Runtime:
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Start background work; it is cancelled when the runtime closes, and a failure is logged."""
-        task = asyncio.create_task(work, name=name)  # noqa: TID251 - the one place where tasks begin
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -122,10 +122,18 @@ class Runtime:
 
     def _gauges(self) -> Iterable[Metric]:
         rows = self.engines()
-        yield gauge("engine_ready", "1 if the engine is ready.", ["engine"], (([r.name], r.ready) for r in rows))
         yield gauge(
-            "engine_in_flight", "Calls the engine has.", ["engine"], (([r.name], r.slots.in_flight) for r in rows)
+            "engine_ready", "1 if the engine is ready.", ["engine"], (([r.name], r.ready) for r in rows)
         )
         yield gauge(
-            "engine_waiting", "Calls waiting for a slot.", ["engine"], (([r.name], r.slots.waiting) for r in rows)
+            "engine_in_flight",
+            "Calls the engine has.",
+            ["engine"],
+            (([r.name], r.slots.in_flight) for r in rows),
+        )
+        yield gauge(
+            "engine_waiting",
+            "Calls waiting for a slot.",
+            ["engine"],
+            (([r.name], r.slots.waiting) for r in rows),
         )

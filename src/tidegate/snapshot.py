@@ -67,7 +67,9 @@ def _deployments(config: Config, engines: dict[str, RunningEngine]) -> dict[str,
     found: dict[str, list[Deployment]] = {}
     for name, model in config.models.items():
         found[name] = [
-            Deployment(chosen.engine, engines[chosen.engine].engine, engines[chosen.engine].slots, chosen.model)
+            Deployment(
+                chosen.engine, engines[chosen.engine].engine, engines[chosen.engine].slots, chosen.model
+            )
             for chosen in model.deployments
         ]
     return found

@@ -7,9 +7,9 @@ stage hands back. Nothing here does I/O.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from tidegate.engines.slots import Slots
     from tidegate.ports import Engine
 
+
 class Endpoint(enum.Enum):
     """The OpenAI endpoints a call can arrive on; the value is its path below `/v1/` and an engine's base URL."""
 
     CHAT = "chat/completions"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+
+    # Members are singletons; Enum's own hash is a Python function and would cost a call its microsecond.
+    __hash__ = object.__hash__
 
 
 class Message(msgspec.Struct):
@@ -77,22 +81,37 @@ class Choice(msgspec.Struct):
         return bool(self.text) or (part is not None and part.has_content())
 
 
+class TokenCounts(msgspec.Struct):
+    """An engine's `usage` object. Engines send null and leave fields out."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+
+
+class PromptDetails(msgspec.Struct):
+    """Where the prompt's tokens came from."""
+
+    cached_tokens: int | None = None
+
+
 class Answer(msgspec.Struct):
     """What the gateway reads of an engine's JSON, of a whole reply and of one streamed event alike."""
 
     choices: list[Choice] = []
-    usage: dict[str, Any] | None = None
+    usage: TokenCounts | None = None
     error: Any = None
 
     def read_usage(self) -> Usage | None:
         """The token counts, or None where the engine sent none."""
-        if not self.usage:
+        counts = self.usage
+        if counts is None:
             return None
-        details = self.usage.get("prompt_tokens_details") or {}
+        details = counts.prompt_tokens_details
         return Usage(
-            prompt_tokens=int(self.usage.get("prompt_tokens") or 0),
-            completion_tokens=int(self.usage.get("completion_tokens") or 0),
-            cached_tokens=int(details.get("cached_tokens") or 0),
+            prompt_tokens=counts.prompt_tokens or 0,
+            completion_tokens=counts.completion_tokens or 0,
+            cached_tokens=(details.cached_tokens or 0) if details else 0,
         )
 
 
@@ -140,6 +159,39 @@ class Deployment(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
+class Exit:
+    """What a call has taken, given back last in first out, whatever happened: `async with call.exit`.
+
+    Each step gets the error that ended the call, or None, and may return something to await. All steps run even if one
+    fails. (contextlib.AsyncExitStack does this too, for five times the microseconds.)
+    """
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[BaseException | None], Awaitable[None] | None]] = []
+
+    def push(self, give_back: Callable[[BaseException | None], Awaitable[None] | None]) -> None:
+        """Add a step; it will run before those that were pushed earlier."""
+        self._steps.append(give_back)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._steps:
+            step = self._steps.pop()
+            try:
+                waiting = step(error)
+                if waiting is not None:
+                    await waiting
+            finally:
+                if self._steps:
+                    await self.__aexit__(kind, error, trace)
+
+
 class Call(msgspec.Struct, kw_only=True):
     """One request in flight, from the parsed body to the last byte of its answer.
 
@@ -152,7 +204,7 @@ class Call(msgspec.Struct, kw_only=True):
     endpoint: Endpoint
     model: str
     fields: dict[str, msgspec.Raw]
-    exit: AsyncExitStack
+    exit: Exit
     received_at: float
     deadline: float
     headers: list[tuple[bytes, bytes]] = []
@@ -169,7 +221,7 @@ class Call(msgspec.Struct, kw_only=True):
     last_content_at: float = 0.0
     content_events: int = 0
     usage: Usage | None = None
-    stage_s: dict[str, float] = {}
+    stage_s: list[float] = []
     outcome: str = "ok"
 
 

@@ -1,11 +1,11 @@
-"""`tidegate check`: is this configuration right, and what does it mean?"""
+"""`tidegate check`: whether a configuration is right, and what it means."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import yaml
 from cyclopts import Parameter
 from rich.console import Console
@@ -32,13 +32,15 @@ def check(
         The file to check. Default: tidegate.yaml if it is here, else the built-in configuration.
     as_json
         Print JSON instead of a page for people.
+
     """
     loaded, path = settings.load(config)
     tree = effective(loaded)
     steps = [(step.name, step.does, step.stage is not None) for step in the_way(Models({}), [], lambda: 0.0)]
     if as_json:
         stages = [{"name": name, "does": does, "built": built} for name, does, built in steps]
-        print(json.dumps({"source": str(path) if path else None, "config": tree, "stages": stages}, indent=2))
+        page = {"source": str(path) if path else None, "config": tree, "stages": stages}
+        print(msgspec.json.format(msgspec.json.encode(page)).decode())
         return
     console = Console()
     console.print(f"[bold]{path or 'the built-in configuration'}[/] is valid. In force, defaults included:\n")

@@ -18,10 +18,10 @@ def scripted(
     slots: int | None = None,
     options: Annotated[list[str] | None, Parameter(("--set", "-s"))] = None,
 ) -> None:
-    """Serve scripted answers over the OpenAI API: exact timing and faults on the wire, and a record of what was served.
+    """Serve scripted answers over the OpenAI API: exact timing, and faults on the wire.
 
     Any request may carry a marker in its prompt that changes the script for it alone:
-    `[[scripted ttft=50 itl=5 tokens=32 fault=reset@10]]`. `GET /record` tells the true concurrency and the tokens delivered.
+    `[[scripted ttft=50 itl=5 tokens=32 fault=reset@10]]`. `GET /record` tells the true concurrency and what was delivered.
 
     Parameters
     ----------
@@ -33,6 +33,7 @@ def scripted(
         Calls served at once; more get a 503. Default: any number.
     options
         What the marker says, for every request: `--set ttft=50 --set itl=5 --set tokens=32`.
+
     """
     # Only this command needs the server.
     from tidegate.engines.script import Script, override  # noqa: PLC0415

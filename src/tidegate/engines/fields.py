@@ -1,57 +1,64 @@
 """Which request fields pass to which kind of engine. A field that is not listed is a 400 that names it.
 
 The OpenAI lists follow the API reference of 2026-10 (https://platform.openai.com/docs/api-reference); those of vLLM and
-llama.cpp hold what their users rely on and leave out what reaches into the engine: priorities, cache salts, slots, templates.
+llama.cpp hold what their users rely on and leave out what reaches into the engine: priorities, cache salts, slots, chat
+templates.
 """
 
 from __future__ import annotations
 
 from tidegate.types import Endpoint
 
-_SAMPLING = frozenset(
-    "model stream stream_options max_tokens temperature top_p n stop presence_penalty frequency_penalty logit_bias"
-    " seed user".split()
-)
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SAMPLING = _names("""
+    model stream stream_options max_tokens temperature top_p n stop presence_penalty frequency_penalty logit_bias seed user
+""")
 
 OPENAI = {
     Endpoint.CHAT: _SAMPLING
-    | frozenset(
-        "messages max_completion_tokens logprobs top_logprobs tools tool_choice parallel_tool_calls functions"
-        " function_call response_format reasoning_effort verbosity modalities audio prediction metadata store"
-        " service_tier web_search_options prompt_cache_key prompt_cache_retention safety_identifier".split()
-    ),
-    Endpoint.COMPLETIONS: _SAMPLING | frozenset(("prompt", "suffix", "logprobs", "echo", "best_of")),
-    Endpoint.EMBEDDINGS: frozenset(("model", "input", "encoding_format", "dimensions", "user")),
+    | _names("""
+        messages max_completion_tokens logprobs top_logprobs tools tool_choice parallel_tool_calls functions function_call
+        response_format reasoning_effort verbosity modalities audio prediction metadata store service_tier
+        web_search_options prompt_cache_key prompt_cache_retention safety_identifier
+    """),
+    Endpoint.COMPLETIONS: _SAMPLING | _names("prompt suffix logprobs echo best_of"),
+    Endpoint.EMBEDDINGS: _names("model input encoding_format dimensions user"),
 }
 
-_LOCAL_SAMPLING = frozenset(("top_k", "min_p", "ignore_eos"))
+_LOCAL_SAMPLING = _names("top_k min_p ignore_eos")
 
-_VLLM_SAMPLING = _LOCAL_SAMPLING | frozenset(
-    "repetition_penalty length_penalty min_tokens stop_token_ids include_stop_str_in_output skip_special_tokens"
-    " spaces_between_special_tokens truncate_prompt_tokens prompt_logprobs bad_words allowed_token_ids use_beam_search"
-    " structured_outputs guided_json guided_regex guided_choice guided_grammar return_token_ids"
-    " return_tokens_as_token_ids add_special_tokens".split()
-)
+_VLLM_SAMPLING = _LOCAL_SAMPLING | _names("""
+    repetition_penalty length_penalty min_tokens stop_token_ids include_stop_str_in_output skip_special_tokens
+    spaces_between_special_tokens truncate_prompt_tokens prompt_logprobs bad_words allowed_token_ids use_beam_search
+    structured_outputs guided_json guided_regex guided_choice guided_grammar return_token_ids return_tokens_as_token_ids
+    add_special_tokens
+""")
 
 VLLM = {
     Endpoint.CHAT: OPENAI[Endpoint.CHAT]
     | _VLLM_SAMPLING
-    | frozenset(
-        "echo add_generation_prompt continue_final_message documents include_reasoning thinking_token_budget".split()
+    | _names(
+        "echo add_generation_prompt continue_final_message documents include_reasoning thinking_token_budget"
     ),
-    Endpoint.COMPLETIONS: OPENAI[Endpoint.COMPLETIONS] | _VLLM_SAMPLING | frozenset(("response_format",)),
-    Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS] | frozenset(("truncate_prompt_tokens", "add_special_tokens")),
+    Endpoint.COMPLETIONS: OPENAI[Endpoint.COMPLETIONS] | _VLLM_SAMPLING | _names("response_format"),
+    Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS] | _names("truncate_prompt_tokens add_special_tokens"),
 }
 
-_LLAMACPP_SAMPLING = _LOCAL_SAMPLING | frozenset(
-    "n_predict min_keep typical_p top_n_sigma xtc_probability xtc_threshold repeat_penalty repeat_last_n dynatemp_range"
-    " dynatemp_exponent dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers mirostat"
-    " mirostat_tau mirostat_eta samplers n_probs post_sampling_probs grammar json_schema cache_prompt t_max_predict_ms"
-    " timings_per_token return_progress".split()
-)
+_LLAMACPP_SAMPLING = _LOCAL_SAMPLING | _names("""
+    n_predict min_keep typical_p top_n_sigma xtc_probability xtc_threshold repeat_penalty repeat_last_n dynatemp_range
+    dynatemp_exponent dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers mirostat
+    mirostat_tau mirostat_eta samplers n_probs post_sampling_probs grammar json_schema cache_prompt t_max_predict_ms
+    timings_per_token return_progress
+""")
 
 LLAMACPP = {
-    Endpoint.CHAT: OPENAI[Endpoint.CHAT] | _LLAMACPP_SAMPLING | frozenset(("reasoning_format", "thinking_budget_tokens")),
+    Endpoint.CHAT: OPENAI[Endpoint.CHAT]
+    | _LLAMACPP_SAMPLING
+    | _names("reasoning_format thinking_budget_tokens"),
     Endpoint.COMPLETIONS: OPENAI[Endpoint.COMPLETIONS] | _LLAMACPP_SAMPLING,
     Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS],
 }

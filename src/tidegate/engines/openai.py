@@ -7,6 +7,7 @@ are whole. What the engine says in HTTP is translated into our errors here and n
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import msgspec
@@ -30,7 +31,23 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 60.0
 PROBE_S = 5.0
 
+
+class Explanation(msgspec.Struct):
+    """Why an engine refused, as far as it said so in a form we know."""
+
+    message: str | None = None
+    param: str | None = None
+    code: Any = None
+
+
+class _Refusal(msgspec.Struct):
+    error: Explanation | str | None = None
+    message: str | None = None
+    detail: str | None = None
+
+
 _ANSWER = msgspec.json.Decoder(Answer)
+_REFUSAL = msgspec.json.Decoder(_Refusal)
 _ENCODER = msgspec.json.Encoder()
 _JSON: Headers = [(b"content-type", b"application/json")]
 
@@ -54,7 +71,9 @@ class OpenAIEngine:
         self._clock = host.clock
         self._client = open_client(self._config)
         headers = _JSON + self._own_headers()
-        self._targets = {endpoint: self._client.target("POST", endpoint.value, headers) for endpoint in Endpoint}
+        self._targets = {
+            endpoint: self._client.target("POST", endpoint.value, headers) for endpoint in Endpoint
+        }
         self._models = self._client.target("GET", "models", self._own_headers())
 
     async def close(self) -> None:
@@ -111,7 +130,8 @@ class OpenAIEngine:
 
     def _own_headers(self) -> Headers:
         headers = [
-            (name.lower().encode(), value.get_secret_value().encode()) for name, value in self._config.headers.items()
+            (name.lower().encode(), value.get_secret_value().encode())
+            for name, value in self._config.headers.items()
         ]
         if self._config.api_key is not None:
             headers.append((b"authorization", b"Bearer " + self._config.api_key.get_secret_value().encode()))
@@ -120,41 +140,48 @@ class OpenAIEngine:
     async def _refused(self, exchange: Exchange) -> GatewayError:
         """The error that stands for an answer other than 200."""
         status, headers = exchange.status, dict(exchange.headers)
-        message, param = _error_text(await _read_whole(exchange, MAX_ERROR_BYTES))
-        return translate(status, message, param=param, retry_after=headers.get(b"retry-after"))
+        told = _explanation(await _read_whole(exchange, MAX_ERROR_BYTES))
+        return translate(status, told, retry_after=headers.get(b"retry-after"))
 
 
-def translate(status: int, message: str, *, param: str | None = None, retry_after: bytes | None = None) -> GatewayError:
+def translate(status: int, told: Explanation, *, retry_after: bytes | None = None) -> GatewayError:
     """An engine's status as our error. Only what the client can mend is told in the engine's own words."""
     if status in (429, 503):
         wait = int(retry_after) if retry_after and retry_after.isdigit() else 1
         return UpstreamBusy("the engine has no capacity left", retry_after_s=min(wait, MAX_RETRY_AFTER_S))
-    if status in (401, 403, 407):
-        return UpstreamError("the engine refused the gateway's credentials")
-    if status == 404:
-        return UpstreamError("the engine does not know this model or endpoint")
-    if status in (408, 504):
-        return UpstreamTimeout("the engine timed out")
-    if status == 501:
-        return NotSupported("the engine does not support this")
+    if status in _ENGINE_SIDE:
+        kind, message = _ENGINE_SIDE[status]
+        return kind(message)
     if 400 <= status < 500:
-        return UpstreamRejected(message or "the engine rejected the request", status=status, param=param)
+        return UpstreamRejected(
+            told.message or "the engine rejected the request", status=status, param=told.param
+        )
     return UpstreamError(f"the engine failed with status {status}")
 
 
-def _error_text(body: bytes) -> tuple[str, str | None]:
-    """Message and field name out of the error bodies that engines send."""
+_ENGINE_SIDE: Mapping[int, tuple[type[GatewayError], str]] = MappingProxyType(
+    {
+        401: (UpstreamError, "the engine refused the gateway's credentials"),
+        403: (UpstreamError, "the engine refused the gateway's credentials"),
+        407: (UpstreamError, "the proxy refused the gateway's credentials"),
+        404: (UpstreamError, "the engine does not know this model or endpoint"),
+        408: (UpstreamTimeout, "the engine timed out"),
+        504: (UpstreamTimeout, "the engine timed out"),
+        501: (NotSupported, "the engine does not support this"),
+    }
+)
+
+
+def _explanation(body: bytes) -> Explanation:
+    """Message and field name out of the error bodies that engines send: `{"error": {…}}`, `{"error": "…"}` or bare."""
     try:
-        found: Any = msgspec.json.decode(body)
+        found = _REFUSAL.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "", None
-    error = found.get("error", found) if isinstance(found, dict) else found
+        return Explanation()
+    error = found.error
     if isinstance(error, str):
-        return error, None
-    if not isinstance(error, dict):
-        return "", None
-    message, param = error.get("message", error.get("detail")), error.get("param")
-    return (message if isinstance(message, str) else ""), (param if isinstance(param, str) else None)
+        return Explanation(message=error)
+    return error or Explanation(message=found.message or found.detail)
 
 
 def read_answer(data: bytes) -> Answer:
@@ -171,10 +198,9 @@ def read_answer(data: bytes) -> Answer:
 
 
 def _error_in_answer(error: Any) -> GatewayError:
-    status = error.get("code") if isinstance(error, dict) else None
-    message, param = _error_text(_ENCODER.encode({"error": error}))
-    if isinstance(status, int) and 400 <= status < 600:
-        return translate(status, message, param=param)
+    told = _explanation(_ENCODER.encode({"error": error}))
+    if isinstance(told.code, int) and 400 <= told.code < 600:
+        return translate(told.code, told)
     return UpstreamError("the engine reported an error in its answer")
 
 

@@ -32,17 +32,20 @@ class Slots:
             raise Overloaded("the engine is busy and its line is full", retry_after_s=5)
         turn = asyncio.get_running_loop().create_future()
         self._line.append(turn)
+        got_it = False
         try:
             async with asyncio.timeout(patience_s):
                 await turn
-        except BaseException as error:
-            self._step_out(turn)
-            if isinstance(error, TimeoutError):
-                raise DeadlineExceeded("the deadline passed while waiting for the engine") from error
-            raise
+            got_it = True
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while waiting for the engine") from error
+        finally:
+            if not got_it:
+                self._step_out(turn)
 
-    def give_back(self) -> None:
-        """Return a slot; the next in line gets it."""
+    def give_back(self, error: BaseException | None = None) -> None:
+        """Return a slot; the next in line gets it, however the call ended."""
+        del error
         self.in_flight -= 1
         while self._line and (self.limit is None or self.in_flight < self.limit):
             turn = self._line.popleft()

@@ -47,16 +47,22 @@ class Admin:
 
     async def _ready(self, _: Request) -> Response:
         gateway = self._gateway
-        engines = {running.name: "ready" if running.ready else "not ready" for running in gateway.runtime.engines()}
+        engines = {
+            running.name: "ready" if running.ready else "not ready" for running in gateway.runtime.engines()
+        }
         state = "draining" if gateway.draining else "ready" if gateway.ready() else "not ready"
         return as_json({"status": state, "engines": engines}, status=200 if state == "ready" else 503)
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(self._gateway.runtime.metrics.render(), headers={"content-type": CONTENT_TYPE.decode()})
+        return Response(
+            self._gateway.runtime.metrics.render(), headers={"content-type": CONTENT_TYPE.decode()}
+        )
 
     async def _models(self, _: Request) -> Response:
         names = self._gateway.snapshot.models.names
-        return as_json({"object": "list", "data": [_model_object(name) for name in names if not name.endswith("*")]})
+        return as_json(
+            {"object": "list", "data": [_model_object(name) for name in names if not name.endswith("*")]}
+        )
 
     async def _model(self, request: Request) -> Response:
         name: str = request.path_params["model"]
@@ -74,7 +80,12 @@ class Admin:
             return as_error(error)
         except ConfigError as error:
             problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-            detail = {"message": str(error), "type": "invalid_request_error", "code": "invalid_config", "param": None}
+            detail = {
+                "message": str(error),
+                "type": "invalid_request_error",
+                "code": "invalid_config",
+                "param": None,
+            }
             return as_json({"error": detail, "problems": problems}, status=422)
         return as_json({"status": "reloaded", "models": self._gateway.snapshot.models.names})
 

@@ -6,6 +6,7 @@ Written without a framework because every request pays for it: read, parse, run,
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import re
@@ -22,6 +23,7 @@ from tidegate.gateway import Gateway
 from tidegate.http import wire
 from tidegate.http.responder import Responder, header_values
 from tidegate.kernel import sse
+from tidegate.ports import Clock
 from tidegate.snapshot import Snapshot
 from tidegate.types import Call, Endpoint, Reply
 
@@ -38,11 +40,14 @@ class CallEndpoint:
         self._endpoint = endpoint
         self._gateway = gateway
         self._live = gateway.live
+        # Unique across processes by the prefix, within one by counting.
+        self._id_prefix = f"req_{os.urandom(8).hex()}".encode()
+        self._ids = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
         headers = header_values(scope)
-        request_id = _request_id(headers)
+        request_id = self._request_id(headers)
         responder = Responder(receive, send, request_id)
         snapshot = self._gateway.snapshot
         snapshot.enter()
@@ -58,11 +63,20 @@ class CallEndpoint:
             await _cancelled(responder)
         except Exception:
             log.exception("call %s: a bug in the gateway", request_id.decode())
-            await responder.refuse(GatewayError("The gateway failed; the operator can find the cause by the request id"))
+            await responder.refuse(
+                GatewayError("The gateway failed; the operator can find the cause by the request id")
+            )
         finally:
             responder.release()
             self._live.discard(responder)
             snapshot.leave()
+
+    def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
+        """The client's own id if it is well-formed, else a new one."""
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return b"%b%06x" % (self._id_prefix, next(self._ids))
 
     async def _answer(
         self, snapshot: Snapshot, body: bytes, headers: dict[bytes, bytes], responder: Responder
@@ -70,29 +84,31 @@ class CallEndpoint:
         gateway = self._gateway
         now = gateway.clock()
         passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-        arrival = wire.Arrival(responder.request_id.decode(), now, now + gateway.settings.call_deadline_s, passed)
+        arrival = wire.Arrival(
+            responder.request_id.decode(), now, now + gateway.settings.call_deadline_s, passed
+        )
         call = wire.parse(self._endpoint, body, arrival)
         responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
         async with call.exit:
             reply = await snapshot.pipeline.run(call)
             call.answered_at = gateway.clock()
-            send = _send_stream if call.stream else _send_whole
-            await send(call, reply, responder, gateway)
+            reply.headers.append((b"server-timing", snapshot.pipeline.timing(call)))
+            if call.stream:
+                await _send_stream(call, reply, responder, gateway.clock)
+            else:
+                await _send_whole(reply, responder)
 
 
-async def _send_whole(call: Call, reply: Reply, responder: Responder, gateway: Gateway) -> None:
-    body = b""
-    async for batch in reply.pieces:
-        for piece in batch:
-            body += piece.data
-    await responder.whole(body, [*reply.headers, _server_timing(call, gateway.clock())])
+async def _send_whole(reply: Reply, responder: Responder) -> None:
+    parts = [piece.data async for batch in reply.pieces for piece in batch]
+    await responder.whole(b"".join(parts), reply.headers)
 
 
-async def _send_stream(call: Call, reply: Reply, responder: Responder, gateway: Gateway) -> None:
-    await responder.begin_stream([*reply.headers, _server_timing(call, gateway.clock())])
+async def _send_stream(call: Call, reply: Reply, responder: Responder, clock: Clock) -> None:
+    await responder.begin_stream(reply.headers)
     async for batch in reply.pieces:
         await responder.events(batch)
-    await responder.end_stream(_closing_comment(call, gateway.clock()) + sse.DONE)
+    await responder.end_stream(_closing_comment(call, clock()) + sse.DONE)
 
 
 async def _cancelled(responder: Responder) -> None:
@@ -103,14 +119,6 @@ async def _cancelled(responder: Responder) -> None:
         task.uncancel()
     if responder.stopped is not None:
         await responder.refuse(responder.stopped)
-
-
-def _request_id(headers: dict[bytes, bytes]) -> bytes:
-    """The client's own id if it is well-formed, else a new one."""
-    given = headers.get(b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
-    return b"req_" + os.urandom(12).hex().encode()
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
@@ -132,13 +140,6 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) 
     if message["type"] == "http.disconnect":
         raise BadRequest("The body is not whole")
     return body
-
-
-def _server_timing(call: Call, now: float) -> tuple[bytes, bytes]:
-    """Milliseconds per stage up to the first byte (W3C Server Timing)."""
-    parts = [f"{name};dur={seconds * 1000:.3f}" for name, seconds in call.stage_s.items()]
-    parts.append(f"total;dur={(now - call.received_at) * 1000:.3f}")
-    return b"server-timing", ", ".join(parts).encode()
 
 
 def _closing_comment(call: Call, now: float) -> bytes:

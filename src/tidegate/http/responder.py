@@ -114,7 +114,9 @@ class Responder:
         # The task belongs to this response: `release` ends it.
         self._watching = self._loop.create_task(self._until_gone())
         if self._keep_alive_s is not None:
-            self._timer = self._loop.call_at(self._sent_at + self._keep_alive_s, self._on_silence, self._keep_alive_s)
+            self._timer = self._loop.call_at(
+                self._sent_at + self._keep_alive_s, self._on_silence, self._keep_alive_s
+            )
 
     async def _until_gone(self) -> None:
         message: Message = {"type": ""}

@@ -1,20 +1,19 @@
 """The OpenAI requests as they arrive, checked and turned into Calls.
 
-A body is read twice, both times in C: once into names and unparsed values, which is what travels on, and once into the types
-below, which is how a wrong value is found and named. Fields that only the engine reads are typed here so that a mistake in
-them is told at once; their exact bytes travel in `Call.fields`.
+A body is read twice, both times in C: once into names and unparsed values, which is what travels on, and once into the
+types below, which is how a wrong value is found and named. Fields that only the engine reads are typed here so that a
+mistake in them is told at once; their exact bytes travel in `Call.fields`.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 
 from tidegate.errors import BadRequest
-from tidegate.types import Call, Endpoint, Message
+from tidegate.types import Call, Endpoint, Exit, Message
 
 
 class _Body(msgspec.Struct):
@@ -97,7 +96,7 @@ def parse(endpoint: Endpoint, body: bytes, arrival: Arrival) -> Call:
             endpoint=endpoint,
             model="",
             fields=fields,
-            exit=AsyncExitStack(),
+            exit=Exit(),
             received_at=arrival.received_at,
             deadline=arrival.deadline,
             headers=arrival.headers,
@@ -143,14 +142,18 @@ def _fill_embedding(call: Call, body: bytes) -> None:
     call.model = _EMBEDDING.decode(body).model
 
 
-_FILL = {Endpoint.CHAT: _fill_chat, Endpoint.COMPLETIONS: _fill_completion, Endpoint.EMBEDDINGS: _fill_embedding}
+_FILL = {
+    Endpoint.CHAT: _fill_chat,
+    Endpoint.COMPLETIONS: _fill_completion,
+    Endpoint.EMBEDDINGS: _fill_embedding,
+}
 
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 def _wrong_value(message: str) -> BadRequest:
-    """msgspec's words with the place as OpenAI writes it: `messages[0].role`."""
+    """Msgspec's words with the place as OpenAI writes it: `messages[0].role`."""
     at = _AT.search(message)
     path = at.group(1) if at else ""
     words = _AT.sub("", message)

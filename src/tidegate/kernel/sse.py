@@ -1,8 +1,8 @@
 """Server-sent events as a pure state machine: bytes in, events out, and back.
 
-Follows the WHATWG HTML standard, section "Parsing an event stream": lines end in LF, CRLF or CR; a blank line ends an event;
-lines that begin with a colon are comments; several `data` lines join with LF. Bytes may be cut anywhere. Each event keeps
-the bytes it came in, so joining them gives the stream back exactly.
+Follows the WHATWG HTML standard, section "Parsing an event stream": lines end in LF, CRLF or CR; a blank line ends an
+event; lines that begin with a colon are comments; several `data` lines join with LF. Bytes may be cut anywhere. Each event
+keeps the bytes it came in, so joining them gives the stream back exactly.
 """
 
 from __future__ import annotations

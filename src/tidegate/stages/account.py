@@ -1,13 +1,14 @@
 """Entered early and left last: whatever happens below is measured and told to the sinks exactly once.
 
-Definitions: TTFT runs from the request's arrival to the first event with content (text, reasoning or a tool call); ITL is the
-mean gap between events with content after the first; overhead is the time up to the first byte that was not the engine's.
+Definitions: TTFT runs from the request's arrival to the first event with content (text, reasoning or a tool call); ITL is
+the mean gap between events with content after the first; overhead is the time up to the first byte that was not the
+engine's.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
+from typing import Self
 
 from tidegate.errors import GatewayError
 from tidegate.ports import Clock, Sink
@@ -24,27 +25,23 @@ class Account:
     async def __call__(self, call: Call) -> None:
         """Open the books for a call."""
 
-        def close(
-            kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-        ) -> None:
-            del trace
+        def close(error: BaseException | None) -> None:
             if isinstance(error, GatewayError):
                 call.outcome = error.code
-            elif kind is not None:
-                call.outcome = "internal_error" if issubclass(kind, Exception) else "cancelled"
+            elif error is not None:
+                call.outcome = "internal_error" if isinstance(error, Exception) else "cancelled"
             now = self._clock()
             for sink in self._sinks:
                 sink.finished(call, now)
 
         call.exit.push(close)
 
-    async def wrap(self, call: Call, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    def wrap(self, call: Call, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
         """Watch the answer go by."""
-        async for batch in pieces:
-            self._note(call, batch)
-            yield batch
+        return _Watched(self, call, pieces)
 
-    def _note(self, call: Call, batch: Batch) -> None:
+    def note(self, call: Call, batch: Batch) -> None:
+        """Times of content and the usage in one batch."""
         events = 0
         for piece in batch:
             answer = piece.answer
@@ -58,3 +55,22 @@ class Account:
             call.last_content_at = self._clock()
             call.first_content_at = call.first_content_at or call.last_content_at
             call.content_events += events
+
+
+class _Watched:
+    """An iterator, not a generator: the loop keeps a book about every generator, which costs each call."""
+
+    __slots__ = ("_account", "_call", "_pieces")
+
+    def __init__(self, account: Account, call: Call, pieces: AsyncIterator[Batch]) -> None:
+        self._account = account
+        self._call = call
+        self._pieces = pieces
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        batch = await anext(self._pieces)
+        self._account.note(self._call, batch)
+        return batch

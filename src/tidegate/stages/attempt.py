@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Self
 
 from tidegate.errors import DeadlineExceeded, UpstreamError
 from tidegate.ports import Clock
@@ -23,16 +24,29 @@ class Attempt:
         if call.sent_at >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
         pieces = deployment.engine.stream(call, call.deadline)
-        call.exit.push_async_callback(pieces.aclose)
+        call.exit.push(lambda _: pieces.aclose())
         try:
             first = await anext(pieces)
         except StopAsyncIteration:
             raise UpstreamError("the engine gave no answer") from None
         call.first_byte_at = self._clock()
-        return Reply(_resumed(first, pieces))
+        return Reply(_Resumed(first, pieces))
 
 
-async def _resumed(first: Batch, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
-    yield first
-    async for batch in pieces:
-        yield batch
+class _Resumed:
+    """The batch in hand, then the others."""
+
+    __slots__ = ("_first", "_others")
+
+    def __init__(self, first: Batch, others: AsyncIterator[Batch]) -> None:
+        self._first: Batch | None = first
+        self._others = others
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._others)

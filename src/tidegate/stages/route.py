@@ -52,7 +52,7 @@ class Route:
         call.deployment = deployment
         slots, now = deployment.slots, self._clock()
         await slots.take(call.deadline - now)
-        call.exit.callback(slots.give_back)
+        call.exit.push(slots.give_back)
         call.waited_s = self._clock() - now
 
 
@@ -65,7 +65,9 @@ def _least_busy(deployments: Sequence[Deployment]) -> Deployment:
 def _admit(call: Call, deployment: Deployment) -> None:
     allowed = deployment.engine.capabilities.fields.get(call.endpoint)
     if allowed is None:
-        raise NotSupported(f"The model '{call.model}' does not serve /v1/{call.endpoint.value}", param="model")
+        raise NotSupported(
+            f"The model '{call.model}' does not serve /v1/{call.endpoint.value}", param="model"
+        )
     if unknown := call.fields.keys() - allowed:
         name = min(unknown)
         raise BadRequest(

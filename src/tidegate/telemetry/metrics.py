@@ -1,7 +1,7 @@
 """Prometheus metrics of the request path.
 
-Recording is ours and costs about a microsecond a call (a sorted search and a few additions); rendering is prometheus-client's.
-Labels come from the config, never from clients, so the number of series is bounded.
+Recording is ours and costs about a microsecond a call (a sorted search and a few additions); rendering is
+prometheus-client's. Labels come from the config, never from clients, so the number of series is bounded.
 """
 
 from __future__ import annotations
@@ -13,15 +13,70 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from tidegate.types import Call
+from tidegate.types import Call, Endpoint
 
 UNROUTED = "(none)"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 # Seconds. Latencies of models, as OpenTelemetry's gen_ai.server.* advises; overhead from 100 µs, where ours lies.
-DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68)
-TTFT = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
-ITL = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+DURATION = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+    81.92,
+    163.84,
+    327.68,
+)
+TTFT = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+    30.0,
+    60.0,
+)
+ITL = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+)
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -69,7 +124,7 @@ class Metrics(Collector):
     """The counts of this process. A Sink for finished calls; `gauges` are read when somebody asks."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, str], Series] = {}
+        self._series: dict[tuple[Endpoint, str, str], Series] = {}
         self._gauges: list[Callable[[], Iterable[Metric]]] = []
         self._reloads = {"ok": 0, "refused": 0}
         self._registry = CollectorRegistry()
@@ -78,7 +133,7 @@ class Metrics(Collector):
     def finished(self, call: Call, now: float) -> None:
         """Count one call that has ended; `now` in seconds of the gateway's clock."""
         engine = call.deployment.engine_name if call.deployment else UNROUTED
-        key = (call.endpoint.value, call.route or UNROUTED, engine)
+        key = (call.endpoint, call.route or UNROUTED, engine)
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = Series()
@@ -125,12 +180,15 @@ class Metrics(Collector):
         tokens = CounterMetricFamily(
             "tidegate_tokens", "Tokens as the engines reported them.", labels=[*labels, "kind"]
         )
-        for key, series in self._series.items():
+        for (endpoint, *names), series in self._series.items():
+            key = [endpoint.value, *names]
             for outcome, count in series.outcomes.items():
                 requests.add_metric([*key, outcome], count)
             for kind, count in series.tokens.items():
                 tokens.add_metric([*key, kind], count)
-        reloads = CounterMetricFamily("tidegate_config_reloads", "Reloads of the configuration.", labels=["result"])
+        reloads = CounterMetricFamily(
+            "tidegate_config_reloads", "Reloads of the configuration.", labels=["result"]
+        )
         for result, count in self._reloads.items():
             reloads.add_metric([result], count)
         return requests, tokens, reloads
@@ -139,9 +197,11 @@ class Metrics(Collector):
         labels = ["endpoint", "model", "engine"]
         for name, meaning in _HISTOGRAMS.items():
             family = HistogramMetricFamily(f"tidegate_{name}_seconds", meaning, labels=labels)
-            for key, series in self._series.items():
+            for (endpoint, *names), series in self._series.items():
                 histogram: Histogram = getattr(series, name)
-                family.add_metric(list(key), buckets=histogram.buckets(), sum_value=histogram.total)
+                family.add_metric(
+                    [endpoint.value, *names], buckets=histogram.buckets(), sum_value=histogram.total
+                )
             yield family
 
 
@@ -154,7 +214,9 @@ _HISTOGRAMS = {
 }
 
 
-def gauge(name: str, meaning: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
+def gauge(
+    name: str, meaning: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
+) -> Metric:
     """One gauge family from rows of label values and a number."""
     family = GaugeMetricFamily(f"tidegate_{name}", meaning, labels=list(labels))
     for values, number in rows:
