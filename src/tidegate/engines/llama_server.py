@@ -1,0 +1,327 @@
+"""Keeps one llama.cpp server alive: starts it, waits until it serves, restarts it when it dies, stops it for good.
+
+The server is a process of its own (`llama_child.py`), so that a crash in C++ costs one restart and not the gateway. What
+runs inside it, and with which parameters, is that file's business; what is asked of it is the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tidegate.engines.weights import check_gguf
+from tidegate.errors import ConfigError, Problem, UpstreamError, UpstreamUnreachable
+from tidegate.ports import Clock
+
+log = logging.getLogger(__name__)
+
+_TAIL_LINES = 50
+_HEALTH_TIMEOUT_S = 2.0
+_HEALTH_EVERY_S = 0.05
+_CHILD = Path(__file__).with_name("llama_child.py")
+
+
+class LlamaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one llama.cpp server is started with.
+
+    `context_tokens` is the total, shared evenly by the `slots`. `threads` decode one stream; `batch_threads` read prompts
+    and decode several streams at once. 0 means all cores but one, and all cores: decoding on every core stalls as soon as
+    anyone else wants one. `speculation`: "none" or "ngram" (guesses from the text so far; pays on repetitive text).
+    `lora`: pairs of path and scale.
+    """
+
+    model_path: str
+    alias: str
+    slots: int = 4
+    context_tokens: int = 8192
+    threads: int = 0
+    batch_threads: int = 0
+    cache_ram_mib: int = 128
+    speculation: str = "none"
+    lora: tuple[tuple[str, float], ...] = ()
+    start_timeout_s: float = 60.0
+    socket_timeout_s: int = 600
+
+
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds between restarts.
+
+    The first is at once, then `base_s` doubled each time up to `cap_s`, less up to half of it at random. A server that
+    lived for `reset_after_s` counts as well again.
+    """
+
+    base_s: float = 0.25
+    cap_s: float = 10.0
+    reset_after_s: float = 60.0
+
+    def delay(self, failures: int) -> float:
+        """The pause before the restart that follows the `failures`-th death in a row."""
+        if failures <= 1:
+            return 0.0
+        longest = min(self.cap_s, self.base_s * 2.0 ** min(failures - 2, 30))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311  (spreads load; guards nothing)
+
+
+class LlamaServer:
+    """One supervised server. `start` once, then have the owner spawn `run`, and `stop` at the end.
+
+    `generation` counts the starts that succeeded, so whoever remembers what is inside the server knows when to forget it.
+    """
+
+    def __init__(
+        self,
+        settings: LlamaSettings,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        backoff: Backoff | None = None,
+        stop_grace_s: float = 5.0,
+    ) -> None:
+        self.settings = settings
+        self.api_key = secrets.token_urlsafe(32)
+        self.url = ""
+        self.generation = 0
+        self.slot_dir: Path | None = None
+        self._clock = clock
+        self._sleep = sleep
+        self._backoff = backoff or Backoff()
+        self._grace_s = stop_grace_s
+        self._child: _Child | None = None
+        self._serving = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """The living child's process id."""
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has answered its health check and has not died since."""
+        return self._serving.is_set() and self.pid is not None
+
+    async def start(self) -> None:
+        """Start and wait until it serves.
+
+        Raises ConfigError for a model or a setting it cannot use, UpstreamError when it takes too long or is killed.
+        """
+        await asyncio.to_thread(check_gguf, Path(self.settings.model_path))
+        if self.slot_dir is None:
+            self.slot_dir = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tidegate-slots-"))
+        child = self._child = await _Child.spawn(self._line_for_child())
+        child.exit.add_done_callback(lambda _: self._serving.clear())
+        try:
+            if self._stopping:  # `stop` came while the process was being made
+                raise UpstreamError("the engine is being stopped")
+            async with asyncio.timeout(self.settings.start_timeout_s):
+                self.url = await child.listening()
+                while not await _healthy(self.url):
+                    await self._sleep(_HEALTH_EVERY_S)
+        except TimeoutError as error:
+            raise UpstreamError(
+                f"llama.cpp did not serve within {self.settings.start_timeout_s:g} s", retry_after_s=5
+            ) from error
+        except _EndedEarly as error:
+            raise self._explain(child, error) from error
+        else:
+            self.generation += 1
+            self._serving.set()
+        finally:
+            if not self._serving.is_set():
+                await child.end(grace_s=0.0)
+                if not self.generation:  # nobody stops what never started
+                    await self._remove_saved()
+
+    async def run(self) -> None:
+        """Restart the server whenever it dies, until `stop`. Its owner spawns this after `start`."""
+        failures = 0
+        while self._child is not None and not self._stopping:
+            began = self._clock()
+            code = await self._child.ended()
+            if self._stopping:
+                return
+            well = self._clock() - began >= self._backoff.reset_after_s
+            failures = 1 if well else failures + 1
+            delay = self._backoff.delay(failures)
+            log.warning("llama.cpp ended (%s); restart in %.2f s", _how(code), delay)
+            await self._sleep(delay)
+            await self._restart()
+
+    async def await_ready(self, deadline: float) -> None:
+        """Return once it serves; `deadline` is in seconds of the clock. Raises UpstreamUnreachable at the deadline."""
+        if self.ready:
+            return
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                await self._serving.wait()
+        except TimeoutError as error:
+            raise UpstreamUnreachable("the engine is starting", retry_after_s=2) from error
+
+    async def stop(self) -> None:
+        """End the child (SIGTERM, after the grace period SIGKILL), reap it and remove what it saved."""
+        self._stopping = True
+        self._serving.clear()
+        if self._child is not None:
+            await self._child.end(grace_s=self._grace_s)
+        await self._remove_saved()
+
+    async def _remove_saved(self) -> None:
+        if self.slot_dir is not None:
+            await asyncio.to_thread(shutil.rmtree, self.slot_dir, ignore_errors=True)
+            self.slot_dir = None
+
+    async def _restart(self) -> None:
+        if self._stopping:
+            return
+        try:
+            await self.start()
+        except (UpstreamError, ConfigError) as error:
+            # `run` sees the dead child and tries again, later each time.
+            log.error("llama.cpp did not start: %s", error)  # noqa: TRY400  (the message says it all)
+
+    def _line_for_child(self) -> bytes:
+        cores = _usable_cores()
+        settings = {
+            **msgspec.to_builtins(self.settings),
+            "threads": self.settings.threads or max(1, cores - 1),
+            "batch_threads": self.settings.batch_threads or cores,
+            "api_key": self.api_key,
+            "slot_dir": str(self.slot_dir),
+            "parent": os.getpid(),
+        }
+        return msgspec.json.encode(settings) + b"\n"
+
+    def _explain(self, child: _Child, error: _EndedEarly) -> Exception:
+        said = "\n".join(f"    {line}" for line in child.tail)
+        if error.code == 1:  # it gave up in good order, so the model or a setting is at fault
+            what = f"llama.cpp cannot serve {self.settings.model_path}; it said:\n{said}"
+            return ConfigError("embedded engine", [Problem("model", what)])
+        return UpstreamError(f"llama.cpp ended while starting ({_how(error.code)}); it said:\n{said}")
+
+
+class _EndedEarly(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class _Child(asyncio.SubprocessProtocol):
+    """One run of the process. A protocol rather than streams: what it says is kept without a task to read it."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._first_line: asyncio.Future[bytes] = loop.create_future()
+        self.exit: asyncio.Future[int] = loop.create_future()
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._rest = {1: b"", 2: b""}
+
+    @classmethod
+    async def spawn(cls, settings: bytes) -> _Child:
+        """Start the child and hand it its settings."""
+        loop = asyncio.get_running_loop()
+        # By path and without the environment: it needs nothing of this package's imports, and it reads text from
+        # strangers in C++, so it gets none of the gateway's secrets. -P keeps our modules from shadowing others.
+        command = (sys.executable, "-P", str(_CHILD))
+        transport, child = await loop.subprocess_exec(cls, *command, env={"LC_ALL": "C.UTF-8"})
+        child._transport = transport  # noqa: SLF001  (our own instance)
+        stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+        stdin.write(settings)  # left open: its end tells the child that we are gone
+        return child
+
+    @property
+    def pid(self) -> int | None:
+        return self._transport.get_pid() if self._transport is not None else None
+
+    @property
+    def alive(self) -> bool:
+        return not self.exit.done()
+
+    async def listening(self) -> str:
+        """The URL it serves on. Raises _EndedEarly."""
+        await asyncio.wait((self._first_line, self.exit), return_when=asyncio.FIRST_COMPLETED)
+        if not self._first_line.done():
+            raise _EndedEarly(self.exit.result())
+        return cast("str", msgspec.json.decode(self._first_line.result())["url"])
+
+    async def ended(self) -> int:
+        """Its exit code, negative for a signal."""
+        return await asyncio.shield(self.exit)
+
+    async def end(self, *, grace_s: float) -> None:
+        """Make it end and reap it."""
+        if self._transport is None:
+            return
+        if self.alive and grace_s > 0:
+            self._signal(signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self.ended()
+        if self.alive:
+            self._signal(signal.SIGKILL)
+            await self.ended()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # it was faster
+            cast("asyncio.SubprocessTransport", self._transport).send_signal(number)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        *lines, self._rest[fd] = (self._rest[fd] + data).split(b"\n")
+        if fd == 2:
+            self.tail.extend(line.decode(errors="replace") for line in lines)
+        elif lines and not self._first_line.done():
+            self._first_line.set_result(lines[0])
+
+    def process_exited(self) -> None:
+        # The pipes may still hold its last words; connection_lost comes after them.
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        code = None
+        if self._transport is not None:
+            code = self._transport.get_returncode()
+            self._transport.close()
+        if not self.exit.done():
+            self.exit.set_result(code if code is not None else -signal.SIGKILL)
+
+
+async def _healthy(url: str) -> bool:
+    """Ask `/health`, which needs no key."""
+    where = urlsplit(url)
+    try:
+        async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(where.hostname, where.port)
+            try:
+                writer.write(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _usable_cores() -> int:
+    """Cores this process may run on; on systems that do not tell, all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _how(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
