@@ -1,0 +1,145 @@
+"""Embeddings made in this process: `/v1/embeddings` answered by the runtime's own `Embedder`, no server behind it.
+
+What it decides: which inputs are accepted and how vectors look on the wire. The model, its batching and its limits are
+the embedder's. Wire format: https://platform.openai.com/docs/api-reference/embeddings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from array import array
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+import msgspec
+
+from tidegate.config import EmbedderConfig
+from tidegate.engines import fields
+from tidegate.errors import BadRequest, DeadlineExceeded
+from tidegate.ports import Embedder, EngineHost
+from tidegate.types import Answer, Batch, Call, Capabilities, Endpoint, Load, Piece, TokenCounts
+
+MAX_INPUTS: Final = 2048  # OpenAI's bound
+
+INPUT: Final = msgspec.json.Decoder(str | list[str])
+ENCODING: Final = msgspec.json.Decoder(Literal["float", "base64"] | None)
+DIMENSIONS: Final = msgspec.json.Decoder(int | None)
+
+
+class EmbedderEngine:
+    """An `Engine` for embeddings. `open` lends it the embedder; the model loads with the first call."""
+
+    Config: ClassVar[type[EmbedderConfig]] = EmbedderConfig
+
+    capabilities = Capabilities(fields={Endpoint.EMBEDDINGS: fields.OPENAI[Endpoint.EMBEDDINGS]})
+
+    def __init__(self, config: EmbedderConfig) -> None:
+        self._config = config
+        self._host: EngineHost | None = None
+        self._running = 0
+
+    async def open(self, host: EngineHost) -> None:
+        self._host = host
+
+    async def close(self) -> None:
+        self._host = None
+
+    async def ready(self) -> bool:
+        """Whether it is open: there is nothing to wait for."""
+        return self._host is not None
+
+    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+        """The whole answer as one piece.
+
+        Raises BadRequest for what cannot be embedded, DeadlineExceeded, and what the embedder raises.
+        """
+        host = self._opened()
+        texts = read_input(call)
+        as_base64 = read_options(call, host.embedder.dimensions)
+        self._running += 1
+        try:
+            async with asyncio.timeout(deadline - host.clock()):
+                vectors = await host.embedder.embed(texts)
+                # Counting and encoding 2,048 texts takes a while: not on the event loop.
+                prompt_tokens = await asyncio.to_thread(count, host.embedder, texts)
+                body = await asyncio.to_thread(
+                    render, call.model, vectors, prompt_tokens, as_base64=as_base64
+                )
+        except TimeoutError as error:
+            raise DeadlineExceeded("The deadline passed before the embeddings were made") from error
+        finally:
+            self._running -= 1
+        yield [Piece(data=body, answer=Answer(usage=TokenCounts(prompt_tokens=prompt_tokens)))]
+
+    async def load(self) -> Load:
+        return Load(running=self._running)
+
+    async def count_tokens(self, call: Call) -> int | None:
+        """Tokens of all inputs together."""
+        return await asyncio.to_thread(count, self._opened().embedder, read_input(call))
+
+    def _opened(self) -> EngineHost:
+        assert self._host is not None, "open() comes first"
+        return self._host
+
+
+def decode(decoder: msgspec.json.Decoder[Any], call: Call, name: str, expected: str) -> Any:
+    try:
+        return decoder.decode(call.fields[name])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"'{name}' has to be {expected}", param=name) from error
+
+
+def read_input(call: Call) -> list[str]:
+    """The texts of a call. Raises BadRequest, as OpenAI does, for none, for too many and for empty ones."""
+    if "input" not in call.fields:
+        raise BadRequest("'input' is missing: a string or a list of strings", param="input")
+    value = decode(INPUT, call, "input", "a string or a list of strings; token ids are not accepted")
+    texts: list[str] = [value] if isinstance(value, str) else value
+    if not texts:
+        raise BadRequest("'input' is an empty list", param="input")
+    if len(texts) > MAX_INPUTS:
+        raise BadRequest(f"'input' has {len(texts)} texts; {MAX_INPUTS} are accepted", param="input")
+    if not all(texts):
+        raise BadRequest("'input' holds an empty string", param="input")
+    return texts
+
+
+def read_options(call: Call, dimensions: int) -> bool:
+    """Whether vectors go out as base64. Raises BadRequest for an unknown format or a length the model does not have."""
+    encoding = None
+    if "encoding_format" in call.fields:
+        encoding = decode(ENCODING, call, "encoding_format", "'float' or 'base64'")
+    if "dimensions" in call.fields:
+        expected = f"{dimensions}: vectors of '{call.model}' cannot be shortened"
+        if decode(DIMENSIONS, call, "dimensions", expected) not in {None, dimensions}:
+            raise BadRequest(f"'dimensions' has to be {expected}", param="dimensions")
+    return encoding == "base64"
+
+
+def count(embedder: Embedder, texts: Sequence[str]) -> int:
+    """Tokens of all texts, on the calling thread."""
+    return sum(map(embedder.count_tokens, texts))
+
+
+def render(model: str, vectors: Sequence[Sequence[float]], prompt_tokens: int, *, as_base64: bool) -> bytes:
+    """The body of the answer. One encode a vector: a single one of 2,048 would hold the interpreter for 40 ms."""
+    items = b",".join(encode(index, vector, as_base64=as_base64) for index, vector in enumerate(vectors))
+    usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
+    tail = msgspec.json.encode({"model": model, "usage": usage})
+    return b'{"object":"list","data":[' + items + b"]," + tail[1:]
+
+
+def encode(index: int, vector: Sequence[float], *, as_base64: bool) -> bytes:
+    """One vector as OpenAI's embedding object; base64 holds little-endian float32."""
+    embedding: str | list[float]
+    if as_base64:
+        floats = array("f", vector)
+        if sys.byteorder == "big":
+            floats.byteswap()
+        embedding = base64.b64encode(floats).decode()
+    else:
+        embedding = list(vector)
+    return msgspec.json.encode({"object": "embedding", "index": index, "embedding": embedding})

@@ -1,0 +1,1 @@
+"""Small models that run in this process."""
