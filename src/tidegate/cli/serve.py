@@ -23,6 +23,7 @@ def serve(
     *,
     config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
     model: Path | None = None,
+    demo: Annotated[bool, Parameter(negative="")] = False,
     host: str | None = None,
     port: int | None = None,
     log_level: str = "info",
@@ -38,6 +39,8 @@ def serve(
         The configuration. Default: tidegate.yaml if it is here, else the built-in one.
     model
         A GGUF file for the embedded engine of the built-in configuration.
+    demo
+        Add the model `demo` to the built-in configuration: scripted answers, to see timing and faults.
     host
         Address to listen on, instead of server.host.
     port
@@ -48,7 +51,7 @@ def serve(
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    loaded, path = settings.load(config, model)
+    loaded, path = settings.load(config, model, demo=demo)
     overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update=overrides)})
     try:

@@ -11,12 +11,19 @@ from tidegate.config import Config
 from tidegate.errors import ConfigError
 
 
-def load(path: Path | None, model: Path | None = None) -> tuple[Config, Path | None]:
-    """The configuration and the file it came from: the one named, else `tidegate.yaml` if it is there, else the default."""
-    if path is None and model is None and configuration.DEFAULT_PATH.is_file():
+def load(path: Path | None, model: Path | None = None, *, demo: bool = False) -> tuple[Config, Path | None]:
+    """The configuration and the file it came from: the one named, else `tidegate.yaml` if there is one, else built in."""
+    if model is not None or demo:
+        if path is not None:
+            fail(
+                "--model and --demo go with the built-in configuration; leave --config out, or set the model in the file"
+            )
+    elif path is None and configuration.DEFAULT_PATH.is_file():
         path = configuration.DEFAULT_PATH
     try:
-        return configuration.load(path, model_path=model), path
+        return (
+            configuration.load(path) if path else configuration.built_in(model_path=model, demo=demo)
+        ), path
     except ConfigError as error:
         fail(str(error))
 

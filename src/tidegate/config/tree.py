@@ -1,30 +1,15 @@
-"""Every setting of Tidegate: one YAML file, one tree of frozen models, all mistakes reported at once.
-
-Secrets come only as `${NAME}` from the environment, and this module is the only one that reads it. Units stand in the key
-names: `_ms` and `_s` (time), `_bytes`, `_tokens`.
-"""
+"""Every setting of Tidegate: one tree of frozen models. Units stand in the key names: `_ms`, `_s`, `_bytes`, `_tokens`."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import msgspec
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_core import ErrorDetails
-
-from tidegate import registry
-from tidegate.errors import ConfigError, Problem
-
-DEFAULT_PATH = Path("tidegate.yaml")
-EMBEDDED_MODEL = "smollm2-135m-instruct"
-EMBEDDING_MODEL = "all-minilm-l6-v2"
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Settings(BaseModel):
@@ -222,56 +207,6 @@ class Config(Settings):
     )
 
 
-def load(path: Path | None, *, model_path: Path | None = None) -> Config:
-    """The configuration in a file; without one, the embedded engine and nothing else.
-
-    `model_path` is a GGUF file for the embedded engine of the default configuration.
-    Raises ConfigError with every mistake found.
-    """
-    if path is None:
-        return parse(_default_tree(model_path), source="the default configuration")
-    if model_path is not None:
-        raise ConfigError(
-            str(path), [Problem("--model", "goes with the default config only; set it in the file")]
-        )
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
-    return parse_text(text, source=str(path))
-
-
-def parse_text(text: str, *, source: str) -> Config:
-    """The configuration in a YAML text. Raises ConfigError with every mistake found."""
-    try:
-        tree = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(source, [Problem("", f"not valid YAML: {error}")]) from error
-    return parse(tree if tree is not None else {}, source=source)
-
-
-def parse(tree: Any, *, source: str) -> Config:
-    """A configuration from plain data. Raises ConfigError with every mistake found."""
-    if not isinstance(tree, dict):
-        raise ConfigError(source, [Problem("", "must be a mapping with keys such as engines: and models:")])
-    problems: list[Problem] = []
-    top = cast("dict[str, Any]", _with_environment(tree, "", problems))
-    if not top.get("engines"):
-        top |= {key: value for key, value in _default_tree(None).items() if not top.get(key)}
-    engines = _engines(top.pop("engines"), problems)
-    config = _validated(Config, top, "", problems)
-    named = set(top["models"]) if isinstance(top.get("models"), dict) else set[str]()
-    if not named and config is not None:
-        problems.append(
-            Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}")
-        )
-    if config is not None:
-        problems += _dangling(config, engines)
-    if problems or config is None:
-        raise ConfigError(source, problems)
-    return config.model_copy(update={"engines": engines})
-
-
 def digest(settings: Settings) -> str:
     """A fingerprint of a section, secrets included: equal settings, equal digest."""
 
@@ -281,126 +216,3 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(
         msgspec.json.encode(settings.model_dump(mode="python"), enc_hook=plain, order="deterministic")
     ).hexdigest()
-
-
-def _default_tree(model_path: Path | None) -> dict[str, Any]:
-    name = model_path.stem.lower() if model_path else EMBEDDED_MODEL
-    embedded: dict[str, Any] = {"kind": "embedded"} | ({"model_path": str(model_path)} if model_path else {})
-    local = {"deployments": [{"engine": "local", "model": name}]}
-    return {
-        "engines": {"local": embedded, "minilm": {"kind": "embedder"}},
-        "models": {name: local, "default": local, EMBEDDING_MODEL: {"deployments": [{"engine": "minilm"}]}},
-    }
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML without its trap: the same key twice is an error, not the last one wins."""
-
-    def construct_mapping(
-        self,
-        node: Any,
-        deep: bool = False,  # noqa: FBT001, FBT002
-    ) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key: Any = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-S = TypeVar("S", bound=Settings)
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
-    """The tree with every `${NAME}` and `${NAME:-default}` filled in."""
-    if isinstance(value, dict):
-        return {
-            key: _with_environment(item, f"{path}.{key}" if path else str(key), problems)
-            for key, item in cast("dict[Any, Any]", value).items()
-        }
-    if isinstance(value, list):
-        items = cast("list[Any]", value)
-        return [_with_environment(item, f"{path}[{i}]", problems) for i, item in enumerate(items)]
-    if not isinstance(value, str):
-        return value
-
-    def fill(match: re.Match[str]) -> str:
-        name: str = match[1]
-        default: str | None = match[2]
-        found = os.environ.get(name, default)
-        if found is None:
-            problems.append(Problem(path, f"the environment variable {name} is not set"))
-        return found or ""
-
-    return _VARIABLE.sub(fill, value)
-
-
-def _engines(section: Any, problems: list[Problem]) -> dict[str, EngineConfig]:
-    if not isinstance(section, dict):
-        problems.append(Problem("engines", "must be a mapping from a name to an engine"))
-        return {}
-    found: dict[str, EngineConfig] = {}
-    for name, settings in cast("dict[str, Any]", section).items():
-        path = f"engines.{name}"
-        kind = cast("dict[str, Any]", settings).get("kind") if isinstance(settings, dict) else None
-        if not isinstance(kind, str):
-            known = ", ".join(registry.kinds("tidegate.engines"))
-            problems.append(Problem(f"{path}.kind", f"is missing; one of: {known}"))
-            continue
-        try:
-            model: type[EngineConfig] = registry.find("tidegate.engines", kind).Config
-        except registry.UnknownKind as error:
-            problems.append(Problem(f"{path}.kind", str(error)))
-            continue
-        if engine := _validated(model, settings, path, problems):
-            found[name] = engine
-    return found
-
-
-def _validated(model: type[S], data: Any, path: str, problems: list[Problem]) -> S | None:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        problems.extend(
-            Problem(_dotted(path, mistake["loc"]), _in_words(mistake, model)) for mistake in error.errors()
-        )
-    return None
-
-
-def _dotted(path: str, location: tuple[int | str, ...]) -> str:
-    for part in location:
-        path = f"{path}[{part}]" if isinstance(part, int) else f"{path}.{part}" if path else part
-    return path
-
-
-def _in_words(mistake: ErrorDetails, model: type[Settings]) -> str:
-    """A mistake as a person would put it: what is wrong, and what would be right."""
-    if mistake["type"] == "missing":
-        return "is missing"
-    if mistake["type"] != "extra_forbidden":
-        return mistake["msg"].removeprefix("Value error, ")
-    known = list(model.model_fields) if len(mistake["loc"]) == 1 else []
-    close = get_close_matches(str(mistake["loc"][-1]), known, n=1)
-    return "is not a setting" + (f"; did you mean '{close[0]}'?" if close else "")
-
-
-def _dangling(config: Config, engines: Mapping[str, EngineConfig]) -> list[Problem]:
-    """Names that point nowhere, and model patterns that could never match."""
-    problems: list[Problem] = []
-    for pattern, model in config.models.items():
-        if "*" in pattern[:-1]:
-            problems.append(Problem(f"models.{pattern}", "'*' may only stand at the end"))
-        for i, deployment in enumerate(model.deployments):
-            if deployment.engine not in engines:
-                known = ", ".join(sorted(engines)) or "none"
-                path = f"models.{pattern}.deployments[{i}].engine"
-                problems.append(
-                    Problem(path, f"there is no engine '{deployment.engine}'; there are: {known}")
-                )
-    return problems
