@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -19,6 +20,8 @@ from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, Upstre
 BUFFER_BYTES = 256 * 1024
 # uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
 IDLE_S = 4.0
+# A kept-alive connection that closes so soon after a request was closing already; later, the engine had begun to work.
+STALE_S = 1.0
 # How long the end of an answer that says nothing more may take to arrive.
 DRAIN_S = 0.5
 MAX_HEADER_BYTES = 64 * 1024
@@ -26,11 +29,15 @@ FIRST_FINAL_STATUS = 200
 
 
 class Disconnected(UpstreamError):
-    """The engine closed the connection; `started` tells whether any byte of the answer had arrived."""
+    """The connection closed before the answer was whole; `unseen` tells that the engine cannot have begun to answer."""
 
-    def __init__(self, message: str, *, started: bool) -> None:
-        super().__init__(message)
-        self.started = started
+    def __init__(self, *, unseen: bool) -> None:
+        super().__init__("the engine closed the connection before its answer was whole")
+        self.unseen = unseen
+
+
+class StrayAnswer(Exception):
+    """More than the one answer that was asked for."""
 
 
 class Connection(asyncio.Protocol):
@@ -47,6 +54,8 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self.closed = False
         self._reset()
+        # Bytes before the first request answer nothing.
+        self._complete = True
 
     def _reset(self) -> None:
         self.status = 0
@@ -55,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self._header_bytes = 0
         self._complete = False
+        self._began = False
         self._until_close = False
         self._paused = False
         self._error: UpstreamError | None = None
@@ -62,16 +72,15 @@ class Connection(asyncio.Protocol):
 
     # -- the exchange ---------------------------------------------------------------------------------------------
 
-    async def start(self, request: bytes, total_s: float) -> None:
-        """Send a request and wait for the headers of its answer."""
+    async def start(self, request: bytes, ends_at: float) -> None:
+        """Send a request and wait for the headers of its answer; `ends_at` is on the loop's clock."""
         self._reset()
         self.reusable = False
         if self.closed or self._transport is None:
-            raise Disconnected("the engine closed the connection", started=False)
+            raise Disconnected(unseen=True)
+        self._total_at = ends_at
         now = self._loop.time()
-        self._last = now
-        self._total_at = now + min(total_s, self._timeouts.total)
-        self._arm(min(now + self._timeouts.first_byte, self._total_at))
+        self._arm(now, now + self._timeouts.first_byte)
         self._transport.write(request)
         while not self.status:
             await self._wait()
@@ -85,9 +94,8 @@ class Connection(asyncio.Protocol):
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
-        if self._paused and self._transport is not None:
+        if self._paused and not self.closed and self._transport is not None:
             self._paused = False
-            self._last = self._loop.time()
             self._transport.resume_reading()
         return data
 
@@ -96,15 +104,21 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._complete and self.reusable and not self._chunks and not self.closed:
+        if (  # nothing is left to read, to wait for or to write
+            self._complete
+            and self.reusable
+            and not (self._chunks or self.closed or self._waiter)
+            and self._transport is not None
+            and not self._transport.get_write_buffer_size()
+        ):
             self.idle_since = self._loop.time()
             return True
         self.abort()
         return False
 
     def drain(self, then: Callable[[Connection], None]) -> bool:
-        """Let the answer's end arrive unread, for a moment, and call `then` after it; False if there is nothing to await."""
-        if self.closed or self._complete or self._chunks:
+        """Let the answer's end arrive unread, for a moment, and call `then` after it; False if it need not be awaited."""
+        if self.closed or self._complete or self._chunks or self._waiter:
             return False
         self._drained = then
         if self._timer is not None:
@@ -115,19 +129,19 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close now, without waiting for anything."""
         self.closed = True
+        self._until_close = False  # an end that we make does not make a body whole
         if self._transport is not None:
             self._transport.abort()
 
     async def _wait(self) -> None:
         if self._error is not None:
             raise self._error
+        self._last = self._loop.time()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-        if self._error is not None and not self._chunks:
-            raise self._error
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -141,8 +155,9 @@ class Connection(asyncio.Protocol):
 
     # -- time: one timer an exchange, moved only when it fires -----------------------------------------------------
 
-    def _arm(self, when: float) -> None:
-        self._timer = self._loop.call_at(when, self._on_timer)
+    def _arm(self, now: float, when: float) -> None:
+        # Never further than the idle time: so headers need not move it forward when they come.
+        self._timer = self._loop.call_at(min(when, now + self._timeouts.idle, self._total_at), self._on_timer)
 
     def _on_timer(self) -> None:
         now = self._loop.time()
@@ -155,29 +170,28 @@ class Connection(asyncio.Protocol):
         if now >= self._last + limit:
             what = "sent nothing for" if self.status else "did not begin to answer within"
             return self._fail(UpstreamTimeout(f"the engine {what} {limit:g} s"))
-        return self._arm(min(self._last + limit, self._total_at))
+        return self._arm(now, self._last + limit)
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called once by the event loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the engine."""
         if self._complete:
             # An answer to nothing: whatever it is, the next request must not get it.
             return self.abort()
-        self._last = self._loop.time()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return self._fail(UpstreamError("the engine's answer is not valid HTTP"))
+            self._fail(UpstreamError("the engine's answer is not valid HTTP"))
         if self._buffered > BUFFER_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        if self._waiter is not None and not self._waiter.done() and (self._chunks or self._complete or self.status):
+        if self.status and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         return None
 
@@ -187,24 +201,27 @@ class Connection(asyncio.Protocol):
         if self._until_close and exc is None and self._error is None:
             self._complete = True
         elif not self._complete and self._error is None:
-            self._error = Disconnected(
-                "the engine closed the connection before its answer was whole", started=bool(self.status)
-            )
+            unseen = not self._began and self._loop.time() - self._last < STALE_S
+            self._error = Disconnected(unseen=unseen)
         self._wake()
         self._after_drain()
 
     # -- httptools callbacks ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A second answer in the same bytes is none of ours."""
+        """The first byte of an answer; of a second one in the same bytes, which is none of ours."""
         if self._complete:
-            self.reusable = False
+            self.abort()
+            raise StrayAnswer
+        self._began = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
-            self._fail(UpstreamError("the engine's headers are too large"))
+            error = UpstreamError("the engine's headers are too large")
+            self._fail(error)
+            raise error
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -243,14 +260,18 @@ class PlainExchange:
 
     def __init__(self, pool: PlainClient, connection: Connection) -> None:
         self._pool = pool
-        self._connection = connection
+        self._connection: Connection | None = connection
         self.status = connection.status
         self.headers = connection.headers
+        # The connection's own method: a frame less for every read.
         self.read = connection.read
 
     async def close(self, *, expect_end: bool = False) -> None:
-        """See `Exchange.close`."""
-        self._pool.give_back(self._connection, expect_end=expect_end)
+        """See `Exchange.close`; later calls do nothing, the connection may be somebody else's by then."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.read = _read_closed
+            self._pool.give_back(connection, expect_end=expect_end)
 
 
 class PlainClient:
@@ -266,10 +287,15 @@ class PlainClient:
         self._max_connections = max_connections
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
+        self._closed = False
 
     def target(self, method: str, path: str, headers: Headers) -> Target:
-        """See `Client.target`."""
+        """See `Client.target`. Raises ValueError for a header that would end before its time."""
+        assert method != "HEAD"  # the parser cannot know that no body follows
         fixed = [(b"host", self._authority.encode()), (b"accept-encoding", b"identity"), *headers]
+        for name, value in fixed:
+            if b"\n" in name + value or b"\r" in name + value:
+                raise ValueError(f"the header {name!r} holds a line break")
         head = f"{method} {self._base}/{path} HTTP/1.1\r\n".encode() + _lines(fixed)
         return Target(method, f"{self._base}/{path}", head)
 
@@ -278,16 +304,18 @@ class PlainClient:
         assert isinstance(target.prepared, bytes)
         more = _lines(headers) if headers else b""
         request = b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body)
-        connection, fresh = self._take(), False
+        now = asyncio.get_running_loop().time()
+        ends_at = now + min(total_s, self._timeouts.total)
+        connection, fresh = self._take(now), False
         while True:
             if connection is None:
-                connection, fresh = await self._connect(total_s), True
+                connection, fresh = await self._connect(ends_at), True
             try:
-                await connection.start(request, total_s)
+                await connection.start(request, ends_at)
             except Disconnected as error:
                 self.give_back(connection)
-                # A kept-alive connection may have been closed while the request was on its way; the engine never saw it.
-                if fresh or error.started:
+                # A kept-alive connection may have been closed while the request was on its way.
+                if fresh or not error.unseen:
                     raise
                 connection = None
             except BaseException:
@@ -298,6 +326,7 @@ class PlainClient:
 
     async def close(self) -> None:
         """See `Client.close`."""
+        self._closed = True
         for connection in list(self._open):
             connection.abort()
         self._open.clear()
@@ -312,8 +341,7 @@ class PlainClient:
         else:
             self._open.discard(connection)
 
-    def _take(self) -> Connection | None:
-        now = asyncio.get_running_loop().time()
+    def _take(self, now: float) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed and now - connection.idle_since < IDLE_S:
@@ -322,19 +350,23 @@ class PlainClient:
             self._open.discard(connection)
         return None
 
-    async def _connect(self, total_s: float) -> Connection:
+    async def _connect(self, ends_at: float) -> Connection:
+        if self._closed:
+            raise UpstreamUnreachable("the connections to the engine are closed")
         if len(self._open) >= self._max_connections:
-            raise UpstreamBusy(f"all {self._max_connections} connections to the engine are in use", retry_after_s=1)
+            raise UpstreamBusy(
+                f"all {self._max_connections} connections to the engine are in use", retry_after_s=1
+            )
         connection = Connection(self._timeouts)
         self._open.add(connection)
         try:
-            async with asyncio.timeout(min(self._timeouts.connect, total_s)):
-                loop = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout_at(min(loop.time() + self._timeouts.connect, ends_at)):
                 await loop.create_connection(lambda: connection, self._host, self._port)
         except TimeoutError as error:
             self._open.discard(connection)
             raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
             self._open.discard(connection)
             raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
         except BaseException:
@@ -342,6 +374,10 @@ class PlainClient:
             self._open.discard(connection)
             raise
         return connection
+
+
+async def _read_closed() -> bytes:
+    raise UpstreamError("the exchange is closed")
 
 
 def _lines(headers: Headers) -> bytes:
