@@ -55,9 +55,10 @@ class Pipeline:
         self._timing = b", ".join(b"%b;dur=%%.3f" % name.encode() for name in [*names, "total"])
 
     def timing(self, call: Call) -> bytes:
-        """Milliseconds a stage, up to now, in the form of W3C Server Timing."""
-        total_s = self._clock() - call.received_at
-        return self._timing % tuple([seconds * 1000 for seconds in [*call.stage_s, total_s]])
+        """Milliseconds a stage, up to now, in the form of W3C Server Timing. The last stage is the engine's and goes on."""
+        now = self._clock()
+        seconds = [*call.stage_s[:-1], now - call.sent_at, now - call.received_at]
+        return self._timing % tuple([1000 * s for s in seconds])
 
     async def run(self, call: Call) -> Reply:
         """Take a call down the way. Raises the GatewayError that refuses it. The caller closes `call.exit` at the end."""

@@ -48,22 +48,11 @@ class Delta(msgspec.Struct):
     """The part of a choice that carries text: a stream's `delta` or a whole `message`."""
 
     content: Any = None
+    tool_calls: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
     refusal: Any = None
-    tool_calls: Any = None
     function_call: Any = None
-
-    def has_content(self) -> bool:
-        """Whether the reader of the stream sees something new: text, reasoning, a refusal or a tool call."""
-        return bool(
-            self.content
-            or self.tool_calls
-            or self.reasoning_content
-            or self.reasoning
-            or self.refusal
-            or self.function_call
-        )
 
 
 class Choice(msgspec.Struct):
@@ -76,9 +65,18 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
 
     def has_content(self) -> bool:
-        """Whether this choice carries anything a reader would see."""
+        """Whether a reader sees something new: text, reasoning, a refusal or a tool call."""
         part = self.delta or self.message
-        return bool(self.text) or (part is not None and part.has_content())
+        if part is None:
+            return bool(self.text)
+        return bool(
+            part.content
+            or part.tool_calls
+            or part.reasoning_content
+            or part.reasoning
+            or part.refusal
+            or part.function_call
+        )
 
 
 class TokenCounts(msgspec.Struct):

@@ -269,16 +269,17 @@ def override(base: Script, options: Mapping[str, str]) -> Script:
         field = _FIELD_OF.get(name, name)
         if field not in Script.__struct_fields__ or name == "fault_at" or name in _FIELD_OF.values():
             raise BadRequest(f"[[scripted]]: there is no option `{name}`")
+        option = f"{name}={value[:80]}"
         if field == "fault":
             kind, _, place = value.partition("@")
-            changes["fault"] = _convert(name, "fault", kind)
-            changes["fault_at"] = _convert(name, "fault_at", place) if "@" in value else None
+            changes["fault"] = _convert(option, "fault", kind)
+            changes["fault_at"] = _convert(option, "fault_at", place) if "@" in value else None
         else:
-            changes[field] = _convert(name, field, value)
+            changes[field] = _convert(option, field, value)
     return msgspec.structs.replace(base, **changes)
 
 
-def _convert(name: str, field: str, value: str) -> Any:
+def _convert(option: str, field: str, value: str) -> Any:
     raw: Any = value
     try:
         if field == "extra":
@@ -288,7 +289,7 @@ def _convert(name: str, field: str, value: str) -> Any:
         return getattr(msgspec.convert({field: raw}, Script, strict=False), field)
     except (msgspec.DecodeError, TypeError) as error:
         reason = str(error).partition(" - at `$")[0]
-        raise BadRequest(f"[[scripted]]: `{name}={value}`: {reason}{_known(field)}") from error
+        raise BadRequest(f"[[scripted]]: `{option}`: {reason}{_known(field)}") from error
 
 
 def _known(field: str) -> str:

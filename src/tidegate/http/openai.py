@@ -18,12 +18,13 @@ from tidegate.errors import (
     GatewayError,
     PayloadTooLarge,
     UnsupportedMediaType,
+    UpstreamError,
 )
 from tidegate.gateway import Gateway
 from tidegate.http import wire
 from tidegate.http.responder import Responder, header_values
 from tidegate.kernel import sse
-from tidegate.ports import Clock
+from tidegate.pipeline import Pipeline
 from tidegate.snapshot import Snapshot
 from tidegate.types import Call, Endpoint, Reply
 
@@ -91,24 +92,28 @@ class CallEndpoint:
         responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
         async with call.exit:
             reply = await snapshot.pipeline.run(call)
-            call.answered_at = gateway.clock()
-            reply.headers.append((b"server-timing", snapshot.pipeline.timing(call)))
             if call.stream:
-                await _send_stream(call, reply, responder, gateway.clock)
+                await self._send_stream(snapshot.pipeline, call, reply, responder)
             else:
-                await _send_whole(reply, responder)
+                await self._send_whole(snapshot.pipeline, call, reply, responder)
 
+    async def _send_whole(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
+        parts = [piece.data async for batch in reply.pieces for piece in batch]
+        if not parts:
+            raise UpstreamError("the engine gave no answer")
+        call.answered_at = self._gateway.clock()
+        await responder.whole(b"".join(parts), [*reply.headers, (b"server-timing", pipeline.timing(call))])
 
-async def _send_whole(reply: Reply, responder: Responder) -> None:
-    parts = [piece.data async for batch in reply.pieces for piece in batch]
-    await responder.whole(b"".join(parts), reply.headers)
-
-
-async def _send_stream(call: Call, reply: Reply, responder: Responder, clock: Clock) -> None:
-    await responder.begin_stream(reply.headers)
-    async for batch in reply.pieces:
-        await responder.events(batch)
-    await responder.end_stream(_closing_comment(call, clock()) + sse.DONE)
+    async def _send_stream(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
+        """Nothing is sent before the first batch is there: until then a failure is a status."""
+        async for batch in reply.pieces:
+            if not call.answered_at:
+                call.answered_at = self._gateway.clock()
+                await responder.begin_stream([*reply.headers, (b"server-timing", pipeline.timing(call))])
+            await responder.events(batch)
+        if not call.answered_at:
+            raise UpstreamError("the engine gave no answer")
+        await responder.end_stream(_closing_comment(call, self._gateway.clock()) + sse.DONE)
 
 
 async def _cancelled(responder: Responder) -> None:

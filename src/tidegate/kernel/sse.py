@@ -22,7 +22,7 @@ class EventTooLarge(ValueError):
     """An event grew over the reader's bound before it ended."""
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, gc=False):
     """One block of an event stream: `raw` as it came, `data` joined (None: the block has no data, only comments)."""
 
     raw: bytes
@@ -45,11 +45,15 @@ class SseReader:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete. Raises EventTooLarge."""
-        if not self._rest and b"\r" not in data and data.endswith(b"\n\n"):
-            blocks = data.split(b"\n\n")
-            blocks.pop()
-            return [self._event(block + b"\n\n") for block in blocks]
-        return self._feed_in_parts(data)
+        if self._rest or b"\r" in data or not data.endswith(b"\n\n"):
+            return self._feed_in_parts(data)
+        if data.startswith(b"data: ") and data.find(b"\n") == len(data) - 2:
+            # Nearly every read of a live stream is one event of one line.
+            self._at_start = False
+            return [Event(data, data[6:-2])]
+        blocks = data.split(b"\n\n")
+        blocks.pop()
+        return [self._event(block + b"\n\n") for block in blocks]
 
     def _feed_in_parts(self, data: bytes) -> list[Event]:
         events: list[Event] = []

@@ -41,29 +41,30 @@ class Account:
         return _Watched(self, call, pieces)
 
     def note(self, call: Call, batch: Batch) -> None:
-        """Times of content and the usage in one batch."""
-        events = 0
+        """Times of the first byte and of content, and the usage, of one batch."""
+        now = self._clock()
+        if not call.first_byte_at:
+            call.first_byte_at = now
         for piece in batch:
             answer = piece.answer
             if answer.usage is not None:
                 call.usage = answer.read_usage()
             for choice in answer.choices:
                 if choice.has_content():
-                    events += 1
+                    call.content_events += 1
+                    call.last_content_at = now
                     break
-        if events:
-            call.last_content_at = self._clock()
-            call.first_content_at = call.first_content_at or call.last_content_at
-            call.content_events += events
+        if not call.first_content_at:
+            call.first_content_at = call.last_content_at
 
 
 class _Watched:
     """An iterator, not a generator: the loop keeps a book about every generator, which costs each call."""
 
-    __slots__ = ("_account", "_call", "_pieces")
+    __slots__ = ("_call", "_note", "_pieces")
 
     def __init__(self, account: Account, call: Call, pieces: AsyncIterator[Batch]) -> None:
-        self._account = account
+        self._note = account.note
         self._call = call
         self._pieces = pieces
 
@@ -72,5 +73,5 @@ class _Watched:
 
     async def __anext__(self) -> Batch:
         batch = await anext(self._pieces)
-        self._account.note(self._call, batch)
+        self._note(self._call, batch)
         return batch

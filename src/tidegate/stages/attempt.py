@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Self
-
-from tidegate.errors import DeadlineExceeded, UpstreamError
+from tidegate.errors import DeadlineExceeded
 from tidegate.ports import Clock
-from tidegate.types import Batch, Call, Reply
+from tidegate.types import Call, Reply
 
 
 class Attempt:
@@ -17,7 +14,7 @@ class Attempt:
         self._clock = clock
 
     async def __call__(self, call: Call) -> Reply:
-        """Ask the engine and wait for the first batch, so that an early failure is still an HTTP status."""
+        """Hand out the engine's answer; the engine is asked when the first batch is. Raises DeadlineExceeded."""
         deployment = call.deployment
         assert deployment is not None, "route comes before attempt"
         call.sent_at = self._clock()
@@ -25,28 +22,4 @@ class Attempt:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
         pieces = deployment.engine.stream(call, call.deadline)
         call.exit.push(lambda _: pieces.aclose())
-        try:
-            first = await anext(pieces)
-        except StopAsyncIteration:
-            raise UpstreamError("the engine gave no answer") from None
-        call.first_byte_at = self._clock()
-        return Reply(_Resumed(first, pieces))
-
-
-class _Resumed:
-    """The batch in hand, then the others."""
-
-    __slots__ = ("_first", "_others")
-
-    def __init__(self, first: Batch, others: AsyncIterator[Batch]) -> None:
-        self._first: Batch | None = first
-        self._others = others
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Batch:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return await anext(self._others)
+        return Reply(pieces)
