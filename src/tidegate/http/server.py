@@ -19,6 +19,7 @@ import uvicorn
 from tidegate.config import ServerConfig, TlsConfig
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
+from tidegate.http.protocol import EdgeProtocol
 
 BACKLOG = 4096
 # After their calls were ended, clients get this long to read the last event.
@@ -57,7 +58,7 @@ class GatewayServer(uvicorn.Server):
             uvicorn.Config(
                 create_app(gateway),
                 loop="uvloop",
-                http="httptools",
+                http=EdgeProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
