@@ -6,10 +6,6 @@ from importlib.metadata import version
 
 from cyclopts import App
 
-from tidegate.cli.check import check
-from tidegate.cli.scripted import scripted
-from tidegate.cli.serve import serve
-
 app = App(
     name="tidegate",
     help=(
@@ -18,9 +14,12 @@ app = App(
     ),
     version=lambda: version("tidegate"),
 )
-app.command(serve)
-app.command(check)
-app.command(scripted)
+# By name, so that a command imports only what it needs: starting to serve is timed.
+app.command("tidegate.cli.serve:serve", help="Serve the OpenAI API.")
+app.command("tidegate.cli.check:check", help="Check a configuration and print what is in force.")
+app.command(
+    "tidegate.cli.scripted:scripted", help="Serve scripted answers: an engine for tests, timing and faults."
+)
 
 
 def main() -> None:
