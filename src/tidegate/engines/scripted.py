@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.config import ScriptedConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import read_answer, translate
+from tidegate.engines.openai import Explanation, read_answer, translate
 from tidegate.engines.script import (
     BREAKS_OFF,
     Ask,
@@ -160,7 +160,7 @@ _MESSAGES = {
 def _failure(script: Script) -> GatewayError:
     if script.fault is Fault.ERROR_STATUS:
         wait = None if script.retry_after_s is None else b"%d" % script.retry_after_s
-        return translate(script.status, "scripted failure", retry_after=wait)
+        return translate(script.status, Explanation("scripted failure"), retry_after=wait)
     return UpstreamError(_MESSAGES[script.fault])
 
 

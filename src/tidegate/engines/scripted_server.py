@@ -16,6 +16,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
+from typing import cast
 
 import httptools
 import msgspec
@@ -238,10 +239,9 @@ class _Connection(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------- asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         # With no buffer of our own, a token counts as delivered only once the kernel has taken the one before.
-        transport.set_write_buffer_limits(0)
+        self._transport.set_write_buffer_limits(0)
         self._server.joined(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
