@@ -130,8 +130,8 @@ class Gateway:
 
 
 async def _not_ready(engines: list[RunningEngine]) -> list[str]:
-    answers = await asyncio.gather(*(running.probe() for running in engines))
-    return [running.name for running, ready in zip(engines, answers, strict=True) if not ready]
+    await asyncio.gather(*(running.probe() for running in engines))
+    return [running.name for running in engines if not running.ready]
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

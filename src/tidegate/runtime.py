@@ -38,8 +38,8 @@ class RunningEngine:
         self.borrowers = 0
         self.ready = False
 
-    async def probe(self) -> bool:
-        """Ask the engine whether it is ready, for at most a few seconds."""
+    async def probe(self) -> None:
+        """Ask the engine whether it is ready, for at most a few seconds; the answer is in `ready`."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 ready = await self.engine.ready()
@@ -48,7 +48,6 @@ class RunningEngine:
         if ready != self.ready:
             log.info("engine %s is %s", self.name, "ready" if ready else "not ready")
         self.ready = ready
-        return ready
 
 
 class Runtime:
@@ -99,6 +98,7 @@ class Runtime:
             if running.slots.limit is None:
                 running.slots.limit = (await engine.load()).slots
             self._engines[key] = running
+            self.spawn(running.probe(), name=f"probe {name}")
         running.borrowers += 1
         return running
 

@@ -1,6 +1,6 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
-from tidegate.config.reading import DEFAULT_PATH, built_in, load, parse, parse_text
+from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text
 from tidegate.config.tree import (
     AdminConfig,
     Config,
@@ -24,6 +24,7 @@ from tidegate.config.tree import (
 
 __all__ = [
     "DEFAULT_PATH",
+    "EMBEDDED_MODEL",
     "AdminConfig",
     "Config",
     "DeploymentConfig",

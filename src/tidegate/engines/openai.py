@@ -49,6 +49,7 @@ class _Refusal(msgspec.Struct):
 _ANSWER = msgspec.json.Decoder(Answer)
 _REFUSAL = msgspec.json.Decoder(_Refusal)
 _ENCODER = msgspec.json.Encoder()
+NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 _JSON: Headers = [(b"content-type", b"application/json")]
 
 
@@ -101,10 +102,14 @@ class OpenAIEngine:
         del call
         return None
 
-    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`."""
+        return self.ask(call, self.body(call), deadline)
+
+    async def ask(self, call: Call, body: bytes, deadline: float) -> AsyncGenerator[Batch, None]:
+        """Send a request body for a call and yield the answer; see `Engine.stream`."""
         exchange = await self._client.send(
-            self._targets[call.endpoint], call.headers, self.body(call), deadline - self._clock()
+            self._targets[call.endpoint], call.headers, body, deadline - self._clock()
         )
         events = EventStream()
         try:
@@ -121,12 +126,13 @@ class OpenAIEngine:
         finally:
             await exchange.close(expect_end=events.done)
 
-    def body(self, call: Call) -> bytes:
-        """The request body for the engine: the client's fields, with the engine's own name for the model."""
+    def body(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
+        """The request body for the engine: the client's fields, the engine's own name for the model, and `more`."""
+        changes = dict(more)
         model = call.deployment.model if call.deployment else None
-        if model is None or model == call.model:
-            return _ENCODER.encode(call.fields)
-        return _ENCODER.encode(call.fields | {"model": msgspec.Raw(_ENCODER.encode(model))})
+        if model is not None and model != call.model:
+            changes["model"] = msgspec.Raw(_ENCODER.encode(model))
+        return _ENCODER.encode(call.fields | changes if changes else call.fields)
 
     def _own_headers(self) -> Headers:
         headers = [
@@ -250,7 +256,7 @@ class EventStream:
 
     def finish(self) -> None:
         """Call at the end of the stream. Raises UpstreamError unless the answer is complete."""
-        if not self.done and self._reader.rest:
+        if not self.done and self._reader.rest.strip(b"\r\n"):
             raise UpstreamError("the engine's stream broke off inside an event")
         if not self._ended or not self._begun <= self._ended:
             raise UpstreamError("the engine's stream ended before its answer was complete")
