@@ -63,22 +63,22 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class Fault(enum.Enum):
-    """How an answer goes wrong."""
+    """How an answer goes wrong. "Ends" means: as HTTP says a body ends, the connection stays usable."""
 
     NONE = "none"
-    CLOSE = "close"
-    RESET = "reset"
-    STALL = "stall"
-    CUT_UTF8 = "cut_utf8"
-    CUT_JSON = "cut_json"
-    MISSING_DONE = "missing_done"
-    DOUBLE_DONE = "double_done"
-    ERROR_EVENT = "error_event"
-    ERROR_STATUS = "error_status"
-    GARBAGE = "garbage"
-    NO_FINISH = "no_finish"
-    SLOW_HEADERS = "slow_headers"
-    TRUNCATED_BODY = "truncated_body"
+    CLOSE = "close"  # FIN in the middle of the body
+    RESET = "reset"  # RST in the middle of the body
+    STALL = "stall"  # nothing more comes until the client leaves
+    CUT_UTF8 = "cut_utf8"  # the body ends inside a character, inside an event
+    CUT_JSON = "cut_json"  # a whole event with half an object, then the body ends
+    MISSING_DONE = "missing_done"  # a complete answer, but no [DONE]
+    DOUBLE_DONE = "double_done"  # a complete answer, and [DONE] twice
+    ERROR_EVENT = "error_event"  # {"error": ...} with status 200, then the body ends without [DONE]
+    ERROR_STATUS = "error_status"  # `status`, with Retry-After where it is due
+    GARBAGE = "garbage"  # an HTML page with status 200
+    NO_FINISH = "no_finish"  # every token and [DONE], but no finish_reason
+    SLOW_HEADERS = "slow_headers"  # the headers come byte by byte, the answer is good
+    TRUNCATED_BODY = "truncated_body"  # FIN before as many bytes as Content-Length promised
 
 
 BREAKS_OFF = frozenset(
