@@ -52,7 +52,7 @@ class SseReader:
             self._at_start = False
             return [Event(data, data[6:-2])]
         blocks = data.split(b"\n\n")
-        blocks.pop()
+        self._rest += blocks.pop()  # not empty where a blank line more follows: it begins the next event
         return [self._event(block + b"\n\n") for block in blocks]
 
     def _feed_in_parts(self, data: bytes) -> list[Event]:

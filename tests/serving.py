@@ -1,0 +1,417 @@
+"""Gateways and engines for tests of the whole way: everything listens on real sockets of the loopback.
+
+with run_gateway(config_to(engine.base_url)) as gateway:   # in a thread of this process
+with serve(config_to(engine.base_url)) as process:         # `tidegate serve`, for signals and kills
+with canned(answer) as engine:                             # an engine that says these very bytes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import uvloop
+
+from tidegate.config import parse_text
+from tidegate.gateway import Gateway
+from tidegate.http.server import GatewayServer, bind
+
+T = TypeVar("T")
+
+PATIENCE_S = 20.0
+"""How long anything here may take before the test fails; nothing is expected to take a second."""
+
+
+# -------------------------------------------------------------------------------------------------------- configurations
+
+
+def config_to(
+    url: str, *, server: Mapping[str, Any] | None = None, kind: str = "openai", **engine: Any
+) -> str:
+    """A config that sends every model to one engine; `engine` and `server` are settings beside the needed ones."""
+    return json.dumps(
+        {
+            "server": {"port": 0, **(server or {})},
+            "engines": {"upstream": {"kind": kind, "url": url, **engine}},
+            "models": {"*": {"deployments": [{"engine": "upstream"}]}},
+        }
+    )
+
+
+# -------------------------------------------------------------------------------------------------- a gateway in a thread
+
+
+@dataclass
+class Running:
+    """A gateway on a loop of its own. `gateway` belongs to that loop: look at it, and call into it with `run`."""
+
+    gateway: Gateway
+    loop: asyncio.AbstractEventLoop
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes as its base URL."""
+        return f"{self.url}/v1"
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that runs on the gateway's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE_S)
+
+
+@contextmanager
+def run_gateway(text: str) -> Iterator[Running]:
+    """The gateway of a YAML text, served as `tidegate serve` would, in a thread; signals are left out."""
+    config = parse_text(text, source="the test")
+    listener = bind(config.server)
+    started = threading.Event()
+    found: list[tuple[Running, GatewayServer]] = []
+
+    async def main() -> None:
+        async with Gateway(config) as gateway:
+            server = GatewayServer(gateway, listener)
+            running = Running(gateway, asyncio.get_running_loop(), listener.getsockname()[1])
+            found.append((running, server))
+            started.set()
+            await server.serve([listener])
+
+    def thread() -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        finally:
+            started.set()
+
+    worker = threading.Thread(target=thread, name="gateway", daemon=True)
+    worker.start()
+    assert started.wait(PATIENCE_S)
+    assert found, "the gateway did not start; its traceback is above"
+    running, server = found[0]
+    try:
+        yield running
+    finally:
+        running.loop.call_soon_threadsafe(_stop, running.gateway, server)
+        worker.join(PATIENCE_S)
+        assert not worker.is_alive(), "the gateway does not stop"
+
+
+def _stop(gateway: Gateway, server: GatewayServer) -> None:
+    gateway.stop_calls()
+    server.should_exit = server.force_exit = True
+
+
+# ----------------------------------------------------------------------------------------------------- a gateway process
+
+_SERVING = re.compile(r" serving .* on (https?://\S+)/v1$", re.MULTILINE)
+
+
+@dataclass
+class Process:
+    """A running `tidegate serve`. Signals go to it alone, never to a group."""
+
+    popen: subprocess.Popen[bytes]
+    config_path: Path
+    url: str
+    _log_path: Path
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.url}/v1"
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def log(self) -> str:
+        """What it has said on standard output and standard error so far."""
+        return self._log_path.read_text("utf-8", errors="replace")
+
+    def wait_for_log(self, words: str) -> None:
+        """Returns once it has said so."""
+        eventually(lambda: words in self.log(), f"'{words}' in the log")
+
+    def rewrite(self, text: str) -> None:
+        """Puts another config in place of its own, whole at once."""
+        following = self.config_path.with_suffix(".new")
+        following.write_text(text, "utf-8")
+        following.replace(self.config_path)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """Its exit status."""
+        return self.popen.wait(timeout_s)
+
+
+@contextmanager
+def serve(
+    text: str | None, *, args: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """`tidegate serve` on a free port, in a folder of its own, once it listens; `text` None is the built-in config."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config_path, log_path = folder / "tidegate.yaml", folder / "log"
+        if text is not None:
+            config_path.write_text(text, "utf-8")
+        command = [sys.executable, "-m", "tidegate", "serve", "--port", "0", *args]
+        with log_path.open("wb") as log:
+            popen = subprocess.Popen(
+                command, cwd=folder, env={**os.environ, **(env or {})}, stdout=log, stderr=log
+            )
+        try:
+            yield Process(popen, config_path, _url_of(popen, log_path), log_path)
+        finally:
+            for _ in range(50):  # the second signal skips the waiting; at once they would count as one
+                if popen.poll() is not None:
+                    break
+                popen.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    popen.wait(0.1)
+            popen.kill()
+            popen.wait()
+
+
+def _url_of(popen: subprocess.Popen[bytes], log_path: Path) -> str:
+    ends_at = time.monotonic() + PATIENCE_S
+    while popen.poll() is None and time.monotonic() < ends_at:
+        if found := _SERVING.search(log_path.read_text("utf-8")):
+            return found[1]
+        time.sleep(0.01)
+    raise AssertionError(f"tidegate serve does not listen:\n{log_path.read_text('utf-8')}")
+
+
+# ------------------------------------------------------------------------------------------------- engines that say bytes
+
+
+@dataclass
+class Heard:
+    """One request as a canned engine got it; header names in lower case."""
+
+    line: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class Canned(socketserver.ThreadingTCPServer):
+    """An engine whose answer is bytes, or a function that writes to the socket itself."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+
+    def __init__(self, answer: bytes | Callable[[socket.socket], None]) -> None:
+        self.answer = answer
+        self.heard: list[Heard] = []
+        super().__init__(("127.0.0.1", 0), _CannedConnection)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _CannedConnection(socketserver.StreamRequestHandler):
+    server: Canned
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            while line := self.rfile.readline():
+                headers: dict[bytes, bytes] = {}
+                while header := self.rfile.readline().strip():
+                    name, _, value = header.partition(b":")
+                    headers[name.lower()] = value.strip()
+                body = self.rfile.read(int(headers.get(b"content-length", b"0")))
+                if line.startswith(b"GET"):  # the gateway's probes
+                    self.connection.sendall(whole(b"{}"))
+                    continue
+                self.server.heard.append(Heard(line.strip(), headers, body))
+                answer = self.server.answer
+                if isinstance(answer, bytes):
+                    self.connection.sendall(answer)
+                else:
+                    answer(self.connection)
+                    return
+
+
+@contextmanager
+def canned(answer: bytes | Callable[[socket.socket], None] = b"") -> Iterator[Canned]:
+    """An engine that answers every POST with these bytes; `answer` may be set anew between requests."""
+    with Canned(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="canned", daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+
+
+def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    """A whole HTTP answer with a JSON body."""
+    lines = (
+        b"HTTP/1.1 " + status,
+        b"content-type: application/json",
+        b"content-length: %d" % len(body),
+        *headers,
+    )
+    return b"\r\n".join([*lines, b"", body])
+
+
+def streamed(body: bytes, *headers: bytes) -> bytes:
+    """A whole HTTP answer that is an event stream, in one chunk."""
+    lines = (
+        b"HTTP/1.1 200 OK",
+        b"content-type: text/event-stream",
+        b"transfer-encoding: chunked",
+        *headers,
+    )
+    return b"\r\n".join([*lines, b"", b"%x" % len(body), body, b"0", b"", b""])
+
+
+# ---------------------------------------------------------------------------------------------------------------- clients
+
+
+@dataclass
+class Answer:
+    """An HTTP response, read to its end; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return self.json["error"]
+
+
+def ask(
+    url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, method: str = "POST"
+) -> Answer:
+    """One request on a connection of its own. A body counts as JSON unless `headers` say otherwise."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
+    kinds = {"content-type": "application/json"} if body is not None else {}
+    try:
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        connection.request(method, target, body, {**kinds, **(headers or {})})
+        response = connection.getresponse()
+        return Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            response.read(),
+        )
+    finally:
+        connection.close()
+
+
+@dataclass
+class Wire:
+    """A TCP connection to a gateway, for what no HTTP client shows."""
+
+    connection: socket.socket
+    data: bytes = field(default=b"", repr=False)
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def post(
+        self, body: bytes, *headers: str, path: str = "/v1/chat/completions", version: str = "1.1"
+    ) -> None:
+        lines = [
+            f"POST {path} HTTP/{version}",
+            "host: gateway",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            *headers,
+        ]
+        self.send("\r\n".join([*lines, "", ""]).encode() + body)
+
+    def read(self, size: int = 65536) -> bytes:
+        """Some bytes more; empty at the end. They stay in `data` too."""
+        part = self.connection.recv(size)
+        self.data += part
+        return part
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Everything up to and with `mark`, which is taken off `data`."""
+        while mark not in self.data:
+            assert self.read(), f"the connection ended before {mark!r}: {self.data!r}"
+        found, _, self.data = self.data.partition(mark)
+        return found + mark
+
+    def read_head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers, names in lower case."""
+        line, *lines = self.read_until(b"\r\n\r\n").decode().splitlines()
+        pairs = (item.partition(": ") for item in lines if item)
+        return int(line.split()[1]), {name.lower(): value for name, _, value in pairs}
+
+    def read_exactly(self, size: int) -> bytes:
+        while len(self.data) < size:
+            assert self.read(), "the connection ended early"
+        found, self.data = self.data[:size], self.data[size:]
+        return found
+
+    def read_chunk(self) -> bytes:
+        """One chunk of a chunked body: what the gateway wrote at once. Empty: the body's end."""
+        size = int(self.read_until(b"\r\n"), 16)
+        return self.read_exactly(size + 2)[:-2]
+
+    def read_chunks(self) -> list[bytes]:
+        """All chunks up to the end of the body."""
+        return list(iter(self.read_chunk, b""))
+
+    def read_to_end(self) -> bytes:
+        """What is left until the gateway closes the connection."""
+        while self.read():
+            pass
+        found, self.data = self.data, b""
+        return found
+
+    def reset(self) -> None:
+        """Leaves without a word."""
+        self.connection.close()
+
+
+@contextmanager
+def wire(url: str, *, receive_buffer: int | None = None) -> Iterator[Wire]:
+    """A raw connection. `receive_buffer` in bytes keeps the kernel from taking more for a client that does not read."""
+    parts = urlsplit(url)
+    with socket.socket() as connection:
+        connection.settimeout(PATIENCE_S)
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.connect((parts.hostname, parts.port))
+        yield Wire(connection)
+
+
+def eventually(reached: Callable[[], bool], what: str) -> None:
+    """Returns once `reached` says so; fails after a patience that no machine needs."""
+    ends_at = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < ends_at, f"never happened: {what}"
+        time.sleep(0.002)
