@@ -157,21 +157,17 @@ def test_an_event_that_has_not_ended_is_in_the_rest() -> None:
     assert reader.rest == b"data: b\n"
 
 
+def feed_all(reader: SseReader, stream: bytes, step: int) -> None:
+    for at in range(0, len(stream), step):
+        assert reader.feed(stream[at : at + step]) == []
+        assert len(reader.rest) <= 100
+
+
 @pytest.mark.parametrize("step", [1, 7, 100])
-def test_an_event_over_the_bound_is_refused_before_it_is_whole(step: int) -> None:
-    reader = SseReader(max_event_bytes=100)
-    stream = b"data: " + b"x" * 200
+@pytest.mark.parametrize("stream", [b"data: " + b"x" * 200, b": ping\n" * 30], ids=["event", "comments"])
+def test_what_does_not_end_is_refused(stream: bytes, step: int) -> None:
     with pytest.raises(EventTooLarge):
-        for at in range(0, len(stream), step):
-            assert reader.feed(stream[at : at + step]) == []
-            assert len(reader.rest) <= 100
-
-
-def test_an_endless_comment_is_refused() -> None:
-    reader = SseReader(max_event_bytes=100)
-    with pytest.raises(EventTooLarge):
-        for _ in range(100):
-            reader.feed(b": ping\n")
+        feed_all(SseReader(max_event_bytes=100), stream, step)
 
 
 def test_the_bound_is_for_one_event_not_for_the_stream() -> None:

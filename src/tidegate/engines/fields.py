@@ -22,8 +22,8 @@ OPENAI = {
     Endpoint.CHAT: _SAMPLING
     | _names("""
         messages max_completion_tokens logprobs top_logprobs tools tool_choice parallel_tool_calls functions function_call
-        response_format reasoning_effort verbosity modalities audio prediction metadata store service_tier
-        web_search_options prompt_cache_key prompt_cache_retention safety_identifier
+        response_format reasoning_effort verbosity modalities audio prediction metadata store service_tier moderation
+        web_search_options prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier
     """),
     Endpoint.COMPLETIONS: _SAMPLING | _names("prompt suffix logprobs echo best_of"),
     Endpoint.EMBEDDINGS: _names("model input encoding_format dimensions user"),
