@@ -1,0 +1,90 @@
+"""SIGTERM: nobody is refused during the grace period, nobody is cut before the deadline, nobody is lied to after it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import httpx2
+import pytest
+from openai import APIError, AsyncOpenAI
+from serving import Process, config_to, eventually, serve
+
+from tidegate.engines.script import Script
+from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+
+STREAMS = 200
+GRACE_S = 3
+CALL = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def client(process: Process) -> AsyncOpenAI:
+    """The official client without retries, so that every refusal shows."""
+    return AsyncOpenAI(base_url=process.base_url, api_key="-", max_retries=0, timeout=60)
+
+
+async def stream(openai: AsyncOpenAI, marker: str) -> tuple[int, str | None]:
+    """Tokens and finish reason of one streamed answer."""
+    tokens, finish = 0, None
+    answer = await openai.chat.completions.create(
+        model="m", stream=True, messages=[{"role": "user", "content": f"[[scripted {marker}]]"}]
+    )
+    async for chunk in answer:
+        tokens += bool(chunk.choices and chunk.choices[0].delta.content)
+        finish = (chunk.choices[0].finish_reason if chunk.choices else None) or finish
+    return tokens, finish
+
+
+@pytest.mark.anyio
+async def test_two_hundred_streams_end_whole_and_new_calls_are_served_during_the_grace() -> None:
+    with run_in_thread(ScriptedServer(script=Script(tokens=2))) as engine:
+        settings = {"drain_grace_s": GRACE_S, "drain_deadline_s": 30}
+        with serve(config_to(engine.base_url, server=settings)) as process:
+            async with client(process) as openai:
+                streams = [asyncio.create_task(stream(openai, "itl=60 tokens=50")) for _ in range(STREAMS)]
+                await asyncio.sleep(1)
+                process.signal(signal.SIGTERM)
+                await asyncio.to_thread(process.wait_for_log, "draining")
+                signalled_at = time.monotonic()
+                served = 0
+                # Each on a connection of its own, as a load balancer's next clients would be.
+                while time.monotonic() < signalled_at + GRACE_S / 2:
+                    async with httpx2.AsyncClient() as newcomer:
+                        answer = await newcomer.post(f"{process.base_url}/chat/completions", json=CALL)
+                        assert answer.status_code == 200
+                        ready = await newcomer.get(f"{process.url}/readyz")
+                        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+                    served += 1
+                assert served > 10
+                assert await asyncio.gather(*streams) == [(50, "stop")] * STREAMS
+            assert await asyncio.to_thread(process.wait) == 0
+            with pytest.raises(httpx2.ConnectError):
+                httpx2.get(f"{process.url}/healthz")
+
+
+@pytest.mark.anyio
+async def test_what_runs_past_the_deadline_ends_in_an_error_event() -> None:
+    with run_in_thread(ScriptedServer(script=Script())) as engine:
+        settings = {"drain_grace_s": 0.1, "drain_deadline_s": 0.5}
+        with serve(config_to(engine.base_url, server=settings)) as process:
+            async with client(process) as openai:
+                streams = [asyncio.create_task(stream(openai, "itl=100 tokens=600")) for _ in range(STREAMS)]
+                await asyncio.sleep(1)
+                process.signal(signal.SIGTERM)
+                ends = await asyncio.gather(*streams, return_exceptions=True)
+            assert all(isinstance(end, APIError) for end in ends), ends[:3]
+            assert {getattr(end, "code", None) for end in ends} == {"overloaded"}
+            assert await asyncio.to_thread(process.wait) == 0
+            eventually(lambda: engine.record.in_flight == 0, "the engine to be free")
+
+
+@pytest.mark.anyio
+async def test_a_second_signal_does_not_wait() -> None:
+    with run_in_thread(ScriptedServer(script=Script())) as engine:
+        settings = {"drain_grace_s": 60, "drain_deadline_s": 60}
+        with serve(config_to(engine.base_url, server=settings)) as process:
+            process.signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait_for_log, "draining")
+            process.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 5) == 0
