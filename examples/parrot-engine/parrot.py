@@ -1,0 +1,69 @@
+"""An engine that says again what it was told, word by word or whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import msgspec
+from pydantic import Field
+
+from tidegate.config import EngineConfig
+from tidegate.engines.openai import read_answer
+from tidegate.errors import BadRequest, UpstreamTimeout
+from tidegate.ports import EngineHost
+from tidegate.types import Batch, Call, Capabilities, Endpoint, Load, Piece
+
+
+class ParrotConfig(EngineConfig):
+    """What may stand under `engines.NAME`, beside what every engine has."""
+
+    pause_ms: int = Field(default=50, ge=0, description="Pause before each word.")
+
+
+def piece(call: Call, said: dict[str, str], *, finish: str | None = None) -> Piece:
+    """One unit of an answer: its JSON, and what the gateway reads of it."""
+    name = "delta" if call.stream else "message"
+    body = {
+        "id": call.id,
+        "object": "chat.completion.chunk" if call.stream else "chat.completion",
+        "created": 0,
+        "model": call.model,
+        "choices": [{"index": 0, name: said, "finish_reason": finish}],
+    }
+    data = msgspec.json.encode(body)
+    return Piece(data, read_answer(data))
+
+
+class ParrotEngine:
+    Config = ParrotConfig
+    capabilities = Capabilities({Endpoint.CHAT: frozenset({"model", "messages", "stream"})})
+
+    def __init__(self, config: ParrotConfig) -> None:
+        self._pause_s = config.pause_ms / 1000
+
+    async def open(self, host: EngineHost) -> None:
+        self._clock = host.clock
+
+    async def close(self) -> None: ...
+
+    async def ready(self) -> bool:
+        return True
+
+    async def load(self) -> Load:
+        return Load()
+
+    async def count_tokens(self, call: Call) -> int | None:
+        return None
+
+    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+        text = call.messages[-1].content
+        if not isinstance(text, str):
+            raise BadRequest("A parrot repeats nothing but text", param="messages")
+        for word in text.split() if call.stream else ():
+            await asyncio.sleep(self._pause_s)
+            if self._clock() >= deadline:
+                raise UpstreamTimeout("the parrot fell asleep")
+            yield [piece(call, {"content": f"{word} "})]
+        rest = {} if call.stream else {"role": "assistant", "content": text}
+        yield [piece(call, rest, finish="stop")]

@@ -1,0 +1,287 @@
+"""Writes what the documentation takes from the code: configuration, request fields, errors, listings.
+
+    .venv/bin/python scripts/config_reference.py            write
+    .venv/bin/python scripts/config_reference.py --check    write nothing; status 1 if a page is out of date
+
+`docs/configuration.md` is written whole; in the other pages, what stands between `<!-- generated: NAME -->` and
+`<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tidegate import errors, registry
+from tidegate.config import (
+    AdminConfig,
+    Config,
+    DeploymentConfig,
+    EngineConfig,
+    HttpEngineConfig,
+    LoraConfig,
+    ModelConfig,
+    ServerConfig,
+    Settings,
+    TimeoutsConfig,
+    TlsConfig,
+)
+from tidegate.engines import fields
+from tidegate.types import Endpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+GROUP = "tidegate.engines"
+
+SECTIONS: list[tuple[str, type[Settings]]] = [
+    ("server", ServerConfig),
+    ("server.tls", TlsConfig),
+    ("admin", AdminConfig),
+    ("models.NAME", ModelConfig),
+    ("models.NAME.deployments[]", DeploymentConfig),
+    ("engines.NAME", EngineConfig),
+]
+TIMEOUTS = "engines.NAME.timeouts"
+LORA = "engines.NAME.lora[]"
+
+INTRO = """\
+# Configuration
+
+<!-- Written by scripts/config_reference.py from the models in src/tidegate/config: change those, then run it. -->
+
+One file, `tidegate.yaml` in the working directory or the one named by `--config`. Everything has a default; an empty file
+is the [built-in configuration](quick-start.md). An unknown key is a mistake, and all mistakes are reported at once, each
+with its path. `tidegate check` prints what is in force, defaults included.
+
+- `${NAME}` anywhere in a text is replaced by that environment variable, `${NAME:-default}` where it may be missing.
+  Secrets belong there, never in the file.
+- Units stand in the names: `_ms` and `_s` for time, `_bytes`, `_tokens`, `_mib`.
+- The file is read again when it changes, on SIGHUP and on `POST /admin/reload`; see [Operations](operations.md#reload).
+  Only `server` waits for the next start.
+"""
+
+WORDS: Mapping[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    SecretStr: "secret text",
+}
+
+
+def type_in_words(annotation: Any) -> str:
+    """An annotation as a reader of YAML would say it."""
+    if annotation in WORDS:
+        return WORDS[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in {Union, types.UnionType}:
+        return " or ".join(type_in_words(part) for part in arguments if part is not type(None))
+    if origin is tuple:
+        return f"list of {plural(type_in_words(arguments[0]))}"
+    if origin is Mapping:
+        return f"name → {type_in_words(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return "section"
+    raise TypeError(f"no words for {annotation}")
+
+
+def plural(words: str) -> str:
+    return words if words == "true or false" else f"{words}s"
+
+
+def bounds(field: FieldInfo) -> str:
+    """The limits of a value, such as `> 0, ≤ 64`."""
+    found: list[str] = []
+    for limit in field.metadata:
+        match limit:
+            case Ge(ge=value):
+                found.append(f"≥ {value}")
+            case Gt(gt=value):
+                found.append(f"> {value}")
+            case Le(le=value):
+                found.append(f"≤ {value}")
+            case Lt(lt=value):
+                found.append(f"< {value}")
+            case MinLen(min_length=value):
+                found.append(f"at least {value}")
+            case _:
+                raise TypeError(f"no words for {limit}")
+    return ", ".join(found)
+
+
+def default_in_words(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined:
+        return "*required*"
+    if value is None or value in ((), {}) or isinstance(value, Settings):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(heads), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def settings_table(names: Mapping[str, FieldInfo]) -> str:
+    rows = (
+        (
+            f"`{name}`",
+            type_in_words(field.annotation) + (f", {limits}" if (limits := bounds(field)) else ""),
+            default_in_words(field),
+            " ".join(
+                filter(None, [field.description, *(f"Example: `{item}`." for item in field.examples or [])])
+            ),
+        )
+        for name, field in names.items()
+    )
+    return table(["key", "type", "default", "meaning"], rows)
+
+
+def own_fields(model: type[Settings], *parents: type[Settings]) -> dict[str, FieldInfo]:
+    """The settings of a model without those of its parents, tables of which stand elsewhere."""
+    inherited = {name for parent in parents for name in parent.model_fields}
+    return {name: field for name, field in model.model_fields.items() if name not in inherited}
+
+
+def section(
+    path: str, model: type[Settings], names: Mapping[str, FieldInfo] | None = None, level: int = 2
+) -> str:
+    text = f"{'#' * level} `{path}`\n\n{model.__doc__}\n\n"
+    return text + (settings_table(model.model_fields if names is None else names))
+
+
+def configuration() -> str:
+    """The page `configuration.md`."""
+    parts = [INTRO, f"## Top level\n\n{settings_table(Config.model_fields)}"]
+    parts += [section(path, model) for path, model in SECTIONS]
+    http = own_fields(HttpEngineConfig, EngineConfig)
+    remote = ", ".join(f"`{kind}`" for kind in registry.BUILT_IN[GROUP] if is_http(kind))
+    parts.append(f"### Engines behind a URL\n\nThe kinds {remote}.\n\n{settings_table(http)}")
+    for kind in registry.BUILT_IN[GROUP]:
+        model = config_of(kind)
+        text = f"### `kind: {kind}`\n\n{model.__doc__}\n"
+        base, of_base = (
+            (HttpEngineConfig, "of engines behind a URL")
+            if is_http(kind)
+            else (EngineConfig, "of every engine")
+        )
+        own = own_fields(model, base)
+        text += f"\n{settings_table(own)}" if own else f"\nNo settings beyond those {of_base}.\n"
+        parts.append(text)
+    parts.append(section(TIMEOUTS, TimeoutsConfig, level=3))
+    parts.append(section(LORA, LoraConfig, level=3))
+    return "\n".join(parts)
+
+
+def config_of(kind: str) -> type[EngineConfig]:
+    return registry.find(GROUP, kind).Config
+
+
+def is_http(kind: str) -> bool:
+    return issubclass(config_of(kind), HttpEngineConfig)
+
+
+def request_fields() -> str:
+    """Which request fields pass, one table an endpoint."""
+
+    def names(found: Iterable[str]) -> str:
+        return " ".join(f"`{name}`" for name in sorted(found)) or "nothing"
+
+    def rows(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+        base = fields.OPENAI[endpoint]
+        yield "all (OpenAI's fields)", names(base)
+        yield "`vllm` adds", names(fields.VLLM[endpoint] - base)
+        # The embedded engine serves no embeddings.
+        local = "`llamacpp` adds" if endpoint is Endpoint.EMBEDDINGS else "`llamacpp` and `embedded` add"
+        yield local, names(fields.LLAMACPP[endpoint] - base)
+
+    parts = [
+        f"### `/v1/{endpoint.value}`\n\n{table(['kind', 'fields'], rows(endpoint))}" for endpoint in Endpoint
+    ]
+    return "\n".join(parts)
+
+
+def error_table() -> str:
+    """Every error a client can meet, in the order of `errors.py`."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for error in vars(errors).values():
+            if isinstance(error, type) and issubclass(error, errors.GatewayError):
+                status = "4xx" if error is errors.UpstreamRejected else str(error.status)
+                yield (
+                    status,
+                    f"`{error.code}`",
+                    f"`{error.type}`",
+                    "yes" if error.retryable else "no",
+                    told(error),
+                )
+
+    return table(["status", "code", "type", "try again", "meaning"], rows())
+
+
+def told(error: type[errors.GatewayError]) -> str:
+    if error is errors.GatewayError:
+        return "A mistake in the gateway itself; the log has it, with the request id."
+    return " ".join((error.__doc__ or "").split())
+
+
+def listing(path: str, language: str) -> str:
+    """A file of the repository as a block of code."""
+    return f"```{language}\n{(ROOT / path).read_text('utf-8').rstrip()}\n```\n"
+
+
+def blocks() -> dict[tuple[str, str], str]:
+    """What stands in the blocks of pages that people write, by page and name."""
+    parrot = "examples/parrot-engine"
+    return {
+        ("engines.md", "request fields"): request_fields(),
+        ("errors.md", "errors"): error_table(),
+        ("own-engine.md", "parrot.py"): listing(f"{parrot}/parrot.py", "python"),
+        ("own-engine.md", "pyproject.toml"): listing(f"{parrot}/pyproject.toml", "toml"),
+        ("own-engine.md", "tidegate.yaml"): listing(f"{parrot}/tidegate.yaml", "yaml"),
+    }
+
+
+def pages() -> dict[Path, str]:
+    """Every page as it should be."""
+    found = {DOCS / "configuration.md": configuration()}
+    for (page, name), content in blocks().items():
+        path = DOCS / page
+        text = found.get(path) or path.read_text("utf-8")
+        before, begin, rest = text.partition(f"<!-- generated: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not begin or not end:
+            raise LookupError(f"{path} has no block '{name}'")
+        found[path] = f"{before}{begin}\n{content}\n{end}{after}"
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    stale = [path for path, text in pages().items() if not path.is_file() or path.read_text("utf-8") != text]
+    if "--check" not in arguments:
+        for path, text in pages().items():
+            path.write_text(text, "utf-8")
+        print("\n".join(f"wrote {path.relative_to(ROOT)}" for path in stale) or "nothing to do")
+        return 0
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} is out of date: run scripts/config_reference.py")
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
