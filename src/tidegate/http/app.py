@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 from tidegate.gateway import Gateway
 from tidegate.http.admin import Admin, as_error
 from tidegate.http.openai import CallEndpoint
+from tidegate.http.responder import request_id_of
 from tidegate.types import Endpoint
 
 
@@ -33,7 +37,8 @@ class App:
             if endpoint is not None:
                 if scope["method"] == "POST":
                     return await endpoint(scope, receive, send)
-                return await as_error(_method_error(scope))(scope, receive, send)
+                return await as_error(_method_error(scope))(scope, receive, _identified(scope, send))
+            return await self._rest(scope, receive, _identified(scope, send))
         return await self._rest(scope, receive, send)
 
 
@@ -50,6 +55,24 @@ def create_app(gateway: Gateway) -> ASGIApp:
             expose_headers=["x-request-id", "server-timing", "retry-after"],
         )
     return app
+
+
+def _identified(scope: Scope, send: Send) -> Send:
+    """Give an answer the headers that every answer has: the request's id and its time, milliseconds."""
+    request_id = request_id_of(dict(scope["headers"])) or b"req_" + os.urandom(12).hex().encode()
+    began = time.monotonic()
+
+    async def send_identified(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            timing = b"total;dur=%.3f" % ((time.monotonic() - began) * 1000)
+            message["headers"] = [
+                *message["headers"],
+                (b"x-request-id", request_id),
+                (b"server-timing", timing),
+            ]
+        await send(message)
+
+    return send_identified
 
 
 def _method_error(scope: Scope) -> GatewayError:

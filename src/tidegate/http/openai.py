@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import logging
 import os
-import re
 
 from starlette.types import Receive, Scope, Send
 
@@ -22,14 +21,13 @@ from tidegate.errors import (
 )
 from tidegate.gateway import Gateway
 from tidegate.http import wire
-from tidegate.http.responder import Responder, header_values
+from tidegate.http.responder import Responder, header_values, request_id_of
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
 from tidegate.snapshot import Snapshot
 from tidegate.types import Call, Endpoint, Reply
 
 _PASSED_ON = (b"traceparent", b"tracestate")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ class CallEndpoint:
         """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
         headers = header_values(scope)
         request_id = self._request_id(headers)
-        responder = Responder(receive, send, request_id)
+        responder = Responder(receive, send, request_id, last=self._gateway.draining)
         snapshot = self._gateway.snapshot
         snapshot.enter()
         self._live.add(responder)
@@ -74,10 +72,7 @@ class CallEndpoint:
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
         """The client's own id if it is well-formed, else a new one."""
-        given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given
-        return b"%b%06x" % (self._id_prefix, next(self._ids))
+        return request_id_of(headers) or b"%b%06x" % (self._id_prefix, next(self._ids))
 
     async def _answer(
         self, snapshot: Snapshot, body: bytes, headers: dict[bytes, bytes], responder: Responder
@@ -136,15 +131,17 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) 
     if length is not None and int(length) > limit:
         raise PayloadTooLarge(f"The body is larger than {limit} bytes")
     message = await receive()
-    body: bytes = message.get("body", b"")
+    parts: list[bytes] = [message.get("body", b"")]
+    size = len(parts[0])
     while message.get("more_body"):
         message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
             raise PayloadTooLarge(f"The body is larger than {limit} bytes")
     if message["type"] == "http.disconnect":
         raise BadRequest("The body is not whole")
-    return body
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _closing_comment(call: Call, now: float) -> bytes:

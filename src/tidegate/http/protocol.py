@@ -41,8 +41,9 @@ class CorkedTransport:
         self._transport.abort()
 
     def _flush(self) -> None:
-        if self._pending:
-            pending, self._pending = self._pending, []
+        pending, self._pending = self._pending, []
+        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
+        if pending and not self._transport.is_closing():
             self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
 
 

@@ -7,6 +7,7 @@ serves both the watch for a client that leaves and the comments that keep a sile
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -24,22 +25,29 @@ _EVENT_STREAM = [
     (b"x-accel-buffering", b"no"),
 ]
 
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+
 Headers = list[tuple[bytes, bytes]]
 
 
 class Responder:
     """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
 
-    def __init__(self, receive: Receive, send: Send, request_id: bytes) -> None:
+    def __init__(self, receive: Receive, send: Send, request_id: bytes, *, last: bool) -> None:
+        """`last` asks the client to close the connection after this response: the gateway is draining."""
         self._receive = receive
         self._send = send
         self.request_id = request_id
+        self._fixed: Headers = [(b"x-request-id", request_id)]
+        if last:
+            self._fixed.append((b"connection", b"close"))
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
         self._keep_alive_s: float | None = None
-        self._sent_at = 0.0
+        self._arrived_at = self._loop.time()
+        self._sent_at = self._arrived_at
         self.started = False
         self.finished = False
         self.gone = False
@@ -50,12 +58,10 @@ class Responder:
     async def whole(self, body: bytes, headers: Headers, *, status: int = 200) -> None:
         """A complete JSON response."""
         self.started = self.finished = True
-        fixed = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", self.request_id),
-        ]
-        await self._send({"type": "http.response.start", "status": status, "headers": fixed + headers})
+        about = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": about + self._fixed + headers}
+        )
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin_stream(self, headers: Headers) -> None:
@@ -63,8 +69,9 @@ class Responder:
         if self.started:
             return
         self.started = True
-        fixed = [*_EVENT_STREAM, (b"x-request-id", self.request_id)]
-        await self._send({"type": "http.response.start", "status": 200, "headers": fixed + headers})
+        await self._send(
+            {"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM + self._fixed + headers}
+        )
 
     async def events(self, batch: Batch) -> None:
         """The pieces of one batch in one write."""
@@ -82,12 +89,14 @@ class Responder:
 
     async def refuse(self, error: GatewayError) -> None:
         """An error: as a status if nothing was sent yet, else as the stream's last event, without `[DONE]`."""
-        if self.gone:
+        if self.gone or self.finished:
             return
         if self.started:
             await self.end_stream(sse.encode(error.body()))
         else:
-            await self.whole(error.body(), error.headers(), status=error.status)
+            total_ms = (self._loop.time() - self._arrived_at) * 1000
+            timing = (b"server-timing", b"total;dur=%.3f" % total_ms)
+            await self.whole(error.body(), [*error.headers(), timing], status=error.status)
 
     # -- whether anybody is there ----------------------------------------------------------------------------------
 
@@ -146,3 +155,9 @@ def header_values(scope: Scope) -> dict[bytes, bytes]:
     """The request's headers by lower-case name; of a repeated one, the last."""
     found: Any = scope["headers"]
     return dict(found)
+
+
+def request_id_of(headers: dict[bytes, bytes]) -> bytes | None:
+    """The id the client gave its request, if it is well-formed."""
+    given = headers.get(b"x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
