@@ -50,6 +50,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._last = 0.0  # when somebody began to wait
+        self._total_at = 0.0
         self.idle_since = 0.0
         self.reusable = False
         self.closed = False
@@ -74,10 +76,10 @@ class Connection(asyncio.Protocol):
 
     async def start(self, request: bytes, ends_at: float) -> None:
         """Send a request and wait for the headers of its answer; `ends_at` is on the loop's clock."""
-        self._reset()
-        self.reusable = False
         if self.closed or self._transport is None:
             raise Disconnected(unseen=True)
+        self._reset()
+        self.reusable = False
         self._total_at = ends_at
         now = self._loop.time()
         self._arm(now, now + self._timeouts.first_byte)
@@ -318,7 +320,7 @@ class PlainClient:
                 if fresh or not error.unseen:
                     raise
                 connection = None
-            except BaseException:
+            except (UpstreamError, asyncio.CancelledError):
                 self.give_back(connection)
                 raise
             else:
@@ -369,7 +371,7 @@ class PlainClient:
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
             self._open.discard(connection)
             raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
-        except BaseException:
+        except asyncio.CancelledError:
             connection.abort()
             self._open.discard(connection)
             raise

@@ -178,6 +178,7 @@ class RemoteClient:
             await exchange.close()
         for lane in self._lanes:
             await lane.client.close()
+        self._lanes.clear()  # Rust closes idle connections when nothing holds them any more
 
     def forget(self, exchange: RemoteExchange, lane: Lane) -> None:
         """An exchange is over."""

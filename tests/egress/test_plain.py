@@ -1,0 +1,233 @@
+"""The plain client's pool: what may be sent again, and that every way out leaves the books right."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from egress import servers
+from egress.servers import Peer
+
+from tidegate.egress import plain
+from tidegate.egress.client import Exchange, Timeouts
+from tidegate.egress.plain import PlainClient
+from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
+
+pytestmark = pytest.mark.anyio
+
+AMPLE = Timeouts(20, 20, 20, 20)
+
+
+def near(port: int, timeouts: Timeouts = AMPLE, most: int = 8) -> PlainClient:
+    return PlainClient(f"http://127.0.0.1:{port}/v1", timeouts, max_connections=most)
+
+
+def books(client: PlainClient) -> tuple[int, int]:
+    """Connections counted as open, and those among them that wait for work (white box: nothing outside shows it)."""
+    return len(client._open), len(client._idle)
+
+
+async def ask(client: PlainClient, body: bytes = b"{}") -> Exchange:
+    return await client.send(client.target("POST", "chat", []), [], body, 20)
+
+
+async def told(client: PlainClient, body: bytes = b"{}") -> bytes:
+    exchange = await ask(client, body)
+    parts: list[bytes] = []
+    while part := await exchange.read():
+        parts.append(part)
+    await exchange.close()
+    return b"".join(parts)
+
+
+async def echo(peer: Peer) -> None:
+    while True:
+        request = await peer.request()
+        await peer.answer(request.body)
+
+
+# -- sent again or not ----------------------------------------------------------------------------------------------
+
+
+async def answer_then_drop_the_next(peer: Peer) -> None:
+    """Closes with the second request, as an engine whose idle time ran out just then."""
+    request = await peer.request()
+    await peer.answer(request.body)
+    await peer.request()
+
+
+async def test_a_request_that_met_a_closing_connection_is_sent_again() -> None:
+    async with servers.serve(answer_then_drop_the_next) as server:
+        client = near(server.port)
+        for i in range(4):
+            assert await told(client, b"%d" % i) == b"%d" % i
+        assert [request.body for request in server.requests] == [b"0", b"1", b"1", b"2", b"2", b"3", b"3"]
+        assert books(client) == (1, 1)
+        await client.close()
+
+
+async def test_it_is_sent_again_once_and_on_a_new_connection() -> None:
+    async def script(peer: Peer) -> None:
+        if peer.number < 3:
+            await answer_then_drop_the_next(peer)
+
+    async with servers.serve(script) as server:
+        client = near(server.port)
+        held = [await ask(client, b"a") for _ in range(3)]
+        for exchange in held:
+            assert await exchange.read() == b"a"
+            await exchange.close()
+        assert books(client) == (3, 3)
+        with pytest.raises(UpstreamError):
+            await ask(client, b"b")  # the fourth connection gives no answer either
+        assert [request.body for request in server.requests].count(b"b") == 1
+        assert books(client) == (2, 2)
+        await client.close()
+
+
+async def test_an_engine_that_died_at_work_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "STALE_S", 0.0)
+    async with servers.serve(answer_then_drop_the_next) as server:
+        client = near(server.port)
+        assert await told(client, b"0") == b"0"
+        with pytest.raises(UpstreamError):
+            await ask(client, b"1")
+        assert [request.body for request in server.requests] == [b"0", b"1"]
+        await client.close()
+
+
+async def test_an_old_idle_connection_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "IDLE_S", 0.0)
+    async with servers.serve(echo) as server:
+        client = near(server.port, most=1)
+        for i in range(3):
+            assert await told(client, b"%d" % i) == b"%d" % i
+        assert len(server.peers) == 3
+        assert books(client) == (1, 1)
+        await client.close()
+
+
+async def test_bytes_before_the_first_request_are_no_answer() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+        await peer.gone()
+
+    async with servers.serve(script) as server:
+        client = near(server.port)
+        connection = await client._connect(asyncio.get_running_loop().time() + 20)
+        async with asyncio.timeout(1):
+            await server.peers[0].left.wait()
+        client.give_back(connection)
+        assert books(client) == (0, 0)
+        await client.close()
+
+
+# -- the books ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_books_after_every_way_out() -> None:
+    async def script(peer: Peer) -> None:
+        what = (await peer.request()).body
+        if what == b"ok":
+            await peer.answer(b"ok")
+        elif what == b"stream":
+            await peer.begin()
+        elif what == b"garbage":
+            await peer.send(b"?\r\n\r\n")
+        await peer.gone()
+
+    async with servers.serve(script) as server:
+        client = near(server.port, Timeouts(20, 0.05, 20, 20))
+        for _ in range(2):
+            exchange = await ask(client, b"stream")
+            assert books(client) == (1, 0)
+            await exchange.close()
+            await exchange.close()
+            assert books(client) == (0, 0)
+        for bad in (b"garbage", b"silence"):
+            with pytest.raises(UpstreamError):
+                await ask(client, bad)
+            assert books(client) == (0, 0)
+        task = asyncio.ensure_future(ask(client, b"silence"))
+        while not client._open:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert books(client) == (0, 0)
+        assert await told(client, b"ok") == b"ok"
+        assert books(client) == (1, 1)
+        await client.close()
+        assert books(client) == (0, 0)
+
+
+async def test_an_answer_left_unread_drops_its_connection() -> None:
+    async with servers.serve(echo) as server:
+        client = near(server.port)
+        exchange = await ask(client)
+        await exchange.close()
+        assert books(client) == (0, 0)
+        await client.close()
+
+
+async def test_a_half_sent_request_drops_its_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.answer(b"early")
+        await peer.left.wait()
+
+    async with servers.serve(script) as server:
+        client = near(server.port)
+        assert await told(client, b"x" * 20_000_000) == b"early"
+        assert books(client) == (0, 0)
+        await client.close()
+
+
+async def test_an_expected_end_counts_until_it_has_come() -> None:
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.begin()
+            await go_on.wait()
+            await peer.send(b"0\r\n\r\n")
+
+    async with servers.serve(script) as server:
+        client = near(server.port, most=1)
+        exchange = await ask(client)
+        assert await exchange.read() == b"first"
+        await exchange.close(expect_end=True)
+        await exchange.close()
+        assert books(client) == (1, 0)
+        with pytest.raises(UpstreamBusy):
+            await ask(client)
+        go_on.set()
+        async with asyncio.timeout(0.4):
+            while books(client) != (1, 1):
+                await asyncio.sleep(0)
+        exchange = await ask(client)
+        assert exchange.status == 200
+        await client.close()
+        assert len(server.peers) == 1
+
+
+async def test_a_host_name_that_is_none() -> None:
+    client = PlainClient("http://a..b/v1", AMPLE, max_connections=1)
+    with pytest.raises(UpstreamUnreachable):
+        await ask(client)
+    assert books(client) == (0, 0)
+
+
+async def test_a_client_closed_while_it_connects() -> None:
+    async with servers.serve(echo) as server:
+        client = near(server.port)
+        task = asyncio.ensure_future(ask(client))
+        while not client._open:
+            await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(UpstreamError):
+            await task
+        assert books(client) == (0, 0)
+        async with asyncio.timeout(1):
+            while server.peers and not server.peers[0].left.is_set():
+                await asyncio.sleep(0)
