@@ -31,6 +31,18 @@ def test_a_saved_prompt_is_restored_into_a_slot_that_does_not_hold_it():
     assert len({given.restore for given in together if given.restore}) == 1
 
 
+def test_empty_slots_get_a_new_prompt_at_once_and_full_ones_when_they_need_it():
+    book = SlotBook(range(3))
+    talk(book, Trail(turns=(b"other",)), 0)
+    save = book.finished(book.assign(RED, 1), 1, read=True)
+    assert save is not None
+    assert len(save.empty) == 1
+    assert book.free == 1
+    book.saved(save, 10, placed=save.empty)
+    together = [book.assign(RED, 2) for _ in range(3)]
+    assert [given.restore is None for given in together].count(True) == 2
+
+
 def test_a_slot_is_not_given_away_between_a_call_and_its_save():
     book = SlotBook(range(1))
     save = book.finished(book.assign(RED, 0), 0, read=True)
@@ -199,7 +211,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def owned(self) -> list[int]:
         slots = [slot for when, call in self.calls if when == self.restarts for slot in call.slots]
-        return slots + [save.slot for when, save in self.saves if when == self.restarts]
+        saving = [(save.slot, *save.empty) for when, save in self.saves if when == self.restarts]
+        return slots + [slot for each in saving for slot in each]
 
     @precondition(lambda self: self.book.free)
     @rule(
@@ -222,16 +235,16 @@ class AnyOrder(RuleBasedStateMachine):
         taken = self.owned()
         save = self.book.finished(call, self.now, read=read)
         if save is not None:
-            assert save.slot not in taken
+            assert not {save.slot, *save.empty} & set(taken)
             assert save.file not in self.disk
             self.saves.append((self.restarts, save))
 
     @precondition(lambda self: self.saves)
-    @rule(data=st.data(), size=st.sampled_from([None, 10, 20, 60]))
-    def save(self, data, size):
+    @rule(data=st.data(), size=st.sampled_from([None, 10, 20, 60]), placed=st.booleans())
+    def save(self, data, size, placed):
         _, save = self.saves.pop(data.draw(st.integers(0, len(self.saves) - 1)))
         self.disk[save.file] = size or 0
-        for file in self.book.saved(save, size):
+        for file in self.book.saved(save, size, placed=save.empty if placed and size else ()):
             del self.disk[file]
 
     @rule()
