@@ -1,0 +1,153 @@
+"""The config file: every mistake at once, each with its path and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate import config
+from tidegate.config import OpenAIConfig
+from tidegate.errors import ConfigError, Problem
+
+GOOD = """
+engines:
+  near: {kind: openai, url: "http://127.0.0.1:8000/v1"}
+models:
+  m: {deployments: [{engine: near}]}
+"""
+
+
+def problems(text: str) -> list[Problem]:
+    """What is wrong with a file."""
+    with pytest.raises(ConfigError) as raised:
+        config.parse_text(text, source="tidegate.yaml")
+    return raised.value.problems
+
+
+def paths(text: str) -> set[str]:
+    return {problem.path for problem in problems(text)}
+
+
+def test_the_smallest_file() -> None:
+    found = config.parse_text(GOOD, source="x")
+    assert found.engines["near"] == OpenAIConfig(kind="openai", url="http://127.0.0.1:8000/v1")
+    assert found.server.port == 8080
+
+
+def test_all_mistakes_are_reported_in_one_go() -> None:
+    found = paths("""
+server: {port: 99999, hots: 0.0.0.0}
+engines:
+  a: {kind: openai, url: "ftp://x"}
+  b: {kind: opnai}
+  c: {url: "http://x/v1"}
+  d: {kind: scripted, ttft_ms: -1}
+models:
+  m: {deployments: [{engine: nobody}]}
+  n: {deployments: []}
+""")
+    assert found >= {
+        "server.port",
+        "server.hots",
+        "engines.a.url",
+        "engines.b.kind",
+        "engines.c.kind",
+        "engines.d.ttft_ms",
+        "models.n.deployments",
+    }
+
+
+def test_names_that_point_nowhere_are_found_with_those_that_exist() -> None:
+    (problem,) = problems(GOOD.replace("{engine: near}", "{engine: neer}"))
+    assert problem == (
+        "models.m.deployments[0].engine",
+        "there is no engine 'neer'; there are: near",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        (GOOD + "serve: {}", "serve", "did you mean 'server'?"),
+        (GOOD.replace("openai", "opnai"), "engines.near.kind", "there are: embedded, embedder"),
+        (GOOD.replace("openai", "openai, urll: x"), "engines.near.urll", "did you mean 'url'?"),
+        (GOOD.replace("  m:", "  'a*b':"), "models.a*b", "'*' may only stand at the end"),
+        ("[]", "", "must be a mapping"),
+        ("a: b: c", "", "not valid YAML"),
+        (GOOD + "engines: {}", "", "'engines' stands twice"),
+        ("engines: 3", "engines", "must be a mapping"),
+        ("engines: {s: {kind: scripted}}", "models", "names no model"),
+    ],
+)
+def test_a_mistake_is_named_with_its_mending(text: str, path: str, words: str) -> None:
+    (problem,) = [found for found in problems(text) if found.path == path]
+    assert words in problem.message
+
+
+def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_KEY", "sk-canary")
+    text = GOOD.replace('/v1"}', '/v1", api_key: "${ENGINE_KEY}"}')
+    found = config.parse_text(text, source="x")
+    engine = found.engines["near"]
+    assert isinstance(engine, OpenAIConfig)
+    assert engine.api_key is not None
+    assert engine.api_key.get_secret_value() == "sk-canary"
+    assert "canary" not in f"{found!r}{found}{engine.model_dump_json()}"
+
+
+def test_a_missing_variable_is_a_mistake_and_a_default_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    assert problems(GOOD.replace('/v1"}', '/v1", api_key: "${NOT_THERE}"}')) == [
+        Problem("engines.near.api_key", "the environment variable NOT_THERE is not set")
+    ]
+    found = config.parse_text(GOOD.replace("127.0.0.1", "${NOT_THERE:-10.0.0.1}"), source="x")
+    assert found.engines["near"].model_dump()["url"] == "http://10.0.0.1:8000/v1"
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_error() -> None:
+    text = GOOD.replace('/v1"}', '/v1", api_key: [sk-canary]}')
+    assert "canary" not in "".join(problem.message for problem in problems(text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load(tmp_path / "none.yaml")
+
+
+def test_without_a_file_the_embedded_engine_serves() -> None:
+    built_in = config.built_in()
+    assert set(built_in.models) == {"smollm2-135m-instruct", "default", "all-minilm-l6-v2"}
+    assert {engine.kind for engine in built_in.engines.values()} == {"embedded", "embedder"}
+
+
+def test_the_digest_tells_settings_apart_secrets_included() -> None:
+    def engine(key: str) -> OpenAIConfig:
+        return OpenAIConfig.model_validate({"kind": "openai", "url": "http://x/v1", "api_key": key})
+
+    assert config.digest(engine("a")) == config.digest(engine("a"))
+    assert config.digest(engine("a")) != config.digest(engine("b"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(
+    ["server", "admin", "engines", "models", "m", "kind", "url", "deployments", "engine", "x"]
+)
+
+
+@given(st.dictionaries(KEYS, st.dictionaries(KEYS, JSON, max_size=3) | JSON, max_size=4))
+def test_any_tree_is_a_configuration_or_a_list_of_mistakes(tree: object) -> None:
+    try:
+        config.parse(tree, source="x")
+    except ConfigError as error:
+        found = error.problems
+    else:
+        found = [Problem("", "none")]
+    assert found
+    assert all(problem.message for problem in found)
