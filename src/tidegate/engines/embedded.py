@@ -1,26 +1,26 @@
 """The embedded engine: a llama.cpp server that the gateway runs itself, spoken to like any other.
 
-Adds to the HTTP adapter what only the owner of the server can do: keep it alive, choose the slot of every call, and put a
-system prompt that one slot has read into the others before they are asked.
+Adds to the HTTP adapter what one can do whose server nobody else uses: choose the slot of every call, and put a system
+prompt that one slot has read into the others before they are asked. Who keeps the server alive is `llama.py`'s business.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 from pydantic import SecretStr
 
-from tidegate.config import EMBEDDED_MODEL, EmbeddedConfig, HttpEngineConfig, LlamaCppConfig
+from tidegate.config import EmbeddedConfig, HttpEngineConfig, LlamaCppConfig
 from tidegate.egress.client import Client, open_client
 from tidegate.engines import fields
-from tidegate.engines.llama_server import LlamaServer, LlamaSettings
+from tidegate.engines.llama import Llama, OwnLlama
+from tidegate.engines.llama_server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.prefix import SlotBook, SlotShare, Trail, trail_of
-from tidegate.engines.weights import find_smollm2
 from tidegate.errors import GatewayError, UpstreamError
 from tidegate.ports import EngineHost
 from tidegate.types import Batch, Call, Capabilities, Endpoint, Load
@@ -41,15 +41,15 @@ class _Tokenized(msgspec.Struct):
 class _Connection:
     """How one run of the server is reached; a restart makes a new one."""
 
-    def __init__(self, server: LlamaServer, config: EmbeddedConfig) -> None:
-        self.generation = server.generation
-        key = SecretStr(server.api_key)
-        self.root = HttpEngineConfig(kind="llamacpp", url=server.url, api_key=key, timeouts=config.timeouts)
+    def __init__(self, served: Served, config: EmbeddedConfig) -> None:
+        self.served = served
+        key = SecretStr(served.api_key)
+        self.root = HttpEngineConfig(kind="llamacpp", url=served.url, api_key=key, timeouts=config.timeouts)
         self.adapter = LlamaCppEngine(
-            LlamaCppConfig(kind="llamacpp", url=f"{server.url}/v1", api_key=key, timeouts=config.timeouts)
+            LlamaCppConfig(kind="llamacpp", url=f"{served.url}/v1", api_key=key, timeouts=config.timeouts)
         )
         self.control: Client = open_client(self.root)
-        self._headers = [*_JSON, (b"authorization", b"Bearer " + server.api_key.encode())]
+        self._headers = [*_JSON, (b"authorization", b"Bearer " + served.api_key.encode())]
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Ask the server itself, not its model. Raises UpstreamError."""
@@ -70,50 +70,46 @@ class _Connection:
 
 
 class EmbeddedEngine:
-    """llama.cpp as a child process. Satisfies `Engine`; opening it loads the model."""
+    """llama.cpp as a child process. Satisfies `Engine`; opening it loads the model, unless a running `llama` is given."""
 
     Config: ClassVar[type[EmbeddedConfig]] = EmbeddedConfig
 
-    def __init__(self, config: EmbeddedConfig) -> None:
+    def __init__(self, config: EmbeddedConfig, *, llama: Llama | None = None) -> None:
         self._config = config
+        self._llama = llama or OwnLlama(config)
         chat, completions = Endpoint.CHAT, Endpoint.COMPLETIONS
         self.capabilities = Capabilities(
             {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]}
         )
         self._host: EngineHost
-        self._server: LlamaServer
         self._share: SlotShare
         self._connection: _Connection
 
     async def open(self, host: EngineHost) -> None:
-        """Start the server and wait until it serves. Raises ConfigError for a model it cannot use, UpstreamError."""
+        """Wait until the server serves. Raises ConfigError for a model it cannot use, UpstreamError."""
         self._host = host
-        # Off the loop: the weights' checksum takes a tenth of a second.
-        self._server = LlamaServer(await asyncio.to_thread(self._settings), clock=host.clock)
-        await self._server.start()
+        await self._llama.open(host)
         self._connection = await self._connect()
-        assert self._server.slot_dir is not None, "a started server has one"
         self._share = SlotShare(
-            SlotBook(range(self._config.slots)),
+            SlotBook(self._llama.slots),
             self._control,
-            self._server.slot_dir,
+            Path(self._llama.served.slot_dir),
             clock=host.clock,
             spawn=host.spawn,
         )
-        host.spawn(self._server.run(), name="keep llama.cpp alive")
 
     async def close(self) -> None:
-        """Stop the server."""
+        """Drop the connections, and stop the server if it is ours."""
         await self._connection.close()
-        await self._server.stop()
+        await self._llama.close()
 
     async def ready(self) -> bool:
         """Whether the server serves."""
-        return self._server.ready
+        return self._llama.ready
 
     async def load(self) -> Load:
-        """The number of slots."""
-        return Load(slots=self._config.slots)
+        """The number of slots it may use."""
+        return Load(slots=len(self._llama.slots))
 
     async def count_tokens(self, call: Call) -> int | None:
         """Exact for chats, by the server's own template and tokenizer; None otherwise, or while it is down."""
@@ -132,9 +128,10 @@ class EmbeddedEngine:
 
     async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`."""
-        await self._server.await_ready(deadline)
+        await self._llama.await_ready(deadline)
         connection = await self._current()
-        async with self._share.lease(self._trail(call), connection.generation, width=call.choices) as lease:
+        generation = connection.served.generation
+        async with self._share.lease(self._trail(call), generation, width=call.choices) as lease:
             adapter = connection.adapter
             body = adapter.body(call, {"id_slot": msgspec.Raw(b"%d" % lease.slot)})
             async with aclosing(adapter.ask(call, body, deadline)) as pieces:
@@ -150,36 +147,20 @@ class EmbeddedEngine:
         return trail_of(call.fields["messages"], setting=shaping)
 
     async def _current(self) -> _Connection:
-        if self._connection.generation != self._server.generation:
+        if self._connection.served != self._llama.served:
             previous, self._connection = self._connection, await self._connect()
             await previous.close()
         return self._connection
 
     async def _connect(self) -> _Connection:
-        connection = _Connection(self._server, self._config)
+        connection = _Connection(self._llama.served, self._config)
         await connection.adapter.open(self._host)
         return connection
 
     async def _control(self, path: str, body: bytes) -> tuple[int, bytes]:
-        if not self._server.ready:
+        if not self._llama.ready:
             raise UpstreamError("the engine is starting")
         return await (await self._current()).post(path, body)
-
-    def _settings(self) -> LlamaSettings:
-        config = self._config
-        model = config.model_path or find_smollm2()
-        return LlamaSettings(
-            model_path=str(model),
-            alias=model.stem.lower() if config.model_path else EMBEDDED_MODEL,
-            slots=config.slots,
-            context_tokens=config.context_tokens,
-            threads=config.threads or 0,
-            batch_threads=config.batch_threads or 0,
-            cache_ram_mib=config.cache_ram_mib,
-            speculation=config.speculation,
-            lora=tuple((str(adapter.path), adapter.scale) for adapter in config.lora),
-            start_timeout_s=config.start_timeout_ms / 1000,
-        )
 
 
 _SHAPING = ("tools", "tool_choice", "response_format", "functions", "function_call")

@@ -62,6 +62,15 @@ class LlamaSettings(msgspec.Struct, frozen=True, kw_only=True):
     socket_timeout_s: int = 600
 
 
+class Served(msgspec.Struct, frozen=True):
+    """How one run of a server is reached. `slot_dir` is where it saves and restores slots."""
+
+    url: str
+    api_key: str
+    generation: int
+    slot_dir: str
+
+
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between restarts.
 
@@ -84,7 +93,8 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 class LlamaServer:
     """One supervised server. `start` once, then have the owner spawn `run`, and `stop` at the end.
 
-    `generation` counts the starts that succeeded, so whoever remembers what is inside the server knows when to forget it.
+    `changed` is called whenever it begins or ceases to serve. `generation` counts the starts that succeeded, so whoever
+    remembers what is inside the server knows when to forget it.
     """
 
     def __init__(
@@ -95,6 +105,7 @@ class LlamaServer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff | None = None,
         stop_grace_s: float = 5.0,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.api_key = secrets.token_urlsafe(32)
@@ -105,6 +116,7 @@ class LlamaServer:
         self._sleep = sleep
         self._backoff = backoff or Backoff()
         self._grace_s = stop_grace_s
+        self._changed = changed
         self._child: _Child | None = None
         self._serving = asyncio.Event()
         self._stopping = False
@@ -119,6 +131,11 @@ class LlamaServer:
         """Whether the server has answered its health check and has not died since."""
         return self._serving.is_set() and self.pid is not None
 
+    @property
+    def served(self) -> Served:
+        """How the latest run is reached, whether it still serves or not."""
+        return Served(self.url, self.api_key, self.generation, str(self.slot_dir))
+
     async def start(self) -> None:
         """Start and wait until it serves.
 
@@ -128,7 +145,7 @@ class LlamaServer:
         if self.slot_dir is None:
             self.slot_dir = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tidegate-slots-"))
         child = self._child = await _Child.spawn(self._line_for_child())
-        child.exit.add_done_callback(lambda _: self._serving.clear())
+        child.exit.add_done_callback(self._ended)
         try:
             if self._stopping:  # `stop` came while the process was being made
                 raise UpstreamError("the engine is being stopped")
@@ -145,6 +162,7 @@ class LlamaServer:
         else:
             self.generation += 1
             self._serving.set()
+            self._changed()
         finally:
             if not self._serving.is_set():
                 await child.end(grace_s=0.0)
@@ -168,13 +186,8 @@ class LlamaServer:
 
     async def await_ready(self, deadline: float) -> None:
         """Return once it serves; `deadline` is in seconds of the clock. Raises UpstreamUnreachable at the deadline."""
-        if self.ready:
-            return
-        try:
-            async with asyncio.timeout(max(0.0, deadline - self._clock())):
-                await self._serving.wait()
-        except TimeoutError as error:
-            raise UpstreamUnreachable("the engine is starting", retry_after_s=2) from error
+        if not self.ready:
+            await until_serving(self._serving, deadline - self._clock())
 
     async def stop(self) -> None:
         """End the child (SIGTERM, after the grace period SIGKILL), reap it and remove what it saved."""
@@ -183,6 +196,10 @@ class LlamaServer:
         if self._child is not None:
             await self._child.end(grace_s=self._grace_s)
         await self._remove_saved()
+
+    def _ended(self, _: object) -> None:
+        self._serving.clear()
+        self._changed()
 
     async def _remove_saved(self) -> None:
         if self.slot_dir is not None:
@@ -302,6 +319,15 @@ class _Child(asyncio.SubprocessProtocol):
             self._transport.close()
         if not self.exit.done():
             self.exit.set_result(code if code is not None else -signal.SIGKILL)
+
+
+async def until_serving(serving: asyncio.Event, patience_s: float) -> None:
+    """Wait for a server to serve. Raises UpstreamUnreachable when patience ends."""
+    try:
+        async with asyncio.timeout(max(0.0, patience_s)):
+            await serving.wait()
+    except TimeoutError as error:
+        raise UpstreamUnreachable("the engine is starting", retry_after_s=2) from error
 
 
 async def _healthy(url: str) -> bool:

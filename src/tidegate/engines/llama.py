@@ -1,0 +1,132 @@
+"""A llama.cpp server as the embedded engine sees it: one that it owns, or one that another process owns and lends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tidegate.config import EMBEDDED_MODEL, EmbeddedConfig
+from tidegate.engines.llama_server import LlamaServer, LlamaSettings, Served, until_serving
+from tidegate.engines.weights import find_smollm2
+from tidegate.ports import Clock, EngineHost
+
+
+class Llama(Protocol):
+    """What an engine needs of its server: `slots` are the numbers of those it may use."""
+
+    slots: Sequence[int]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves."""
+        ...
+
+    @property
+    def served(self) -> Served:
+        """How its latest run is reached."""
+        ...
+
+    async def open(self, host: EngineHost) -> None:
+        """Return once it serves. Raises ConfigError for a model it cannot use, UpstreamError."""
+        ...
+
+    async def await_ready(self, deadline: float) -> None:
+        """Return once it serves; `deadline` is in seconds of the clock. Raises UpstreamUnreachable at the deadline."""
+        ...
+
+    async def close(self) -> None:
+        """End the use of it."""
+        ...
+
+
+class OwnLlama:
+    """A server that lives as long as its engine. Satisfies `Llama`."""
+
+    def __init__(self, config: EmbeddedConfig) -> None:
+        self.slots: Sequence[int] = range(config.slots)
+        self._config = config
+        self._server: LlamaServer
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves."""
+        return self._server.ready
+
+    @property
+    def served(self) -> Served:
+        """How its latest run is reached."""
+        return self._server.served
+
+    async def open(self, host: EngineHost) -> None:
+        """Start it. Raises what `LlamaServer.start` raises."""
+        self._server = await prepare(self._config, host.clock)
+        await self._server.start()
+        host.spawn(self._server.run(), name="keep llama.cpp alive")
+
+    async def await_ready(self, deadline: float) -> None:
+        """See `Llama`."""
+        await self._server.await_ready(deadline)
+
+    async def close(self) -> None:
+        """Stop it."""
+        await self._server.stop()
+
+
+class LentLlama:
+    """A server that another process keeps alive, shared with others: `slots` are ours. Satisfies `Llama`."""
+
+    def __init__(self, served: Served, slots: Sequence[int]) -> None:
+        self.served = served
+        self.slots = slots
+        self._serving = asyncio.Event()
+        self._clock: Clock
+
+    @property
+    def ready(self) -> bool:
+        """Whether its owner says that it serves."""
+        return self._serving.is_set()
+
+    def tell(self, served: Served, *, ready: bool) -> None:
+        """The owner's news of it."""
+        self.served = served
+        if ready:
+            self._serving.set()
+        else:
+            self._serving.clear()
+
+    async def open(self, host: EngineHost) -> None:
+        """Nothing to start."""
+        self._clock = host.clock
+
+    async def await_ready(self, deadline: float) -> None:
+        """See `Llama`."""
+        if not self.ready:
+            await until_serving(self._serving, deadline - self._clock())
+
+    async def close(self) -> None:
+        """Nothing to stop."""
+
+
+async def prepare(
+    config: EmbeddedConfig, clock: Clock, *, changed: Callable[[], None] = lambda: None
+) -> LlamaServer:
+    """The server of a configuration, not started. Raises ConfigError for weights that are not there."""
+    # Off the loop: the weights' checksum takes a tenth of a second.
+    return LlamaServer(await asyncio.to_thread(_settings, config), clock=clock, changed=changed)
+
+
+def _settings(config: EmbeddedConfig) -> LlamaSettings:
+    model = config.model_path or find_smollm2()
+    return LlamaSettings(
+        model_path=str(model),
+        alias=model.stem.lower() if config.model_path else EMBEDDED_MODEL,
+        slots=config.slots,
+        context_tokens=config.context_tokens,
+        threads=config.threads or 0,
+        batch_threads=config.batch_threads or 0,
+        cache_ram_mib=config.cache_ram_mib,
+        speculation=config.speculation,
+        lora=tuple((str(adapter.path), adapter.scale) for adapter in config.lora),
+        start_timeout_s=config.start_timeout_ms / 1000,
+    )
