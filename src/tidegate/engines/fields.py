@@ -51,14 +51,15 @@ VLLM = {
 _LLAMACPP_SAMPLING = _LOCAL_SAMPLING | _names("""
     n_predict min_keep typical_p top_n_sigma xtc_probability xtc_threshold repeat_penalty repeat_last_n dynatemp_range
     dynatemp_exponent dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers mirostat
-    mirostat_tau mirostat_eta samplers n_probs post_sampling_probs grammar json_schema cache_prompt t_max_predict_ms
-    timings_per_token return_progress
+    mirostat_tau mirostat_eta adaptive_target adaptive_decay samplers n_probs post_sampling_probs grammar json_schema
+    n_indent cache_prompt t_max_predict_ms timings_per_token return_progress return_tokens
 """)
 
 LLAMACPP = {
     Endpoint.CHAT: OPENAI[Endpoint.CHAT]
     | _LLAMACPP_SAMPLING
-    | _names("reasoning_format thinking_budget_tokens"),
-    Endpoint.COMPLETIONS: OPENAI[Endpoint.COMPLETIONS] | _LLAMACPP_SAMPLING,
+    | _names("reasoning_format reasoning_budget_tokens continue_final_message"),
+    # llama.cpp would ignore these three without a word.
+    Endpoint.COMPLETIONS: (OPENAI[Endpoint.COMPLETIONS] | _LLAMACPP_SAMPLING) - _names("best_of suffix echo"),
     Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS],
 }

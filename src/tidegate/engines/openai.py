@@ -147,7 +147,11 @@ class OpenAIEngine:
         """The error that stands for an answer other than 200."""
         status, headers = exchange.status, dict(exchange.headers)
         told = _explanation(await _read_whole(exchange, MAX_ERROR_BYTES))
-        return translate(status, told, retry_after=headers.get(b"retry-after"))
+        return self.translate(status, told, headers.get(b"retry-after"))
+
+    def translate(self, status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
+        """An answer other than 200 as our error; kinds that use statuses in their own way refine this."""
+        return translate(status, told, retry_after=retry_after)
 
 
 def translate(status: int, told: Explanation, *, retry_after: bytes | None = None) -> GatewayError:
