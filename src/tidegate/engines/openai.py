@@ -82,7 +82,7 @@ class OpenAIEngine:
         await self._client.close()
 
     async def ready(self) -> bool:
-        """Whether the server lists its models."""
+        """Whether the server answers and takes our credentials. Not every server can list its models."""
         try:
             exchange = await self._client.send(self._models, [], b"", PROBE_S)
             try:
@@ -91,7 +91,7 @@ class OpenAIEngine:
                 await exchange.close()
         except GatewayError:
             return False
-        return exchange.status == 200
+        return exchange.status < 500 and exchange.status not in (401, 403)
 
     async def load(self) -> Load:
         """Nothing: the plain API does not tell."""
