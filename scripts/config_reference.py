@@ -200,18 +200,21 @@ def request_fields() -> str:
     """Which request fields pass, one table an endpoint."""
 
     def names(found: Iterable[str]) -> str:
-        return " ".join(f"`{name}`" for name in sorted(found)) or "nothing"
+        return " ".join(f"`{name}`" for name in sorted(found))
 
     def rows(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         base = fields.OPENAI[endpoint]
-        yield "all (OpenAI's fields)", names(base)
-        yield "`vllm` adds", names(fields.VLLM[endpoint] - base)
         # The embedded engine serves no embeddings.
-        local = "`llamacpp` adds" if endpoint is Endpoint.EMBEDDINGS else "`llamacpp` and `embedded` add"
-        yield local, names(fields.LLAMACPP[endpoint] - base)
+        local = "`llamacpp`" if endpoint is Endpoint.EMBEDDINGS else "`llamacpp`, `embedded`"
+        yield "OpenAI's fields, for all kinds", names(base)
+        for kinds, listed in (("`vllm`", fields.VLLM[endpoint]), (local, fields.LLAMACPP[endpoint])):
+            if more := listed - base:
+                yield f"{kinds}: also", names(more)
+            if less := base - listed:
+                yield f"{kinds}: not", names(less)
 
     parts = [
-        f"### `/v1/{endpoint.value}`\n\n{table(['kind', 'fields'], rows(endpoint))}" for endpoint in Endpoint
+        f"### `/v1/{endpoint.value}`\n\n{table(['', 'fields'], rows(endpoint))}" for endpoint in Endpoint
     ]
     return "\n".join(parts)
 
