@@ -133,12 +133,12 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) 
     message = await receive()
     parts: list[bytes] = [message.get("body", b"")]
     size = len(parts[0])
-    while message.get("more_body"):
+    while message.get("more_body") and size <= limit:
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > limit:
-            raise PayloadTooLarge(f"The body is larger than {limit} bytes")
+    if size > limit:
+        raise PayloadTooLarge(f"The body is larger than {limit} bytes")
     if message["type"] == "http.disconnect":
         raise BadRequest("The body is not whole")
     return parts[0] if len(parts) == 1 else b"".join(parts)

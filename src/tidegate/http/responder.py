@@ -48,6 +48,7 @@ class Responder:
         self._keep_alive_s: float | None = None
         self._arrived_at = self._loop.time()
         self._sent_at = self._arrived_at
+        self._sending = False
         self.started = False
         self.finished = False
         self.gone = False
@@ -79,8 +80,10 @@ class Responder:
             data = batch[0].event or sse.encode(batch[0].data)
         else:
             data = b"".join([piece.event or sse.encode(piece.data) for piece in batch])
-        self._sent_at = self._loop.time()
+        self._sending = True
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._sending = False
+        self._sent_at = self._loop.time()
 
     async def end_stream(self, data: bytes) -> None:
         """The last bytes of an event stream."""
@@ -94,9 +97,11 @@ class Responder:
         if self.started:
             await self.end_stream(sse.encode(error.body()))
         else:
-            total_ms = (self._loop.time() - self._arrived_at) * 1000
-            timing = (b"server-timing", b"total;dur=%.3f" % total_ms)
-            await self.whole(error.body(), [*error.headers(), timing], status=error.status)
+            await self.whole(error.body(), [*error.headers(), self._timing()], status=error.status)
+
+    def _timing(self) -> tuple[bytes, bytes]:
+        """For a response that no stage has measured: its time so far, milliseconds."""
+        return b"server-timing", b"total;dur=%.3f" % ((self._loop.time() - self._arrived_at) * 1000)
 
     # -- whether anybody is there ----------------------------------------------------------------------------------
 
@@ -139,7 +144,10 @@ class Responder:
 
     def _on_silence(self, keep_alive_s: float) -> None:
         now = self._loop.time()
-        if now >= self._sent_at + keep_alive_s:
+        if self._sending:
+            # Not silence: the client is slow to read, and needs no more to read.
+            self._sent_at = now
+        elif now >= self._sent_at + keep_alive_s:
             self._sent_at = now
             self._comment = self._loop.create_task(self._keep_alive())
         self._timer = self._loop.call_at(self._sent_at + keep_alive_s, self._on_silence, keep_alive_s)
@@ -147,7 +155,7 @@ class Responder:
     async def _keep_alive(self) -> None:
         if self.finished:
             return
-        await self.begin_stream([])
+        await self.begin_stream([self._timing()])
         await self._send({"type": "http.response.body", "body": _KEEP_ALIVE, "more_body": True})
 
 
