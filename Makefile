@@ -42,6 +42,7 @@ bench: $(DEV) ## Measure the gateway against the floor and against direct access
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(DEV) ## Build the documentation into site/, warnings are errors
+	@$(BIN)/python scripts/config_reference.py
 	@$(BIN)/mkdocs build --strict
 
 # ---------------------------------------------------------------------------------------------------------------- set-up

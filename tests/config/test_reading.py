@@ -56,8 +56,13 @@ models:
         "engines.b.kind",
         "engines.c.kind",
         "engines.d.ttft_ms",
+        "models.m.deployments[0].engine",
         "models.n.deployments",
     }
+
+
+def test_a_broken_engine_is_not_a_missing_one() -> None:
+    assert paths(GOOD.replace("kind: openai", "kind: openai, proxxy: 1")) == {"engines.near.proxxy"}
 
 
 def test_names_that_point_nowhere_are_found_with_those_that_exist() -> None:
@@ -75,6 +80,9 @@ def test_names_that_point_nowhere_are_found_with_those_that_exist() -> None:
         (GOOD.replace("openai", "opnai"), "engines.near.kind", "there are: embedded, embedder"),
         (GOOD.replace("openai", "openai, urll: x"), "engines.near.urll", "did you mean 'url'?"),
         (GOOD.replace("  m:", "  'a*b':"), "models.a*b", "'*' may only stand at the end"),
+        (GOOD + "server: {prot: 1}", "server.prot", "did you mean 'port'?"),
+        (GOOD.replace("engine: near", "engin: near"), "models.m.deployments[0].engin", "did you mean 'engine'?"),
+        (GOOD + "server: {port: x}", "server.port", "should be a valid integer"),
         ("[]", "", "must be a mapping"),
         ("a: b: c", "", "not valid YAML"),
         (GOOD + "engines: {}", "", "'engines' stands twice"),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -29,11 +29,15 @@ def load(path: Path | None) -> Config:
     """The configuration in a file. Raises ConfigError with every mistake found."""
     if path is None:
         return built_in()
+    return parse_text(read_text(path), source=str(path))
+
+
+def read_text(path: Path) -> str:
+    """A configuration as it stands in its file. Raises ConfigError when there is nothing to read."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
-    return parse_text(text, source=str(path))
 
 
 def parse_text(text: str, *, source: str) -> Config:
@@ -53,15 +57,14 @@ def parse(tree: Any, *, source: str) -> Config:
     top = cast("dict[str, Any]", _with_environment(tree, "", problems))
     if not top.get("engines"):
         top |= {key: value for key, value in _default_tree(None).items() if not top.get(key)}
-    engines = _engines(top.pop("engines"), problems)
+    section = top.pop("engines")
+    engines = _engines(section, problems)
     config = _validated(Config, top, "", problems)
-    named = set(top["models"]) if isinstance(top.get("models"), dict) else set[str]()
-    if not named and config is not None:
+    if not top.get("models"):
         problems.append(
             Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}")
         )
-    if config is not None:
-        problems += _dangling(config, engines)
+    problems += _dangling(top.get("models"), section)
     if problems or config is None:
         raise ConfigError(source, problems)
     return config.model_copy(update={"engines": engines})
@@ -182,22 +185,49 @@ def _in_words(mistake: ErrorDetails, model: type[Settings]) -> str:
         return "is missing"
     if mistake["type"] != "extra_forbidden":
         return mistake["msg"].removeprefix("Value error, ")
-    known = list(model.model_fields) if len(mistake["loc"]) == 1 else []
+    section = _section(model, mistake["loc"][:-1])
+    known = list(section.model_fields) if section else []
     close = get_close_matches(str(mistake["loc"][-1]), known, n=1)
     return "is not a setting" + (f"; did you mean '{close[0]}'?" if close else "")
 
 
-def _dangling(config: Config, engines: Mapping[str, EngineConfig]) -> list[Problem]:
-    """Names that point nowhere, and model patterns that could never match."""
+def _section(model: type[Settings], location: tuple[int | str, ...]) -> type[Settings] | None:
+    """The settings that a place in the tree holds; list indexes and the names in mappings lead nowhere new."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, Settings)]
+        if not nested:
+            return None
+        model = nested[0]
+    return model
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """An annotation and what stands inside it: of `tuple[A, ...] | None`, also A."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
+
+
+def _dangling(models: Any, engines: Any) -> list[Problem]:
+    """Names that point nowhere, and patterns that could never match; what has the wrong shape is told elsewhere."""
     problems: list[Problem] = []
-    for pattern, model in config.models.items():
+    for pattern, model in _entries(models):
         if "*" in pattern[:-1]:
             problems.append(Problem(f"models.{pattern}", "'*' may only stand at the end"))
-        for i, deployment in enumerate(model.deployments):
-            if deployment.engine not in engines:
-                known = ", ".join(sorted(engines)) or "none"
+        deployments = dict(_entries(model)).get("deployments")
+        for i, deployment in enumerate(
+            cast("list[Any]", deployments) if isinstance(deployments, list) else []
+        ):
+            engine = dict(_entries(deployment)).get("engine")
+            if isinstance(engine, str) and engine not in dict(_entries(engines)):
+                known = ", ".join(sorted(dict(_entries(engines)))) or "none"
                 path = f"models.{pattern}.deployments[{i}].engine"
-                problems.append(
-                    Problem(path, f"there is no engine '{deployment.engine}'; there are: {known}")
-                )
+                problems.append(Problem(path, f"there is no engine '{engine}'; there are: {known}"))
     return problems
+
+
+def _entries(value: Any) -> list[tuple[str, Any]]:
+    return [(str(k), v) for k, v in cast("dict[Any, Any]", value).items()] if isinstance(value, dict) else []

@@ -71,7 +71,6 @@ def _admit(call: Call, deployment: Deployment) -> None:
     if unknown := call.fields.keys() - allowed:
         name = min(unknown)
         raise BadRequest(
-            f"The field '{name}' is not accepted for the model '{call.model}'; leave it out, or have the operator"
-            " allow it under engines.*.allow_fields",
+            f"The field '{name}' is not accepted for the model '{call.model}'; leave it out",
             param=name,
         )
