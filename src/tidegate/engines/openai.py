@@ -122,7 +122,7 @@ class OpenAIEngine:
             while not events.done and (data := await exchange.read()):
                 if batch := events.feed(data):
                     yield batch
-            events.finish()
+            events.finish(call.choices)
         finally:
             await exchange.close(expect_end=events.done)
 
@@ -258,9 +258,14 @@ class EventStream:
             batch.append(Piece(event.data, answer, event.raw))
         return batch
 
-    def finish(self) -> None:
-        """Call at the end of the stream. Raises UpstreamError unless the answer is complete."""
-        if not self.done and self._reader.rest.strip(b"\r\n"):
+    def finish(self, choices: int) -> None:
+        """Call at the end of the stream. Raises UpstreamError unless the answer is complete.
+
+        `choices` is how many were asked for: an engine may make fewer, but then it has to say that it is done.
+        """
+        # Some engines leave out the last line end.
+        if not self.done and self._reader.rest.strip(b"\r\n") not in (b"", b"data: [DONE]"):
             raise UpstreamError("the engine's stream broke off inside an event")
-        if not self._ended or not self._begun <= self._ended:
+        whole = bool(self._ended) and self._begun <= self._ended
+        if not whole or (not self.done and len(self._ended) < choices):
             raise UpstreamError("the engine's stream ended before its answer was complete")
