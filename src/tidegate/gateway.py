@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +57,7 @@ class Gateway:
             self.snapshot = await assemble(self._first, self.runtime)
             self.runtime.metrics.add_gauges(self._gauges)
             if self._path is not None:
-                self.runtime.spawn(self._watch(self._path), name="watch the config file")
+                self.runtime.spawn(watch(self._path, self.try_reload), name="watch the config file")
             self._exit = opened.pop_all()
         return self
 
@@ -74,16 +75,28 @@ class Gateway:
         """Whether new calls are welcome: not draining, and at least one engine can serve."""
         return not self.draining and any(running.ready for running in self.runtime.engines())
 
+    @property
+    def state(self) -> str:
+        """`ready`, `not ready` or `draining`."""
+        return "draining" if self.draining else "ready" if self.ready() else "not ready"
+
+    @property
+    def engine_states(self) -> dict[str, str]:
+        """`ready` or `not ready` for every open engine."""
+        return {r.name: "ready" if r.ready else "not ready" for r in self.runtime.engines()}
+
+    async def scrape(self) -> bytes:
+        """The metrics as Prometheus reads them."""
+        return self.runtime.metrics.render()
+
     async def reload(self) -> None:
         """Read the config file again and swap to it. Raises ConfigError; then nothing has changed."""
         if self._path is None:
-            raise ConfigError(
-                "reload", [Problem("", "the gateway runs without a config file; there is nothing to read")]
-            )
+            raise no_file()
         path = self._path
         async with self._reloading:
             try:
-                await self._swap(configuration.load(path))
+                self.put_in_force(await self.prepare(configuration.load(path)))
             except ConfigError as error:
                 self.runtime.metrics.reloaded(ok=False)
                 log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
@@ -96,8 +109,11 @@ class Gateway:
         with contextlib.suppress(ConfigError):
             await self.reload()
 
-    async def _swap(self, config: Config) -> None:
-        """Build, health-check, swap, drain."""
+    async def prepare(self, config: Config) -> Snapshot:
+        """Build a snapshot and ask its new engines whether they are ready. Raises ConfigError; then nothing has changed.
+
+        What is prepared has to be put in force or retired.
+        """
         if config.server != self.settings:
             log.warning("changes under server: take effect at the next start")
         before = self.runtime.engines()
@@ -107,19 +123,12 @@ class Gateway:
             await following.retire()
             problem = "does not answer; mend it, or take it out"
             raise ConfigError("health check", [Problem(f"engines.{name}", problem) for name in not_ready])
+        return following
+
+    def put_in_force(self, following: Snapshot) -> None:
+        """From now on calls begin with this snapshot; the previous one ends with its last call."""
         previous, self.snapshot = self.snapshot, following
         self.runtime.spawn(previous.retire(), name="drain the previous configuration")
-
-    async def _watch(self, path: Path) -> None:
-        """Reload when the file changes. Polling sees every way of replacing a file, a symbolic link included."""
-        seen = _stamp(path)
-        while True:
-            await asyncio.sleep(WATCH_EVERY_S)
-            now = _stamp(path)
-            if now is None or now == seen:
-                continue
-            seen = now
-            await self.try_reload()
 
     def _gauges(self) -> list[Metric]:
         return [
@@ -127,6 +136,25 @@ class Gateway:
                 "calls_in_flight", "Calls inside the current configuration.", [], [((), self.snapshot.calls)]
             )
         ]
+
+
+async def watch(path: Path, changed: Callable[[], Awaitable[None]]) -> None:
+    """Call `changed` whenever the file has. Polling sees every way of replacing a file, a symbolic link included."""
+    seen = _stamp(path)
+    while True:
+        await asyncio.sleep(WATCH_EVERY_S)
+        now = _stamp(path)
+        if now is None or now == seen:
+            continue
+        seen = now
+        await changed()
+
+
+def no_file() -> ConfigError:
+    """Why a gateway with the built-in configuration cannot reload."""
+    return ConfigError(
+        "reload", [Problem("", "the gateway runs without a config file; there is nothing to read")]
+    )
 
 
 async def _not_ready(engines: list[RunningEngine]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,11 +50,24 @@ class RunningEngine:
         self.ready = ready
 
 
+def make_engine(name: str, config: EngineConfig) -> Engine:
+    """A new engine of the kind that its settings say, not open."""
+    del name
+    engine: Engine = registry.find("tidegate.engines", config.kind)(config)
+    return engine
+
+
 class Runtime:
     """Opens and closes what lives as long as the process. Satisfies `EngineHost`."""
 
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.monotonic,
+        make: Callable[[str, EngineConfig], Engine] = make_engine,
+    ) -> None:
         self.clock = clock
+        self._make = make
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
         self.embedder: Embedder = MiniLm()
@@ -92,7 +105,7 @@ class Runtime:
         key = f"{name}:{digest(config)}"
         running = self._engines.get(key)
         if running is None:
-            engine: Engine = registry.find("tidegate.engines", config.kind)(config)
+            engine = self._make(name, config)
             running = RunningEngine(name, engine, Slots(config.max_in_flight))
             await engine.open(self)
             if running.slots.limit is None:

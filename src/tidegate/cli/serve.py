@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from pathlib import Path
 from typing import Annotated
 
 import uvloop
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from tidegate.cli import settings
 from tidegate.config import Config
 from tidegate.errors import ConfigError
 from tidegate.gateway import Gateway
-from tidegate.http.server import CannotListen, GatewayServer, bind
+from tidegate.http.server import CannotListen, GatewayServer, bind, settle_garbage
 
 log = logging.getLogger(__name__)
 
 
-def serve(
+def serve(  # noqa: PLR0913 - an option each
     *,
     config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
     model: Path | None = None,
     demo: Annotated[bool, Parameter(negative="")] = False,
     host: str | None = None,
     port: int | None = None,
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
     log_level: str = "info",
 ) -> None:
     """Serve the OpenAI API.
@@ -45,6 +45,9 @@ def serve(
         Address to listen on, instead of server.host.
     port
         Port to listen on, instead of server.port; 0 picks a free one.
+    workers
+        Processes that serve the port together, best one a core. They divide the engines' limits among them
+        and share the embedded engine; admin.host and admin.port show them as one.
     log_level
         debug, info, warning or error.
 
@@ -55,18 +58,19 @@ def serve(
     overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update=overrides)})
     try:
-        uvloop.run(run(loaded, path))
+        if workers == 1:
+            uvloop.run(run(loaded, path))
+        else:
+            # Only several workers need a supervisor.
+            from tidegate.workers.supervisor import Source, supervise  # noqa: PLC0415
+
+            model_path = str(model) if model else None
+            source = Source(model_path=model_path, demo=demo, host=host, port=port)
+            uvloop.run(supervise(source, path, workers=workers, log_level=log_level.upper()))
     except* ConfigError as group:
         settings.fail("\n".join(str(error) for error in group.exceptions))
     except* CannotListen as group:
         settings.fail("\n".join(str(error) for error in group.exceptions))
-
-
-def _settle_garbage() -> None:
-    """What was loaded stays: keep the collector from walking it, and let it walk the rest less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 async def run(config: Config, path: Path | None) -> None:
@@ -75,6 +79,8 @@ async def run(config: Config, path: Path | None) -> None:
     async with Gateway(config, path=path) as gateway:
         scheme = "https" if config.server.tls else "http"
         host, port = listener.getsockname()[:2]
-        _settle_garbage()
+        server = GatewayServer(gateway, listener)
+        server.obey_signals()
+        settle_garbage()
         log.info("serving %s on %s://%s:%d/v1", ", ".join(gateway.snapshot.models.names), scheme, host, port)
-        await GatewayServer(gateway, listener).run_until_signal()
+        await server.serve_until_drained()

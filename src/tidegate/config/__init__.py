@@ -1,6 +1,6 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
-from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text
+from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.tree import (
     AdminConfig,
     Config,
@@ -47,4 +47,5 @@ __all__ = [
     "load",
     "parse",
     "parse_text",
+    "read_text",
 ]

@@ -59,8 +59,14 @@ class ServerConfig(Settings):
 
 
 class AdminConfig(Settings):
-    """Who may change the running gateway."""
+    """Who may change the running gateway, and where several workers are seen as one."""
 
+    host: str = Field(
+        default="127.0.0.1", description="With several workers: the address of their common admin port."
+    )
+    port: int = Field(
+        default=8081, ge=0, le=65535, description="With several workers: that port; 0 picks a free one."
+    )
     token: SecretStr | None = Field(
         default=None, description="Bearer token of `POST /admin/reload`; without one the admin API is closed."
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -46,17 +48,10 @@ class Admin:
         return as_json({"status": "ok"})
 
     async def _ready(self, _: Request) -> Response:
-        gateway = self._gateway
-        engines = {
-            running.name: "ready" if running.ready else "not ready" for running in gateway.runtime.engines()
-        }
-        state = "draining" if gateway.draining else "ready" if gateway.ready() else "not ready"
-        return as_json({"status": state, "engines": engines}, status=200 if state == "ready" else 503)
+        return answer_ready(self._gateway.state, engines=self._gateway.engine_states)
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(
-            self._gateway.runtime.metrics.render(), headers={"content-type": CONTENT_TYPE.decode()}
-        )
+        return await answer_scrape(self._gateway.scrape)
 
     async def _models(self, _: Request) -> Response:
         names = self._gateway.snapshot.models.names
@@ -73,30 +68,54 @@ class Admin:
         return as_json(_model_object(name))
 
     async def _reload(self, request: Request) -> Response:
-        try:
-            self._authorize(request)
+        async def reload() -> Sequence[str]:
             await self._gateway.reload()
-        except GatewayError as error:
-            return as_error(error)
-        except ConfigError as error:
-            problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-            detail = {
-                "message": str(error),
-                "type": "invalid_request_error",
-                "code": "invalid_config",
-                "param": None,
-            }
-            return as_json({"error": detail, "problems": problems}, status=422)
-        return as_json({"status": "reloaded", "models": self._gateway.snapshot.models.names})
+            return self._gateway.snapshot.models.names
 
-    def _authorize(self, request: Request) -> None:
-        """Raises Forbidden where no token is configured, Unauthenticated for a wrong one."""
-        token = self._gateway.snapshot.config.admin.token
-        if token is None:
-            raise Forbidden("The admin API is closed: set admin.token in the configuration")
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode()):
-            raise Unauthenticated("The admin API wants 'Authorization: Bearer <admin.token>'")
+        return await answer_reload(request, self._gateway.snapshot.config.admin.token, reload)
+
+
+def answer_ready(state: str, **more: object) -> Response:
+    """The answer to GET /readyz."""
+    return as_json({"status": state, **more}, status=200 if state == "ready" else 503)
+
+
+async def answer_scrape(scrape: Callable[[], Awaitable[bytes]]) -> Response:
+    """The answer to GET /metrics."""
+    try:
+        return Response(await scrape(), headers={"content-type": CONTENT_TYPE.decode()})
+    except GatewayError as error:
+        return as_error(error)
+
+
+async def answer_reload(
+    request: Request, token: SecretStr | None, reload: Callable[[], Awaitable[Sequence[str]]]
+) -> Response:
+    """The answer to POST /admin/reload; `reload` returns the names of the models in force."""
+    try:
+        _authorize(request, token)
+        models = await reload()
+    except GatewayError as error:
+        return as_error(error)
+    except ConfigError as error:
+        problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
+        detail = {
+            "message": str(error),
+            "type": "invalid_request_error",
+            "code": "invalid_config",
+            "param": None,
+        }
+        return as_json({"error": detail, "problems": problems}, status=422)
+    return as_json({"status": "reloaded", "models": models})
+
+
+def _authorize(request: Request, token: SecretStr | None) -> None:
+    """Raises Forbidden where no token is configured, Unauthenticated for a wrong one."""
+    if token is None:
+        raise Forbidden("The admin API is closed: set admin.token in the configuration")
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode()):
+        raise Unauthenticated("The admin API wants 'Authorization: Bearer <admin.token>'")
 
 
 def _model_object(name: str) -> dict[str, object]:

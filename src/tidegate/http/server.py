@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -15,6 +16,7 @@ import ssl
 from collections.abc import Callable, Generator
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from tidegate.config import ServerConfig, TlsConfig
 from tidegate.gateway import Gateway
@@ -49,14 +51,13 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
     return listener
 
 
-class GatewayServer(uvicorn.Server):
-    """Serves one open gateway until a signal comes, then drains."""
+class EdgeServer(uvicorn.Server):
+    """uvicorn as we set it up. Stop it by `should_exit`."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
-        settings = gateway.settings
+    def __init__(self, app: ASGIApp) -> None:
         super().__init__(
             uvicorn.Config(
-                create_app(gateway),
+                app,
                 loop="uvloop",
                 http=EdgeProtocol,
                 ws="none",
@@ -69,39 +70,56 @@ class GatewayServer(uvicorn.Server):
             )
         )
         self.config.load()
-        if settings.tls is not None:
-            self.config.ssl = tls_context(settings.tls)
-        self._gateway = gateway
-        self._listener = listener
-        self._grace_s = settings.drain_grace_s
-        self._deadline_s = settings.drain_deadline_s
-        self._hurry = asyncio.Event()
-
-    async def run_until_signal(self) -> None:
-        """Serve; returns when everything is drained."""
-        async with asyncio.TaskGroup() as group:
-            loop = asyncio.get_running_loop()
-            for signal_number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(signal_number, self._on_signal, group)
-            loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-            await self._serve([self._listener])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Uvicorn's own handlers stay out: signals are ours."""
         yield
 
-    def _on_hangup(self) -> None:
-        self._gateway.runtime.spawn(self._gateway.try_reload(), name="reload on SIGHUP")
 
-    def _on_signal(self, group: asyncio.TaskGroup) -> None:
+class GatewayServer(EdgeServer):
+    """Serves one open gateway until it is asked to drain."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+        super().__init__(create_app(gateway))
+        settings = gateway.settings
+        if settings.tls is not None:
+            self.config.ssl = tls_context(settings.tls)
+        self._gateway = gateway
+        self._listener = listener
+        self._grace_s = settings.drain_grace_s
+        self._deadline_s = settings.drain_deadline_s
+        self._ending = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def obey_signals(self) -> None:
+        """From now on SIGTERM and SIGINT drain, SIGHUP reloads."""
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self.drain)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+    async def serve_until_drained(self) -> None:
+        """Serve; returns when everything is drained."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._drain())
+            await self._serve([self._listener])
+
+    def drain(self, *, grace_s: float | None = None) -> None:
+        """Begin to end; `grace_s` instead of the configured grace. Asked a second time: skip the waiting."""
         if self._gateway.draining:
             self._hurry.set()
             return
         self._gateway.draining = True
-        group.create_task(self._drain())
+        if grace_s is not None:
+            self._grace_s = grace_s
+        self._ending.set()
+
+    def _on_hangup(self) -> None:
+        self._gateway.runtime.spawn(self._gateway.try_reload(), name="reload on SIGHUP")
 
     async def _drain(self) -> None:
+        await self._ending.wait()
         log.info(
             "draining: accepting for %g s more, then up to %g s for running calls",
             self._grace_s,
@@ -122,6 +140,13 @@ class GatewayServer(uvicorn.Server):
         end = self._gateway.clock() + seconds
         while not reached() and self._gateway.clock() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+def settle_garbage() -> None:
+    """What was loaded stays: keep the collector from walking it, and let it walk the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:

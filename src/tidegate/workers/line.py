@@ -1,0 +1,120 @@
+"""Questions and answers between the supervisor and one worker: JSON lines over a socket pair. Both sides may ask.
+
+The socket has no name in the file system: only the two processes hold it, and each sees at once when the other is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+import msgspec
+
+from tidegate.errors import ConfigError, Problem
+from tidegate.ports import Spawn
+
+MAX_LINE_BYTES = 64 * 2**20
+_NULL = msgspec.Raw(b"null")
+
+Answer = Callable[[str, bytes], Awaitable[object]]
+"""Answers what is asked, given the question's name and its JSON; may raise ConfigError, which the asker gets."""
+
+
+class Gone(Exception):
+    """The other process has ended, or does not answer."""
+
+
+class _Refused(msgspec.Struct):
+    source: str
+    problems: list[Problem]
+
+
+class _Message(msgspec.Struct, omit_defaults=True):
+    """`ask` empty: the answer to the question with this id. Id 0: a question that wants no answer."""
+
+    id: int = 0
+    ask: str = ""
+    body: msgspec.Raw = _NULL
+    refused: _Refused | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Message)
+
+
+class Line:
+    """One side of the connection. Its owner spawns `listen`. `gone`: the other side is no more."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, spawn: Spawn
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._answer = answer
+        self._spawn = spawn
+        self._ids = count(1)
+        self._asked: dict[int, asyncio.Future[_Message]] = {}
+        self.gone = False
+
+    @classmethod
+    async def over(cls, connection: socket.socket, answer: Answer, spawn: Spawn) -> Line:
+        """A line over one end of a socket pair."""
+        reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_LINE_BYTES)
+        return cls(reader, writer, answer, spawn)
+
+    async def listen(self) -> None:
+        """Take in what the other side asks and answers, until it is gone."""
+        try:
+            while (line := await self._reader.readline()).endswith(b"\n"):
+                message = _DECODER.decode(line)
+                if message.ask:
+                    self._spawn(self._reply(message), name=f"answer {message.ask}")
+                elif (asked := self._asked.pop(message.id, None)) is not None and not asked.done():
+                    asked.set_result(message)
+        except ConnectionError:
+            pass
+        finally:
+            self.gone = True
+            self._writer.close()
+            for asked in self._asked.values():
+                if not asked.done():
+                    asked.set_exception(Gone("the process has ended"))
+
+    async def ask(self, what: str, body: object = None, *, within_s: float) -> msgspec.Raw:
+        """The answer, as JSON. Raises Gone, and ConfigError when the other side does."""
+        if self.gone:
+            raise Gone("the process has ended")
+        number = next(self._ids)
+        asked = self._asked[number] = asyncio.get_running_loop().create_future()
+        self._send(_Message(number, what, _raw(body)))
+        try:
+            async with asyncio.timeout(within_s):
+                message = await asked
+        except TimeoutError as error:
+            raise Gone(f"the process does not answer within {within_s:g} s") from error
+        finally:
+            self._asked.pop(number, None)
+        if message.refused is not None:
+            raise ConfigError(message.refused.source, message.refused.problems)
+        return message.body
+
+    def tell(self, what: str, body: object = None) -> None:
+        """Ask without waiting for an answer."""
+        self._send(_Message(0, what, _raw(body)))
+
+    async def _reply(self, question: _Message) -> None:
+        try:
+            answer = _Message(question.id, body=_raw(await self._answer(question.ask, question.body)))
+        except ConfigError as error:
+            answer = _Message(question.id, refused=_Refused(error.source, error.problems))
+        if question.id:
+            self._send(answer)
+
+    def _send(self, message: _Message) -> None:
+        if not self.gone:
+            self._writer.write(msgspec.json.encode(message) + b"\n")
+
+
+def _raw(body: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(body))

@@ -1,0 +1,87 @@
+"""What a configuration means for one of several workers, and which configurations cannot be shared at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegate import config as configuration
+from tidegate.config import Config, EmbeddedConfig, EngineConfig
+from tidegate.errors import ConfigError, Problem
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration in the form in which every process reads the same from it; secrets stay in the environment.
+
+    `text` None is the built-in configuration, `name` what error messages call it; `host` and `port` replace the file's.
+    """
+
+    name: str = ""
+    text: str | None = None
+    model_path: str | None = None
+    demo: bool = False
+    host: str | None = None
+    port: int | None = None
+
+    def read(self) -> Config:
+        """Raises ConfigError with every mistake found."""
+        if self.text is None:
+            model_path = Path(self.model_path) if self.model_path else None
+            config = configuration.built_in(model_path=model_path, demo=self.demo)
+        else:
+            config = configuration.parse_text(self.text, source=self.name)
+        changes = {key: value for key in ("host", "port") if (value := getattr(self, key)) is not None}
+        return config.model_copy(update={"server": config.server.model_copy(update=changes)})
+
+
+def part(whole: int, number: int, of: int) -> range:
+    """The `number`-th of `of` disjoint parts of `range(whole)`, as even as can be."""
+    return range(whole * number // of, whole * (number + 1) // of)
+
+
+def share(config: Config, number: int, of: int) -> Config:
+    """The configuration of one worker: its part of every limit that holds for all of them together."""
+
+    def mine(engine: EngineConfig) -> EngineConfig:
+        parts = {field: len(part(limit, number, of)) for field, limit in _limits(engine)}
+        if isinstance(engine, EmbeddedConfig):
+            del parts["slots"]  # of one server that all workers use: they divide the slots' numbers
+        return engine.model_copy(update=parts)
+
+    return config.model_copy(update={"engines": {name: mine(e) for name, e in config.engines.items()}})
+
+
+def refuse_unshareable(config: Config, workers: int) -> None:
+    """The one place that says which configurations several workers cannot serve. Raises ConfigError.
+
+    Limits that engines have must be large enough to give every worker a part. What processes can only share through a
+    store that all of them reach (quotas, revoked keys, caches, memory) is refused here, unless such a store is configured;
+    none of these exists yet.
+    """
+    problems = [
+        Problem(
+            f"engines.{name}.{field}",
+            f"is {limit}, too few for {workers} workers to share; raise it, or start fewer workers",
+        )
+        for name, engine in config.engines.items()
+        for field, limit in _limits(engine)
+        if limit < workers
+    ]
+    if problems:
+        raise ConfigError(f"--workers {workers}", problems)
+
+
+def embedded(config: Config) -> dict[str, EmbeddedConfig]:
+    """The engines whose servers the supervisor owns."""
+    return {name: engine for name, engine in config.engines.items() if isinstance(engine, EmbeddedConfig)}
+
+
+def _limits(engine: EngineConfig) -> Iterator[tuple[str, int]]:
+    """What bounds an engine for all workers together."""
+    for field in ("max_in_flight", "max_connections", "slots"):
+        limit: Any = getattr(engine, field, None)
+        if isinstance(limit, int):
+            yield field, limit

@@ -1,0 +1,271 @@
+"""The supervisor: starts the workers, starts those anew that die, and changes all of them together or none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, Metric
+from pydantic import SecretStr
+
+from tidegate.config import Config, ServerConfig, read_text
+from tidegate.engines.llama_server import Backoff
+from tidegate.errors import ConfigError, Problem
+from tidegate.gateway import no_file, watch
+from tidegate.http.server import EdgeServer, bind
+from tidegate.runtime import Runtime
+from tidegate.telemetry.metrics import gauge
+from tidegate.workers.admin import create_admin_app
+from tidegate.workers.line import Gone
+from tidegate.workers.llamas import Llamas, Loan
+from tidegate.workers.member import Member
+from tidegate.workers.shares import Source, refuse_unshareable
+from tidegate.workers.totals import Totals
+from tidegate.workers.worker import Report, Start
+
+START_WITHIN_S = 60.0
+PREPARE_WITHIN_S = 60.0
+REPORT_WITHIN_S = 5.0
+# A worker that outlives its own drain by so much is killed.
+OVERTIME_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+async def supervise(source: Source, path: Path | None, *, workers: int, log_level: str) -> None:
+    """Run so many workers until a signal. Raises ConfigError and CannotListen.
+
+    `path` is the file to read and to watch; None for the built-in configuration that `source` describes.
+    """
+    if path is not None:
+        source = msgspec.structs.replace(source, name=str(path), text=read_text(path))
+    await Supervisor(source, path, count=workers, log_level=log_level).run()
+
+
+class Supervisor:
+    """Keeps `count` workers. Satisfies `Crew`."""
+
+    def __init__(self, source: Source, path: Path | None, *, count: int, log_level: str) -> None:
+        self._source = source  # what is in force
+        self._config: Config = source.read()
+        self._path = path
+        self._count = count
+        self._log_level = log_level
+        self._runtime = Runtime()
+        self._llamas = Llamas(self._config, self._spread)
+        self._members: dict[int, Member] = {}
+        self._totals = Totals()
+        self._restarts = 0
+        self._changing = asyncio.Lock()  # no worker starts in the middle of a reload
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start everything and keep it running until a signal, then drain. Raises ConfigError, CannotListen."""
+        config = self._config
+        refuse_unshareable(config, self._count)
+        with bind(config.server) as probe:  # whether the port is free, and which one 0 stands for
+            host, port = probe.getsockname()[:2]
+        self._source = msgspec.structs.replace(self._source, port=port)
+        admin_listener = bind(ServerConfig(host=config.admin.host, port=config.admin.port))
+        async with AsyncExitStack() as opened:
+            await opened.enter_async_context(self._runtime)
+            await self._llamas.open(self._runtime, opened)
+            opened.push_async_callback(self._kill)
+            await self._hire_all()
+            self._runtime.metrics.add_gauges(self._gauges)
+            admin = EdgeServer(create_admin_app(self))
+            self._runtime.spawn(admin.serve([admin_listener]), name="serve the admin port")
+            if self._path is not None:
+                self._runtime.spawn(watch(self._path, self._try_reload), name="watch the config file")
+            self._listen_to_signals()
+            log.info(
+                "the admin port of all %d workers: http://%s:%d",
+                self._count,
+                *admin_listener.getsockname()[:2],
+            )
+            scheme = "https" if config.server.tls else "http"
+            log.info("serving %s on %s://%s:%d/v1", ", ".join(sorted(config.models)), scheme, host, port)
+            await asyncio.gather(*(self._keep(number) for number in range(self._count)))
+
+    # -- the workers -----------------------------------------------------------------------------------------------
+
+    async def _hire_all(self) -> None:
+        """Start every worker. Raises ConfigError once, however many refuse."""
+        hired = await asyncio.gather(*map(self._hire, range(self._count)), return_exceptions=True)
+        for failure in hired:
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def _hire(self, number: int) -> None:
+        """Start one worker and wait until it listens. Raises ConfigError."""
+        member = await Member.spawn(number, self._answer, self._runtime.spawn)
+        self._members[number] = member
+        if self._ending.is_set():
+            member.send(signal.SIGTERM)
+        start = Start(number, self._count, self._source, self._llamas.loans(), self._log_level)
+        try:
+            await member.line.ask("start", start, within_s=START_WITHIN_S)
+        except Gone as error:
+            raise ConfigError(f"worker {number}", [Problem("", f"did not start: {error}")]) from error
+        else:
+            member.serving = True
+        finally:
+            if not member.serving:
+                member.send(signal.SIGKILL)
+
+    async def _keep(self, number: int) -> None:
+        """Restart a worker whenever it ends, until all are to end."""
+        backoff, failures = Backoff(), 0
+        while True:
+            began = self._runtime.clock()
+            code = await self._members[number].ended()
+            if self._ending.is_set():
+                return
+            self._totals.departed(number)
+            await asyncio.to_thread(self._llamas.forget, number, self._count)
+            well = self._runtime.clock() - began >= backoff.reset_after_s
+            failures = 1 if well else failures + 1
+            delay = backoff.delay(failures)
+            log.warning("worker %d ended with status %d; restart in %.2f s", number, code, delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._ending.wait()
+            async with self._changing:
+                if self._ending.is_set():
+                    return
+                self._restarts += 1
+                try:
+                    await self._hire(number)
+                except ConfigError as error:
+                    log.error("worker %d did not start: %s", number, error)  # noqa: TRY400 - its words say it all
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: self._runtime.spawn(self._try_reload(), name="reload on SIGHUP")
+        )
+
+    def _end(self) -> None:
+        """Have every worker drain; a second signal makes them hurry, as it does a gateway alone."""
+        if not self._ending.is_set():
+            self._ending.set()
+            server = self._config.server
+            patience_s = server.drain_grace_s + server.drain_deadline_s + OVERTIME_S
+            asyncio.get_running_loop().call_later(patience_s, self._send_all, signal.SIGKILL)
+        self._send_all(signal.SIGTERM)
+
+    def _send_all(self, number: signal.Signals) -> None:
+        for member in self._members.values():
+            member.send(number)
+
+    async def _kill(self) -> None:
+        """End what is still there, where the start failed."""
+        self._send_all(signal.SIGKILL)
+        await asyncio.gather(*(member.ended() for member in self._members.values()))
+
+    def _spread(self, loan: Loan) -> None:
+        self._tell_all("loan", loan)
+
+    async def _answer(self, what: str, _: bytes) -> object:
+        """What a worker asks for its clients."""
+        match what:
+            case "scrape":
+                return (await self.scrape()).decode()
+            case "reload":
+                return await self.reload()
+            case _:
+                raise AssertionError(what)
+
+    # -- what all of them are together -----------------------------------------------------------------------------
+
+    @property
+    def token(self) -> SecretStr | None:
+        """The admin token in force."""
+        return self._config.admin.token
+
+    async def readiness(self) -> tuple[str, list[dict[str, object]]]:
+        """`ready` only if every worker is, and each worker's own account."""
+        reports = await self._reports()
+        rows: list[dict[str, object]] = [
+            {"worker": number, "status": "not running"} for number in range(self._count)
+        ]
+        for n, r in reports.items():
+            rows[n] |= {"status": r.state, "pid": r.pid, "calls": r.calls, "engines": r.engines}
+        ready = all(row["status"] == "ready" for row in rows)
+        return ("draining" if self._ending.is_set() else "ready" if ready else "not ready"), rows
+
+    async def scrape(self) -> bytes:
+        """The metrics of all workers as one."""
+        reports = await self._reports()
+        own = self._runtime.metrics.collect()
+        return self._totals.render(own, {number: report.metrics for number, report in reports.items()})
+
+    async def _reports(self) -> dict[int, Report]:
+        """What the workers that answer say of themselves."""
+        members = [member for member in self._members.values() if member.serving]
+        asked = (member.line.ask("report", within_s=REPORT_WITHIN_S) for member in members)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        reports: dict[int, Report] = {}
+        for member, answer in zip(members, answers, strict=True):
+            if isinstance(answer, msgspec.Raw):
+                reports[member.number] = msgspec.json.decode(answer, type=Report)
+            elif not isinstance(answer, Gone):
+                raise answer
+        return reports
+
+    def _gauges(self) -> Iterator[Metric]:
+        serving = sum(member.serving for member in self._members.values())
+        yield gauge("workers", "Workers that serve.", [], [((), serving)])
+        yield CounterMetricFamily("tidegate_worker_restarts", "Workers started anew.", value=self._restarts)
+
+    # -- changing all of them --------------------------------------------------------------------------------------
+
+    async def reload(self) -> Sequence[str]:
+        """Have every worker swap to what the file says now, or none: then it raises ConfigError. The models in force."""
+        if self._path is None:
+            raise no_file()
+        async with self._changing:
+            try:
+                await self._swap(msgspec.structs.replace(self._source, text=read_text(self._path)))
+            except ConfigError as error:
+                self._runtime.metrics.reloaded(ok=False)
+                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
+                raise
+            self._runtime.metrics.reloaded(ok=True)
+            log.info("%s is in force", self._path)
+            return sorted(self._config.models)
+
+    async def _try_reload(self) -> None:
+        with suppress(ConfigError):
+            await self.reload()
+
+    async def _swap(self, source: Source) -> None:
+        """Every worker builds and health-checks; only when all have, all swap."""
+        config = source.read()
+        refuse_unshareable(config, self._count)
+        self._llamas.refuse_change(config)
+        members = list(self._members.values())
+        asked = (member.line.ask("prepare", source.text, within_s=PREPARE_WITHIN_S) for member in members)
+        for member, vote in zip(members, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(vote, BaseException) and not member.line.gone:
+                self._tell_all("abandon")
+                raise vote if isinstance(vote, ConfigError) else _silent(member, vote)
+        # A worker that has died starts with this.
+        self._source, self._config = source, config
+        asked = (member.line.ask("commit", within_s=REPORT_WITHIN_S) for member in members)
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    def _tell_all(self, what: str, body: object = None) -> None:
+        for member in self._members.values():
+            member.line.tell(what, body)
+
+
+def _silent(member: Member, reason: BaseException) -> ConfigError:
+    return ConfigError("reload", [Problem(f"worker {member.number}", str(reason))])

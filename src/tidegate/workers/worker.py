@@ -1,0 +1,213 @@
+"""One worker, as a process: `python -m tidegate.workers.worker`. Its standard input is its line to the supervisor.
+
+A gateway with its share of every engine. What concerns all workers (metrics, reloads, llama.cpp servers) it asks the
+supervisor for; when the supervisor is gone it finishes its calls and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import uvloop
+
+from tidegate.config import Config, EmbeddedConfig, EngineConfig
+from tidegate.engines.embedded import EmbeddedEngine
+from tidegate.engines.llama import LentLlama
+from tidegate.errors import ConfigError, Overloaded, Problem
+from tidegate.gateway import Gateway
+from tidegate.http.server import CannotListen, GatewayServer, bind, settle_garbage
+from tidegate.ports import Engine
+from tidegate.runtime import Runtime, make_engine
+from tidegate.snapshot import Snapshot
+from tidegate.workers.line import Gone, Line
+from tidegate.workers.llamas import Loan
+from tidegate.workers.shares import Source, embedded, part, share
+from tidegate.workers.totals import Family, families, total
+
+SCRAPE_WITHIN_S = 10.0
+RELOAD_WITHIN_S = 90.0
+
+log = logging.getLogger(__name__)
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The first thing a worker is told; answered once it listens."""
+
+    number: int
+    of: int
+    source: Source
+    loans: list[Loan]
+    log_level: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a worker knows of itself; `calls` have ended since it started."""
+
+    pid: int
+    state: str
+    engines: dict[str, str]
+    calls: int
+    metrics: list[Family]
+
+
+class WorkerGateway(Gateway):
+    """A gateway that is one of several: what is asked of all, the supervisor answers."""
+
+    def __init__(self, config: Config, *, line: Line, runtime: Runtime) -> None:
+        super().__init__(config, runtime=runtime)
+        self._line = line
+
+    async def scrape(self) -> bytes:
+        """The metrics of all workers."""
+        try:
+            return msgspec.json.decode(
+                await self._line.ask("scrape", within_s=SCRAPE_WITHIN_S), type=str
+            ).encode()
+        except Gone as error:
+            raise Overloaded(f"The metrics cannot be had now: {error}", retry_after_s=1) from error
+
+    async def reload(self) -> None:
+        """Have every worker reload. Raises ConfigError; then nothing has changed anywhere."""
+        try:
+            await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
+        except Gone as error:
+            raise Overloaded(f"The supervisor cannot reload now: {error}", retry_after_s=1) from error
+
+
+class Worker:
+    """Does what the supervisor says."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._start: asyncio.Future[Start] = loop.create_future()
+        self._listening: asyncio.Future[None] = loop.create_future()
+        self._llamas: dict[str, LentLlama] = {}
+        self._prepared: Snapshot | None = None
+        self._gateway: WorkerGateway
+
+    async def answer(self, what: str, body: bytes) -> object:
+        """What the supervisor asks. Raises ConfigError for a configuration that cannot be used."""
+        match what:
+            case "start":
+                self._start.set_result(self._told(msgspec.json.decode(body, type=Start)))
+                await self._listening
+            case "loan":
+                loan = msgspec.json.decode(body, type=Loan)
+                self._llamas[loan.engine].tell(loan.served, ready=loan.ready)
+            case "prepare":
+                await self._abandon()
+                self._prepared = await self._gateway.prepare(self._share(msgspec.json.decode(body, type=str)))
+            case "commit":
+                if self._prepared is not None:
+                    self._gateway.put_in_force(self._prepared)
+                    self._prepared = None
+            case "abandon":
+                await self._abandon()
+            case "report":
+                return self._report()
+            case _:
+                raise AssertionError(what)
+        return None
+
+    async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
+        """Wait for the start, serve, drain. `gone` ends when the supervisor is no more."""
+        await asyncio.wait((self._start, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not self._start.done():
+            return
+        try:
+            await self._serve(line, gone)
+        except ConfigError as error:
+            self._listening.set_exception(error)
+            await gone  # the supervisor has read it and hangs up
+        except CannotListen as error:
+            self._listening.set_exception(ConfigError("server", [Problem("server.port", str(error))]))
+            await gone
+
+    async def _serve(self, line: Line, gone: asyncio.Task[None]) -> None:
+        start = self._start.result()
+        config = self._share(start.source.text)
+        async with WorkerGateway(config, line=line, runtime=Runtime(make=self._make)) as self._gateway:
+            # Listening comes last: whoever listens gets a share of the connections, ready or not.
+            server = GatewayServer(self._gateway, bind(config.server, shared=True))
+            server.obey_signals()
+
+            def orphaned(_: object) -> None:
+                if not self._gateway.draining:
+                    log.warning("the supervisor is gone: finishing what runs")
+                    server.drain(grace_s=0)
+
+            gone.add_done_callback(orphaned)
+            settle_garbage()
+            self._listening.set_result(None)
+            await server.serve_until_drained()
+
+    def _told(self, start: Start) -> Start:
+        """Take in the start. At once: the next message may be news of a llama.cpp server."""
+        layout = f"%(asctime)s %(levelname)s worker {start.number} %(name)s: %(message)s"
+        logging.basicConfig(level=start.log_level, format=layout)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        servers = embedded(start.source.read())
+        for loan in start.loans:
+            slots = part(servers[loan.engine].slots, start.number, start.of)
+            llama = self._llamas[loan.engine] = LentLlama(loan.served, slots)
+            llama.tell(loan.served, ready=loan.ready)
+        return start
+
+    def _share(self, text: str | None) -> Config:
+        start = self._start.result()
+        return share(msgspec.structs.replace(start.source, text=text).read(), start.number, start.of)
+
+    def _make(self, name: str, config: EngineConfig) -> Engine:
+        llama = self._llamas.get(name)
+        if llama is not None and isinstance(config, EmbeddedConfig):
+            return EmbeddedEngine(config, llama=llama)
+        return make_engine(name, config)
+
+    async def _abandon(self) -> None:
+        if self._prepared is not None:
+            prepared, self._prepared = self._prepared, None
+            await prepared.retire()
+
+    def _report(self) -> Report:
+        gateway = self._gateway
+        metrics = families(gateway.runtime.metrics.collect())
+        return Report(
+            pid=os.getpid(),
+            state=gateway.state,
+            engines=gateway.engine_states,
+            calls=int(total(metrics, "tidegate_requests_total")),
+            metrics=metrics,
+        )
+
+
+async def work(connection: socket.socket) -> None:
+    """Serve until told to end, or until the supervisor is gone."""
+    async with asyncio.TaskGroup() as group:
+
+        def spawn(work: Coroutine[Any, Any, None], *, name: str) -> None:
+            group.create_task(work, name=name)
+
+        worker = Worker()
+        line = await Line.over(connection, worker.answer, spawn)
+        listening = group.create_task(line.listen())
+        await worker.run(line, listening)
+        listening.cancel()
+
+
+def main() -> None:
+    """Take the line from standard input, so that nothing started from here can hold it, and work."""
+    connection = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    uvloop.run(work(connection))
+
+
+if __name__ == "__main__":
+    main()
