@@ -11,7 +11,8 @@ from egress import http2, servers
 from egress.http2 import Stream
 from egress.servers import CA_PEM, Peer
 
-from tidegate.egress.client import Client, Exchange, Timeouts
+from tidegate.config import HttpEngineConfig
+from tidegate.egress.client import Client, Exchange, Timeouts, open_client
 from tidegate.egress.remote import EXCHANGES_A_LANE, RemoteClient
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
@@ -178,6 +179,14 @@ async def test_a_certificate_nobody_vouches_for() -> None:
             await ask(client)
         assert "certificate" in repr(caught.value.__cause__)
         assert not server.requests
+        await client.close()
+
+
+async def test_the_authority_of_the_config_is_trusted() -> None:
+    async with servers.serve(ok, servers.server_tls()) as server:
+        url = f"https://localhost:{server.port}/v1"
+        client = open_client(HttpEngineConfig(kind="openai", url=url, ca_path=servers.TLS / "ca.pem"))
+        assert await told(client) == b"ok"
         await client.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -94,6 +95,10 @@ class EngineConfig(Settings):
     )
 
 
+def _breaks(text: str) -> bool:
+    return "\n" in text or "\r" in text
+
+
 class HttpEngineConfig(EngineConfig):
     """An engine behind a URL."""
 
@@ -107,6 +112,9 @@ class HttpEngineConfig(EngineConfig):
     )
     proxy: str | None = Field(
         default=None, description="HTTP proxy to go through.", examples=["http://proxy:3128"]
+    )
+    ca_path: Path | None = Field(
+        default=None, description="PEM file of a certificate authority to trust beside the system's."
     )
     max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
     max_response_bytes: int = Field(
@@ -122,6 +130,35 @@ class HttpEngineConfig(EngineConfig):
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
         return url.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _key_on_one_line(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and _breaks(key.get_secret_value()):
+            raise ValueError("holds a line break, often the last character of a file it was read from")
+        return key
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_on_one_line(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, value in headers.items():
+            if _breaks(name) or _breaks(value.get_secret_value()):
+                raise ValueError(f"the header {name!r} holds a line break")
+        return headers
+
+    @field_validator("ca_path")
+    @classmethod
+    def _certificates(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        try:
+            # The Rust client takes a file without certificates for one that names none.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError as error:
+            raise ValueError(f"no certificate can be read from {path}") from error
+        return path
 
 
 class OpenAIConfig(HttpEngineConfig):

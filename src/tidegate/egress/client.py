@@ -1,7 +1,7 @@
 """One way out over HTTP, two clients behind it.
 
-`plain` speaks HTTP/1.1 over TCP to engines nearby and is written for speed; `remote` drives a Rust client for TLS, HTTP/2 and
-proxies. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
+`plain` speaks HTTP/1.1 over TCP to engines nearby and is written for speed; `remote` drives a Rust client for TLS,
+HTTP/2 and proxies. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class Timeouts(msgspec.Struct, frozen=True):
     def of(cls, config: TimeoutsConfig) -> Timeouts:
         """The timeouts of a config section, in seconds."""
         return cls(
-            config.connect_ms / 1000, config.first_byte_ms / 1000, config.idle_ms / 1000, config.total_ms / 1000
+            config.connect_ms / 1000,
+            config.first_byte_ms / 1000,
+            config.idle_ms / 1000,
+            config.total_ms / 1000,
         )
 
 
@@ -90,7 +93,10 @@ def open_client(config: HttpEngineConfig) -> Client:
         # Rust wheels stay unloaded where every engine is near.
         from tidegate.egress.remote import RemoteClient  # noqa: PLC0415
 
-        return RemoteClient(config.url, timeouts, proxy=config.proxy, max_connections=config.max_connections)
+        ca_pem = config.ca_path.read_bytes() if config.ca_path else None
+        return RemoteClient(
+            config.url, timeouts, proxy=config.proxy, max_connections=config.max_connections, ca_pem=ca_pem
+        )
     from tidegate.egress.plain import PlainClient  # noqa: PLC0415
 
     return PlainClient(config.url, timeouts, max_connections=config.max_connections)

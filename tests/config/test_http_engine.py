@@ -1,0 +1,68 @@
+"""The settings of an engine behind a URL that could fail at every request are refused when the file is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tidegate import config
+from tidegate.config import OpenAIConfig
+from tidegate.errors import ConfigError, Problem
+
+CA = Path(__file__).parent.parent / "egress" / "tls" / "ca.pem"
+
+
+def text(settings: str) -> str:
+    engine = f"{{kind: openai, url: 'https://far/v1', {settings}}}"
+    return f"engines: {{far: {engine}}}\nmodels: {{m: {{deployments: [{{engine: far}}]}}}}"
+
+
+def problem(settings: str) -> Problem:
+    with pytest.raises(ConfigError) as raised:
+        config.parse_text(text(settings), source="x")
+    (found,) = raised.value.problems
+    return found
+
+
+@pytest.mark.parametrize("key", ["canary\n", "canary\r\n", "\ncanary", "can\rary"])
+def test_a_key_with_a_line_break_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_KEY", key)
+    found = problem('api_key: "${ENGINE_KEY}"')
+    assert found.path == "engines.far.api_key"
+    assert "line break" in found.message
+    assert "ary" not in found.message
+
+
+@pytest.mark.parametrize("header", [r'"x-team": "canary\n"', r'"x-team": "a\r\nx-more: b"', r'"x-team\n": a'])
+def test_a_header_with_a_line_break_is_refused(header: str) -> None:
+    found = problem(f"headers: {{{header}}}")
+    assert found.path == "engines.far.headers"
+    assert "x-team" in found.message
+    assert "line break" in found.message
+    assert "canary" not in found.message
+
+
+def test_keys_and_headers_on_one_line_stay_as_they_are() -> None:
+    engine = config.parse_text(text("api_key: ' k ', headers: {x-team: a b}"), source="x").engines["far"]
+    assert isinstance(engine, OpenAIConfig)
+    assert engine.api_key is not None
+    assert engine.api_key.get_secret_value() == " k "
+    assert engine.headers["x-team"].get_secret_value() == "a b"
+
+
+def test_a_certificate_authority() -> None:
+    engine = config.parse_text(text(f"ca_path: '{CA}'"), source="x").engines["far"]
+    assert isinstance(engine, OpenAIConfig)
+    assert engine.ca_path == CA
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no PEM", b"\xff\xfe"])
+def test_a_certificate_authority_that_is_none(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    found = problem(f"ca_path: '{path}'")
+    assert found.path == "engines.far.ca_path"
+    assert str(path) in found.message
+    assert ("there is no file" if content is None else "no certificate") in found.message
