@@ -1,0 +1,265 @@
+"""Several workers behind one port, for real: processes, signals and kills; nothing here is in process but the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import Answer, Process, ask, eventually, serve
+
+from tidegate.engines.script import Script
+from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+
+TWO = ("--workers", "2")
+TOKEN = {"authorization": "Bearer let-me-in"}
+
+
+def config(engine_url: str, **more: Any) -> str:
+    tree: dict[str, Any] = {
+        "server": {"port": 0, "drain_grace_s": 0.2, "drain_deadline_s": 30},
+        "admin": {"port": 0, "token": "let-me-in"},
+        "engines": {
+            "upstream": {"kind": "openai", "url": engine_url, "max_in_flight": 3},
+            "free": {"kind": "openai", "url": engine_url},
+            **more.pop("engines", {}),
+        },
+        "models": {
+            "m": {"deployments": [{"engine": "upstream"}]},
+            "free": {"deployments": [{"engine": "free"}]},
+            **more.pop("models", {}),
+        },
+    }
+    return json.dumps(tree | more)
+
+
+def admin_url(process: Process) -> str:
+    """Where all workers are seen as one."""
+    found = re.search(r"admin port .* (http://\S+)$", process.log(), re.MULTILINE)
+    assert found, process.log()
+    return found[1]
+
+
+def workers(process: Process) -> list[dict[str, Any]]:
+    """What each worker says of itself, by number."""
+    return ask(f"{admin_url(process)}/readyz", method="GET").json["workers"]
+
+
+def all_ready(process: Process) -> bool:
+    return ask(f"{admin_url(process)}/readyz", method="GET").status == 200
+
+
+def ended_calls(url: str) -> float:
+    """The sum of all calls that have ended, as a scrape shows it."""
+    page = ask(f"{url}/metrics", method="GET").body.decode()
+    return sum(float(n) for n in re.findall(r"^tidegate_requests_total\{.*\} (\S+)$", page, re.MULTILINE))
+
+
+def metric(url: str, line: str) -> float:
+    page = ask(f"{url}/metrics", method="GET").body.decode()
+    return float(page.split(f"\n{line} ")[1].split("\n")[0])
+
+
+def chat(process: Process, text: str = "hi", **fields: Any) -> Answer:
+    """One call on a connection of its own, so that the kernel chooses a worker anew."""
+    body = {"model": "free", "messages": [{"role": "user", "content": text}]} | fields
+    return ask(f"{process.base_url}/chat/completions", json.dumps(body).encode())
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def llama_pids(process: Process) -> list[int]:
+    everyone = [pid for parent in [process.pid, *children(process.pid)] for pid in children(parent)]
+    return [pid for pid in everyone if b"llama_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[ScriptedServer]:
+    with run_in_thread(ScriptedServer(script=Script(tokens=3))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def process(engine: ScriptedServer) -> Iterator[Process]:
+    """Two workers that survive the test."""
+    with serve(config(engine.base_url), args=TWO) as process:
+        eventually(lambda: all_ready(process), "readiness")
+        yield process
+
+
+def test_both_workers_serve_and_every_scrape_shows_their_sum(process: Process) -> None:
+    before = ended_calls(process.url)
+    assert [chat(process).status for _ in range(40)] == [200] * 40
+    rows = workers(process)
+    assert len({row["pid"] for row in rows}) == 2
+    assert all(row["calls"] > 0 for row in rows), rows
+    assert all(row["engines"] == {"upstream": "ready", "free": "ready"} for row in rows)
+    # On the common port whichever worker answers, and on the admin port.
+    assert [ended_calls(process.url) - before for _ in range(8)] == [40] * 8
+    assert ended_calls(admin_url(process)) - before == 40
+    count = 'tidegate_duration_seconds_count{endpoint="chat/completions",engine="free",model="free"}'
+    assert metric(process.url, count) == ended_calls(process.url)
+    assert metric(process.url, "tidegate_workers") == 2
+    assert metric(process.url, 'tidegate_engine_ready{engine="free"}') == 1
+
+
+def test_the_engine_never_gets_more_calls_at_once_than_it_may(
+    process: Process, engine: ScriptedServer
+) -> None:
+    engine.record.reset()
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda _: chat(process, "[[scripted ttft=20]]", model="m"), range(72)))
+    assert {answer.status for answer in answers} == {200}
+    assert engine.record.max_in_flight == 3, "one worker has one place, the other two"
+
+
+def test_a_bad_configuration_changes_nothing_anywhere(process: Process, engine: ScriptedServer) -> None:
+    def names() -> set[str]:
+        lists = [ask(f"{process.base_url}/models", method="GET").json["data"] for _ in range(12)]
+        return {" ".join(model["id"] for model in models) for models in lists}
+
+    def reload_with(text: str) -> Answer:
+        process.rewrite(text)
+        return ask(f"{process.url}/admin/reload", headers=TOKEN)
+
+    refused = 'tidegate_config_reloads_total{result="refused"}'
+    before = metric(process.url, refused)
+    process.rewrite("models: [")
+    process.signal(signal.SIGHUP)
+    eventually(lambda: metric(process.url, refused) > before, "the refusal")
+
+    dead = {"kind": "openai", "url": "http://127.0.0.1:9/v1"}
+    embedded = {"kind": "embedded"}
+    narrow = {"kind": "openai", "url": engine.base_url, "max_in_flight": 1}
+    for more, why in ((dead, "does not answer"), (embedded, "restart to change"), (narrow, "too few for 2")):
+        answer = reload_with(config(engine.base_url, engines={"new": more}))
+        assert (answer.status, answer.error["code"]) == (422, "invalid_config")
+        assert why in answer.error["message"]
+        assert answer.json["problems"][0]["path"].startswith("engines.new")
+    assert names() == {"free m"}
+    assert {row["engines"].keys() == {"upstream", "free"} for row in workers(process)} == {True}
+    assert ask(f"{admin_url(process)}/admin/reload").status == 401
+
+    good = config(engine.base_url, models={"new": {"deployments": [{"engine": "free"}]}})
+    assert reload_with(good).json == {"status": "reloaded", "models": ["free", "m", "new"]}
+    assert names() == {"free m new"}
+
+
+def test_a_killed_worker_comes_back_while_the_other_serves_on(engine: ScriptedServer) -> None:
+    with serve(config(engine.base_url), args=TWO) as process:
+        assert {chat(process).status for _ in range(20)} == {200}
+        assert ended_calls(process.url) == 20
+        killed = workers(process)[0]["pid"]
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: not runs(killed), "the worker's end")
+        assert {chat(process).status for _ in range(20)} == {200}
+        eventually(lambda: all_ready(process), "readiness")
+        assert killed not in {row["pid"] for row in workers(process)}
+        sent = 40
+        while not workers(process)[0]["calls"]:
+            assert chat(process).status == 200
+            sent += 1
+        assert metric(process.url, "tidegate_worker_restarts_total") == 1
+        # The dead worker had been scraped, so what it counted is still in the sum.
+        assert ended_calls(process.url) == sent
+
+
+def test_sigterm_breaks_no_stream_and_leaves_no_process(engine: ScriptedServer) -> None:
+    with serve(config(engine.base_url), args=TWO) as process, ThreadPoolExecutor(40) as pool:
+        pids = [row["pid"] for row in workers(process)]
+        engine.record.reset()
+        streams = [
+            pool.submit(chat, process, "[[scripted itl=30 tokens=50]]", stream=True) for _ in range(40)
+        ]
+        eventually(lambda: engine.record.in_flight == 40, "forty streams")
+        process.signal(signal.SIGTERM)
+        ends = [stream.result().body for stream in streams]
+        assert [body.count(b'"content"') for body in ends] == [ends[0].count(b'"content"')] * 40
+        assert all(body.endswith(b"data: [DONE]\n\n") for body in ends)
+        assert process.wait() == 0
+        assert not any(map(runs, pids))
+
+
+def test_workers_end_when_the_supervisor_is_killed_but_finish_what_runs(engine: ScriptedServer) -> None:
+    with serve(config(engine.base_url), args=TWO) as process, ThreadPoolExecutor(8) as pool:
+        pids = [row["pid"] for row in workers(process)]
+        engine.record.reset()
+        streams = [pool.submit(chat, process, "[[scripted itl=30 tokens=40]]", stream=True) for _ in range(8)]
+        eventually(lambda: engine.record.in_flight == 8, "eight streams")
+        process.signal(signal.SIGKILL)
+        assert all(stream.result().body.endswith(b"data: [DONE]\n\n") for stream in streams)
+        eventually(lambda: not any(map(runs, pids)), "the workers' end")
+
+
+def test_one_embedded_engine_serves_all_workers_and_its_death_stops_none() -> None:
+    text = json.dumps({"server": {"drain_grace_s": 0}, "admin": {"port": 0}})
+    with serve(text, args=TWO) as process:
+
+        def both_answer() -> None:
+            before = [row["calls"] for row in workers(process)]
+            eventually(
+                lambda: (
+                    chat(process, model="default", max_tokens=2).status == 200
+                    and all(row["calls"] > n for row, n in zip(workers(process), before, strict=True))
+                ),
+                "an answer by each worker",
+            )
+
+        both_answer()
+        (llama,) = llama_pids(process)
+        os.kill(llama, signal.SIGKILL)
+        began = time.monotonic()
+        eventually(
+            lambda: chat(process, model="default", max_tokens=2).status == 200,
+            "an answer after the engine's death",
+        )
+        both_answer()
+        assert time.monotonic() - began < 5
+        (successor,) = llama_pids(process)
+        pids = [successor, *(row["pid"] for row in workers(process))]
+        assert successor != llama
+        process.signal(signal.SIGKILL)
+        eventually(lambda: not any(map(runs, pids)), "the end of every process")
+
+
+def refusal(folder: Path, *args: str) -> str:
+    """What `tidegate serve` says when it does not start."""
+    command = [sys.executable, "-m", "tidegate", "serve", *args]
+    ended = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_what_cannot_be_shared_is_refused_once_and_in_words(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "--port", "0", "--workers", "5")
+    assert said.count("engines.local.slots: is 4, too few for 5 workers to share") == 1
+
+
+def test_a_port_that_is_taken_is_refused_even_if_its_owner_would_share_it(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = refusal(tmp_path, "--port", str(other.getsockname()[1]), *TWO)
+    assert said.count("cannot listen") == 1
