@@ -9,8 +9,8 @@ from egress import servers
 from egress.servers import CA_PEM, Peer, Script, Server
 
 from tidegate.egress.client import Client, Exchange, Timeouts
-from tidegate.egress.plain import PlainClient
-from tidegate.egress.remote import RemoteClient
+from tidegate.egress.direct import DirectClient
+from tidegate.egress.proxied import ProxiedClient
 
 # Seconds; for whatever a test is not about.
 AMPLE = 20.0
@@ -30,6 +30,10 @@ class Road:
     def secure(self) -> bool:
         return self.name in ("tls", "tunnel")
 
+    @property
+    def direct(self) -> bool:
+        return self.proxy_url is None
+
     async def serve(self, script: Script) -> Server:
         tls = servers.server_tls("http/1.1") if self.secure else None
         return await self.stack.enter_async_context(servers.serve(script, tls))
@@ -37,10 +41,10 @@ class Road:
     def client(self, port: int, *, max_connections: int = 64, **seconds: float) -> Client:
         times = Timeouts(**({"connect": AMPLE, "first_byte": AMPLE, "idle": AMPLE, "total": AMPLE} | seconds))
         url = f"{'https' if self.secure else 'http'}://127.0.0.1:{port}/v1"
-        if self.name == "plain":
-            client: Client = PlainClient(url, times, max_connections=max_connections)
+        if self.direct:
+            client: Client = DirectClient(url, times, max_connections=max_connections, ca_pem=CA_PEM)
         else:
-            client = RemoteClient(
+            client = ProxiedClient(
                 url, times, proxy=self.proxy_url, max_connections=max_connections, ca_pem=CA_PEM
             )
         self.stack.push_async_callback(client.close)

@@ -1,7 +1,7 @@
 """One way out over HTTP, two clients behind it.
 
-`plain` speaks HTTP/1.1 over TCP to engines nearby and is written for speed; `remote` drives a Rust client for TLS,
-HTTP/2 and proxies. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
+`direct` goes straight to an engine, over TCP or TLS, and is written for speed; `proxied` drives a Rust client through an
+HTTP proxy. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
 """
 
 from __future__ import annotations
@@ -87,16 +87,16 @@ class Client(Protocol):
 
 
 def open_client(config: HttpEngineConfig) -> Client:
-    """The client that fits an engine's URL: `plain` for http:// without a proxy, `remote` for the rest."""
+    """The client that fits an engine: straight to it, or through its proxy."""
     timeouts = Timeouts.of(config.timeouts)
-    if config.url.startswith("https://") or config.proxy:
-        # Rust wheels stay unloaded where every engine is near.
-        from tidegate.egress.remote import RemoteClient  # noqa: PLC0415
+    ca_pem = config.ca_path.read_bytes() if config.ca_path else None
+    if config.proxy:
+        # The Rust wheel stays unloaded where no engine needs it.
+        from tidegate.egress.proxied import ProxiedClient  # noqa: PLC0415
 
-        ca_pem = config.ca_path.read_bytes() if config.ca_path else None
-        return RemoteClient(
+        return ProxiedClient(
             config.url, timeouts, proxy=config.proxy, max_connections=config.max_connections, ca_pem=ca_pem
         )
-    from tidegate.egress.plain import PlainClient  # noqa: PLC0415
+    from tidegate.egress.direct import DirectClient  # noqa: PLC0415
 
-    return PlainClient(config.url, timeouts, max_connections=config.max_connections)
+    return DirectClient(config.url, timeouts, max_connections=config.max_connections, ca_pem=ca_pem)

@@ -13,7 +13,7 @@ from egress.servers import CA_PEM, Peer
 
 from tidegate.config import HttpEngineConfig
 from tidegate.egress.client import Client, Exchange, Timeouts, open_client
-from tidegate.egress.remote import EXCHANGES_A_LANE, RemoteClient
+from tidegate.egress.proxied import EXCHANGES_A_LANE, ProxiedClient
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ def remote(
     port: int, *, proxy: str | None = None, ca: bytes | None = CA_PEM, timeouts: Timeouts = AMPLE
 ) -> Client:
     url = f"https://localhost:{port}/v1"
-    return RemoteClient(url, timeouts, proxy=proxy, max_connections=1024, ca_pem=ca)
+    return ProxiedClient(url, timeouts, proxy=proxy, max_connections=1024, ca_pem=ca)
 
 
 async def ask(client: Client, body: bytes = b"{}") -> Exchange:

@@ -1,4 +1,4 @@
-"""The plain client's pool: what may be sent again, and that every way out leaves the books right."""
+"""The direct client's pool: what may be sent again, and that every way out leaves the books right."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from egress import servers
 from egress.servers import Peer
 
-from tidegate.egress import plain
+from tidegate.egress import connection, direct
 from tidegate.egress.client import Exchange, Timeouts
-from tidegate.egress.plain import PlainClient
+from tidegate.egress.direct import DirectClient
 from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
@@ -18,20 +18,20 @@ pytestmark = pytest.mark.anyio
 AMPLE = Timeouts(20, 20, 20, 20)
 
 
-def near(port: int, timeouts: Timeouts = AMPLE, most: int = 8) -> PlainClient:
-    return PlainClient(f"http://127.0.0.1:{port}/v1", timeouts, max_connections=most)
+def near(port: int, timeouts: Timeouts = AMPLE, most: int = 8) -> DirectClient:
+    return DirectClient(f"http://127.0.0.1:{port}/v1", timeouts, max_connections=most)
 
 
-def books(client: PlainClient) -> tuple[int, int]:
+def books(client: DirectClient) -> tuple[int, int]:
     """Connections counted as open, and those among them that wait for work (white box: nothing outside shows it)."""
     return len(client._open), len(client._idle)
 
 
-async def ask(client: PlainClient, body: bytes = b"{}") -> Exchange:
+async def ask(client: DirectClient, body: bytes = b"{}") -> Exchange:
     return await client.send(client.target("POST", "chat", []), [], body, 20)
 
 
-async def told(client: PlainClient, body: bytes = b"{}") -> bytes:
+async def told(client: DirectClient, body: bytes = b"{}") -> bytes:
     exchange = await ask(client, body)
     parts: list[bytes] = []
     while part := await exchange.read():
@@ -86,7 +86,7 @@ async def test_it_is_sent_again_once_and_on_a_new_connection() -> None:
 
 
 async def test_an_engine_that_died_at_work_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "STALE_S", 0.0)
+    monkeypatch.setattr(connection, "STALE_S", 0.0)
     async with servers.serve(answer_then_drop_the_next) as server:
         client = near(server.port)
         assert await told(client, b"0") == b"0"
@@ -97,7 +97,7 @@ async def test_an_engine_that_died_at_work_is_not_asked_again(monkeypatch: pytes
 
 
 async def test_an_old_idle_connection_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "IDLE_S", 0.0)
+    monkeypatch.setattr(direct, "NEAR_IDLE_S", 0.0)
     async with servers.serve(echo) as server:
         client = near(server.port, most=1)
         for i in range(3):
@@ -212,7 +212,7 @@ async def test_an_expected_end_counts_until_it_has_come() -> None:
 
 
 async def test_a_host_name_that_is_none() -> None:
-    client = PlainClient("http://a..b/v1", AMPLE, max_connections=1)
+    client = DirectClient("http://a..b/v1", AMPLE, max_connections=1)
     with pytest.raises(UpstreamUnreachable):
         await ask(client)
     assert books(client) == (0, 0)

@@ -1,4 +1,4 @@
-"""HTTPS, HTTP/2 and proxies, for engines far away: the port over `pyreqwest` (Rust: reqwest, hyper, rustls).
+"""The way to an engine through an HTTP proxy, with HTTP/2 where the engine has it: `pyreqwest` (reqwest, hyper, rustls).
 
 What is Rust's: connections, TLS, framing, the connect timeout. What is ours: the other three timeouts, the limit on
 exchanges, the words of the errors. Nothing is retried, redirected, decompressed or taken from the environment here.
@@ -31,7 +31,7 @@ MAX_WINDOW = 2**31 - 1  # RFC 9113, 6.9.1
 EXCHANGES_A_LANE = 100
 # How long the end of an answer that says nothing more may take to arrive.
 END_S = 0.05
-# The Rust side's own end of an exchange: late enough never to come before ours. See `RemoteClient.send`.
+# The Rust side's own end of an exchange: late enough never to come before ours. See `ProxiedClient.send`.
 GRACE_S = 1.0
 # How hyper marks an error that came before a connection stood: nothing was sent.
 CONNECTING = "client error (Connect)"
@@ -47,11 +47,11 @@ class Lane:
         self.in_flight = 0
 
 
-class RemoteExchange:
+class ProxiedExchange:
     """An answer that arrives through Rust. Satisfies `Exchange`."""
 
     def __init__(
-        self, pool: RemoteClient, lane: Lane, request: StreamRequest, response: Response, ends_at: float
+        self, pool: ProxiedClient, lane: Lane, request: StreamRequest, response: Response, ends_at: float
     ) -> None:
         self.status = response.status
         self.headers = _headers(response)
@@ -116,7 +116,7 @@ class RemoteExchange:
         await self._request.__aexit__(None, None, None)
 
 
-class RemoteClient:
+class ProxiedClient:
     """Connections to one engine far away. Satisfies `Client`.
 
     `proxy` is the URL of an HTTP proxy, with user and password where it wants them. `ca_pem` holds certificates to trust
@@ -138,7 +138,7 @@ class RemoteClient:
         self._ca_pem = ca_pem
         self._max_connections = max_connections
         self._in_flight = 0
-        self._exchanges: set[RemoteExchange] = set()
+        self._exchanges: set[ProxiedExchange] = set()
         # The first one now: a proxy or certificate that cannot be used should fail here.
         self._lanes = [Lane(self._build())]
         self._closed = False
@@ -167,7 +167,7 @@ class RemoteClient:
         except (UpstreamError, asyncio.CancelledError):
             self._leave(lane)
             raise
-        exchange = RemoteExchange(self, lane, request, response, ends_at)
+        exchange = ProxiedExchange(self, lane, request, response, ends_at)
         self._exchanges.add(exchange)
         return exchange
 
@@ -180,7 +180,7 @@ class RemoteClient:
             await lane.client.close()
         self._lanes.clear()  # Rust closes idle connections when nothing holds them any more
 
-    def forget(self, exchange: RemoteExchange, lane: Lane) -> None:
+    def forget(self, exchange: ProxiedExchange, lane: Lane) -> None:
         """An exchange is over."""
         self._exchanges.discard(exchange)
         self._leave(lane)

@@ -1,0 +1,164 @@
+"""The way to an engine without a proxy: HTTP/1.1 over TCP or TLS, with a pool of kept-alive connections.
+
+Written for speed: a third of the CPU of the fastest client we found. HTTP/2 is left out on purpose: engines and providers
+speak HTTP/1.1, and one slow reader on a shared connection would hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from urllib.parse import urlsplit
+
+from tidegate.egress.client import Exchange, Headers, Target, Timeouts
+from tidegate.egress.connection import Connection, Disconnected
+from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
+
+# uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
+NEAR_IDLE_S = 4.0
+# Providers keep them for a minute and more, and a new one costs two round trips over the world.
+FAR_IDLE_S = 30.0
+
+
+class DirectExchange:
+    """An answer and the connection it holds until closed."""
+
+    def __init__(self, pool: DirectClient, connection: Connection) -> None:
+        self._pool = pool
+        self._connection: Connection | None = connection
+        self.status = connection.status
+        self.headers = connection.headers
+        # The connection's own method: a frame less for every read.
+        self.read = connection.read
+
+    async def close(self, *, expect_end: bool = False) -> None:
+        """See `Exchange.close`; later calls do nothing, the connection may be somebody else's by then."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self.read = _read_closed
+            self._pool.give_back(connection, expect_end=expect_end)
+
+
+class DirectClient:
+    """A pool of connections to one engine. Satisfies `Client`."""
+
+    def __init__(
+        self, url: str, timeouts: Timeouts, *, max_connections: int, ca_pem: bytes | None = None
+    ) -> None:
+        """`ca_pem` is an authority to trust beside the system's, for https://."""
+        parts = urlsplit(url)
+        self._base = parts.path.rstrip("/")
+        self._host = parts.hostname or ""
+        self._tls = _tls_context(ca_pem) if parts.scheme == "https" else None
+        self._port = parts.port or (443 if self._tls else 80)
+        self._idle_s = FAR_IDLE_S if self._tls else NEAR_IDLE_S
+        self._authority = parts.netloc
+        self._timeouts = timeouts
+        self._max_connections = max_connections
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    def target(self, method: str, path: str, headers: Headers) -> Target:
+        """See `Client.target`. Raises ValueError for a header that would end before its time."""
+        assert method != "HEAD"  # the parser cannot know that no body follows
+        fixed = [(b"host", self._authority.encode()), (b"accept-encoding", b"identity"), *headers]
+        for name, value in fixed:
+            if b"\n" in name + value or b"\r" in name + value:
+                raise ValueError(f"the header {name!r} holds a line break")
+        head = f"{method} {self._base}/{path} HTTP/1.1\r\n".encode() + _lines(fixed)
+        return Target(method, f"{self._base}/{path}", head)
+
+    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+        """See `Client.send`."""
+        assert isinstance(target.prepared, bytes)
+        more = _lines(headers) if headers else b""
+        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body)
+        now = asyncio.get_running_loop().time()
+        ends_at = now + min(total_s, self._timeouts.total)
+        connection, fresh = self._take(now), False
+        while True:
+            if connection is None:
+                connection, fresh = await self._connect(ends_at), True
+            try:
+                await connection.start(request, ends_at)
+            except Disconnected as error:
+                self.give_back(connection)
+                # A kept-alive connection may have been closed while the request was on its way.
+                if fresh or not error.unseen:
+                    raise
+                connection = None
+            except (UpstreamError, asyncio.CancelledError):
+                self.give_back(connection)
+                raise
+            else:
+                return DirectExchange(self, connection)
+
+    async def close(self) -> None:
+        """See `Client.close`."""
+        self._closed = True
+        for connection in list(self._open):
+            connection.abort()
+        self._open.clear()
+        self._idle.clear()
+
+    def give_back(self, connection: Connection, *, expect_end: bool = False) -> None:
+        """End the exchange on a connection and keep it for the next one if it can carry it."""
+        if expect_end and connection.drain(self.give_back):
+            return
+        if connection.finish():
+            self._idle.append(connection)
+        else:
+            self._open.discard(connection)
+
+    def _take(self, now: float) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed and now - connection.idle_since < self._idle_s:
+                return connection
+            connection.abort()
+            self._open.discard(connection)
+        return None
+
+    async def _connect(self, ends_at: float) -> Connection:
+        if self._closed:
+            raise UpstreamUnreachable("the connections to the engine are closed")
+        if len(self._open) >= self._max_connections:
+            raise UpstreamBusy(
+                f"all {self._max_connections} connections to the engine are in use", retry_after_s=1
+            )
+        connection = Connection(self._timeouts)
+        self._open.add(connection)
+        try:
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout_at(min(loop.time() + self._timeouts.connect, ends_at)):
+                await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)
+        except TimeoutError as error:
+            self._open.discard(connection)
+            raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
+        except ssl.SSLError as error:
+            self._open.discard(connection)
+            raise UpstreamUnreachable("no TLS with the engine", retry_after_s=1) from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
+            self._open.discard(connection)
+            raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
+        except asyncio.CancelledError:
+            connection.abort()
+            self._open.discard(connection)
+            raise
+        return connection
+
+
+async def _read_closed() -> bytes:
+    raise UpstreamError("the exchange is closed")
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def _tls_context(ca_pem: bytes | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_pem is not None:
+        context.load_verify_locations(cadata=ca_pem.decode())
+    return context
