@@ -1,4 +1,4 @@
-"""Gateways and engines for tests of the whole way: everything listens on real sockets of the loopback.
+"""Gateways and clients for tests of the whole way: everything on real sockets of the loopback.
 
 with run_gateway(config_to(engine.base_url)) as gateway:   # in a thread of this process
 with serve(config_to(engine.base_url)) as process:         # `tidegate serve`, for signals and kills
@@ -14,7 +14,6 @@ import os
 import re
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
@@ -200,93 +199,6 @@ def _url_of(popen: subprocess.Popen[bytes], log_path: Path) -> str:
             return found[1]
         time.sleep(0.01)
     raise AssertionError(f"tidegate serve does not listen:\n{log_path.read_text('utf-8')}")
-
-
-# ------------------------------------------------------------------------------------------------- engines that say bytes
-
-
-@dataclass
-class Heard:
-    """One request as a canned engine got it; header names in lower case."""
-
-    line: bytes
-    headers: dict[bytes, bytes]
-    body: bytes
-
-
-class Canned(socketserver.ThreadingTCPServer):
-    """An engine whose answer is bytes, or a function that writes to the socket itself."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-    block_on_close = False
-
-    def __init__(self, answer: bytes | Callable[[socket.socket], None]) -> None:
-        self.answer = answer
-        self.heard: list[Heard] = []
-        super().__init__(("127.0.0.1", 0), _CannedConnection)
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _CannedConnection(socketserver.StreamRequestHandler):
-    server: Canned
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):
-            while line := self.rfile.readline():
-                headers: dict[bytes, bytes] = {}
-                while header := self.rfile.readline().strip():
-                    name, _, value = header.partition(b":")
-                    headers[name.lower()] = value.strip()
-                body = self.rfile.read(int(headers.get(b"content-length", b"0")))
-                if line.startswith(b"GET"):  # the gateway's probes
-                    self.connection.sendall(whole(b"{}"))
-                    continue
-                self.server.heard.append(Heard(line.strip(), headers, body))
-                answer = self.server.answer
-                if isinstance(answer, bytes):
-                    self.connection.sendall(answer)
-                else:
-                    answer(self.connection)
-                    return
-
-
-@contextmanager
-def canned(answer: bytes | Callable[[socket.socket], None] = b"") -> Iterator[Canned]:
-    """An engine that answers every POST with these bytes; `answer` may be set anew between requests."""
-    with Canned(answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="canned", daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join(PATIENCE_S)
-
-
-def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    """A whole HTTP answer with a JSON body."""
-    lines = (
-        b"HTTP/1.1 " + status,
-        b"content-type: application/json",
-        b"content-length: %d" % len(body),
-        *headers,
-    )
-    return b"\r\n".join([*lines, b"", body])
-
-
-def streamed(body: bytes, *headers: bytes) -> bytes:
-    """A whole HTTP answer that is an event stream, in one chunk."""
-    lines = (
-        b"HTTP/1.1 200 OK",
-        b"content-type: text/event-stream",
-        b"transfer-encoding: chunked",
-        *headers,
-    )
-    return b"\r\n".join([*lines, b"", b"%x" % len(body), body, b"0", b"", b""])
 
 
 # ---------------------------------------------------------------------------------------------------------------- clients

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import openai
 import pytest
+from canned import Canned, streamed
 from openai import AsyncOpenAI
-from serving import PATIENCE_S, Canned, Running, ask, canned, config_to, run_gateway, streamed
+from serving import PATIENCE_S, Running, ask, config_to, run_gateway
 
 from tidegate.engines.script import Fault, Script
 from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
@@ -273,18 +274,6 @@ ENDS = {
     "an event that is no object": (BEGUN + b"data: 7\n\n" + ENDED % 0 + DONE, 1, False),
     "an event named error": (BEGUN + b"event: error\ndata: {}\n\n" + ENDED % 0 + DONE, 1, False),
 }
-
-
-@pytest.fixture(scope="module")
-def sayer() -> Iterator[Canned]:
-    with canned() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def in_front(sayer: Canned) -> Iterator[Running]:
-    with run_gateway(config_to(sayer.base_url)) as gateway:
-        yield gateway
 
 
 @pytest.mark.parametrize("end", ENDS)

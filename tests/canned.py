@@ -1,0 +1,99 @@
+"""Engines that say the very bytes a test gives them, for what no script would play.
+
+with canned(whole(b'{"choices": []}')) as engine: ...
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from serving import PATIENCE_S
+
+
+@dataclass
+class Heard:
+    """One request as a canned engine got it; header names in lower case."""
+
+    line: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class Canned(socketserver.ThreadingTCPServer):
+    """An engine whose answer is bytes, or a function that writes to the socket itself."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+
+    def __init__(self, answer: bytes | Callable[[socket.socket], None]) -> None:
+        self.answer = answer
+        self.heard: list[Heard] = []
+        super().__init__(("127.0.0.1", 0), _CannedConnection)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _CannedConnection(socketserver.StreamRequestHandler):
+    server: Canned
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            while line := self.rfile.readline():
+                headers: dict[bytes, bytes] = {}
+                while header := self.rfile.readline().strip():
+                    name, _, value = header.partition(b":")
+                    headers[name.lower()] = value.strip()
+                body = self.rfile.read(int(headers.get(b"content-length", b"0")))
+                if line.startswith(b"GET"):  # the gateway's probes
+                    self.connection.sendall(whole(b"{}"))
+                    continue
+                self.server.heard.append(Heard(line.strip(), headers, body))
+                answer = self.server.answer
+                if isinstance(answer, bytes):
+                    self.connection.sendall(answer)
+                else:
+                    answer(self.connection)
+                    return
+
+
+@contextmanager
+def canned(answer: bytes | Callable[[socket.socket], None] = b"") -> Iterator[Canned]:
+    """An engine that answers every POST with these bytes; `answer` may be set anew between requests."""
+    with Canned(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="canned", daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE_S)
+
+
+def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    """A whole HTTP answer with a JSON body."""
+    lines = (
+        b"HTTP/1.1 " + status,
+        b"content-type: application/json",
+        b"content-length: %d" % len(body),
+        *headers,
+    )
+    return b"\r\n".join([*lines, b"", body])
+
+
+def streamed(body: bytes, *headers: bytes) -> bytes:
+    """A whole HTTP answer that is an event stream, in one chunk."""
+    lines = (
+        b"HTTP/1.1 200 OK",
+        b"content-type: text/event-stream",
+        b"transfer-encoding: chunked",
+        *headers,
+    )
+    return b"\r\n".join([*lines, b"", b"%x" % len(body), body, b"0", b"", b""])

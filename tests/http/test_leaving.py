@@ -1,0 +1,148 @@
+"""Clients that leave, and clients that do not read."""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from canned import canned
+from serving import Running, Wire, config_to, eventually, run_gateway, wire
+from talking import CHAT, chat, post, stream
+
+from tidegate.engines.scripted_server import ScriptedServer
+
+pytestmark = pytest.mark.usefixtures("idle")
+
+FREED_MS = 250
+
+
+def left_at(client: Wire, *, reset: bool) -> float:
+    if reset:
+        client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.connection.close()
+    return time.monotonic()
+
+
+LEAVING = {
+    "in mid-stream": stream("tokens=1000 itl=10"),
+    "in a pause of the stream": stream("tokens=2 itl=60000"),
+    "before the first token": stream("ttft=60000"),
+    "before a whole answer": chat("ttft=60000"),
+    "before the end of a whole answer": chat("tokens=100 itl=1000"),
+    "before an embedding": b'{"model":"m","input":"[[scripted ttft=60000]]"}',
+}
+
+
+def leave(gateway: Running, engine: ScriptedServer, moment: str, *, reset: bool) -> float:
+    """A client comes and leaves; how long after that the engine was told, in milliseconds."""
+    before = engine.record.cancelled
+    with wire(gateway.url) as client:
+        client.post(LEAVING[moment], path="/v1/embeddings" if "embedding" in moment else f"/v1/{CHAT}")
+        eventually(lambda: engine.record.in_flight == 1, "the engine works")
+        if "stream" in moment:
+            client.read_head()
+        left = left_at(client, reset=reset)
+    eventually(lambda: engine.record.cancelled == before + 1, "the engine is told")
+    return (engine.record.cancelled_at[-1] - left) * 1000
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("moment", LEAVING)
+def test_a_client_that_leaves_frees_the_engine(
+    gateway: Running, engine: ScriptedServer, moment: str, reset: bool
+) -> None:
+    """A machine that is busy with something else may delay one of three, the gateway none."""
+    took_ms = [leave(gateway, engine, moment, reset=reset)]
+    while took_ms[-1] > FREED_MS and len(took_ms) < 3:
+        took_ms.append(leave(gateway, engine, moment, reset=reset))
+    assert min(took_ms) <= FREED_MS
+    eventually(lambda: not gateway.gateway.live and gateway.gateway.snapshot.calls == 0, "the call is over")
+
+
+def test_a_client_that_leaves_the_line_takes_no_slot(engine: ScriptedServer) -> None:
+    with run_gateway(config_to(engine.base_url, max_in_flight=1)) as gateway:
+        (running,) = gateway.gateway.runtime.engines()
+        with wire(gateway.url) as first, wire(gateway.url) as second:
+            first.post(stream("tokens=2 itl=60000"))
+            first.read_head()
+            before = engine.record.requests
+            second.post(chat())
+            eventually(lambda: running.slots.waiting == 1, "the second waits")
+            second.connection.close()
+            eventually(lambda: running.slots.waiting == 0, "the second has left the line")
+        eventually(lambda: running.slots.in_flight == 0, "the slot is free")
+        assert engine.record.requests == before
+        assert post(gateway, chat()).status == 200
+
+
+def test_clients_that_leave_at_any_moment_leave_nothing_behind(
+    gateway: Running, engine: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No call, no slot, and not a word of it in the log: leaving is no fault of anybody."""
+
+    def come_and_go(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(25):
+            with wire(gateway.url) as client:
+                marker = f"tokens={chance.choice([5, 50, 200])} itl={chance.choice([0, 1])}"
+                client.post(chat(marker, stream=chance.random() < 0.7))
+                time.sleep(chance.random() * 0.04)
+                left_at(client, reset=chance.random() < 0.5)
+
+    threads = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(8)]
+    with caplog.at_level(logging.WARNING):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        eventually(lambda: engine.record.in_flight == 0 and not gateway.gateway.live, "all is over")
+    assert gateway.gateway.snapshot.calls == 0
+    (running,) = gateway.gateway.runtime.engines()
+    assert running.slots.in_flight == 0
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+# -------------------------------------------------------------------------------------------------------- a client too slow
+
+OFFERED_BYTES = 64 * 2**20
+HELD_BYTES = 24 * 2**20
+"""What kernel buffers on four sockets and ours may take; without a bound the gateway would take all that is offered."""
+
+
+def test_a_slow_reader_makes_the_engine_wait() -> None:
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 16_000)
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    count = OFFERED_BYTES // len(event)
+    sent = [0]
+
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        for _ in range(count):
+            connection.sendall(event)
+            sent[0] += len(event)
+        connection.sendall(end)
+
+    with (
+        canned(pour) as engine,
+        run_gateway(config_to(engine.base_url, server={"sse_keep_alive_s": 0.05})) as gateway,
+        wire(gateway.url, receive_buffer=8192) as client,
+    ):
+        client.post(stream())
+        client.read_head()
+        still = 0
+        while still < 10:  # until nothing has moved for half a second
+            before = sent[0]
+            time.sleep(0.05)
+            still = still + 1 if sent[0] == before else 0
+        assert 0 < sent[0] <= HELD_BYTES
+        client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 2**20)
+        body = b"".join(client.read_chunks())
+    assert body.count(b"data: {") == count + 1
+    assert body.endswith(b"data: [DONE]\n\n")
+    # Not reading is not silence: comments would only be more to read.
+    assert body.count(b"keep-alive") <= 1
