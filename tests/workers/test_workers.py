@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,12 @@ def llama_pids(process: Process) -> list[int]:
     return [pid for pid in everyone if b"llama_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def names(process: Process) -> set[str]:
+    """The models that are served, asked often enough to hear every worker."""
+    lists = [ask(f"{process.base_url}/models", method="GET").json["data"] for _ in range(12)]
+    return {" ".join(model["id"] for model in models) for models in lists}
+
+
 @pytest.fixture(scope="module")
 def engine() -> Iterator[ScriptedServer]:
     with run_in_thread(ScriptedServer(script=Script(tokens=3))) as server:
@@ -134,10 +142,6 @@ def test_the_engine_never_gets_more_calls_at_once_than_it_may(
 
 
 def test_a_bad_configuration_changes_nothing_anywhere(process: Process, engine: ScriptedServer) -> None:
-    def names() -> set[str]:
-        lists = [ask(f"{process.base_url}/models", method="GET").json["data"] for _ in range(12)]
-        return {" ".join(model["id"] for model in models) for models in lists}
-
     def reload_with(text: str) -> Answer:
         process.rewrite(text)
         return ask(f"{process.url}/admin/reload", headers=TOKEN)
@@ -156,13 +160,52 @@ def test_a_bad_configuration_changes_nothing_anywhere(process: Process, engine: 
         assert (answer.status, answer.error["code"]) == (422, "invalid_config")
         assert why in answer.error["message"]
         assert answer.json["problems"][0]["path"].startswith("engines.new")
-    assert names() == {"free m"}
+    assert names(process) == {"free m"}
     assert {row["engines"].keys() == {"upstream", "free"} for row in workers(process)} == {True}
     assert ask(f"{admin_url(process)}/admin/reload").status == 401
 
     good = config(engine.base_url, models={"new": {"deployments": [{"engine": "free"}]}})
     assert reload_with(good).json == {"status": "reloaded", "models": ["free", "m", "new"]}
-    assert names() == {"free m new"}
+    assert names(process) == {"free m new"}
+
+
+class Choosy(BaseHTTPRequestHandler):
+    """An engine that is ready for one process only."""
+
+    friend = 0
+
+    def do_GET(self) -> None:
+        port = f":{self.client_address[1]:04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        inode = next(row[9] for row in rows if row[1].endswith(port))
+        files = [str(file.readlink()) for file in Path(f"/proc/{self.friend}/fd").iterdir()]
+        self.send_response(200 if f"socket:[{inode}]" in files else 503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_if_one_worker_cannot_use_a_configuration_none_does(process: Process, engine: ScriptedServer) -> None:
+    Choosy.friend = workers(process)[0]["pid"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Choosy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        before = names(process)
+        process.rewrite(
+            config(
+                engine.base_url,
+                engines={"choosy": {"kind": "openai", "url": url}},
+                models={"choosy": {"deployments": [{"engine": "choosy"}]}},
+            )
+        )
+        answer = ask(f"{process.url}/admin/reload", headers=TOKEN)
+        server.shutdown()
+    assert (answer.status, [p["path"] for p in answer.json["problems"]]) == (422, ["engines.choosy"])
+    assert names(process) == before
+    assert len(before) == 1
+    assert all("choosy" not in row["engines"] for row in workers(process))
 
 
 def test_a_killed_worker_comes_back_while_the_other_serves_on(engine: ScriptedServer) -> None:
