@@ -6,6 +6,7 @@ prompt that one slot has read into the others before they are asked. Who keeps t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -21,11 +22,13 @@ from tidegate.engines.llama import Llama, OwnLlama
 from tidegate.engines.llama_server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.prefix import SlotBook, SlotShare, Trail, trail_of
-from tidegate.errors import GatewayError, UpstreamError
+from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import EngineHost
 from tidegate.types import Batch, Call, Capabilities, Endpoint, Load
 
 CONTROL_TIMEOUT_S = 10.0
+# The end of a process is known a few milliseconds after its connections are gone.
+NOTICED_WITHIN_S = 0.02
 _ENCODER = msgspec.json.Encoder()
 _JSON = [(b"content-type", b"application/json")]
 
@@ -128,7 +131,20 @@ class EmbeddedEngine:
 
     async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`."""
-        await self._llama.await_ready(deadline)
+        while True:
+            await self._llama.await_ready(deadline)
+            try:
+                async with aclosing(self._ask(call, deadline)) as pieces:
+                    async for batch in pieces:
+                        yield batch
+                return
+            except UpstreamUnreachable:
+                # It has just died and its owner does not know yet. Nothing was sent, so the next run may answer.
+                if self._host.clock() + NOTICED_WITHIN_S >= deadline:
+                    raise
+                await asyncio.sleep(NOTICED_WITHIN_S)
+
+    async def _ask(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
         connection = await self._current()
         generation = connection.served.generation
         async with self._share.lease(self._trail(call), generation, width=call.choices) as lease:
