@@ -80,23 +80,23 @@ class Choice(msgspec.Struct):
 
 
 class TokenCounts(msgspec.Struct):
-    """An engine's `usage` object. Engines send null and leave fields out."""
+    """An engine's `usage` object. Engines send null, leave fields out, and write whole numbers as `10.0`."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: int | float | None = None
+    completion_tokens: int | float | None = None
     prompt_tokens_details: PromptDetails | None = None
 
 
 class PromptDetails(msgspec.Struct):
     """Where the prompt's tokens came from."""
 
-    cached_tokens: int | None = None
+    cached_tokens: int | float | None = None
 
 
 class Answer(msgspec.Struct):
     """What the gateway reads of an engine's JSON, of a whole reply and of one streamed event alike."""
 
-    choices: list[Choice] = []
+    choices: list[Choice] | None = []
     usage: TokenCounts | None = None
     error: Any = None
 
@@ -107,9 +107,9 @@ class Answer(msgspec.Struct):
             return None
         details = counts.prompt_tokens_details
         return Usage(
-            prompt_tokens=counts.prompt_tokens or 0,
-            completion_tokens=counts.completion_tokens or 0,
-            cached_tokens=(details.cached_tokens or 0) if details else 0,
+            prompt_tokens=int(counts.prompt_tokens or 0),
+            completion_tokens=int(counts.completion_tokens or 0),
+            cached_tokens=int(details.cached_tokens or 0) if details else 0,
         )
 
 

@@ -20,9 +20,7 @@ def engine() -> Iterator[ScriptedServer]:
 
 @pytest.fixture(scope="module")
 def gateway(engine: ScriptedServer) -> Iterator[Running]:
-    with run_gateway(
-        config_to(engine.base_url, api_key="engine-key", server={"sse_keep_alive_s": 0.15})
-    ) as gateway:
+    with run_gateway(config_to(engine.base_url, api_key="engine-key")) as gateway:
         yield gateway
 
 

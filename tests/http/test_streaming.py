@@ -43,8 +43,11 @@ def test_an_event_leaves_before_the_next_arrives(gateway: Running, engine: Scrip
         assert engine.record.in_flight == 1
 
 
-def test_a_silent_stream_is_kept_alive_by_comments(gateway: Running) -> None:
-    with wire(gateway.url) as client:
+def test_a_silent_stream_is_kept_alive_by_comments(engine: ScriptedServer) -> None:
+    with (
+        run_gateway(config_to(engine.base_url, server={"sse_keep_alive_s": 0.15})) as gateway,
+        wire(gateway.url) as client,
+    ):
         client.post(stream("ttft=400 itl=400 text=ab tokens=2"))
         status, headers = client.read_head()
         assert status == 200
@@ -104,8 +107,10 @@ def replies(gateway: Running) -> dict[str, Answer]:
     }
 
 
-def test_every_reply_has_an_id_of_its_own_and_its_time(gateway: Running) -> None:
-    found = replies(gateway)
+def test_every_reply_has_an_id_of_its_own_and_its_time(engine: ScriptedServer) -> None:
+    # So short a silence that one of the streams begins with a comment.
+    with run_gateway(config_to(engine.base_url, server={"sse_keep_alive_s": 0.15})) as gateway:
+        found = replies(gateway)
     ids = [answer.headers["x-request-id"] for answer in found.values()]
     assert [request_id for request_id in ids if not OWN_ID.fullmatch(request_id)] == []
     assert len(set(ids)) == len(ids)

@@ -200,6 +200,8 @@ def read_answer(data: bytes) -> Answer:
         answer = _ANSWER.decode(data)
         if not data.isascii():
             data.decode()
+    except msgspec.ValidationError as error:
+        raise UpstreamError(f"the engine sent an answer of another form than OpenAI's: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UpstreamError("the engine sent an answer that is not valid JSON") from error
     if answer.error is not None:
@@ -253,7 +255,7 @@ class EventStream:
             answer = read_answer(event.data)
             if event.name == b"error":
                 raise UpstreamError("the engine reported an error in its answer")
-            for choice in answer.choices:
+            for choice in answer.choices or ():
                 (self._begun if choice.finish_reason is None else self._ended).add(choice.index)
             batch.append(Piece(event.data, answer, event.raw))
         return batch

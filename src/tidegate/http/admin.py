@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from pydantic import SecretStr
@@ -21,9 +21,9 @@ def as_json(content: object, *, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-def as_error(error: GatewayError) -> Response:
-    """An error in OpenAI's shape."""
-    headers = {name.decode(): value.decode() for name, value in error.headers()}
+def as_error(error: GatewayError, more: Mapping[str, str] | None = None) -> Response:
+    """An error in OpenAI's shape, with `more` headers."""
+    headers = {name.decode(): value.decode() for name, value in error.headers()} | dict(more or {})
     return Response(error.body(), error.status, headers, media_type="application/json")
 
 

@@ -37,7 +37,8 @@ class App:
             if endpoint is not None:
                 if scope["method"] == "POST":
                     return await endpoint(scope, receive, send)
-                return await as_error(_method_error(scope))(scope, receive, _identified(scope, send))
+                refusal = as_error(_method_error(scope), {"allow": "POST"})
+                return await refusal(scope, receive, _identified(scope, send))
             return await self._rest(scope, receive, _identified(scope, send))
         return await self._rest(scope, receive, send)
 
@@ -85,5 +86,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if status == 404:
         return as_error(NotFound(f"There is no {path}"))
     if status == 405:
-        return as_error(MethodNotAllowed(f"{path} does not take {method}"))
+        allowed = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        return as_error(MethodNotAllowed(f"{path} does not take {method}"), allowed)
     return as_error(BadRequest(f"{method} {path} failed with status {status}"))

@@ -49,7 +49,7 @@ class Account:
             answer = piece.answer
             if answer.usage is not None:
                 call.usage = answer.read_usage()
-            for choice in answer.choices:
+            for choice in answer.choices or ():
                 if choice.has_content():
                     call.content_events += 1
                     call.last_content_at = now
