@@ -27,8 +27,7 @@ from tidegate.ports import EngineHost
 from tidegate.types import Batch, Call, Capabilities, Endpoint, Load
 
 CONTROL_TIMEOUT_S = 10.0
-# The end of a process is known a few milliseconds after its connections are gone.
-NOTICED_WITHIN_S = 0.02
+NOTICED_WITHIN_S = 0.2
 _ENCODER = msgspec.json.Encoder()
 _JSON = [(b"content-type", b"application/json")]
 
@@ -130,19 +129,32 @@ class EmbeddedEngine:
             return None
 
     async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
-        """See `Engine.stream`."""
+        """See `Engine.stream`. A call that the server dies under before it answers is asked once more."""
+        retries, begun = 1, False
         while True:
             await self._llama.await_ready(deadline)
+            run = self._llama.served
             try:
                 async with aclosing(self._ask(call, deadline)) as pieces:
                     async for batch in pieces:
+                        begun = True
                         yield batch
                 return
-            except UpstreamUnreachable:
-                # It has just died and its owner does not know yet. Nothing was sent, so the next run may answer.
-                if self._host.clock() + NOTICED_WITHIN_S >= deadline:
+            except UpstreamError as error:
+                sent = not isinstance(error, UpstreamUnreachable)
+                # Once only, for what was sent: the call itself may be what the server dies of.
+                if begun or retries < sent or not await self._has_died(run, deadline):
                     raise
-                await asyncio.sleep(NOTICED_WITHIN_S)
+                retries -= sent
+
+    async def _has_died(self, run: Served, deadline: float) -> bool:
+        """Whether that run of the server has ended; the end is known a moment after its connections are gone."""
+        until = min(deadline, self._host.clock() + NOTICED_WITHIN_S)
+        while self._llama.ready and self._llama.served == run:
+            if self._host.clock() >= until:
+                return False
+            await asyncio.sleep(NOTICED_WITHIN_S / 10)
+        return True
 
     async def _ask(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
         connection = await self._current()
