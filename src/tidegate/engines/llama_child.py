@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
 from typing import Any
@@ -23,11 +24,17 @@ _HTTP_THREADS_BESIDE_SLOTS = 4  # health, metrics, slot save and restore must no
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when its parent ends; `parent` is the parent's pid as the parent knows it."""
+    """Ask Linux to end this process when its parent ends; `parent` is the parent's pid as the parent knows it."""
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the signal was set
         os._exit(1)
+
+
+def leave(slot_dir: str) -> None:
+    """End now: whoever wanted the running streams is gone. Prompts on disk are nobody's business afterwards."""
+    shutil.rmtree(slot_dir, ignore_errors=True)
+    os._exit(0)
 
 
 def params_from(settings: dict[str, Any]) -> Any:
@@ -72,6 +79,7 @@ def _adapter(path: str, scale: float) -> Any:
 def main() -> None:
     """Serve until stdin ends or a signal comes."""
     settings: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    signal.signal(signal.SIGTERM, lambda *_: leave(settings["slot_dir"]))
     die_with_parent(settings["parent"])
     # Ctrl-C reaches the whole group; the parent decides when this ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -79,7 +87,7 @@ def main() -> None:
     print(json.dumps({"url": server.listening_address}), flush=True)
     while sys.stdin.buffer.read(4096):
         pass
-    os._exit(0)  # running streams belong to a parent that is gone: nobody is left to finish them for
+    leave(settings["slot_dir"])
 
 
 if __name__ == "__main__":
