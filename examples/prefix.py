@@ -34,7 +34,7 @@ RULES = [
     "End every answer with a question that helps the visitor to plan the next step.",
 ]
 SYSTEM = f"You are the harbour guide of station {uuid.uuid4().hex[:8]}. Your rules:\n" + "\n".join(RULES)
-QUESTIONS = ["What is a tide?", "What is a neap tide?", "Why are there two a day?", "What is slack water?"]
+QUESTIONS = ["Ebb?", "Flood?", "Neap tide?", "Slack water?"]
 
 
 async def ttft(client: AsyncOpenAI, question: str) -> tuple[float, int, int]:
@@ -67,9 +67,9 @@ async def main() -> None:
     base_url = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1")
     async with AsyncOpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none")) as client:
         await client.models.list()  # the connection is not part of the first figure
-        cold = await ttft(client, "What is high water?")
+        cold = await ttft(client, "High water?")
         show("cold", cold, cold[0])
-        show("again", await ttft(client, "What is low water?"), cold[0])
+        show("again", await ttft(client, "Low water?"), cold[0])
         for number, measured in enumerate(await asyncio.gather(*(ttft(client, q) for q in QUESTIONS)), 1):
             show(f"together {number}", measured, cold[0])
 
