@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegate import config
+from tidegate.cli.check import effective
 from tidegate.config import OpenAIConfig
 from tidegate.errors import ConfigError, Problem
 
@@ -66,3 +67,27 @@ def test_a_certificate_authority_that_is_none(content: bytes | None, tmp_path: P
     assert found.path == "engines.far.ca_path"
     assert str(path) in found.message
     assert ("there is no file" if content is None else "no certificate") in found.message
+
+
+@pytest.mark.parametrize("name", ["x team", "größe", "x:y", ""])
+def test_what_cannot_name_a_header_is_refused(name: str) -> None:
+    assert "cannot be the name of a header" in problem(f"headers: {{'{name}': a}}").message
+
+
+@pytest.mark.parametrize(
+    "proxy", ["proxy", "socks5://proxy", "http://u:canary@proxy:99999", "http://u:canary@[::1"]
+)
+def test_a_proxy_that_cannot_be_is_refused(proxy: str) -> None:
+    found = problem(f"proxy: '{proxy}'")
+    assert found.path == "engines.far.proxy"
+    assert "canary" not in found.message
+
+
+def test_the_password_of_a_proxy_is_not_shown() -> None:
+    loaded = config.parse_text(text("proxy: 'http://user:canary@proxy:3128'"), source="x")
+    shown = str(effective(loaded))
+    assert "canary" not in shown
+    assert "@proxy:3128" in shown
+    engine = loaded.engines["far"]
+    assert isinstance(engine, OpenAIConfig)
+    assert engine.proxy == "http://user:canary@proxy:3128"

@@ -81,7 +81,11 @@ def test_names_that_point_nowhere_are_found_with_those_that_exist() -> None:
         (GOOD.replace("openai", "openai, urll: x"), "engines.near.urll", "did you mean 'url'?"),
         (GOOD.replace("  m:", "  'a*b':"), "models.a*b", "'*' may only stand at the end"),
         (GOOD + "server: {prot: 1}", "server.prot", "did you mean 'port'?"),
-        (GOOD.replace("engine: near", "engin: near"), "models.m.deployments[0].engin", "did you mean 'engine'?"),
+        (
+            GOOD.replace("engine: near", "engin: near"),
+            "models.m.deployments[0].engin",
+            "did you mean 'engine'?",
+        ),
         (GOOD + "server: {port: x}", "server.port", "should be a valid integer"),
         ("[]", "", "must be a mapping"),
         ("a: b: c", "", "not valid YAML"),
@@ -137,6 +141,42 @@ def test_the_digest_tells_settings_apart_secrets_included() -> None:
 
     assert config.digest(engine("a")) == config.digest(engine("a"))
     assert config.digest(engine("a")) != config.digest(engine("b"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{? [a, b]: 1}",
+        "since: 2020-99-99",
+        "a: &a [*a]",
+        "[" * 3000,
+        GOOD.replace("near", "1"),
+        GOOD.replace(":8000", ":99999"),
+        GOOD.replace(":8000", ":x"),
+        GOOD.replace("127.0.0.1", "[::1"),
+    ],
+)
+def test_what_no_parser_likes_is_a_mistake_and_no_crash(text: str) -> None:
+    assert problems(text)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    path.write_bytes(b"server: \xff")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        config.load(path)
+
+
+def test_sections_may_be_merged_from_an_anchor() -> None:
+    text = """
+engines:
+  near: &near {kind: openai, url: "http://127.0.0.1:8000/v1", max_in_flight: 3}
+  far: {<<: *near, url: "http://far/v1"}
+models: {m: {deployments: [{engine: far}]}}
+"""
+    far = config.parse_text(text, source="x").engines["far"]
+    assert isinstance(far, OpenAIConfig)
+    assert (far.url, far.max_in_flight) == ("http://far/v1", 3)
 
 
 JSON = st.recursive(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -38,15 +38,19 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), [Problem("", "is not UTF-8 text")]) from error
 
 
 def parse_text(text: str, *, source: str) -> Config:
     """The configuration in a YAML text. Raises ConfigError with every mistake found."""
     try:
         tree = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+        return parse(tree if tree is not None else {}, source=source)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
         raise ConfigError(source, [Problem("", f"not valid YAML: {error}")]) from error
-    return parse(tree if tree is not None else {}, source=source)
+    except RecursionError as error:
+        raise ConfigError(source, [Problem("", "is nested too deeply, or in itself")]) from error
 
 
 def parse(tree: Any, *, source: str) -> Config:
@@ -103,7 +107,13 @@ class _UniqueKeys(yaml.SafeLoader):
     ) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<`: what it brings in may be replaced
+                continue
             key: Any = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a word", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"'{key}' stands twice", key_node.start_mark
@@ -146,8 +156,11 @@ def _engines(section: Any, problems: list[Problem]) -> dict[str, EngineConfig]:
         problems.append(Problem("engines", "must be a mapping from a name to an engine"))
         return {}
     found: dict[str, EngineConfig] = {}
-    for name, settings in cast("dict[str, Any]", section).items():
+    for name, settings in cast("dict[Any, Any]", section).items():
         path = f"engines.{name}"
+        if not isinstance(name, str):
+            problems.append(Problem(path, f"a name must be text: write '{name}' in quotes"))
+            continue
         kind = cast("dict[str, Any]", settings).get("kind") if isinstance(settings, dict) else None
         if not isinstance(kind, str):
             known = ", ".join(registry.kinds("tidegate.engines"))
@@ -157,6 +170,9 @@ def _engines(section: Any, problems: list[Problem]) -> dict[str, EngineConfig]:
             model: type[EngineConfig] = registry.find("tidegate.engines", kind).Config
         except registry.UnknownKind as error:
             problems.append(Problem(f"{path}.kind", str(error)))
+            continue
+        except (ImportError, AttributeError) as error:  # a package from outside that is broken, or too old
+            problems.append(Problem(f"{path}.kind", f"cannot be loaded: {error}"))
             continue
         if engine := _validated(model, settings, path, problems):
             found[name] = engine

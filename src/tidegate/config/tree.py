@@ -8,9 +8,10 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator
 
 
 class Settings(BaseModel):
@@ -95,6 +96,18 @@ class EngineConfig(Settings):
     )
 
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+
+
+def _check_port(url: str) -> None:
+    """Raises ValueError for a URL whose host or port cannot be."""
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it is the check
+    except ValueError as error:
+        # Not the error's own words: they may hold the password.
+        raise ValueError("has a host or a port that cannot be") from error
+
+
 def _breaks(text: str) -> bool:
     return "\n" in text or "\r" in text
 
@@ -129,7 +142,21 @@ class HttpEngineConfig(EngineConfig):
     def _usable(cls, url: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
             raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
+        _check_port(url)
         return url.rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_usable(cls, proxy: str | None) -> str | None:
+        if proxy is not None:
+            if not re.fullmatch(r"https?://([^\s/?#@]*@)?[^\s/?#@]+/?", proxy):
+                raise ValueError("must look like http://user:password@host:port")
+            _check_port(proxy)
+        return proxy
+
+    @field_serializer("proxy", when_used="json")
+    def _proxy_without_password(self, proxy: str | None) -> str | None:
+        return proxy and re.sub(r"//[^/@]*@", "//**********@", proxy)
 
     @field_validator("api_key")
     @classmethod
@@ -142,6 +169,8 @@ class HttpEngineConfig(EngineConfig):
     @classmethod
     def _headers_on_one_line(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
         for name, value in headers.items():
+            if not _breaks(name) and not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a header")
             if _breaks(name) or _breaks(value.get_secret_value()):
                 raise ValueError(f"the header {name!r} holds a line break")
         return headers
