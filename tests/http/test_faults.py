@@ -272,6 +272,8 @@ ENDS = {
     "the second choice does not begin, no [DONE]": (BEGUN + ENDED % 0, 2, False),
     "the engine makes one choice of two": (BEGUN + ENDED % 0 + DONE, 2, True),
     "an event that is no object": (BEGUN + b"data: 7\n\n" + ENDED % 0 + DONE, 1, False),
+    'cut, where "" stands for null': (BEGUN.replace(b"null", b'""'), 1, False),
+    'whole, where "" stands for null': (BEGUN.replace(b"null", b'""') + ENDED % 0, 1, True),
     "an event named error": (BEGUN + b"event: error\ndata: {}\n\n" + ENDED % 0 + DONE, 1, False),
 }
 

@@ -256,7 +256,8 @@ class EventStream:
             if event.name == b"error":
                 raise UpstreamError("the engine reported an error in its answer")
             for choice in answer.choices or ():
-                (self._begun if choice.finish_reason is None else self._ended).add(choice.index)
+                # Some engines write "" where they mean null.
+                (self._ended if choice.finish_reason else self._begun).add(choice.index)
             batch.append(Piece(event.data, answer, event.raw))
         return batch
 
