@@ -64,6 +64,22 @@ def test_a_client_that_leaves_frees_the_engine(
     eventually(lambda: not gateway.gateway.live and gateway.gateway.snapshot.calls == 0, "the call is over")
 
 
+def test_a_client_that_leaves_with_requests_sent_ahead_frees_the_engine(
+    gateway: Running, engine: ScriptedServer
+) -> None:
+    before = engine.record.requests
+    with wire(gateway.url) as client:
+        client.post(stream("tokens=2 itl=60000"))
+        client.read_head()
+        time.sleep(0.1)  # the gateway watches by now
+        client.post(chat())
+        client.post(chat())
+        time.sleep(0.05)
+    eventually(lambda: engine.record.in_flight == 0, "the engine is free")
+    eventually(lambda: not gateway.gateway.live, "the call is over")
+    assert engine.record.requests == before + 1
+
+
 def test_a_client_that_leaves_the_line_takes_no_slot(engine: ScriptedServer) -> None:
     with run_gateway(config_to(engine.base_url, max_in_flight=1)) as gateway:
         (running,) = gateway.gateway.runtime.engines()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 
 import pytest
 from canned import canned, whole
@@ -10,6 +12,7 @@ from serving import Running, ask, config_to, run_gateway, wire
 from talking import CHAT, chat, post, said, stream
 
 from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.http import protocol
 
 pytestmark = pytest.mark.usefixtures("idle")
 
@@ -39,6 +42,77 @@ def test_requests_sent_ahead_are_answered_in_order(gateway: Running) -> None:
         for number in range(5):
             _, headers = client.read_head()
             assert b'"answer-%d"' % number in client.read_exactly(int(headers["content-length"]))
+
+
+JAVA = (
+    "connection: Upgrade, HTTP2-Settings",
+    "upgrade: h2c",
+    "http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+)
+
+
+@pytest.mark.parametrize("cut", [None, 0, 20])
+def test_a_client_that_would_rather_speak_http_2_is_answered_in_http_1_1(
+    gateway: Running, cut: int | None
+) -> None:
+    """As the HTTP client of the JDK asks with every request; its body must not get lost."""
+    body = chat()
+    with wire(gateway.url) as client:
+        for _ in range(2):
+            if cut is None:
+                client.post(body, *JAVA)
+            else:
+                lines = (f"POST /v1/{CHAT} HTTP/1.1", "host: g", "content-type: application/json", *JAVA)
+                head = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode()
+                client.send(head + body[:cut])
+                time.sleep(0.05)
+                client.send(body[cut:])
+            status, headers = client.read_head()
+            assert status == 200
+            assert b"The tide turns." in client.read_exactly(int(headers["content-length"]))
+
+
+@pytest.mark.parametrize("bytes_", [b"a" * 65536, b"x-more: b\r\n" * 6000], ids=["one", "many"])
+def test_a_head_without_end_is_refused(gateway: Running, bytes_: bytes) -> None:
+    with wire(gateway.url) as client:
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nx-first: ")
+        with suppress(ConnectionError):
+            for _ in range(4):
+                client.send(bytes_)
+        status, headers = client.read_head()
+        assert status == 400
+        assert headers["x-request-id"].startswith("req_")
+        assert b"65536 bytes" in client.read_exactly(int(headers["content-length"]))
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(
+    engine: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.1)
+    with (
+        run_gateway(config_to(engine.base_url)) as gateway,
+        wire(gateway.url) as idle,
+        wire(gateway.url) as slow,
+        wire(gateway.url) as busy,
+    ):
+        slow.post(chat())
+        _, headers = slow.read_head()
+        slow.read_exactly(int(headers["content-length"]))
+        slow.send(b"POST /v1/chat")
+        busy.post(chat("ttft=400"))
+        busy.send(b"POST /v1/chat")
+        assert idle.read_to_end() == b""
+        assert slow.read_to_end() == b""
+        assert busy.read_head()[0] == 200
+
+
+def test_nonsense_does_not_get_into_an_answer_under_way(gateway: Running) -> None:
+    with wire(gateway.url) as client:
+        client.post(stream("tokens=2 itl=60000"))
+        client.read_head()
+        client.read_chunk()
+        client.send(b"nonsense\r\n\r\n")
+        assert client.read_to_end() == b""
 
 
 def test_http_1_0_gets_its_answer_and_the_end_of_the_connection(gateway: Running) -> None:
