@@ -10,8 +10,8 @@ import threading
 import time
 
 import pytest
-from canned import canned
-from serving import Running, Wire, config_to, eventually, run_gateway, wire
+from canned import canned, streamed
+from serving import Running, Wire, ask, config_to, eventually, run_gateway, wire
 from talking import CHAT, chat, post, stream
 
 from tidegate.engines.scripted_server import ScriptedServer
@@ -162,3 +162,48 @@ def test_a_slow_reader_makes_the_engine_wait() -> None:
     assert body.endswith(b"data: [DONE]\n\n")
     # Not reading is not silence: comments would only be more to read.
     assert body.count(b"keep-alive") <= 1
+
+
+def test_a_client_that_never_reads_keeps_its_slot_until_the_deadline() -> None:
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 16_000)
+    settings = {"call_deadline_s": 0.5}
+    with (
+        canned(streamed(event * 2000)) as engine,
+        run_gateway(config_to(engine.base_url, server=settings, max_in_flight=1)) as gateway,
+        wire(gateway.url, receive_buffer=4096) as client,
+    ):
+        (running,) = gateway.gateway.runtime.engines()
+        client.post(stream())
+        client.read_head()
+        assert running.slots.in_flight == 1
+        eventually(lambda: running.slots.in_flight == 0, "the slot is free")
+        eventually(lambda: not gateway.gateway.live, "the call is over")
+        assert 'outcome="deadline_exceeded"' in ask(f"{gateway.url}/metrics", method="GET").body.decode()
+        # What is left of the answer has no end: nobody takes it for a whole one.
+        assert not client.read_to_end().endswith(b"0\r\n\r\n")
+
+
+def test_a_body_that_does_not_come_is_waited_for_until_the_deadline(engine: ScriptedServer) -> None:
+    settings = {"call_deadline_s": 0.3}
+    body = chat()
+    with run_gateway(config_to(engine.base_url, server=settings)) as gateway, wire(gateway.url) as client:
+        lines = (f"POST /v1/{CHAT} HTTP/1.1", "host: g", "content-type: application/json")
+        client.send("\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body[:5])
+        status, headers = client.read_head()
+        assert status == 504
+        assert b"body" in client.read_exactly(int(headers["content-length"]))
+        client.send(body[5:])
+        client.post(chat())
+        assert client.read_head()[0] == 200
+
+
+def test_a_slow_body_is_answered_as_any_other(gateway: Running, engine: ScriptedServer) -> None:
+    """And who sent it is missed when it leaves."""
+    body = stream("tokens=2 itl=60000")
+    with wire(gateway.url) as client:
+        lines = (f"POST /v1/{CHAT} HTTP/1.1", "host: g", "content-type: application/json")
+        client.send("\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body[:5])
+        time.sleep(0.1)
+        client.send(body[5:])
+        assert client.read_head()[0] == 200
+    eventually(lambda: engine.record.in_flight == 0, "the engine is free")

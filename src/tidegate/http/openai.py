@@ -47,28 +47,42 @@ class CallEndpoint:
         """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
         headers = header_values(scope)
         request_id = self._request_id(headers)
-        responder = Responder(receive, send, request_id, last=self._gateway.draining)
+        responder = Responder(
+            receive,
+            send,
+            request_id,
+            last=self._gateway.draining,
+            deadline_s=self._gateway.settings.call_deadline_s,
+        )
         snapshot = self._gateway.snapshot
         snapshot.enter()
         self._live.add(responder)
+        try:
+            await self._respond(snapshot, headers, receive, responder)
+        except asyncio.CancelledError as cancelled:
+            await _cancelled(responder, cancelled)
+        finally:
+            responder.release()
+            self._live.discard(responder)
+            snapshot.leave()
+
+    async def _respond(
+        self, snapshot: Snapshot, headers: dict[bytes, bytes], receive: Receive, responder: Responder
+    ) -> None:
         try:
             body = await _read_body(headers, receive, self._gateway.settings.max_body_bytes)
             await self._answer(snapshot, body, headers, responder)
         except GatewayError as error:
             if error.level >= logging.WARNING:
-                log.log(error.level, "call %s: %s: %s", request_id.decode(), error.code, error.message)
+                log.log(
+                    error.level, "call %s: %s: %s", responder.request_id.decode(), error.code, error.message
+                )
             await responder.refuse(error)
-        except asyncio.CancelledError:
-            await _cancelled(responder)
         except Exception:
-            log.exception("call %s: a bug in the gateway", request_id.decode())
+            log.exception("call %s: a bug in the gateway", responder.request_id.decode())
             await responder.refuse(
                 GatewayError("The gateway failed; the operator can find the cause by the request id")
             )
-        finally:
-            responder.release()
-            self._live.discard(responder)
-            snapshot.leave()
 
     def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
         """The client's own id if it is well-formed, else a new one."""
@@ -86,11 +100,14 @@ class CallEndpoint:
         call = wire.parse(self._endpoint, body, arrival)
         responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
         async with call.exit:
-            reply = await snapshot.pipeline.run(call)
-            if call.stream:
-                await self._send_stream(snapshot.pipeline, call, reply, responder)
-            else:
-                await self._send_whole(snapshot.pipeline, call, reply, responder)
+            try:
+                reply = await snapshot.pipeline.run(call)
+                if call.stream:
+                    await self._send_stream(snapshot.pipeline, call, reply, responder)
+                else:
+                    await self._send_whole(snapshot.pipeline, call, reply, responder)
+            except asyncio.CancelledError as cancelled:
+                raise responder.why(cancelled) from None
 
     async def _send_whole(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
         parts = [piece.data async for batch in reply.pieces for piece in batch]
@@ -111,14 +128,15 @@ class CallEndpoint:
         await responder.end_stream(_closing_comment(call, self._gateway.clock()) + sse.DONE)
 
 
-async def _cancelled(responder: Responder) -> None:
+async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) -> None:
     """The client left, or we stop: either way this request is over. Anything else is the server's own cancellation."""
-    if responder.stopped is None and not responder.gone:
-        raise asyncio.CancelledError
-    if (task := asyncio.current_task()) is not None:
+    reason = responder.why(cancelled)
+    if isinstance(reason, GatewayError):
+        await responder.refuse(reason)
+    elif not responder.gone:
+        raise cancelled
+    elif (task := asyncio.current_task()) is not None:
         task.uncancel()
-    if responder.stopped is not None:
-        await responder.refuse(responder.stopped)
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:

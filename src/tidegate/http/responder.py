@@ -1,7 +1,8 @@
 """The client's side of one request: what has been sent to it, and whether it is still there.
 
 Sends the status as late as possible, so that a failure before the first byte is a status and after it an event. One timer
-serves both the watch for a client that leaves and the comments that keep a silent stream open.
+serves both the watch for a client that leaves and the comments that keep a silent stream open. A second one ends what the
+engine's own deadline does not reach: a body that does not come, an answer that nobody reads.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from tidegate.errors import GatewayError
+from tidegate.errors import DeadlineExceeded, GatewayError
 from tidegate.kernel import sse
 from tidegate.types import Batch
 
 # Most requests are answered before this; watching only the others saves a task for each.
 WATCH_AFTER_S = 0.05
+# By so much the deadline here comes later than the engine's, whose error says more.
+DEADLINE_GRACE_S = 0.5
 _KEEP_ALIVE = sse.comment(b"keep-alive")
 _EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -33,8 +36,13 @@ Headers = list[tuple[bytes, bytes]]
 class Responder:
     """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
 
-    def __init__(self, receive: Receive, send: Send, request_id: bytes, *, last: bool) -> None:
-        """`last` asks the client to close the connection after this response: the gateway is draining."""
+    def __init__(
+        self, receive: Receive, send: Send, request_id: bytes, *, last: bool, deadline_s: float
+    ) -> None:
+        """`last` asks the client to close the connection after this response: the gateway is draining.
+
+        `deadline_s` bounds both the arrival of the body and everything after it.
+        """
         self._receive = receive
         self._send = send
         self.request_id = request_id
@@ -43,16 +51,20 @@ class Responder:
             self._fixed.append((b"connection", b"close"))
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = deadline_s
+        self._limit: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._comment: asyncio.Task[None] | None = None
         self._keep_alive_s: float | None = None
         self._arrived_at = self._loop.time()
         self._sent_at = self._arrived_at
+        self._attended = False
         self._sending = False
         self.started = False
         self.finished = False
         self.gone = False
         self.stopped: GatewayError | None = None
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(WATCH_AFTER_S, self._on_slow)
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
@@ -106,23 +118,50 @@ class Responder:
     # -- whether anybody is there ----------------------------------------------------------------------------------
 
     def attend(self, keep_alive_s: float | None) -> None:
-        """From now on notice a client that leaves; on a stream, send a comment after that many silent seconds."""
+        """The request is whole: notice a client that leaves; on a stream, comment after that many silent seconds."""
         self._keep_alive_s = keep_alive_s
         self._sent_at = self._loop.time()
-        self._timer = self._loop.call_later(WATCH_AFTER_S, self._watch)
+        self._attended = True
+        if self._limit is not None:  # the body was slow to come
+            self._limit.cancel()
+            self._on_slow()
 
     def release(self) -> None:
         """The response is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
+        for timer in (self._timer, self._limit):
+            if timer is not None:
+                timer.cancel()
+        for task in (self._watching, self._comment):
+            if task is not None:
+                task.cancel()
 
     def stop(self, reason: GatewayError) -> None:
         """End the call from outside, with an error for the client."""
-        self.stopped = reason
-        if self._task is not None:
-            self._task.cancel()
+        if self.stopped is None:
+            self.stopped = reason
+            if self._task is not None:
+                self._task.cancel()
+
+    def why(self, cancelled: asyncio.CancelledError) -> BaseException:
+        """What a cancellation means: the error that `stop` was given, or nothing more than itself."""
+        if self.stopped is None or self._task is None:
+            return cancelled
+        self._task.uncancel()
+        return self.stopped
+
+    def _on_slow(self) -> None:
+        """Most requests never come here."""
+        self._timer = None
+        until = self._sent_at + self._deadline_s + DEADLINE_GRACE_S
+        self._limit = self._loop.call_at(until, self._on_deadline)
+        if self._attended:
+            self._watch()
+
+    def _on_deadline(self) -> None:
+        if self._sending:
+            self.gone = True  # for all that can be told to it
+        what = "answer was sent" if self._attended else "request's body had come"
+        self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
 
     def _watch(self) -> None:
         # The task belongs to this response: `release` ends it.
@@ -139,12 +178,12 @@ class Responder:
         # Servers say "disconnect" after a finished response too.
         if not self.finished:
             self.gone = True
-            if self._task is not None:
+            if self._task is not None and self.stopped is None:
                 self._task.cancel()
 
     def _on_silence(self, keep_alive_s: float) -> None:
         now = self._loop.time()
-        if self._sending:
+        if self._sending or (self._comment is not None and not self._comment.done()):
             # Not silence: the client is slow to read, and needs no more to read.
             self._sent_at = now
         elif now >= self._sent_at + keep_alive_s:
