@@ -324,6 +324,26 @@ def test_a_path_that_is_not_there_is_404(gateway: Running, path: str) -> None:
         assert answer.error["type"] == "invalid_request_error"
 
 
+def test_a_bug_beside_the_calls_answers_as_an_error_too(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> bytes:
+        raise ZeroDivisionError("canary")
+
+    monkeypatch.setattr(gateway.gateway, "scrape", broken)
+    answer = ask(f"{gateway.url}/metrics", method="GET")
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert "canary" not in answer.error["message"]
+    assert "x-request-id" in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/metrics/", "/admin/reload/"])
+def test_nobody_is_sent_to_a_host_that_the_client_named(gateway: Running, path: str) -> None:
+    answer = ask(gateway.url + path, method="GET", headers={"host": "evil.example"})
+    assert answer.status == 404
+    assert "location" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -27,8 +27,10 @@ class App:
         self._calls = {f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway) for endpoint in Endpoint}
         self._rest = Starlette(
             routes=Admin(gateway).routes(),
-            exception_handlers={HTTPException: _http_error},
+            exception_handlers={HTTPException: _http_error, Exception: _bug},
         )
+        # A redirect would name the host that the client named.
+        self._rest.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -78,6 +80,12 @@ def _identified(scope: Scope, send: Send) -> Send:
 
 def _method_error(scope: Scope) -> GatewayError:
     return MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    """What the router answers with before it raises the error again, for the log."""
+    del error
+    return as_error(GatewayError("The gateway failed; the operator can find the cause in the log"))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
