@@ -17,7 +17,7 @@ from tidegate import config as configuration
 from tidegate.config import Config
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
 from tidegate.ports import Clock
-from tidegate.runtime import RunningEngine, Runtime
+from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import gauge
 
@@ -158,7 +158,7 @@ def no_file() -> ConfigError:
 
 
 async def _not_ready(engines: list[RunningEngine]) -> list[str]:
-    await asyncio.gather(*(running.probe() for running in engines))
+    await probe_all(engines)
     return [running.name for running in engines if not running.ready]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,6 +51,15 @@ class RunningEngine:
         self.ready = ready
 
 
+async def probe_all(engines: Sequence[RunningEngine]) -> None:
+    """Ask every engine whether it is ready. One that raises is not, and keeps nobody from asking the others."""
+    probes = (running.probe() for running in engines)
+    for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
+        if isinstance(failure, Exception):
+            running.ready = False
+            log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
+
+
 def make_engine(name: str, config: EngineConfig) -> Engine:
     """A new engine of the kind that its settings say, not open."""
     del name
@@ -72,6 +82,7 @@ class Runtime:
         self.metrics.add_gauges(self._gauges)
         self.embedder: Embedder = MiniLm()
         self._engines: dict[str, RunningEngine] = {}
+        self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -81,8 +92,10 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for running in list(self._engines.values()):
-            await running.engine.close()
+        closing = [running.engine.close() for running in self._engines.values()]
+        for failure in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(failure, Exception):
+                log.error("an engine did not close", exc_info=failure)
         self._engines.clear()
         for task in self._tasks:
             task.cancel()
@@ -103,16 +116,23 @@ class Runtime:
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
         """The running engine with these settings, opened now if there is none. Raises what the engine's `open` raises."""
         key = f"{name}:{digest(config)}"
-        running = self._engines.get(key)
-        if running is None:
-            engine = self._make(name, config)
-            running = RunningEngine(name, engine, Slots(config.max_in_flight))
-            await engine.open(self)
+        async with self._opening:  # two who ask at once get the same one
+            running = self._engines.get(key)
+            if running is None:
+                running = self._engines[key] = await self._open(name, config)
+                self.spawn(running.probe(), name=f"probe {name}")
+            running.borrowers += 1
+        return running
+
+    async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
+        engine = self._make(name, config)
+        running = RunningEngine(name, engine, Slots(config.max_in_flight))
+        await engine.open(self)
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(engine.close)
             if running.slots.limit is None:
                 running.slots.limit = (await engine.load()).slots
-            self._engines[key] = running
-            self.spawn(running.probe(), name=f"probe {name}")
-        running.borrowers += 1
+            opened.pop_all()
         return running
 
     async def give_back(self, running: RunningEngine) -> None:
@@ -128,9 +148,7 @@ class Runtime:
 
     async def _probe_engines(self) -> None:
         while True:
-            async with asyncio.TaskGroup() as group:
-                for running in self.engines():
-                    group.create_task(running.probe())
+            await probe_all(self.engines())
             await asyncio.sleep(PROBE_EVERY_S)
 
     def _gauges(self) -> Iterable[Metric]:

@@ -7,6 +7,7 @@ has ended.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 
 from tidegate.config import Config
@@ -15,6 +16,8 @@ from tidegate.pipeline import Pipeline, the_way
 from tidegate.runtime import RunningEngine, Runtime
 from tidegate.stages.route import Models
 from tidegate.types import Deployment
+
+log = logging.getLogger(__name__)
 
 
 class Snapshot:
@@ -55,6 +58,13 @@ async def assemble(config: Config, runtime: Runtime) -> Snapshot:
                 running = await runtime.borrow(name, settings)
             except GatewayError as error:
                 raise ConfigError("cannot start", [Problem(f"engines.{name}", error.message)]) from error
+            except ConfigError:
+                raise
+            except Exception as error:
+                # An adapter from outside may raise anything. Its words may hold secrets: they are for the log alone.
+                log.exception("engine %s cannot be opened", name)
+                found = f"cannot be opened: {type(error).__name__}; the log says more"
+                raise ConfigError("cannot start", [Problem(f"engines.{name}", found)]) from error
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
         models = Models(_deployments(config, engines))

@@ -1,0 +1,140 @@
+"""Engines that behave badly: what opens, lends and asks them lives on, and a reload that meets one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import pytest
+
+from tidegate import config, gateway
+from tidegate.config import EngineConfig, ScriptedConfig
+from tidegate.errors import ConfigError
+from tidegate.gateway import Gateway
+from tidegate.ports import EngineHost
+from tidegate.runtime import Runtime
+from tidegate.snapshot import assemble
+from tidegate.types import Batch, Call, Capabilities, Load
+
+pytestmark = pytest.mark.anyio
+
+
+class Moody:
+    """An engine that fails where it is told to."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.capabilities = Capabilities({})
+        self.failing = failing
+        self.opened = self.closed = self.asked = 0
+
+    def _do(self, what: str) -> None:
+        if self.failing == what:
+            raise OSError("canary")
+
+    async def open(self, host: EngineHost) -> None:
+        await asyncio.sleep(0)
+        self._do("open")
+        self.opened += 1
+
+    async def close(self) -> None:
+        self.closed += 1
+        self._do("close")
+
+    async def ready(self) -> bool:
+        self.asked += 1
+        self._do("ready")
+        return True
+
+    async def load(self) -> Load:
+        self._do("load")
+        return Load(slots=1)
+
+    async def count_tokens(self, call: Call) -> int | None:
+        return None
+
+    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+        raise NotImplementedError
+
+
+def engines(**failing: str) -> tuple[dict[str, Moody], Callable[[str, EngineConfig], Moody]]:
+    """Engines by name, made when they are asked for."""
+    made: dict[str, Moody] = {}
+
+    def make(name: str, _: EngineConfig) -> Moody:
+        made[name] = Moody(failing.get(name, ""))
+        return made[name]
+
+    return made, make
+
+
+def text(*names: str) -> str:
+    listed = "".join(f"  {name}: {{kind: scripted}}\n" for name in names)
+    return f"engines:\n{listed}models:\n  m: {{deployments: [{{engine: {names[0]}}}]}}\n"
+
+
+async def test_two_who_ask_at_once_get_the_same_engine() -> None:
+    made, make = engines()
+    async with Runtime(make=make) as runtime:
+        settings = ScriptedConfig(kind="scripted")
+        first, second = await asyncio.gather(*(runtime.borrow("a", settings) for _ in range(2)))
+        assert first is second
+        assert made["a"].opened == 1
+        await runtime.give_back(first)
+        assert made["a"].closed == 0
+        await runtime.give_back(second)
+        assert made["a"].closed == 1
+
+
+@pytest.mark.parametrize("failing", ["open", "load"])
+async def test_an_engine_that_cannot_be_opened_leaves_no_other_open(failing: str) -> None:
+    made, make = engines(b=failing)
+    async with Runtime(make=make) as runtime:
+        with pytest.raises(ConfigError) as raised:
+            await assemble(config.parse_text(text("a", "b"), source="x"), runtime)
+        assert [problem.path for problem in raised.value.problems] == ["engines.b"]
+        assert "canary" not in str(raised.value)
+        assert runtime.engines() == []
+        assert [engine.closed for engine in made.values()] == [made["a"].opened, made["b"].opened]
+
+
+async def test_one_that_cannot_say_whether_it_is_ready_is_not_and_keeps_nobody_from_asking() -> None:
+    made, make = engines(a="ready")
+    async with Gateway(config.parse_text(text("a", "b"), source="x"), runtime=Runtime(make=make)) as running:
+        await asyncio.sleep(0.01)
+        assert running.engine_states == {"a": "not ready", "b": "ready"}
+        assert made["a"].asked
+
+
+async def test_one_that_does_not_close_keeps_no_other_open() -> None:
+    made, make = engines(a="close")
+    async with Gateway(config.parse_text(text("a", "b"), source="x"), runtime=Runtime(make=make)):
+        pass
+    assert [engine.closed for engine in made.values()] == [1, 1]
+
+
+async def test_the_file_is_still_watched_after_a_reload_that_met_a_broken_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gateway, "WATCH_EVERY_S", 0.01)
+    made, make = engines(b="open")
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text("a"))
+
+    async def until(reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not reached():
+                await asyncio.sleep(0.005)
+
+    async with Gateway(config.load(path), path=path, runtime=Runtime(make=make)) as running:
+        await asyncio.sleep(0.05)
+        with caplog.at_level(logging.ERROR):
+            path.write_bytes(b"\xff")
+            await until(lambda: "UTF-8" in caplog.text)
+            path.write_text(text("a", "b"))
+            await until(lambda: "stays as it was" in caplog.text and "engines.b" in caplog.text)
+        assert set(running.engine_states) == {"a"}
+        path.write_text(text("a", "c"))
+        await until(lambda: "c" in running.engine_states)
+    assert made["a"].opened == 1
