@@ -79,7 +79,7 @@ def _adapter(path: str, scale: float) -> Any:
 def main() -> None:
     """Serve until stdin ends or a signal comes."""
     settings: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-    signal.signal(signal.SIGTERM, lambda *_: leave(settings["slot_dir"]))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: leave(settings["slot_dir"]))
     die_with_parent(settings["parent"])
     # Ctrl-C reaches the whole group; the parent decides when this ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
