@@ -179,6 +179,23 @@ models: {m: {deployments: [{engine: far}]}}
     assert (far.url, far.max_in_flight) == ("http://far/v1", 3)
 
 
+TLS = Path(__file__).parent.parent / "egress" / "tls"
+
+
+def test_certificates_are_tried_when_the_file_is_read(tmp_path: Path) -> None:
+    def wrong(certificate: Path, key: Path) -> set[str]:
+        return paths(f"{GOOD}\nserver: {{tls: {{certificate_path: '{certificate}', key_path: '{key}'}}}}")
+
+    good = TLS / "server.pem"
+    nothing = tmp_path / "key.pem"
+    nothing.write_text("no key")
+    assert wrong(good, nothing) == {"server.tls"}
+    assert wrong(TLS / "ca.pem", good) == {"server.tls"}
+    assert wrong(good, tmp_path / "none") == {"server.tls.key_path"}
+    text = f"{GOOD}\nserver: {{tls: {{certificate_path: '{good}', key_path: '{good}'}}}}"
+    assert config.parse_text(text, source="x").server.tls is not None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

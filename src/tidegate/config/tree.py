@@ -7,11 +7,19 @@ import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 
 class Settings(BaseModel):
@@ -32,6 +40,17 @@ class TlsConfig(Settings):
         if not path.is_file():
             raise ValueError(f"there is no file {path}")
         return path
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        try:
+            # A password keeps OpenSSL from asking for one on the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                self.certificate_path, self.key_path, password=""
+            )
+        except OSError as error:
+            raise ValueError("the certificate and the key cannot be used, or not together") from error
+        return self
 
 
 class ServerConfig(Settings):
