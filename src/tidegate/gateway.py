@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from prometheus_client.core import Metric
 
 from tidegate import config as configuration
-from tidegate.config import Config
+from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
 from tidegate.ports import Clock
 from tidegate.runtime import RunningEngine, Runtime, probe_all
@@ -35,12 +35,20 @@ class LiveCall(Protocol):
 class Gateway:
     """A running gateway, for a server or for use in process. Open it with `async with`."""
 
-    def __init__(self, config: Config, *, path: Path | None = None, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        path: Path | None = None,
+        runtime: Runtime | None = None,
+        settings: ServerConfig | None = None,
+    ) -> None:
+        """`path` is the file that `config` was read from; `settings` hold instead of its section `server`."""
         self.runtime = runtime or Runtime()
         self.draining = False
         self.snapshot: Snapshot
         self.live: set[LiveCall] = set()
-        self.settings = config.server
+        self.settings = settings or config.server
         self._first = config
         self._path = path
         self._reloading = asyncio.Lock()
@@ -114,7 +122,7 @@ class Gateway:
 
         What is prepared has to be put in force or retired.
         """
-        if config.server != self.settings:
+        if config.server != self._first.server:
             log.warning("changes under server: take effect at the next start")
         before = self.runtime.engines()
         following = await assemble(config, self.runtime)

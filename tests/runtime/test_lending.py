@@ -138,3 +138,20 @@ async def test_the_file_is_still_watched_after_a_reload_that_met_a_broken_engine
         path.write_text(text("a", "c"))
         await until(lambda: "c" in running.engine_states)
     assert made["a"].opened == 1
+
+
+async def test_only_a_change_of_the_file_is_called_a_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, make = engines()
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text("a"))
+    loaded = config.load(path)
+    settings = loaded.server.model_copy(update={"port": 0})  # as `--port 0` does
+    async with Gateway(loaded, path=path, runtime=Runtime(make=make), settings=settings) as running:
+        await running.reload()
+        assert "take effect at the next start" not in caplog.text
+        path.write_text("server: {port: 9999}\n" + text("a"))
+        await running.reload()
+        assert "take effect at the next start" in caplog.text
+        assert running.settings.port == 0

@@ -10,7 +10,7 @@ import uvloop
 from cyclopts import Parameter, validators
 
 from tidegate.cli import settings
-from tidegate.config import Config
+from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError
 from tidegate.gateway import Gateway
 from tidegate.http.server import CannotListen, GatewayServer, bind, settle_garbage
@@ -56,10 +56,10 @@ def serve(  # noqa: PLR0913 - an option each
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     loaded, path = settings.load(config, model, demo=demo)
     overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    loaded = loaded.model_copy(update={"server": loaded.server.model_copy(update=overrides)})
+    server = loaded.server.model_copy(update=overrides)
     try:
         if workers == 1:
-            uvloop.run(run(loaded, path))
+            uvloop.run(run(loaded, path, server))
         else:
             # Only several workers need a supervisor.
             from tidegate.workers.supervisor import Source, supervise  # noqa: PLC0415
@@ -73,11 +73,11 @@ def serve(  # noqa: PLR0913 - an option each
         settings.fail("\n".join(str(error) for error in group.exceptions))
 
 
-async def run(config: Config, path: Path | None) -> None:
+async def run(config: Config, path: Path | None, settings: ServerConfig) -> None:
     """Open the gateway, listen, serve until a signal, drain. Raises ConfigError and CannotListen."""
-    listener = bind(config.server)
-    async with Gateway(config, path=path) as gateway:
-        scheme = "https" if config.server.tls else "http"
+    listener = bind(settings)
+    async with Gateway(config, path=path, settings=settings) as gateway:
+        scheme = "https" if settings.tls else "http"
         host, port = listener.getsockname()[:2]
         server = GatewayServer(gateway, listener)
         server.obey_signals()

@@ -48,7 +48,7 @@ class App:
 def create_app(gateway: Gateway) -> ASGIApp:
     """The application for an ASGI server. The gateway must be open."""
     app: ASGIApp = App(gateway)
-    origins = gateway.snapshot.config.server.cors_origins
+    origins = gateway.settings.cors_origins
     if origins:
         app = CORSMiddleware(
             app,

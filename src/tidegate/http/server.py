@@ -24,6 +24,9 @@ from tidegate.http.app import create_app
 from tidegate.http.protocol import EdgeProtocol
 
 BACKLOG = 4096
+# Longer than load balancers (60 s) and clients (5 s and more) keep theirs: whoever closes first must not be the server, or
+# a request that is just on its way is lost.
+KEEP_ALIVE_S = 75
 # After their calls were ended, clients get this long to read the last event.
 LAST_WORDS_S = 2.0
 
@@ -67,6 +70,7 @@ class EdgeServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
             )
         )
         self.config.load()
