@@ -147,15 +147,18 @@ class Gateway:
 
 
 async def watch(path: Path, changed: Callable[[], Awaitable[None]]) -> None:
-    """Call `changed` whenever the file has. Polling sees every way of replacing a file, a symbolic link included."""
-    seen = _stamp(path)
+    """Call `changed` whenever the file has. Polling sees every way of replacing a file, a symbolic link included.
+
+    A file that still changes is left alone: half of it may be a valid configuration, and an empty one is.
+    """
+    seen = before = _stamp(path)
     while True:
         await asyncio.sleep(WATCH_EVERY_S)
         now = _stamp(path)
-        if now is None or now == seen:
-            continue
-        seen = now
-        await changed()
+        if now is not None and now != seen and now == before:
+            seen = now
+            await changed()
+        before = now
 
 
 def no_file() -> ConfigError:

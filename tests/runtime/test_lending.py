@@ -155,3 +155,24 @@ async def test_only_a_change_of_the_file_is_called_a_change(
         await running.reload()
         assert "take effect at the next start" in caplog.text
         assert running.settings.port == 0
+
+
+async def test_a_file_that_is_still_being_written_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps = iter("AABCDDDDEFFF")
+    now = ""
+
+    def stamp(_: Path) -> str:
+        nonlocal now
+        now = next(stamps)
+        return now
+
+    read: list[str] = []
+
+    async def changed() -> None:
+        read.append(now)
+
+    monkeypatch.setattr(gateway, "WATCH_EVERY_S", 0)
+    monkeypatch.setattr(gateway, "_stamp", stamp)
+    with pytest.raises(RuntimeError):  # the stamps are at their end
+        await gateway.watch(Path("x"), changed)
+    assert read == ["D", "F"]
