@@ -107,9 +107,9 @@ class Answer(msgspec.Struct):
             return None
         details = counts.prompt_tokens_details
         return Usage(
-            prompt_tokens=int(counts.prompt_tokens or 0),
-            completion_tokens=int(counts.completion_tokens or 0),
-            cached_tokens=int(details.cached_tokens or 0) if details else 0,
+            prompt_tokens=max(0, int(counts.prompt_tokens or 0)),
+            completion_tokens=max(0, int(counts.completion_tokens or 0)),
+            cached_tokens=max(0, int(details.cached_tokens or 0)) if details else 0,
         )
 
 

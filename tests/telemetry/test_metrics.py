@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from tidegate.engines.openai import read_answer
 from tidegate.telemetry.metrics import OVERHEAD, Histogram, Metrics
 from tidegate.types import Call, Endpoint, Exit, Usage
 
@@ -81,3 +82,8 @@ def test_buckets_are_cumulative_and_complete(values: list[float]) -> None:
     assert rows[-1] == ("+Inf", len(values))
     for bound, count in rows[:-1]:
         assert count == sum(one <= float(bound) for one in values)
+
+
+def test_no_engine_can_make_a_counter_fall() -> None:
+    counts = b'{"prompt_tokens":-5,"completion_tokens":-1.0,"prompt_tokens_details":{"cached_tokens":-2}}'
+    assert read_answer(b'{"choices":[],"usage":%b}' % counts).read_usage() == Usage()
