@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from importlinter import cli as importlinter
 
 import tidegate
 
@@ -135,10 +135,12 @@ def test_public_names_are_explained(module: str) -> None:
     assert [n.name for n in public if not ast.get_docstring(n)] == []
 
 
-def test_imports_run_one_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_imports_run_one_way() -> None:
     monkeypatch.chdir(ROOT)
-    status = importlinter.lint_imports(no_cache=True)
-    assert status == importlinter.EXIT_STATUS_SUCCESS, capsys.readouterr().out
+    # In a process of its own: it switches off every logger that there is, and with them what other tests listen to.
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_package_offers_few_names() -> None:
