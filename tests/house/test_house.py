@@ -136,7 +136,6 @@ def test_public_names_are_explained(module: str) -> None:
 
 
 def test_imports_run_one_way() -> None:
-    monkeypatch.chdir(ROOT)
     # In a process of its own: it switches off every logger that there is, and with them what other tests listen to.
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
