@@ -96,7 +96,7 @@ class PromptDetails(msgspec.Struct):
 class Answer(msgspec.Struct):
     """What the gateway reads of an engine's JSON, of a whole reply and of one streamed event alike."""
 
-    choices: list[Choice] | None = []
+    choices: list[Choice] | None = None
     usage: TokenCounts | None = None
     error: Any = None
 

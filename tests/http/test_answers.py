@@ -287,3 +287,10 @@ def test_models_have_every_field_that_must_be(engine: ScriptedServer) -> None:
     assert listed == {"object": "list", "data": [one]}
     assert one.keys() == required
     assert one["id"] == "a/b:c"
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"choices":null}', b'{"status":"ok"}'])
+def test_what_is_no_answer_is_not_passed_on_as_one(in_front: Running, sayer: Canned, body: bytes) -> None:
+    sayer.answer = whole(body)
+    answer = ask(f"{in_front.base_url}/{CHAT}", spoken(CHAT, "", {}))
+    assert (answer.status, answer.error["code"]) == (502, "engine_error")

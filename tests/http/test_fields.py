@@ -325,12 +325,13 @@ def test_of_the_clients_headers_only_the_trace_reaches_the_engine(
 
 
 def test_without_a_key_of_its_own_the_engine_gets_none(in_front: Running, sayer: Canned) -> None:
-    sayer.answer = whole(b"{}")
+    sayer.answer = whole(EMPTY)
     ask(f"{in_front.base_url}/{CHAT}", body_of(NEEDED[CHAT]), FOREIGN)
     assert sayer.heard[-1].headers.keys() == {b"host", b"accept-encoding", b"content-type", b"content-length"}
     assert sayer.heard[-1].line == b"POST /v1/chat/completions HTTP/1.1"
 
 
+EMPTY = b'{"choices":[]}'
 ENGINE_HEADERS = (
     b"set-cookie: secret=1",
     b"server: engine/9.9",
@@ -346,7 +347,7 @@ ENGINE_HEADERS = (
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_engines_headers_do_not_pass(in_front: Running, sayer: Canned, stream: bool) -> None:
-    sayer.answer = streamed(STREAM_END, *ENGINE_HEADERS) if stream else whole(b"{}", *ENGINE_HEADERS)
+    sayer.answer = streamed(STREAM_END, *ENGINE_HEADERS) if stream else whole(EMPTY, *ENGINE_HEADERS)
     more = {"stream": b"true"} if stream else {}
     answer = ask(f"{in_front.base_url}/{CHAT}", body_of(NEEDED[CHAT] | more))
     assert answer.status == 200

@@ -366,3 +366,15 @@ def test_a_whole_answer_over_the_limit_is_refused() -> None:
     ):
         answer = post(gateway, chat())
     assert (answer.status, answer.error["code"]) == (502, "engine_error")
+
+
+def test_a_request_that_never_became_a_call_is_counted(gateway: Running) -> None:
+    def refused() -> float:
+        page = ask(f"{gateway.url}/metrics", method="GET").body.decode()
+        labels = 'endpoint="chat/completions",engine="(none)",model="(none)",outcome="unsupported_media_type"'
+        found = [line for line in page.splitlines() if labels in line]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+    before = refused()
+    post(gateway, b"{}", content_type="text/plain")
+    assert refused() == before + 1

@@ -299,9 +299,12 @@ class Config(Settings):
 
 
 def digest(settings: Settings) -> str:
-    """A fingerprint of a section, secrets included: equal settings, equal digest."""
+    """A fingerprint of a section, secrets and the state of the files it names included."""
 
     def plain(value: Any) -> Any:
+        if isinstance(value, Path) and value.is_file():
+            found = value.stat()
+            return [str(value), found.st_size, found.st_mtime_ns]
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     return hashlib.sha256(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import ClassVar
 
@@ -91,7 +91,10 @@ class EmbeddedEngine:
         """Wait until the server serves. Raises ConfigError for a model it cannot use, UpstreamError."""
         self._host = host
         await self._llama.open(host)
-        self._connection = await self._connect()
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._llama.close)
+            self._connection = await self._connect()
+            undo.pop_all()
         self._share = SlotShare(
             SlotBook(self._llama.slots),
             self._control,

@@ -211,7 +211,7 @@ class LlamaServer:
             return
         try:
             await self.start()
-        except (UpstreamError, ConfigError) as error:
+        except (UpstreamError, ConfigError, OSError) as error:  # OSError: no process to be had just now
             # `run` sees the dead child and tries again, later each time.
             log.error("llama.cpp did not start: %s", error)  # noqa: TRY400  (the message says it all)
 
@@ -233,6 +233,10 @@ class LlamaServer:
             what = f"llama.cpp cannot serve {self.settings.model_path}; it said:\n{said}"
             return ConfigError("embedded engine", [Problem("model", what)])
         return UpstreamError(f"llama.cpp ended while starting ({_how(error.code)}); it said:\n{said}")
+
+
+class _Listening(msgspec.Struct):
+    url: str
 
 
 class _EndedEarly(Exception):
@@ -273,11 +277,14 @@ class _Child(asyncio.SubprocessProtocol):
         return not self.exit.done()
 
     async def listening(self) -> str:
-        """The URL it serves on. Raises _EndedEarly."""
+        """The URL it serves on. Raises _EndedEarly, UpstreamError."""
         await asyncio.wait((self._first_line, self.exit), return_when=asyncio.FIRST_COMPLETED)
         if not self._first_line.done():
             raise _EndedEarly(self.exit.result())
-        return cast("str", msgspec.json.decode(self._first_line.result())["url"])
+        try:
+            return msgspec.json.decode(self._first_line.result(), type=_Listening).url
+        except msgspec.DecodeError as error:
+            raise UpstreamError("llama.cpp did not say where it listens") from error
 
     async def ended(self) -> int:
         """Its exit code, negative for a signal."""

@@ -117,7 +117,10 @@ class OpenAIEngine:
                 raise await self._refused(exchange)
             if not call.stream:
                 data = await _read_whole(exchange, self._config.max_response_bytes)
-                yield [Piece(data, read_answer(data))]
+                answer = read_answer(data)
+                if answer.choices is None and call.endpoint is not Endpoint.EMBEDDINGS:
+                    raise UpstreamError("the engine sent an answer without choices")
+                yield [Piece(data, answer)]
                 return
             while not events.done and (data := await exchange.read()):
                 if batch := events.feed(data):
@@ -171,6 +174,7 @@ def translate(status: int, told: Explanation, *, retry_after: bytes | None = Non
 
 _ENGINE_SIDE: Mapping[int, tuple[type[GatewayError], str]] = MappingProxyType(
     {
+        402: (UpstreamError, "the engine's operator has no credit left there"),
         401: (UpstreamError, "the engine refused the gateway's credentials"),
         403: (UpstreamError, "the engine refused the gateway's credentials"),
         407: (UpstreamError, "the proxy refused the gateway's credentials"),

@@ -1,4 +1,4 @@
-"""A vLLM server. Beyond the OpenAI API: its own sampling fields, and its load from `/metrics`."""
+"""A vLLM server. Beyond the OpenAI API: its own sampling fields."""
 
 from __future__ import annotations
 

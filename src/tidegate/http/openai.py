@@ -70,8 +70,9 @@ class CallEndpoint:
         self, snapshot: Snapshot, headers: dict[bytes, bytes], receive: Receive, responder: Responder
     ) -> None:
         try:
-            body = await _read_body(headers, receive, self._gateway.settings.max_body_bytes)
-            await self._answer(snapshot, body, headers, responder)
+            call = await self._receive(headers, receive, responder)
+            if call is not None:
+                await self._answer(snapshot, call, responder)
         except GatewayError as error:
             if error.level >= logging.WARNING:
                 log.log(
@@ -88,16 +89,26 @@ class CallEndpoint:
         """The client's own id if it is well-formed, else a new one."""
         return request_id_of(headers) or b"%b%06x" % (self._id_prefix, next(self._ids))
 
-    async def _answer(
-        self, snapshot: Snapshot, body: bytes, headers: dict[bytes, bytes], responder: Responder
-    ) -> None:
+    async def _receive(
+        self, headers: dict[bytes, bytes], receive: Receive, responder: Responder
+    ) -> Call | None:
+        """The call that the request makes; None for one that was refused, which is counted here and nowhere else."""
         gateway = self._gateway
-        now = gateway.clock()
-        passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-        arrival = wire.Arrival(
-            responder.request_id.decode(), now, now + gateway.settings.call_deadline_s, passed
-        )
-        call = wire.parse(self._endpoint, body, arrival)
+        try:
+            body = await _read_body(headers, receive, gateway.settings.max_body_bytes)
+            now = gateway.clock()
+            passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
+            arrival = wire.Arrival(
+                responder.request_id.decode(), now, now + gateway.settings.call_deadline_s, passed
+            )
+            return wire.parse(self._endpoint, body, arrival)
+        except GatewayError as error:
+            gateway.runtime.metrics.refused(self._endpoint, error.code)
+            await responder.refuse(error)
+            return None
+
+    async def _answer(self, snapshot: Snapshot, call: Call, responder: Responder) -> None:
+        gateway = self._gateway
         responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
         async with call.exit:
             try:

@@ -133,10 +133,7 @@ class Metrics(Collector):
     def finished(self, call: Call, now: float) -> None:
         """Count one call that has ended; `now` in seconds of the gateway's clock."""
         engine = call.deployment.engine_name if call.deployment else UNROUTED
-        key = (call.endpoint, call.route or UNROUTED, engine)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = Series()
+        series = self._series_of(call.endpoint, call.route or UNROUTED, engine)
         series.outcomes[call.outcome] = series.outcomes.get(call.outcome, 0) + 1
         series.duration.observe(now - call.received_at)
         if call.sent_at:
@@ -152,6 +149,18 @@ class Metrics(Collector):
             series.tokens["prompt"] += call.usage.prompt_tokens
             series.tokens["cached"] += call.usage.cached_tokens
             series.tokens["completion"] += call.usage.completion_tokens
+
+    def refused(self, endpoint: Endpoint, code: str) -> None:
+        """Count a request that never became a call, by the error's code."""
+        outcomes = self._series_of(endpoint, UNROUTED, UNROUTED).outcomes
+        outcomes[code] = outcomes.get(code, 0) + 1
+
+    def _series_of(self, endpoint: Endpoint, route: str, engine: str) -> Series:
+        key = (endpoint, route, engine)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Series()
+        return series
 
     def reloaded(self, *, ok: bool) -> None:
         """Count one attempt to reload the configuration."""
