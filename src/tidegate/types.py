@@ -179,15 +179,14 @@ class Exit:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._steps:
-            step = self._steps.pop()
-            try:
-                waiting = step(error)
+        try:
+            while self._steps:
+                waiting = self._steps.pop()(error)
                 if waiting is not None:
                     await waiting
-            finally:
-                if self._steps:
-                    await self.__aexit__(kind, error, trace)
+        finally:
+            if self._steps:  # one of them failed: the others still get their turn
+                await self.__aexit__(kind, error, trace)
 
 
 class Call(msgspec.Struct, kw_only=True):
