@@ -48,12 +48,10 @@ class CallEndpoint:
         headers = header_values(scope)
         request_id = self._request_id(headers)
         responder = Responder(
-            receive,
-            send,
-            request_id,
-            last=self._gateway.draining,
-            deadline_s=self._gateway.settings.call_deadline_s,
+            scope, receive, send, request_id, deadline_s=self._gateway.settings.call_deadline_s
         )
+        if self._gateway.draining:
+            responder.say_it_is_the_last()
         snapshot = self._gateway.snapshot
         snapshot.enter()
         self._live.add(responder)

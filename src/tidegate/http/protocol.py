@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tidegate.errors import BadRequest
+
+WHEN_GONE = "tidegate.when_gone"
+"""Where in the ASGI scope a request finds `call_when_gone`."""
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_WITHIN_S = 10.0
@@ -72,6 +76,7 @@ class EdgeProtocol(HttpToolsProtocol):
         corked: Any = CorkedTransport(transport, self.loop)
         super().connection_made(cast("asyncio.Transport", corked))
         self._running: RequestResponseCycle | None = None
+        self._when_gone: Callable[[], None] | None = None
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(HEAD_WITHIN_S, self._on_late_head)
 
@@ -82,7 +87,13 @@ class EdgeProtocol(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
+        if self._when_gone is not None:
+            self._when_gone()
         super().connection_lost(exc)
+
+    def call_when_gone(self, tell: Callable[[], None] | None) -> None:
+        """Have the request that runs told when its client leaves; None for no longer. ASGI would take a task for that."""
+        self._when_gone = tell
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, and close; into an answer under way nothing is written."""
@@ -103,6 +114,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        cast("dict[str, Any]", cycle.scope)[WHEN_GONE] = self.call_when_gone
         super()._start_asgi_task(cycle, app)
 
     # -- the head of a request ---------------------------------------------------------------------------------------

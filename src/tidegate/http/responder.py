@@ -1,24 +1,24 @@
 """The client's side of one request: what has been sent to it, and whether it is still there.
 
-Sends the status as late as possible, so that a failure before the first byte is a status and after it an event. One timer
-serves both the watch for a client that leaves and the comments that keep a silent stream open. A second one ends what the
-engine's own deadline does not reach: a body that does not come, an answer that nobody reads.
+Sends the status as late as possible, so that a failure before the first byte is a status and after it an event. The
+connection tells when its client leaves; under a server that cannot, a task watches. One timer ends what the engine's own
+deadline does not reach, a body that does not come and an answer that nobody reads; on streams a second one comments.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
 from tidegate.errors import DeadlineExceeded, GatewayError
+from tidegate.http.protocol import WHEN_GONE
 from tidegate.kernel import sse
 from tidegate.types import Batch
 
-# Most requests are answered before this; watching only the others saves a task for each.
-WATCH_AFTER_S = 0.05
 # By so much the deadline here comes later than the engine's, whose error says more.
 DEADLINE_GRACE_S = 0.5
 _KEEP_ALIVE = sse.comment(b"keep-alive")
@@ -31,40 +31,40 @@ _EVENT_STREAM = [
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 Headers = list[tuple[bytes, bytes]]
+CallWhenGone = Callable[[Callable[[], None] | None], None]
 
 
 class Responder:
     """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
 
     def __init__(
-        self, receive: Receive, send: Send, request_id: bytes, *, last: bool, deadline_s: float
+        self, scope: Scope, receive: Receive, send: Send, request_id: bytes, *, deadline_s: float
     ) -> None:
-        """`last` asks the client to close the connection after this response: the gateway is draining.
-
-        `deadline_s` bounds both the arrival of the body and everything after it.
-        """
+        """`deadline_s` bounds both the arrival of the body and everything after it."""
         self._receive = receive
         self._send = send
         self.request_id = request_id
         self._fixed: Headers = [(b"x-request-id", request_id)]
-        if last:
-            self._fixed.append((b"connection", b"close"))
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._deadline_s = deadline_s
-        self._limit: asyncio.TimerHandle | None = None
+        self._call_when_gone: CallWhenGone | None = scope.get(WHEN_GONE)
         self._watching: asyncio.Task[None] | None = None
         self._comment: asyncio.Task[None] | None = None
-        self._keep_alive_s: float | None = None
+        self._silence: asyncio.TimerHandle | None = None
         self._arrived_at = self._loop.time()
+        self._attended_at = 0.0
         self._sent_at = self._arrived_at
-        self._attended = False
         self._sending = False
         self.started = False
         self.finished = False
         self.gone = False
         self.stopped: GatewayError | None = None
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(WATCH_AFTER_S, self._on_slow)
+        self._deadline_s = deadline_s + DEADLINE_GRACE_S
+        self._limit = self._loop.call_later(self._deadline_s, self._on_deadline)
+
+    def say_it_is_the_last(self) -> None:
+        """Ask the client to close the connection after this response: the gateway is draining."""
+        self._fixed.append((b"connection", b"close"))
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
@@ -119,18 +119,22 @@ class Responder:
 
     def attend(self, keep_alive_s: float | None) -> None:
         """The request is whole: notice a client that leaves; on a stream, comment after that many silent seconds."""
-        self._keep_alive_s = keep_alive_s
-        self._sent_at = self._loop.time()
-        self._attended = True
-        if self._limit is not None:  # the body was slow to come
-            self._limit.cancel()
-            self._on_slow()
+        self._attended_at = self._sent_at = self._loop.time()
+        if self._call_when_gone is not None:
+            self._call_when_gone(self._on_gone)
+        else:
+            # Another server than ours. The task belongs to this response: `release` ends it.
+            self._watching = self._loop.create_task(self._until_gone())
+        if keep_alive_s is not None:
+            self._silence = self._loop.call_later(keep_alive_s, self._on_silence, keep_alive_s)
 
     def release(self) -> None:
         """The response is over."""
-        for timer in (self._timer, self._limit):
-            if timer is not None:
-                timer.cancel()
+        self._limit.cancel()
+        if self._call_when_gone is not None:
+            self._call_when_gone(None)
+        if self._silence is not None:
+            self._silence.cancel()
         for task in (self._watching, self._comment):
             if task is not None:
                 task.cancel()
@@ -149,32 +153,24 @@ class Responder:
         self._task.uncancel()
         return self.stopped
 
-    def _on_slow(self) -> None:
-        """Most requests never come here."""
-        self._timer = None
-        until = self._sent_at + self._deadline_s + DEADLINE_GRACE_S
-        self._limit = self._loop.call_at(until, self._on_deadline)
-        if self._attended:
-            self._watch()
-
     def _on_deadline(self) -> None:
+        # Both the body and what follows it have the whole time; the timer was set when the request began.
+        until = (self._attended_at or self._arrived_at) + self._deadline_s
+        if self._loop.time() < until:
+            self._limit = self._loop.call_at(until, self._on_deadline)
+            return
         if self._sending:
             self.gone = True  # for all that can be told to it
-        what = "answer was sent" if self._attended else "request's body had come"
+        what = "answer was sent" if self._attended_at else "request's body had come"
         self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
-
-    def _watch(self) -> None:
-        # The task belongs to this response: `release` ends it.
-        self._watching = self._loop.create_task(self._until_gone())
-        if self._keep_alive_s is not None:
-            self._timer = self._loop.call_at(
-                self._sent_at + self._keep_alive_s, self._on_silence, self._keep_alive_s
-            )
 
     async def _until_gone(self) -> None:
         message: Message = {"type": ""}
         while message["type"] != "http.disconnect":
             message = await self._receive()
+        self._on_gone()
+
+    def _on_gone(self) -> None:
         # Servers say "disconnect" after a finished response too.
         if not self.finished:
             self.gone = True
@@ -189,7 +185,7 @@ class Responder:
         elif now >= self._sent_at + keep_alive_s:
             self._sent_at = now
             self._comment = self._loop.create_task(self._keep_alive())
-        self._timer = self._loop.call_at(self._sent_at + keep_alive_s, self._on_silence, keep_alive_s)
+        self._silence = self._loop.call_at(self._sent_at + keep_alive_s, self._on_silence, keep_alive_s)
 
     async def _keep_alive(self) -> None:
         if self.finished:
