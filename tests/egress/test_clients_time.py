@@ -105,14 +105,14 @@ async def test_a_slow_reader_makes_the_engine_wait(road: Road) -> None:
             peer.writer.write(block)
             sent += 65536
             try:
-                async with asyncio.timeout(None if stuck.is_set() else 0.3):
+                async with asyncio.timeout(None if stuck.is_set() else 1.5):
                     await peer.writer.drain()
             except TimeoutError:
                 stuck.set()
         await peer.send(b"0\r\n\r\n")
         stuck.set()
 
-    exchange = await ask(road.client((await road.serve(script)).port, idle=0.1))
+    exchange = await ask(road.client((await road.serve(script)).port, idle=1.0))
     await stuck.wait()  # longer than the idle timeout, which is not for us who do not read
     assert sent < limit
     assert len(await whole(exchange)) == limit

@@ -153,5 +153,6 @@ def test_the_last_comment_of_a_stream_tells_its_times(gateway: Running) -> None:
     assert found, body
     ttft, itl, total = map(float, found.groups())
     assert 30 <= ttft <= total
-    assert itl >= 8
+    # No lower bound of its own: a first event that comes late is nearer to the second.
+    assert ttft + itl <= total
     assert total >= 50
