@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 app = App(
     name="tidegate",
@@ -23,5 +24,8 @@ app.command(
 
 
 def main() -> None:
-    """Entry point of the `tidegate` script."""
-    app()
+    """Entry point of the `tidegate` script. Ends with status 2 for a command line that cannot be."""
+    try:
+        app(sys.argv[1:], exit_on_error=False)
+    except CycloptsError:  # already said
+        sys.exit(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import uvloop
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from tidegate.cli import settings
 from tidegate.errors import BadRequest
@@ -14,9 +14,9 @@ from tidegate.errors import BadRequest
 def scripted(
     *,
     host: str = "127.0.0.1",
-    port: int = 9000,
-    slots: int | None = None,
-    options: Annotated[list[str] | None, Parameter(("--set", "-s"))] = None,
+    port: settings.Port = 9000,
+    slots: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    options: Annotated[list[str] | None, Parameter(("--set", "-s"), negative="")] = None,
 ) -> None:
     """Serve scripted answers over the OpenAI API: exact timing, and faults on the wire.
 

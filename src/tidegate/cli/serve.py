@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import uvloop
 from cyclopts import Parameter, validators
@@ -24,9 +24,9 @@ def serve(  # noqa: PLR0913 - an option each
     model: Path | None = None,
     demo: Annotated[bool, Parameter(negative="")] = False,
     host: str | None = None,
-    port: int | None = None,
+    port: settings.Port | None = None,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
-    log_level: str = "info",
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
 ) -> None:
     """Serve the OpenAI API.
 
@@ -49,7 +49,7 @@ def serve(  # noqa: PLR0913 - an option each
         Processes that serve the port together, best one a core. They divide the engines' limits among them
         and share the embedded engine; admin.host and admin.port show them as one.
     log_level
-        debug, info, warning or error.
+        What is logged: this and worse.
 
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")

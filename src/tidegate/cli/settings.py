@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
+
+from cyclopts import Parameter, validators
 
 from tidegate import config as configuration
 from tidegate.config import Config
 from tidegate.errors import ConfigError
+
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 
 def load(path: Path | None, model: Path | None = None, *, demo: bool = False) -> tuple[Config, Path | None]:
