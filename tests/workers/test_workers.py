@@ -306,3 +306,13 @@ def test_a_port_that_is_taken_is_refused_even_if_its_owner_would_share_it(tmp_pa
         other.listen()
         said = refusal(tmp_path, "--port", str(other.getsockname()[1]), *TWO)
     assert said.count("cannot listen") == 1
+
+
+def test_an_admin_port_that_is_taken_is_refused_by_its_name(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (tmp_path / "tidegate.yaml").write_text(config("http://127.0.0.1:9/v1", admin={"port": port}))
+        said = refusal(tmp_path, *TWO)
+    assert f"admin.port: cannot listen on 127.0.0.1:{port}" in said

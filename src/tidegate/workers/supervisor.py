@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from tidegate.config import Config, ServerConfig, read_text
 from tidegate.engines.llama_server import Backoff
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import no_file, watch
-from tidegate.http.server import EdgeServer, bind
+from tidegate.http.server import CannotListen, EdgeServer, bind
 from tidegate.runtime import Runtime
 from tidegate.telemetry.metrics import gauge
 from tidegate.workers.admin import create_admin_app
@@ -71,7 +72,7 @@ class Supervisor:
         with bind(config.server) as probe:  # whether the port is free, and which one 0 stands for
             host, port = probe.getsockname()[:2]
         self._source = msgspec.structs.replace(self._source, port=port)
-        admin_listener = bind(ServerConfig(host=config.admin.host, port=config.admin.port))
+        admin_listener = _bind_admin(config)
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self._runtime)
             await self._llamas.open(self._runtime, opened)
@@ -265,6 +266,14 @@ class Supervisor:
     def _tell_all(self, what: str, body: object = None) -> None:
         for member in self._members.values():
             member.line.tell(what, body)
+
+
+def _bind_admin(config: Config) -> socket.socket:
+    """The listening socket of the admin port. Raises CannotListen."""
+    try:
+        return bind(ServerConfig(host=config.admin.host, port=config.admin.port))
+    except CannotListen as error:
+        raise CannotListen(f"admin.port: {error}; another number, or 0 for any free port, will do") from error
 
 
 def _silent(member: Member, reason: BaseException) -> ConfigError:
