@@ -38,6 +38,7 @@ class RunningEngine:
         self.slots = slots
         self.borrowers = 0
         self.ready = False
+        self._asked = False
 
     async def probe(self) -> None:
         """Ask the engine whether it is ready, for at most a few seconds; the answer is in `ready`."""
@@ -46,9 +47,11 @@ class RunningEngine:
                 ready = await self.engine.ready()
         except TimeoutError:
             ready = False
-        if ready != self.ready:
-            log.info("engine %s is %s", self.name, "ready" if ready else "not ready")
-        self.ready = ready
+        # At the first time also that it is not: nothing else would tell of an engine that never was.
+        if ready != self.ready or not self._asked:
+            level = logging.INFO if ready else logging.WARNING
+            log.log(level, "engine %s is %s", self.name, "ready" if ready else "not ready")
+        self.ready, self._asked = ready, True
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:

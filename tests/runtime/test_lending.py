@@ -45,7 +45,7 @@ class Moody:
     async def ready(self) -> bool:
         self.asked += 1
         self._do("ready")
-        return True
+        return self.failing != "down"
 
     async def load(self) -> Load:
         self._do("load")
@@ -105,6 +105,17 @@ async def test_one_that_cannot_say_whether_it_is_ready_is_not_and_keeps_nobody_f
         await asyncio.sleep(0.01)
         assert running.engine_states == {"a": "not ready", "b": "ready"}
         assert made["a"].asked
+
+
+async def test_an_engine_that_was_never_ready_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    _, make = engines(a="down")
+    async with Runtime(make=make) as runtime:
+        with caplog.at_level(logging.INFO):
+            running = await runtime.borrow("a", ScriptedConfig(kind="scripted"))
+            for _ in range(3):
+                await running.probe()
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told == [("WARNING", "engine a is not ready")]
 
 
 async def test_one_that_does_not_close_keeps_no_other_open() -> None:
