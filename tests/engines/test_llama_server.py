@@ -19,6 +19,7 @@ import uvloop
 
 from tidegate.engines.llama_server import Backoff, LlamaServer, LlamaSettings
 from tidegate.engines.prefix import SlotBook, SlotShare, trail_of
+from tidegate.engines.slot_folder import remove_stale
 from tidegate.engines.weights import SMOLLM2_FILE, check_gguf, find_smollm2
 from tidegate.errors import ConfigError, UpstreamUnreachable
 
@@ -134,6 +135,32 @@ async def share_a_prompt(server: LlamaServer, rules: str) -> tuple[list[int], in
         first = await call("One?")
         rest = await asyncio.gather(*(call(f"{number}?") for number in range(4)))
     return [first, *rest], len(list(server.slot_dir.iterdir()))
+
+
+def test_it_is_deaf_to_the_signals_that_reach_a_whole_service(served):
+    server, _ = served
+    before, generation = server.pid, server.generation
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(before, number)
+    assert ask(server, "/v1/chat/completions", QUESTION)[0] == 200
+    assert (server.pid, server.generation) == (before, generation)
+
+
+def test_what_killed_gateways_left_behind_is_removed_and_nothing_else(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    stale = tmp_path / f"tidegate-slots-{ended.pid}-abc"
+    living = tmp_path / f"tidegate-slots-{os.getpid()}-abc"
+    others = [tmp_path / "tidegate-slots-abc", tmp_path / f"slots-{ended.pid}-abc"]
+    for folder in (stale, living, *others):
+        folder.mkdir()
+        (folder / "prompt").touch()
+    link = tmp_path / f"tidegate-slots-{ended.pid}-link"
+    link.symlink_to(living)
+    remove_stale(tmp_path)
+    assert not stale.exists()
+    assert link.is_symlink()
+    assert all((folder / "prompt").exists() for folder in (living, *others))
 
 
 def test_a_killed_child_serves_again(served):

@@ -150,6 +150,25 @@ def test_a_killed_engine_ends_its_stream_in_an_error_and_is_back_within_five_sec
     assert engine_pid(gateway) != before
 
 
+def test_a_signal_to_every_process_of_the_service_cuts_no_stream() -> None:
+    with serve(None) as process, OpenAI(base_url=process.base_url, api_key="-", max_retries=0) as openai:
+        child = engine_pid(process)
+        received, finish = 0, None
+        for chunk in openai.chat.completions.create(
+            model="default", messages=ask("Count to a thousand."), stream=True, max_tokens=60
+        ):
+            received += 1
+            if received == 3:
+                for pid in (child, process.pid):
+                    os.kill(pid, signal.SIGTERM)
+            finish = (chunk.choices[0].finish_reason if chunk.choices else None) or finish
+        assert received > 30
+        assert finish == "length"
+        process.signal(signal.SIGTERM)  # the rest of the grace is not waited for
+        assert process.wait() == 0
+        eventually(lambda: not Path(f"/proc/{child}").exists(), "the end of the engine")
+
+
 def test_reading_the_configuration_again_keeps_the_engine() -> None:
     text = (
         "admin: {token: t}\n"

@@ -227,7 +227,8 @@ def test_a_killed_worker_comes_back_while_the_other_serves_on(engine: ScriptedSe
         assert ended_calls(process.url) == sent
 
 
-def test_sigterm_breaks_no_stream_and_leaves_no_process(engine: ScriptedServer) -> None:
+@pytest.mark.parametrize("everyone", [False, True], ids=["supervisor", "every process"])
+def test_sigterm_breaks_no_stream_and_leaves_no_process(engine: ScriptedServer, *, everyone: bool) -> None:
     with serve(config(engine.base_url), args=TWO) as process, ThreadPoolExecutor(40) as pool:
         pids = [row["pid"] for row in workers(process)]
         engine.record.reset()
@@ -235,7 +236,8 @@ def test_sigterm_breaks_no_stream_and_leaves_no_process(engine: ScriptedServer) 
             pool.submit(chat, process, "[[scripted itl=30 tokens=50]]", stream=True) for _ in range(40)
         ]
         eventually(lambda: engine.record.in_flight == 40, "forty streams")
-        process.signal(signal.SIGTERM)
+        for pid in (process.pid, *(pids if everyone else ())):
+            os.kill(pid, signal.SIGTERM)
         ends = [stream.result().body for stream in streams]
         assert [body.count(b'"content"') for body in ends] == [ends[0].count(b'"content"')] * 40
         assert all(body.endswith(b"data: [DONE]\n\n") for body in ends)

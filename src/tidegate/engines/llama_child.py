@@ -3,7 +3,9 @@
 Reads one JSON line of settings from stdin (not argv, so that the API key never shows in a process list), starts the C++
 server of `xllamacpp` on a free loopback port, and prints `{"url": ...}` on stdout once it listens. The log of llama.cpp
 goes to stderr. Two things end it with its parent: the kernel's parent-death signal, and end-of-file on stdin, which also
-works where that signal does not exist. Only the standard library and `xllamacpp` are imported: the start takes about 1.5 s.
+works where that signal does not exist. SIGTERM and SIGINT do not: they may reach all processes of a service or a terminal
+at once, and the gateway lets running streams finish before it ends this one. Only the standard library and `xllamacpp` are
+imported: the start takes about 1.5 s.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from typing import Any
 xllamacpp: Any = importlib.import_module("xllamacpp")  # it carries no types
 
 _PR_SET_PDEATHSIG = 1
+_PARENT_DIED = signal.SIGUSR1
 _HTTP_THREADS_BESIDE_SLOTS = 4  # health, metrics, slot save and restore must not wait behind open streams
 
 
 def die_with_parent(parent: int) -> None:
     """Ask Linux to end this process when its parent ends; `parent` is the parent's pid as the parent knows it."""
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, _PARENT_DIED)
     if os.getppid() != parent:  # it ended before the signal was set
         os._exit(1)
 
@@ -77,12 +80,12 @@ def _adapter(path: str, scale: float) -> Any:
 
 
 def main() -> None:
-    """Serve until stdin ends or a signal comes."""
+    """Serve until stdin ends or the parent does."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     settings: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-    signal.signal(signal.SIGTERM, lambda _number, _frame: leave(settings["slot_dir"]))
+    signal.signal(_PARENT_DIED, lambda _number, _frame: leave(settings["slot_dir"]))
     die_with_parent(settings["parent"])
-    # Ctrl-C reaches the whole group; the parent decides when this ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     server: Any = xllamacpp.Server(params_from(settings))
     print(json.dumps({"url": server.listening_address}), flush=True)
     while sys.stdin.buffer.read(4096):

@@ -14,7 +14,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tidegate.engines.slot_folder import make_slot_folder
 from tidegate.engines.weights import check_gguf
 from tidegate.errors import ConfigError, Problem, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock
@@ -143,7 +143,7 @@ class LlamaServer:
         """
         await asyncio.to_thread(check_gguf, Path(self.settings.model_path))
         if self.slot_dir is None:
-            self.slot_dir = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="tidegate-slots-"))
+            self.slot_dir = await asyncio.to_thread(make_slot_folder)
         child = self._child = await _Child.spawn(self._line_for_child())
         child.exit.add_done_callback(self._ended)
         try:
@@ -180,7 +180,9 @@ class LlamaServer:
             well = self._clock() - began >= self._backoff.reset_after_s
             failures = 1 if well else failures + 1
             delay = self._backoff.delay(failures)
-            log.warning("llama.cpp ended (%s); restart in %.2f s", _how(code), delay)
+            log.warning(
+                "llama.cpp with %s ended (%s); restart in %.2f s", self.settings.alias, _how(code), delay
+            )
             await self._sleep(delay)
             await self._restart()
 
@@ -190,7 +192,7 @@ class LlamaServer:
             await until_serving(self._serving, deadline - self._clock())
 
     async def stop(self) -> None:
-        """End the child (SIGTERM, after the grace period SIGKILL), reap it and remove what it saved."""
+        """End the child (by the end of its input, after the grace period by SIGKILL), reap it and remove what it saved."""
         self._stopping = True
         self._serving.clear()
         if self._child is not None:
@@ -213,7 +215,7 @@ class LlamaServer:
             await self.start()
         except (UpstreamError, ConfigError, OSError) as error:  # OSError: no process to be had just now
             # `run` sees the dead child and tries again, later each time.
-            log.error("llama.cpp did not start: %s", error)  # noqa: TRY400  (the message says it all)
+            log.error("llama.cpp with %s did not start: %s", self.settings.alias, error)  # noqa: TRY400  (the message says it all)
 
     def _line_for_child(self) -> bytes:
         cores = _usable_cores()
@@ -295,17 +297,15 @@ class _Child(asyncio.SubprocessProtocol):
         if self._transport is None:
             return
         if self.alive and grace_s > 0:
-            self._signal(signal.SIGTERM)
+            # Not SIGTERM: it is deaf to that, which may reach every process of a service at once.
+            cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0)).close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     await self.ended()
         if self.alive:
-            self._signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it was faster
+                self._transport.kill()
             await self.ended()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # it was faster
-            cast("asyncio.SubprocessTransport", self._transport).send_signal(number)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         *lines, self._rest[fd] = (self._rest[fd] + data).split(b"\n")

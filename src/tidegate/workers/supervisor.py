@@ -155,12 +155,13 @@ class Supervisor:
 
     def _end(self) -> None:
         """Have every worker drain; a second signal makes them hurry, as it does a gateway alone."""
-        if not self._ending.is_set():
+        again = self._ending.is_set()
+        if not again:
             self._ending.set()
             server = self._config.server
             patience_s = server.drain_grace_s + server.drain_deadline_s + OVERTIME_S
             asyncio.get_running_loop().call_later(patience_s, self._send_all, signal.SIGKILL)
-        self._send_all(signal.SIGTERM)
+        self._send_all(signal.SIGINT if again else signal.SIGTERM)
 
     def _send_all(self, number: signal.Signals) -> None:
         for member in self._members.values():

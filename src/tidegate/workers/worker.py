@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections.abc import Coroutine
 from typing import Any
@@ -136,6 +137,10 @@ class Worker:
             # Listening comes last: whoever listens gets a share of the connections, ready or not.
             server = GatewayServer(self._gateway, bind(config.server, shared=True))
             server.obey_signals()
+            # Whoever ends a service may signal all its processes, and the supervisor passes it on: twice is no hurry. The
+            # supervisor's SIGINT is.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, lambda: self._gateway.draining or server.drain())
 
             def orphaned(_: object) -> None:
                 if not self._gateway.draining:
