@@ -216,3 +216,13 @@ def test_any_tree_is_a_configuration_or_a_list_of_mistakes(tree: object) -> None
         found = [Problem("", "none")]
     assert found
     assert all(problem.message for problem in found)
+
+
+def test_a_slot_has_room_for_a_prompt() -> None:
+    text = "engines: {local: {kind: embedded, %s}}\nmodels: {m: {deployments: [{engine: local}]}}\n"
+    for short in ("context_tokens: 1023", "slots: 64"):
+        (problem,) = problems(text % short)
+        assert problem.path == "engines.local"
+        assert "context_tokens" in problem.message
+        assert "at least 256" in problem.message
+    config.parse_text(text % "context_tokens: 1024", source="x")

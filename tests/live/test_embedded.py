@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from openai import APIError, OpenAI
+from openai import APIError, BadRequestError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from serving import Process, eventually, serve
 
@@ -102,6 +103,14 @@ def test_structured_output_fits_its_schema(openai: OpenAI) -> None:
         response_format={"type": "json_schema", "json_schema": {"name": "pick", "schema": schema}},
     )
     assert json.loads(answer.choices[0].message.content or "")["colour"] in ("red", "green")
+
+
+def test_a_prompt_that_does_not_fit_is_refused_with_the_numbers(openai: OpenAI) -> None:
+    with pytest.raises(BadRequestError) as raised:
+        openai.chat.completions.create(model="default", messages=ask("tide " * 3000))
+    assert raised.value.param == "messages"
+    words = r"the prompt has 30\d\d tokens; one call has room for 2048: the setting `context_tokens` divided by `slots`"
+    assert re.search(words, raised.value.message)
 
 
 def test_completions_and_embeddings(openai: OpenAI) -> None:

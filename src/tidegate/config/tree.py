@@ -228,6 +228,9 @@ class LoraConfig(Settings):
     scale: float = Field(default=1.0, description="How strongly it applies.")
 
 
+MIN_SLOT_TOKENS = 256  # with less, llama.cpp refuses nearly every prompt
+
+
 class EmbeddedConfig(EngineConfig):
     """llama.cpp as a child process of the gateway: no server needed."""
 
@@ -235,7 +238,11 @@ class EmbeddedConfig(EngineConfig):
         default=None, description="A GGUF file; default: the installed SmolLM2-135M-Instruct."
     )
     slots: int = Field(default=4, gt=0, le=64, description="Calls served at once.")
-    context_tokens: int = Field(default=8192, gt=0, description="Context of all slots together.")
+    context_tokens: int = Field(
+        default=8192,
+        gt=0,
+        description="Context of all slots together, divided evenly; at least 256 for each.",
+    )
     threads: int | None = Field(default=None, gt=0, description="Threads that decode; default: cores - 1.")
     batch_threads: int | None = Field(
         default=None, gt=0, description="Threads that read prompts; default: cores."
@@ -254,6 +261,16 @@ class EmbeddedConfig(EngineConfig):
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )
+
+    @model_validator(mode="after")
+    def _room_in_every_slot(self) -> Self:
+        if self.context_tokens < self.slots * MIN_SLOT_TOKENS:
+            raise ValueError(
+                f"context_tokens, {self.context_tokens}, is divided by slots, {self.slots}: that leaves"
+                f" {self.context_tokens // self.slots} for a call, and at least {MIN_SLOT_TOKENS} are needed:"
+                f" context_tokens: {self.slots * MIN_SLOT_TOKENS} or more, or fewer slots"
+            )
+        return self
 
 
 class EmbedderConfig(EngineConfig):

@@ -40,6 +40,10 @@ class _Tokenized(msgspec.Struct):
     tokens: list[int]
 
 
+class _Adapter(LlamaCppEngine):
+    CONTEXT_IS: ClassVar[str] = "the setting `context_tokens` divided by `slots`"
+
+
 class _Connection:
     """How one run of the server is reached; a restart makes a new one."""
 
@@ -47,7 +51,7 @@ class _Connection:
         self.served = served
         key = SecretStr(served.api_key)
         self.root = HttpEngineConfig(kind="llamacpp", url=served.url, api_key=key, timeouts=config.timeouts)
-        self.adapter = LlamaCppEngine(
+        self.adapter = _Adapter(
             LlamaCppConfig(kind="llamacpp", url=f"{served.url}/v1", api_key=key, timeouts=config.timeouts)
         )
         self.control: Client = open_client(self.root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -11,15 +12,31 @@ from tidegate.engines.openai import Explanation, OpenAIEngine
 from tidegate.errors import GatewayError, UpstreamRejected
 from tidegate.types import Endpoint
 
+_TOO_LONG = "exceeds the available context size"
+_TOKENS = re.compile(r"\((\d+) tokens\)")
+
 
 class LlamaCppEngine(OpenAIEngine):
     """One llama.cpp server."""
 
     Config: ClassVar[type[HttpEngineConfig]] = LlamaCppConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.LLAMACPP
+    CONTEXT_IS: ClassVar[str] = "the engine's --ctx-size divided by its --parallel"
 
     def translate(self, status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
-        """As for any engine; but a part of the request that the model cannot take is a 500 in llama.cpp's words."""
+        """As for any engine; but what llama.cpp says to its own operator is said to a client.
+
+        A prompt longer than the context is told in numbers. A part of the request that the model cannot take is a 500 in
+        llama.cpp's words.
+        """
+        if told.message and _TOO_LONG in told.message:
+            return UpstreamRejected(self._too_long(told.message), status=status, param="messages")
         if status == 500 and told.message and "not supported" in told.message:
             return UpstreamRejected(told.message)
         return super().translate(status, told, retry_after)
+
+    def _too_long(self, said: str) -> str:
+        tokens = _TOKENS.findall(said)
+        if len(tokens) != 2:  # older versions do not tell
+            return f"the prompt is longer than the context of one call: {self.CONTEXT_IS}"
+        return f"the prompt has {tokens[0]} tokens; one call has room for {tokens[1]}: {self.CONTEXT_IS}"
