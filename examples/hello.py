@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from openai import APIError, OpenAI
+from openai import APIConnectionError, APIError, OpenAI
 
 model = sys.argv[1] if len(sys.argv) > 1 else "default"
 prompt = sys.argv[2] if len(sys.argv) > 2 else "What is a tide? Answer in one sentence."
@@ -38,6 +38,8 @@ try:
             if choice.delta.content:
                 first = first or time.perf_counter()
                 print(choice.delta.content, end="", flush=True)
+except APIConnectionError:
+    sys.exit(f"No gateway answers at {client.base_url}: start one with `tidegate serve`.")
 except APIError as error:
     print(f"\n\nThe answer broke off, and the SDK raised {type(error).__name__}: {error.message}")
     sys.exit(1)

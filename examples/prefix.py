@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 
-from openai import AsyncOpenAI
+from openai import APIConnectionError, AsyncOpenAI
 
 MODEL = sys.argv[1] if len(sys.argv) > 1 else "default"
 RULES = [
@@ -67,7 +67,10 @@ def show(name: str, measured: tuple[float, int, int], cold_ms: float) -> None:
 async def main() -> None:
     base_url = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1")
     async with AsyncOpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none")) as client:
-        await client.models.list()  # the connection is not part of the first figure
+        try:
+            await client.models.list()  # the connection is not part of the first figure
+        except APIConnectionError:
+            sys.exit(f"No gateway answers at {base_url}: start one with `tidegate serve`.")
         cold = await ttft(client, "High water?")
         show("cold", cold, cold[0])
         show("again", await ttft(client, "Low water?"), cold[0])
