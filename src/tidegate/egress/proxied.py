@@ -69,8 +69,9 @@ class ProxiedExchange:
             raise UpstreamError("the exchange is closed")
         loop = asyncio.get_running_loop()
         idle = self._pool.timeouts.idle
+        idle_at = loop.time() + idle
         try:
-            async with asyncio.timeout_at(min(loop.time() + idle, self._ends_at)) as self._waiting:
+            async with asyncio.timeout_at(min(idle_at, self._ends_at)) as self._waiting:
                 chunk = await self._body.read_chunk()
                 while chunk is not None and not chunk:
                     chunk = await self._body.read_chunk()
@@ -81,7 +82,7 @@ class ProxiedExchange:
             if not self._open:
                 raise UpstreamError("the exchange is closed") from error
             self._settle()
-            if loop.time() >= self._ends_at:
+            if self._ends_at <= idle_at:  # not by the clock now: a timer may fire a moment early
                 raise UpstreamTimeout("the engine's total time ran out") from error
             raise UpstreamTimeout(f"the engine sent nothing for {idle:g} s") from error
         finally:
