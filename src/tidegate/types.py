@@ -161,7 +161,7 @@ class Exit:
     """What a call has taken, given back last in first out, whatever happened: `async with call.exit`.
 
     Each step gets the error that ended the call, or None, and may return something to await. All steps run even if one
-    fails. (contextlib.AsyncExitStack does this too, for five times the microseconds.)
+    fails. (contextlib.AsyncExitStack does this too, for several times the microseconds.)
     """
 
     __slots__ = ("_steps",)

@@ -1,4 +1,4 @@
-"""The llama.cpp server as a process of its own: `python -m tidegate.engines.llama_child`.
+"""The llama.cpp server as a process of its own, run by path and not as a module of the package.
 
 Reads one JSON line of settings from stdin (not argv, so that the API key never shows in a process list), starts the C++
 server of `xllamacpp` on a free loopback port, and prints `{"url": ...}` on stdout once it listens. The log of llama.cpp
