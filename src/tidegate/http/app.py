@@ -16,6 +16,7 @@ from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 from tidegate.gateway import Gateway
 from tidegate.http.admin import Admin, as_error
 from tidegate.http.openai import CallEndpoint
+from tidegate.http.openapi import Document
 from tidegate.http.responder import request_id_of
 from tidegate.types import Endpoint
 
@@ -25,8 +26,9 @@ class App:
 
     def __init__(self, gateway: Gateway) -> None:
         self._calls = {f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway) for endpoint in Endpoint}
+        cold = Admin(gateway).routes()
         self._rest = Starlette(
-            routes=Admin(gateway).routes(),
+            routes=[*cold, Document(gateway, cold).route()],
             exception_handlers={HTTPException: _http_error, Exception: _bug},
         )
         # A redirect would name the host that the client named.
