@@ -21,6 +21,7 @@ from tidegate.engines import fields
 from tidegate.engines.llama import Llama, OwnLlama
 from tidegate.engines.llama_server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
+from tidegate.engines.outgoing import Outgoing
 from tidegate.engines.prefix import SlotBook, SlotShare, Trail, trail_of
 from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import EngineHost
@@ -44,6 +45,10 @@ class _Adapter(LlamaCppEngine):
     CONTEXT_IS: ClassVar[str] = "the setting `context_tokens` divided by `slots`"
 
 
+def _adapter(url: str, key: SecretStr, config: EmbeddedConfig) -> _Adapter:
+    return _Adapter(LlamaCppConfig(kind="llamacpp", url=url, api_key=key, timeouts=config.timeouts))
+
+
 class _Connection:
     """How one run of the server is reached; a restart makes a new one."""
 
@@ -51,9 +56,7 @@ class _Connection:
         self.served = served
         key = SecretStr(served.api_key)
         self.root = HttpEngineConfig(kind="llamacpp", url=served.url, api_key=key, timeouts=config.timeouts)
-        self.adapter = _Adapter(
-            LlamaCppConfig(kind="llamacpp", url=f"{served.url}/v1", api_key=key, timeouts=config.timeouts)
-        )
+        self.adapter = _adapter(f"{served.url}/v1", key, config)
         self.control: Client = open_client(self.root)
         self._headers = [*_JSON, (b"authorization", b"Bearer " + served.api_key.encode())]
 
@@ -154,6 +157,12 @@ class EmbeddedEngine:
                     raise
                 retries -= sent
 
+    def outgoing(self, call: Call) -> Outgoing:
+        """See `Foretelling`: to the gateway's own llama.cpp server, whose port and key are made when it starts."""
+        adapter = _adapter("http://127.0.0.1:0/v1", SecretStr(""), self._config)
+        told = adapter.outgoing(call, _slot(self._llama.slots[0]))
+        return msgspec.structs.replace(told, notes=list(_CHOSEN_LATER))
+
     async def _has_died(self, run: Served, deadline: float) -> bool:
         """Whether that run of the server has ended; the end is known a moment after its connections are gone."""
         until = min(deadline, self._host.clock() + NOTICED_WITHIN_S)
@@ -168,7 +177,7 @@ class EmbeddedEngine:
         generation = connection.served.generation
         async with self._share.lease(self._trail(call), generation, width=call.choices) as lease:
             adapter = connection.adapter
-            body = adapter.body(call, {"id_slot": msgspec.Raw(b"%d" % lease.slot)})
+            body = adapter.body(call, _slot(lease.slot))
             async with aclosing(adapter.ask(call, body, deadline)) as pieces:
                 async for batch in pieces:
                     lease.read = True
@@ -198,4 +207,12 @@ class EmbeddedEngine:
         return await (await self._current()).post(path, body)
 
 
+def _slot(number: int) -> dict[str, msgspec.Raw]:
+    return {"id_slot": msgspec.Raw(b"%d" % number)}
+
+
+_CHOSEN_LATER = (
+    "the server is the gateway's own llama.cpp, a child process; its port, 0 here, is chosen when it starts",
+    "`id_slot` is chosen for each call: the free slot that has read most of its prompt",
+)
 _SHAPING = ("tools", "tool_choice", "response_format", "functions", "function_call")

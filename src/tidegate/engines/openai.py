@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tidegate.config import HttpEngineConfig, OpenAIConfig
 from tidegate.egress.client import Client, Exchange, Headers, Target, open_client
 from tidegate.engines import fields
+from tidegate.engines.outgoing import MASK, Outgoing
 from tidegate.errors import (
     GatewayError,
     NotSupported,
@@ -86,7 +88,7 @@ class OpenAIEngine:
         try:
             exchange = await self._client.send(self._models, [], b"", PROBE_S)
             try:
-                await _read_whole(exchange, self._config.max_response_bytes)
+                await read_whole(exchange, self._config.max_response_bytes)
             finally:
                 await exchange.close()
         except GatewayError:
@@ -116,7 +118,7 @@ class OpenAIEngine:
             if exchange.status != 200:
                 raise await self._refused(exchange)
             if not call.stream:
-                data = await _read_whole(exchange, self._config.max_response_bytes)
+                data = await read_whole(exchange, self._config.max_response_bytes)
                 answer = read_answer(data)
                 if answer.choices is None and call.endpoint is not Endpoint.EMBEDDINGS:
                     raise UpstreamError("the engine sent an answer without choices")
@@ -137,6 +139,26 @@ class OpenAIEngine:
             changes["model"] = msgspec.Raw(_ENCODER.encode(model))
         return _ENCODER.encode(call.fields | changes if changes else call.fields)
 
+    def outgoing(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> Outgoing:
+        """See `Foretelling`. The first two and the last header are the HTTP client's."""
+        url, body = self._config.url, self.body(call, more)
+        secrets = {name for name, _ in self._own_headers()}
+        headers = [
+            (b"host", urlsplit(url).netloc.encode()),
+            (b"accept-encoding", b"identity"),
+            *_JSON,
+            *self._own_headers(),
+            *call.headers,
+            (b"content-length", b"%d" % len(body)),
+        ]
+        shown = [
+            (name.decode("latin-1"), MASK if name in secrets else value.decode("latin-1"))
+            for name, value in headers
+        ]
+        proxied = ["it goes through engines.NAME.proxy, whose client writes these headers in its own order"]
+        notes = proxied if self._config.proxy else []
+        return Outgoing("POST", f"{url}/{call.endpoint.value}", shown, msgspec.Raw(body), notes)
+
     def _own_headers(self) -> Headers:
         headers = [
             (name.lower().encode(), value.get_secret_value().encode())
@@ -149,7 +171,7 @@ class OpenAIEngine:
     async def _refused(self, exchange: Exchange) -> GatewayError:
         """The error that stands for an answer other than 200."""
         status, headers = exchange.status, dict(exchange.headers)
-        told = _explanation(await _read_whole(exchange, MAX_ERROR_BYTES))
+        told = explanation(await read_whole(exchange, MAX_ERROR_BYTES))
         return self.translate(status, told, headers.get(b"retry-after"))
 
     def translate(self, status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
@@ -186,7 +208,7 @@ _ENGINE_SIDE: Mapping[int, tuple[type[GatewayError], str]] = MappingProxyType(
 )
 
 
-def _explanation(body: bytes) -> Explanation:
+def explanation(body: bytes) -> Explanation:
     """Message and field name out of the error bodies that engines send: `{"error": {…}}`, `{"error": "…"}` or bare."""
     try:
         found = _REFUSAL.decode(body)
@@ -214,13 +236,14 @@ def read_answer(data: bytes) -> Answer:
 
 
 def _error_in_answer(error: Any) -> GatewayError:
-    told = _explanation(_ENCODER.encode({"error": error}))
+    told = explanation(_ENCODER.encode({"error": error}))
     if isinstance(told.code, int) and 400 <= told.code < 600:
         return translate(told.code, told)
     return UpstreamError("the engine reported an error in its answer")
 
 
-async def _read_whole(exchange: Exchange, limit: int) -> bytes:
+async def read_whole(exchange: Exchange, limit: int) -> bytes:
+    """The rest of an answer's body. Raises UpstreamError where it is longer than `limit` bytes."""
     parts: list[bytes] = []
     size = 0
     while data := await exchange.read():

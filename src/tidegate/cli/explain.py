@@ -1,0 +1,229 @@
+"""What the gateway would do with one request, and what it would send, without starting or asking anything.
+
+Nothing here decides: the request is read by what reads requests, placed by the stages themselves on engines that are built
+and never opened, and the engine's own adapter tells what it would send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tidegate.config import Config, DeploymentConfig
+from tidegate.engines.outgoing import Foretelling, Outgoing
+from tidegate.engines.slots import Slots
+from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
+from tidegate.http import wire
+from tidegate.pipeline import Step, the_way
+from tidegate.ports import Engine
+from tidegate.runtime import make_engine
+from tidegate.stages.route import Models
+from tidegate.types import Call, Deployment, Endpoint
+
+ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
+"""The endpoints as the command line writes them: `chat.completions`."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The error a client would get, as the gateway words it."""
+
+    status: int
+    message: str
+    type: str
+    code: str
+    param: str | None
+
+    @classmethod
+    def of(cls, error: GatewayError) -> Refusal:
+        """An error of the request path."""
+        return cls(error.status, error.message, error.type, error.code, error.param)
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """One step of the way. `state`: passed, empty (nothing stands there yet), refused or not reached."""
+
+    name: str
+    does: str
+    state: str
+    note: str = ""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment of the model, and what would happen there. `within_s` is the deadline in force there, in seconds.
+
+    `request` is what it would be sent; `handed` are the fields that one gets which answers without being sent anything,
+    or does not say what it sends.
+    """
+
+    engine: str
+    kind: str
+    model: str | None
+    within_s: float
+    calls_at_once: int | None
+    request: Outgoing | None = None
+    handed: msgspec.Raw | None = None
+    refused: Refusal | None = None
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole explanation. `places` are in the order in which they would be chosen while all of them are idle."""
+
+    source: str | None
+    endpoint: str
+    deadline_s: float
+    stages: list[Passed]
+    model: str | None = None
+    route: str | None = None
+    places: list[Place] = []
+    refused: Refusal | None = None
+
+
+def explain(config: Config, endpoint: Endpoint, body: bytes, *, source: str | None) -> Explained:
+    """Take a request body down the way to the place where an engine would be asked.
+
+    Raises ConfigError for an engine that cannot even be built; what is wrong with the request is in the result.
+    """
+    return asyncio.run(_Dry(config).explain(endpoint, body, source))
+
+
+class _Dry:
+    """The gateway of one configuration without its running parts."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = time.monotonic
+        # As `snapshot.assemble` does it, less the opening.
+        self._engines = {name: _built(name, config) for name in config.engines}
+        self._models = {
+            name: [self._deployment(chosen) for chosen in model.deployments]
+            for name, model in config.models.items()
+        }
+
+    async def explain(self, endpoint: Endpoint, body: bytes, source: str | None) -> Explained:
+        """See `explain`."""
+        seen: list[Passed] = []
+        told = Explained(
+            source=source,
+            endpoint=endpoint.value,
+            deadline_s=self._config.server.call_deadline_s,
+            stages=seen,
+        )
+        try:
+            call = self._parse(endpoint, body)
+        except GatewayError as error:
+            seen.append(Passed("http", _HTTP, "refused", error.message))
+            seen += [Passed(step.name, step.does, "not reached") for step in self._way(self._models)]
+            return msgspec.structs.replace(told, refused=Refusal.of(error))
+        seen.append(Passed("http", _HTTP, "passed", f"{len(body):,} bytes, {_form(call)}"))
+        refused = await self._walk(call, seen)
+        route, places = call.route or None, list[Place]()
+        if route is not None:
+            for deployment in self._models[route]:
+                places.append(await self._place(endpoint, body, (route, deployment)))
+        return msgspec.structs.replace(told, model=call.model, route=route, places=places, refused=refused)
+
+    def _parse(self, endpoint: Endpoint, body: bytes) -> Call:
+        limit = self._config.server.max_body_bytes
+        if len(body) > limit:
+            raise PayloadTooLarge(f"The body is larger than {limit} bytes")
+        now = self._clock()
+        return wire.parse(
+            endpoint, body, wire.Arrival("check", now, now + self._config.server.call_deadline_s, [])
+        )
+
+    def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Step]:
+        return the_way(Models(models), [], self._clock)
+
+    async def _walk(self, call: Call, seen: list[Passed]) -> Refusal | None:
+        """Through every stage but the last, which would ask the engine."""
+        *steps, last = self._way(self._models)
+        refused: Refusal | None = None
+        async with call.exit:
+            for step in steps:
+                state, note = "empty", ""
+                if refused is not None:
+                    state = "not reached"
+                elif step.stage is not None:
+                    state = "passed"
+                    try:
+                        await step.stage(call)
+                        note = self._note(step, call)
+                    except GatewayError as error:
+                        refused, state, note = Refusal.of(error), "refused", error.message
+                seen.append(Passed(step.name, step.does, state, note))
+        state = "not reached" if refused else "passed"
+        seen.append(Passed(last.name, last.does, state, "" if refused else self._note(last, call)))
+        return refused
+
+    def _note(self, step: Step, call: Call) -> str:
+        """What a stage does for this call, where there is more to say than what it always does."""
+        if step.name == "route" and call.deployment is not None:
+            found = self._models[call.route]
+            matched = "" if call.route == call.model else f", which matches '{call.route}'"
+            of = f" (the first of {len(found)}; the least busy is taken)" if len(found) > 1 else ""
+            return f"model '{call.model}'{matched}: engine '{call.deployment.engine_name}'{of}"
+        if step.name == "attempt" and call.deployment is not None:
+            within_s = self._within_s(call.deployment.engine_name)
+            return f"asks engine '{call.deployment.engine_name}' once, for at most {within_s:g} s"
+        if step.name == "account":
+            return "tokens, times and outcome, counted for the model's configured name"
+        return ""
+
+    async def _place(self, endpoint: Endpoint, body: bytes, chosen: tuple[str, Deployment]) -> Place:
+        """What happens to the call where a busy engine before it leaves it to this one: the same way, one deployment."""
+        route, deployment = chosen
+        name, settings = deployment.engine_name, self._config.engines[deployment.engine_name]
+        refused: Refusal | None = None
+        request: Outgoing | None = None
+        handed: msgspec.Raw | None = None
+        call = self._parse(endpoint, body)
+        try:
+            async with call.exit:
+                for step in self._way({route: [deployment]})[:-1]:
+                    if step.stage is not None:
+                        await step.stage(call)
+                if isinstance(deployment.engine, Foretelling):
+                    request = deployment.engine.outgoing(call)
+                else:
+                    handed = msgspec.Raw(msgspec.json.encode(call.fields))
+        except GatewayError as error:
+            refused = Refusal.of(error)
+        return Place(
+            engine=name,
+            kind=settings.kind,
+            model=deployment.model,
+            within_s=self._within_s(name),
+            calls_at_once=settings.max_in_flight,
+            request=request,
+            handed=handed,
+            refused=refused,
+        )
+
+    def _deployment(self, chosen: DeploymentConfig) -> Deployment:
+        limit = self._config.engines[chosen.engine].max_in_flight
+        return Deployment(chosen.engine, self._engines[chosen.engine], Slots(limit), chosen.model)
+
+    def _within_s(self, engine: str) -> float:
+        """The call's deadline, or the engine's own total time where that is shorter; seconds."""
+        settings, deadline_s = self._config.engines[engine], self._config.server.call_deadline_s
+        timeouts: Any = getattr(settings, "timeouts", None)
+        return deadline_s if timeouts is None else min(deadline_s, timeouts.total_ms / 1000)
+
+
+def _built(name: str, config: Config) -> Engine:
+    try:
+        return make_engine(name, config.engines[name])
+    except GatewayError as error:
+        raise ConfigError("cannot be built", [Problem(f"engines.{name}", error.message)]) from error
+
+
+def _form(call: Call) -> str:
+    streamed = "streamed" if call.stream else "answered whole"
+    return streamed if call.choices == 1 else f"{streamed}, {call.choices} choices"
+
+
+_HTTP = "read the body, check its size, parse it into one call"

@@ -1,0 +1,34 @@
+"""What an engine would be sent, without sending it: for whoever wants to see a request before it goes."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from tidegate.types import Call
+
+MASK = "**********"
+"""Stands for a secret, as it does in every place that prints the configuration."""
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One HTTP request as it would go out, in the order of the wire; `headers` have their secrets masked already.
+
+    `body` is byte for byte what the engine gets. `notes` name the parts that are only known while the engine runs.
+    """
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: msgspec.Raw
+    notes: list[str] = []
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """An engine that can tell what it would send. Those that answer in the gateway's process send nothing and have none."""
+
+    def outgoing(self, call: Call) -> Outgoing:
+        """What `stream` would send for a call that `route` has placed. Pure: needs no `open`, asks nobody."""
+        ...
