@@ -107,10 +107,18 @@ class Answer(msgspec.Struct):
             return None
         details = counts.prompt_tokens_details
         return Usage(
-            prompt_tokens=max(0, int(counts.prompt_tokens or 0)),
-            completion_tokens=max(0, int(counts.completion_tokens or 0)),
-            cached_tokens=max(0, int(details.cached_tokens or 0)) if details else 0,
+            prompt_tokens=_tokens(counts.prompt_tokens),
+            completion_tokens=_tokens(counts.completion_tokens),
+            cached_tokens=_tokens(details.cached_tokens) if details else 0,
         )
+
+
+# More than any call has, and so few that sums of them stay numbers: metrics are floats.
+_MAX_TOKENS = 2**53
+
+
+def _tokens(count: float | None) -> int:
+    return min(max(0, int(count or 0)), _MAX_TOKENS)
 
 
 class Piece(msgspec.Struct):

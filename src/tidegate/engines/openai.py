@@ -182,7 +182,9 @@ class OpenAIEngine:
 def translate(status: int, told: Explanation, *, retry_after: bytes | None = None) -> GatewayError:
     """An engine's status as our error. Only what the client can mend is told in the engine's own words."""
     if status in (429, 503):
-        wait = int(retry_after) if retry_after and retry_after.isdigit() else 1
+        # By its length first: Python refuses to read a number of more than 4,300 digits.
+        seconds = retry_after if retry_after and retry_after.isdigit() else b"1"
+        wait = int(seconds) if len(seconds) < 10 else MAX_RETRY_AFTER_S
         return UpstreamBusy("the engine has no capacity left", retry_after_s=min(wait, MAX_RETRY_AFTER_S))
     if status in _ENGINE_SIDE:
         kind, message = _ENGINE_SIDE[status]
@@ -236,7 +238,10 @@ def read_answer(data: bytes) -> Answer:
 
 
 def _error_in_answer(error: Any) -> GatewayError:
-    told = explanation(_ENCODER.encode({"error": error}))
+    try:
+        told = explanation(_ENCODER.encode({"error": error}))
+    except RecursionError:  # just not too deep to be read
+        told = Explanation()
     if isinstance(told.code, int) and 400 <= told.code < 600:
         return translate(told.code, told)
     return UpstreamError("the engine reported an error in its answer")

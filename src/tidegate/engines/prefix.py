@@ -308,7 +308,7 @@ def trail_of(messages: bytes | msgspec.Raw, *, setting: bytes = b"") -> Trail:
     try:
         parts = msgspec.json.decode(messages, type=list[msgspec.Raw])
         roles = [message.role for message in msgspec.json.decode(messages, type=list[_Head])]
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Trail()
     leading = next((i for i, role in enumerate(roles) if role not in _INSTRUCTING_ROLES), len(roles))
     digest = hashlib.blake2b(setting, digest_size=16)

@@ -170,12 +170,12 @@ def read_ask(body: bytes) -> Ask:
     """The request body as a script reads it. Raises BadRequest."""
     try:
         return _ASK.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"the request body cannot be used: {error}") from error
 
 
 def prompts(ask: Ask) -> list[str]:
-    """The texts of `prompt` or `input`, one for each answer asked; a list of token ids is one text."""
+    """The texts of `prompt` or `input`, one for each answer asked; a list of token ids is one text. Raises BadRequest."""
     source = ask.input if ask.prompt is None else ask.prompt
     if isinstance(source, str):
         return [source]
@@ -184,7 +184,15 @@ def prompts(ask: Ask) -> list[str]:
         return [""]
     if isinstance(items[0], int):
         return [" ".join(map(str, items))]
-    return [item if isinstance(item, str) else " ".join(map(str, item)) for item in items]
+    return [_text(item) for item in items]
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, list):
+        return " ".join(map(str, cast("list[Any]", item)))
+    if isinstance(item, str):
+        return item
+    raise BadRequest("a prompt is a text or a list of token ids")
 
 
 def prompt_text(ask: Ask) -> str:

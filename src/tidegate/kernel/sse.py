@@ -11,7 +11,8 @@ import re
 
 import msgspec
 
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r)|\r(?!\n)(?:\r\n|\r)")
+# A whole run of them ends one event: a stream of nothing else would make an event of every second byte.
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r)+|\r(?!\n)(?:\r\n|\r)(?:\r\n|\n|\r)*")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A blank line is at most four bytes long, so one cut in two began at most three bytes before the cut.
@@ -51,8 +52,10 @@ class SseReader:
             # Nearly every read of a live stream is one event of one line.
             self._at_start = False
             return [Event(data, data[6:-2])]
+        if b"\n\n\n" in data:
+            return self._feed_in_parts(data)
         blocks = data.split(b"\n\n")
-        self._rest += blocks.pop()  # not empty where a blank line more follows: it begins the next event
+        blocks.pop()
         return [self._event(block + b"\n\n") for block in blocks]
 
     def _feed_in_parts(self, data: bytes) -> list[Event]:
@@ -72,6 +75,8 @@ class SseReader:
         at_start, self._at_start = self._at_start, False
         if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
             return Event(raw, raw[6:-2])
+        if b"data" not in raw:  # comments, blank lines
+            return Event(raw)
         text = raw.removeprefix(_BYTE_ORDER_MARK) if at_start else raw
         lines: list[bytes] = []
         name = b""
