@@ -207,7 +207,11 @@ def request_fields() -> str:
         # The embedded engine serves no embeddings.
         local = "`llamacpp`" if endpoint is Endpoint.EMBEDDINGS else "`llamacpp`, `embedded`"
         yield "OpenAI's fields, for all kinds", names(base)
-        for kinds, listed in (("`vllm`", fields.VLLM[endpoint]), (local, fields.LLAMACPP[endpoint])):
+        for kinds, listed in (
+            ("`vllm`", fields.VLLM[endpoint]),
+            ("`sglang`", fields.SGLANG[endpoint]),
+            (local, fields.LLAMACPP[endpoint]),
+        ):
             if more := listed - base:
                 yield f"{kinds}: also", names(more)
             if less := base - listed:

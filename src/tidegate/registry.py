@@ -20,6 +20,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "openai": "tidegate.engines.openai:OpenAIEngine",
                 "vllm": "tidegate.engines.vllm:VllmEngine",
+                "sglang": "tidegate.engines.sglang:SglangEngine",
                 "llamacpp": "tidegate.engines.llamacpp:LlamaCppEngine",
                 "embedded": "tidegate.engines.embedded:EmbeddedEngine",
                 "embedder": "tidegate.engines.embedder:EmbedderEngine",

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,9 +19,11 @@ from prometheus_client.core import Metric
 from tidegate import registry
 from tidegate.config import EngineConfig, digest
 from tidegate.engines.slots import Slots
+from tidegate.errors import GatewayError
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, Embedder, Engine
 from tidegate.telemetry.metrics import Metrics, gauge
+from tidegate.types import Load
 
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
@@ -38,15 +40,17 @@ class RunningEngine:
         self.slots = slots
         self.borrowers = 0
         self.ready = False
+        self.load: Load | None = None
         self._asked = False
 
     async def probe(self) -> None:
-        """Ask the engine whether it is ready, for at most a few seconds; the answer is in `ready`."""
-        try:
+        """Ask the engine whether it is ready and how busy, for at most a few seconds: see `ready` and `load`."""
+        ready, load = False, None
+        with suppress(TimeoutError, GatewayError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 ready = await self.engine.ready()
-        except TimeoutError:
-            ready = False
+                load = await self.engine.load() if ready else None
+        self.load = load
         # At the first time also that it is not: nothing else would tell of an engine that never was.
         if ready != self.ready or not self._asked:
             level = logging.INFO if ready else logging.WARNING
@@ -59,7 +63,7 @@ async def probe_all(engines: Sequence[RunningEngine]) -> None:
     probes = (running.probe() for running in engines)
     for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
         if isinstance(failure, Exception):
-            running.ready = False
+            running.ready, running.load = False, None
             log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
 
 
@@ -129,14 +133,10 @@ class Runtime:
 
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
-        running = RunningEngine(name, engine, Slots(config.max_in_flight))
         await engine.open(self)
-        async with AsyncExitStack() as opened:
-            opened.push_async_callback(engine.close)
-            if running.slots.limit is None:
-                running.slots.limit = (await engine.load()).slots
-            opened.pop_all()
-        return running
+        # What the engine can take may only be known once it is open.
+        limit = config.max_in_flight or engine.capabilities.slots
+        return RunningEngine(name, engine, Slots(limit))
 
     async def give_back(self, running: RunningEngine) -> None:
         """End one loan; the engine closes with the last one."""
@@ -170,4 +170,23 @@ class Runtime:
             "Calls waiting for a slot.",
             ["engine"],
             (([r.name], r.slots.waiting) for r in rows),
+        )
+        told = [(running.name, running.load) for running in rows if running.load is not None]
+        yield gauge(
+            "engine_running",
+            "Calls the engine says it works on, whoever sent them; of one that does not say, the gateway's own.",
+            ["engine"],
+            (([name], load.running) for name, load in told),
+        )
+        yield gauge(
+            "engine_queued",
+            "Calls waiting in the engine's own queue.",
+            ["engine"],
+            (([name], load.waiting) for name, load in told if load.waiting is not None),
+        )
+        yield gauge(
+            "engine_kv_usage",
+            "Share of the engine's key-value cache in use, 0 to 1.",
+            ["engine"],
+            (([name], load.kv_usage) for name, load in told if load.kv_usage is not None),
         )

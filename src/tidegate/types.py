@@ -141,14 +141,20 @@ class Capabilities(msgspec.Struct, frozen=True):
     """What an engine can do, so that routing never finds out by failing.
 
     `fields` says per endpoint which request fields it takes; any other is refused by name, never passed and never dropped.
-    An endpoint that is missing is one the engine does not serve.
+    An endpoint that is missing is one the engine does not serve. `slots` is how many calls it gets at once where its
+    settings do not say; None leaves that to the engine.
     """
 
     fields: Mapping[Endpoint, frozenset[str]]
+    slots: int | None = None
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy an engine is. None means that the engine does not tell."""
+    """How busy an engine is, whoever keeps it busy. None means that it does not tell.
+
+    `running` are the calls it works on, or those of this gateway where it does not tell even that; `waiting` the calls in
+    its own queue; `kv_usage` the share of its key-value cache in use, 0 to 1; `slots` how many calls it can run at once.
+    """
 
     running: int = 0
     waiting: int | None = None
@@ -201,7 +207,8 @@ class Call(msgspec.Struct, kw_only=True):
     """One request in flight, from the parsed body to the last byte of its answer.
 
     `fields` is the request body, top-level name to unparsed JSON: what is sent on is rebuilt from it, so a value nobody
-    changed arrives byte for byte. What a stage takes it pushes on `exit`, which gives it back whatever happens. Times are
+    changed arrives byte for byte. `priority` is its place in an engine's own queue, lower is earlier: no client can set
+    it, and no stage does today. What a stage takes it pushes on `exit`, which gives it back whatever happens. Times are
     seconds of the gateway's monotonic `Clock`; 0 means not yet.
     """
 
@@ -214,6 +221,7 @@ class Call(msgspec.Struct, kw_only=True):
     deadline: float
     headers: list[tuple[bytes, bytes]] = []
     messages: list[Message] = []
+    priority: int = 0
     stream: bool = False
     choices: int = 1
     route: str = ""

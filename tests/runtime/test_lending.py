@@ -11,7 +11,7 @@ import pytest
 
 from tidegate import config, gateway
 from tidegate.config import EngineConfig, ScriptedConfig
-from tidegate.errors import ConfigError
+from tidegate.errors import ConfigError, UpstreamError
 from tidegate.gateway import Gateway
 from tidegate.ports import EngineHost
 from tidegate.runtime import Runtime
@@ -48,8 +48,9 @@ class Moody:
         return self.failing != "down"
 
     async def load(self) -> Load:
-        self._do("load")
-        return Load(slots=1)
+        if self.failing == "load":
+            raise UpstreamError("canary")
+        return Load(running=3)
 
     async def count_tokens(self, call: Call) -> int | None:
         return None
@@ -87,9 +88,8 @@ async def test_two_who_ask_at_once_get_the_same_engine() -> None:
         assert made["a"].closed == 1
 
 
-@pytest.mark.parametrize("failing", ["open", "load"])
-async def test_an_engine_that_cannot_be_opened_leaves_no_other_open(failing: str) -> None:
-    made, make = engines(b=failing)
+async def test_an_engine_that_cannot_be_opened_leaves_no_other_open() -> None:
+    made, make = engines(b="open")
     async with Runtime(make=make) as runtime:
         with pytest.raises(ConfigError) as raised:
             await assemble(config.parse_text(text("a", "b"), source="x"), runtime)
@@ -105,6 +105,36 @@ async def test_one_that_cannot_say_whether_it_is_ready_is_not_and_keeps_nobody_f
         await asyncio.sleep(0.01)
         assert running.engine_states == {"a": "not ready", "b": "ready"}
         assert made["a"].asked
+
+
+async def test_how_busy_an_engine_is_is_known_where_it_says_so_and_one_that_does_not_is_still_ready() -> None:
+    _, make = engines(b="load", c="down")
+    async with Runtime(make=make) as runtime:
+        loads: dict[str, int | None] = {}
+        for name in "abc":
+            running = await runtime.borrow(name, ScriptedConfig(kind="scripted"))
+            await running.probe()
+            loads[name] = running.load.running if running.load else None
+            assert running.ready == (name != "c")
+        told = runtime.metrics.render().decode()
+    assert loads == {"a": 3, "b": None, "c": None}
+    assert [line for line in told.splitlines() if line.startswith("tidegate_engine_running")] == [
+        'tidegate_engine_running{engine="a"} 3.0'
+    ]
+    assert "tidegate_engine_queued{" not in told
+
+
+async def test_an_engine_gets_as_many_calls_as_it_says_unless_its_settings_say_otherwise() -> None:
+    async with Runtime() as runtime:
+        limits = [
+            (await runtime.borrow(str(settings), settings)).slots.limit
+            for settings in (
+                ScriptedConfig(kind="scripted"),
+                ScriptedConfig(kind="scripted", slots=3),
+                ScriptedConfig(kind="scripted", slots=3, max_in_flight=2),
+            )
+        ]
+    assert limits == [None, 3, 2]
 
 
 async def test_an_engine_that_was_never_ready_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -217,6 +217,10 @@ class VllmConfig(HttpEngineConfig):
     """A vLLM server: its own request fields pass too."""
 
 
+class SglangConfig(HttpEngineConfig):
+    """An SGLang server: its own request fields pass too."""
+
+
 class LlamaCppConfig(HttpEngineConfig):
     """A llama.cpp server that you run: its own request fields pass too."""
 

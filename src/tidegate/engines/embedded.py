@@ -98,6 +98,7 @@ class EmbeddedEngine:
         """Wait until the server serves. Raises ConfigError for a model it cannot use, UpstreamError."""
         self._host = host
         await self._llama.open(host)
+        self.capabilities = msgspec.structs.replace(self.capabilities, slots=len(self._llama.slots))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._llama.close)
             self._connection = await self._connect()
@@ -120,8 +121,11 @@ class EmbeddedEngine:
         return self._llama.ready
 
     async def load(self) -> Load:
-        """The number of slots it may use."""
-        return Load(slots=len(self._llama.slots))
+        """What its server says of all who use it, and the slots that are this process's. Raises UpstreamError."""
+        if not self._llama.ready:
+            raise UpstreamError("the engine is starting")
+        found = await (await self._current()).adapter.load()
+        return msgspec.structs.replace(found, slots=len(self._llama.slots))
 
     async def count_tokens(self, call: Call) -> int | None:
         """Exact for chats, by the server's own template and tokenizer; None otherwise, or while it is down."""

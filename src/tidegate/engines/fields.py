@@ -1,8 +1,8 @@
 """Which request fields pass to which kind of engine. A field that is not listed is a 400 that names it.
 
-The OpenAI lists follow the API reference of 2026-10 (https://platform.openai.com/docs/api-reference); those of vLLM and
-llama.cpp hold what their users rely on and leave out what reaches into the engine: priorities, cache salts, slots, chat
-templates.
+The OpenAI lists follow the API reference of 2026-10 (https://platform.openai.com/docs/api-reference); those of vLLM,
+SGLang and llama.cpp hold what their users rely on and leave out what reaches into the engine: priorities, cache salts,
+slots, sessions, adapters, chat templates.
 """
 
 from __future__ import annotations
@@ -46,6 +46,21 @@ VLLM = {
     ),
     Endpoint.COMPLETIONS: OPENAI[Endpoint.COMPLETIONS] | _VLLM_SAMPLING | _names("response_format"),
     Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS] | _names("truncate_prompt_tokens add_special_tokens"),
+}
+
+_SGLANG_SAMPLING = _LOCAL_SAMPLING | _names("""
+    repetition_penalty min_tokens stop_token_ids stop_regex no_stop_trim skip_special_tokens regex ebnf return_token_ids
+    return_cached_tokens_details return_spec_tokens_details
+""")
+
+SGLANG = {
+    Endpoint.CHAT: OPENAI[Endpoint.CHAT]
+    | _SGLANG_SAMPLING
+    | _names("continue_final_message separate_reasoning stream_reasoning thinking return_prompt_token_ids"),
+    Endpoint.COMPLETIONS: OPENAI[Endpoint.COMPLETIONS]
+    | _SGLANG_SAMPLING
+    | _names("json_schema response_format"),
+    Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS],
 }
 
 _LLAMACPP_SAMPLING = _LOCAL_SAMPLING | _names("""

@@ -8,20 +8,26 @@ from typing import ClassVar
 
 from tidegate.config import HttpEngineConfig, LlamaCppConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import Explanation, OpenAIEngine
+from tidegate.engines.loads import TellingEngine, read_llamacpp
+from tidegate.engines.openai import Explanation
 from tidegate.errors import GatewayError, UpstreamRejected
-from tidegate.types import Endpoint
+from tidegate.types import Endpoint, Load
 
 _TOO_LONG = "exceeds the available context size"
 _TOKENS = re.compile(r"\((\d+) tokens\)")
 
 
-class LlamaCppEngine(OpenAIEngine):
+class LlamaCppEngine(TellingEngine):
     """One llama.cpp server."""
 
     Config: ClassVar[type[HttpEngineConfig]] = LlamaCppConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.LLAMACPP
     CONTEXT_IS: ClassVar[str] = "the engine's --ctx-size divided by its --parallel"
+
+    async def load(self) -> Load:
+        """What its /slots and /metrics say, of which either can be switched off. Raises UpstreamError."""
+        slots, metrics = await self._pages.get("slots"), await self._pages.get("metrics")
+        return read_llamacpp(slots, metrics, await super().load())
 
     def translate(self, status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
         """As for any engine; but what llama.cpp says to its own operator is said to a client.

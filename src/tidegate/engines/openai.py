@@ -1,4 +1,4 @@
-"""Any server that speaks the OpenAI API over HTTP. The kinds `vllm` and `llamacpp` refine it.
+"""Any server that speaks the OpenAI API over HTTP. The kinds `vllm`, `sglang` and `llamacpp` refine it.
 
 Requests go out rebuilt from the call's fields; answers come back as the bytes the engine sent, read once to know that they
 are whole. What the engine says in HTTP is translated into our errors here and nowhere else.
@@ -65,6 +65,7 @@ class OpenAIEngine:
         self._config = config
         more = frozenset(config.allow_fields)
         self.capabilities = Capabilities({endpoint: names | more for endpoint, names in self.FIELDS.items()})
+        self._running = 0
         self._client: Client
         self._targets: dict[Endpoint, Target]
         self._clock: Clock
@@ -96,8 +97,8 @@ class OpenAIEngine:
         return exchange.status < 500 and exchange.status not in (401, 403)
 
     async def load(self) -> Load:
-        """Nothing: the plain API does not tell."""
-        return Load()
+        """The plain API does not tell, but how many of this gateway's own calls it has is known."""
+        return Load(running=self._running)
 
     async def count_tokens(self, call: Call) -> int | None:
         """None: the plain API cannot count."""
@@ -110,11 +111,12 @@ class OpenAIEngine:
 
     async def ask(self, call: Call, body: bytes, deadline: float) -> AsyncGenerator[Batch, None]:
         """Send a request body for a call and yield the answer; see `Engine.stream`."""
-        exchange = await self._client.send(
-            self._targets[call.endpoint], call.headers, body, deadline - self._clock()
-        )
-        events = EventStream()
+        self._running += 1
+        exchange, events = None, EventStream()
         try:
+            exchange = await self._client.send(
+                self._targets[call.endpoint], call.headers, body, deadline - self._clock()
+            )
             if exchange.status != 200:
                 raise await self._refused(exchange)
             if not call.stream:
@@ -129,7 +131,9 @@ class OpenAIEngine:
                     yield batch
             events.finish(call.choices)
         finally:
-            await exchange.close(expect_end=events.done)
+            self._running -= 1
+            if exchange is not None:
+                await exchange.close(expect_end=events.done)
 
     def body(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
         """The request body for the engine: the client's fields, the engine's own name for the model, and `more`."""

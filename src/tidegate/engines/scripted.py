@@ -49,7 +49,7 @@ class ScriptedEngine:
     Config: ClassVar[type[ScriptedConfig]] = ScriptedConfig
 
     def __init__(self, config: ScriptedConfig) -> None:
-        self.capabilities = Capabilities(fields.OPENAI)
+        self.capabilities = Capabilities(fields.OPENAI, slots=config.slots)
         self._script = from_config(config)
         self._slots = config.slots
         self._running = 0

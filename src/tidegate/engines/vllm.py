@@ -1,18 +1,35 @@
-"""A vLLM server. Beyond the OpenAI API: its own sampling fields."""
+"""A vLLM server. Beyond the OpenAI API: its own sampling fields, the place of a call in its queue, how busy it is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
 
+import msgspec
+
 from tidegate.config import HttpEngineConfig, VllmConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import OpenAIEngine
-from tidegate.types import Endpoint
+from tidegate.engines.loads import TellingEngine, read_vllm
+from tidegate.engines.openai import NOTHING
+from tidegate.types import Call, Endpoint, Load
 
 
-class VllmEngine(OpenAIEngine):
+class VllmEngine(TellingEngine):
     """One vLLM server. Its 503 means that its queue is full, which is saturation, not failure."""
 
     Config: ClassVar[type[HttpEngineConfig]] = VllmConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.VLLM
+
+    async def load(self) -> Load:
+        """What its /metrics say, or what the gateway knows where there is no such page. Raises UpstreamError."""
+        page, own = await self._pages.get("metrics"), await super().load()
+        return own if page is None else read_vllm(page, own)
+
+    def body(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
+        """See `OpenAIEngine.body`. In vLLM too the lower priority is served first.
+
+        It refuses one other than 0 unless it runs with `--scheduling-policy priority`.
+        """
+        if call.priority:
+            more = {**more, "priority": msgspec.Raw(b"%d" % call.priority)}
+        return super().body(call, more)
