@@ -8,8 +8,11 @@
     ├─ NotFound                       404
     │  └─ ModelNotFound               404
     ├─ MethodNotAllowed               405
+    ├─ RequestTimeout                 408   the request's body did not come
     ├─ PayloadTooLarge                413
     ├─ UnsupportedMediaType           415
+    ├─ Misdirected                    421   the Host is not one that is served
+    ├─ HeadTooLarge                   431
     ├─ RateLimited                    429   your own quota
     ├─ Overloaded                     503   our capacity
     │  └─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
@@ -124,6 +127,15 @@ class MethodNotAllowed(BadRequest):
     code = "method_not_allowed"
 
 
+class RequestTimeout(BadRequest):
+    """The rest of the request did not come, or too slowly (`server.body_idle_ms`, `server.min_body_bytes_per_s`)."""
+
+    status = 408
+    code = "request_timeout"
+    type = "timeout_error"
+    retryable = True
+
+
 class PayloadTooLarge(BadRequest):
     """The body exceeds `server.max_body_bytes`."""
 
@@ -136,6 +148,20 @@ class UnsupportedMediaType(BadRequest):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class Misdirected(BadRequest):
+    """The header `Host` names nobody that is served here (`server.allowed_hosts`; RFC 9110, 15.5.20)."""
+
+    status = 421
+    code = "host_not_allowed"
+
+
+class HeadTooLarge(BadRequest):
+    """The headers exceed `server.max_head_bytes` or `server.max_headers` (RFC 6585, 5)."""
+
+    status = 431
+    code = "headers_too_large"
 
 
 class RateLimited(GatewayError):

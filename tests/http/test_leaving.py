@@ -191,10 +191,11 @@ def test_a_body_that_does_not_come_is_waited_for_until_the_deadline(engine: Scri
         client.send("\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body[:5])
         status, headers = client.read_head()
         assert status == 504
+        assert headers["connection"] == "close"  # where the next request begins, nobody can say
         assert b"body" in client.read_exactly(int(headers["content-length"]))
         client.send(body[5:])
         client.post(chat())
-        assert client.read_head()[0] == 200
+        assert client.read_to_end() == b""
 
 
 def test_a_slow_body_is_answered_as_any_other(gateway: Running, engine: ScriptedServer) -> None:

@@ -20,6 +20,10 @@ from tidegate.http.openapi import Document
 from tidegate.http.responder import request_id_of
 from tidegate.types import Endpoint
 
+# The names of models may need percent signs. Anywhere else they are a disguise: `/%61dmin/reload` would be the admin API to
+# us, and not to a proxy in front that shuts out `/admin/`.
+_MODELS = b"/v1/models/"
+
 
 class App:
     """Dispatch. Routes on the ASGI path alone, never on a URL rebuilt from the Host header."""
@@ -37,6 +41,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
         if scope["type"] == "http":
+            raw_path: bytes = scope.get("raw_path") or b""
+            if b"%" in raw_path and not raw_path.startswith(_MODELS):
+                refusal = as_error(NotFound("No path here is written with a percent sign"))
+                return await refusal(scope, receive, _identified(scope, send))
             endpoint = self._calls.get(scope["path"])
             if endpoint is not None:
                 if scope["method"] == "POST":

@@ -21,6 +21,7 @@ from tidegate.errors import (
 )
 from tidegate.gateway import Gateway
 from tidegate.http import wire
+from tidegate.http.protocol import REFUSED
 from tidegate.http.responder import Responder, header_values, request_id_of
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
@@ -56,7 +57,7 @@ class CallEndpoint:
         snapshot.enter()
         self._live.add(responder)
         try:
-            await self._respond(snapshot, headers, receive, responder)
+            await self._respond(snapshot, scope, receive, responder)
         except asyncio.CancelledError as cancelled:
             await _cancelled(responder, cancelled)
         finally:
@@ -65,10 +66,10 @@ class CallEndpoint:
             snapshot.leave()
 
     async def _respond(
-        self, snapshot: Snapshot, headers: dict[bytes, bytes], receive: Receive, responder: Responder
+        self, snapshot: Snapshot, scope: Scope, receive: Receive, responder: Responder
     ) -> None:
         try:
-            call = await self._receive(headers, receive, responder)
+            call = await self._receive(scope, receive, responder)
             if call is not None:
                 await self._answer(snapshot, call, responder)
         except GatewayError as error:
@@ -87,19 +88,22 @@ class CallEndpoint:
         """The client's own id if it is well-formed, else a new one."""
         return request_id_of(headers) or b"%b%06x" % (self._id_prefix, next(self._ids))
 
-    async def _receive(
-        self, headers: dict[bytes, bytes], receive: Receive, responder: Responder
-    ) -> Call | None:
+    async def _receive(self, scope: Scope, receive: Receive, responder: Responder) -> Call | None:
         """The call that the request makes; None for one that was refused, which is counted here and nowhere else."""
-        gateway = self._gateway
+        gateway, headers = self._gateway, header_values(scope)
+        settings = gateway.settings
         try:
-            body = await _read_body(headers, receive, gateway.settings.max_body_bytes)
+            body = await _read_body(scope, headers, receive, settings.max_body_bytes)
             now = gateway.clock()
             passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            arrival = wire.Arrival(
-                responder.request_id.decode(), now, now + gateway.settings.call_deadline_s, passed
+            arrival = wire.Arrival(responder.request_id.decode(), now, now + settings.call_deadline_s, passed)
+            return wire.parse(
+                self._endpoint,
+                body,
+                arrival,
+                max_depth=settings.max_json_depth,
+                max_containers=settings.max_json_containers,
             )
-            return wire.parse(self._endpoint, body, arrival)
         except GatewayError as error:
             gateway.runtime.metrics.refused(self._endpoint, error.code)
             await responder.refuse(error)
@@ -148,11 +152,11 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
         task.uncancel()
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
+async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise UnsupportedMediaType("Send the header 'Content-Type: application/json'")
-    if headers.get(b"content-encoding", b"identity") != b"identity":
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise UnsupportedMediaType("Send the body uncompressed, without 'Content-Encoding'")
     length = headers.get(b"content-length")
     if length is not None and int(length) > limit:
@@ -167,7 +171,7 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) 
     if size > limit:
         raise PayloadTooLarge(f"The body is larger than {limit} bytes")
     if message["type"] == "http.disconnect":
-        raise BadRequest("The body is not whole")
+        raise scope.get(REFUSED) or BadRequest("The body is not whole")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

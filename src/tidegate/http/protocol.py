@@ -1,88 +1,73 @@
 """uvicorn's HTTP/1.1 protocol with a few habits changed.
 
 What is written in one turn of the loop leaves in one system call: uvicorn writes head and body apart, which on one core is
-a seventh of what a call costs. The head of a request has bounds in size and time. A client that leaves is noticed by the
-call that runs, also when it had sent further requests ahead. Who asks to upgrade to HTTP/2 is answered in HTTP/1.1.
+a seventh of what a call costs. A head is checked before anything runs (`edge.py`), and everything a client may keep us
+waiting with has an end (`patience.py`). A client that leaves is noticed by the call that runs, also when it had sent
+further requests ahead. Who asks to upgrade to HTTP/2 is answered in HTTP/1.1.
 """
 
 from __future__ import annotations
 
 import asyncio
+import http
 import os
 from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tidegate.errors import BadRequest
+from tidegate.errors import BadRequest, GatewayError
+from tidegate.http.edge import Edge, is_probe
+from tidegate.http.patience import Patience
+from tidegate.http.transport import CorkedTransport
 
 WHEN_GONE = "tidegate.when_gone"
 """Where in the ASGI scope a request finds `call_when_gone`."""
+HEADERS = "tidegate.headers"
+"""Where it finds its headers as a dict."""
+REFUSED = "tidegate.refused"
+"""Where it finds the error that its client was given while its body was still awaited."""
 
-MAX_HEAD_BYTES = 64 * 1024
-HEAD_WITHIN_S = 10.0
 # Requests sent before the answer to an earlier one; a client that sends more is read no further for a while.
 MAX_AHEAD = 8
-# A closed connection whose client does not read what is still under way to it is dropped after this.
-LINGER_S = 10.0
-
-
-class CorkedTransport:
-    """A transport that gathers writes until the loop's next turn. Everything else goes straight through."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._pending: list[bytes] = []
-        self.get_extra_info = transport.get_extra_info
-        self.is_closing = transport.is_closing
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-        self.set_protocol = transport.set_protocol
-
-    def write(self, data: bytes) -> None:
-        """Send with whatever else this turn writes."""
-        if not self._pending:
-            self._loop.call_soon(self._flush)
-        self._pending.append(data)
-
-    def close(self) -> None:
-        """Send what is pending, then close; a client that takes nothing more is not waited for."""
-        self._flush()
-        if self._transport.get_write_buffer_size():
-            self._loop.call_later(LINGER_S, self._transport.abort)
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._pending.clear()
-        self._transport.abort()
-
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
-        if pending and not self._transport.is_closing():
-            self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
+# One read may hold more than that. So many are no pipelining.
+FAR_TOO_MANY_AHEAD = 64
 
 
 class EdgeProtocol(HttpToolsProtocol):
     """One client connection."""
 
-    # -- what is sent ------------------------------------------------------------------------------------------------
+    def __init__(self, *args: Any, edge: Edge, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._edge = edge
+        self._running: RequestResponseCycle | None = None
+        self._when_gone: Callable[[], None] | None = None
+        self._wrong: GatewayError | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._keeps_alive = True
+        self._read_size = 0
+
+    # -- coming and going --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called once by the event loop."""
-        corked: Any = CorkedTransport(transport, self.loop)
+        self._corked = CorkedTransport(transport, self.loop)
+        corked: Any = self._corked
         super().connection_made(cast("asyncio.Transport", corked))
-        self._running: RequestResponseCycle | None = None
-        self._when_gone: Callable[[], None] | None = None
-        self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = self.loop.call_later(HEAD_WITHIN_S, self._on_late_head)
+        self.made_at = self.loop.time()
+        self._patience = Patience(self._edge, self.loop, self._on_late)
+        self._patience.await_first_byte()
+        if self._edge.is_full(self.connections):
+            self._edge.make_room(cast("set[EdgeProtocol]", self.connections))
+            if self._edge.is_crowded(self.connections):
+                self._corked.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: uvicorn tells only the request that came last, the one that runs may be another."""
-        self._stop_head_timer()
+        self._patience.end()
+        self._stop_stall_timer()
         running = self._running
         if running is not None and not running.response_complete:
             running.disconnected = True
@@ -95,58 +80,176 @@ class EdgeProtocol(HttpToolsProtocol):
         """Have the request that runs told when its client leaves; None for no longer. ASGI would take a task for that."""
         self._when_gone = tell
 
+    def is_idle(self) -> bool:
+        """Whether no request is being served."""
+        return not self._answering() and not self.pipeline and not self._corked.is_closing()
+
+    def has_asked(self) -> bool:
+        """Whether a whole head ever came."""
+        return self._asked() is not None
+
+    def leave(self) -> None:
+        """Make room for another."""
+        self.connections.discard(self)
+        self._corked.close()
+
+    def shutdown(self) -> None:
+        """The server ends: no further request on this connection."""
+        self._keeps_alive = False
+        super().shutdown()
+
+    # -- what is sent ------------------------------------------------------------------------------------------------
+
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, and close; into an answer under way nothing is written."""
-        if not self._answering():
-            body = BadRequest(msg).body()
-            head = (
-                b"HTTP/1.1 400 Bad Request",
-                b"content-type: application/json",
-                b"content-length: %d" % len(body),
-                b"x-request-id: req_" + os.urandom(12).hex().encode(),
-                b"connection: close",
-            )
-            self.transport.write(b"\r\n".join([*head, b"", body]))
-        self.transport.close()
+        """Refuse what is no request."""
+        self._refuse(BadRequest(msg))
+
+    def pause_writing(self) -> None:
+        """More is under way to the client than it reads."""
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, self._unsent())
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stop_stall_timer()
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer with an error and hang up; into an answer under way nothing is written."""
+        running = self._running
+        if running is not None and running.more_body and not running.response_started:
+            # It waits for the rest of its body. The error is its answer.
+            cast("dict[str, Any]", running.scope)[REFUSED] = error
+            running.disconnected = True
+            running.message_event.set()
+        elif self._answering():
+            self._corked.hang_up()
+            return
+        body = error.body()
+        status = f"HTTP/1.1 {error.status} {http.HTTPStatus(error.status).phrase}"
+        head = [
+            status.encode(),
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"x-request-id: req_" + os.urandom(12).hex().encode(),
+            b"connection: close",
+            *(b"%b: %b" % header for header in error.headers()),
+        ]
+        self._corked.write(b"\r\n".join([*head, b"", body]))
+        self.flow.resume_reading()
+        self._corked.hang_up()
+
+    def _asked(self) -> RequestResponseCycle | None:
+        """The request that came last; uvicorn's type leaves out that there may be none yet."""
+        return self.cycle
 
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
+    def _unsent(self) -> int:
+        return self._corked.get_write_buffer_size()
+
+    def _on_stall(self, unsent_before: int) -> None:
+        unsent = self._unsent()
+        self._stalled = None
+        if unsent >= unsent_before:
+            self._corked.abort()
+        else:
+            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, unsent)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        cast("dict[str, Any]", cycle.scope)[WHEN_GONE] = self.call_when_gone
+        scope = cast("dict[str, Any]", cycle.scope)
+        scope[WHEN_GONE] = self.call_when_gone
+        if scope["http_version"] == "1.0":
+            app = _Unchunked(app, cycle)
+        if cycle.more_body and self._patience.is_watching:  # it had to wait for its turn, unread
+            self._patience.await_body()
         super()._start_asgi_task(cycle, app)
 
-    # -- the head of a request ---------------------------------------------------------------------------------------
+    # -- what is read ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         self._unset_keepalive_if_required()
-        if self.transport.is_closing():
+        if self._corked.is_closing():
             return
+        self._patience.arriving = self._read_size = len(data)
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._refuse_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("This is not valid HTTP")
-        if self._head_timer is not None or self._reading_head():
-            self._watch_head(len(data))
+            self._refuse(self._wrong or BadRequest("This is not valid HTTP"))
+            return
+        cycle = self._asked()
+        # Seldom: a request comes whole, in one read.
+        if self._patience.is_watching or cycle is None or cycle.more_body or self._reading_head():
+            self._watch(len(data))
 
     def on_headers_complete(self) -> None:
         """A head is whole; of one that asks for an upgrade nothing is known yet."""
         if self.parser.should_upgrade():
             return
+        try:
+            self._check_head()
+        except GatewayError as error:
+            self._wrong = error  # the parser keeps nothing of an exception but that there was one
+            raise
         super().on_headers_complete()
+        # Trailers are nobody's headers: the parser would add them to those of the request.
+        self.headers = []
+        self._patience.begin_body()
         if 0 < len(self.pipeline) <= MAX_AHEAD:
             # uvicorn reads no more until its turn has come, and would not see the client leave.
             self.flow.resume_reading()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of a body. Of a request that was answered already it is thrown away."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        self._patience.body_bytes += len(body)
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
     def on_message_complete(self) -> None:
         """A request is whole."""
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        if self.parser.should_upgrade():
+            return
+        cycle = self.cycle
+        cycle.more_body = False
+        self._patience.arriving = 0
+        if not cycle.response_complete:
+            cycle.message_event.set()
+        if self._corked.client_still_sends:
+            self._corked.client_still_sends = False
+            if not cycle.response_started:
+                cycle.keep_alive = self._keeps_alive
+
+    def _check_head(self) -> None:
+        """Raises GatewayError."""
+        headers, target = self.headers, self.url
+        edge = self._edge
+        if len(headers) > edge.max_headers:
+            raise edge.too_many()
+        if self._patience.read_bytes + self._read_size > edge.max_head_bytes:
+            edge.check_size(target, headers)
+        found = edge.check_head(target, self.parser.get_http_version(), headers)
+        cast("dict[str, Any]", self.scope)[HEADERS] = found
+        if edge.is_full(self.connections) and not is_probe(target):
+            raise edge.full()
+        if len(self.pipeline) >= FAR_TOO_MANY_AHEAD:
+            raise BadRequest(f"More than {FAR_TOO_MANY_AHEAD} requests wait for their turn")
 
     def _refuse_upgrade(self, rest: bytes) -> None:
         """Go on as if nobody had asked (RFC 9110, 7.8), as Java's own client does with every request.
@@ -162,30 +265,64 @@ class EdgeProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
 
+    # -- how long we wait --------------------------------------------------------------------------------------------
+
     def _reading_head(self) -> bool:
         # uvicorn makes the scope with the first byte and knows the method with the last.
         scope = cast("dict[str, Any] | None", self.scope)
         return scope is None or "method" not in scope
 
-    def _watch_head(self, size: int) -> None:
-        if not self._reading_head():
-            self._stop_head_timer()
+    def _watch(self, size: int) -> None:
+        """After a read that did not end a request."""
+        if self._corked.is_closing():
             return
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(f"The head of the request is larger than {MAX_HEAD_BYTES} bytes")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_WITHIN_S, self._on_late_head)
+        if self._reading_head():
+            wrong = self._patience.read_head()
+        elif self.cycle.more_body:
+            wrong = self._patience.read_body(size)
+            if not self._corked.client_still_sends:
+                # An answer that comes before the body has is the last one on this connection.
+                self._corked.client_still_sends = True
+                self._keeps_alive = self.cycle.keep_alive
+                self.cycle.keep_alive = False
+        else:
+            self._patience.end()
+            return
+        if wrong is not None:
+            self._refuse(wrong)
 
-    def _on_late_head(self) -> None:
-        self._head_timer = None
-        if self._answering():  # the beginning of the next request can wait with its end
-            self._head_timer = self.loop.call_later(HEAD_WITHIN_S, self._on_late_head)
-        elif not self.transport.is_closing():
-            self.transport.close()
+    def _on_late(self, error: GatewayError | None) -> None:
+        """Patience is over: with an answer where a request has begun to run, else without a word."""
+        if self._corked.is_closing():
+            return
+        not_its_turn = self._answering() and (self._reading_head() or self._running is not self.cycle)
+        if not_its_turn or (error is not None and self.flow.read_paused):
+            self._patience.go_on()  # the beginning of the next request can wait with its end; or it is we who do not read
+        elif error is not None:
+            self._refuse(error)
+        else:
+            self._corked.close()
 
-    def _stop_head_timer(self) -> None:
-        self._head_bytes = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+
+class _Unchunked:
+    """An application that answers in HTTP/1.0, which knows no chunks: the end of the connection is the end of the body."""
+
+    def __init__(self, app: Any, cycle: RequestResponseCycle) -> None:
+        self._app = app
+        self._cycle = cycle
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        cycle = self._cycle
+
+        has_length = False
+
+        async def send_plainly(message: Any) -> None:
+            nonlocal has_length
+            if message["type"] == "http.response.start":
+                has_length = any(name.lower() == b"content-length" for name, _ in message["headers"])
+                cycle.chunked_encoding = None if has_length else False
+            elif not has_length:
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, receive, send_plainly)

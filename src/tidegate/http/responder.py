@@ -15,7 +15,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from tidegate.errors import DeadlineExceeded, GatewayError
-from tidegate.http.protocol import WHEN_GONE
+from tidegate.http.protocol import HEADERS, WHEN_GONE
 from tidegate.kernel import sse
 from tidegate.types import Batch
 
@@ -196,6 +196,9 @@ class Responder:
 
 def header_values(scope: Scope) -> dict[bytes, bytes]:
     """The request's headers by lower-case name; of a repeated one, the last."""
+    known: dict[bytes, bytes] | None = scope.get(HEADERS)
+    if known is not None:
+        return known
     found: Any = scope["headers"]
     return dict(found)
 

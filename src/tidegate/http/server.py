@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
+import resource
 import signal
 import socket
 import ssl
 from collections.abc import Callable, Generator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,12 +24,15 @@ from starlette.types import ASGIApp
 from tidegate.config import ServerConfig, TlsConfig
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
+from tidegate.http.edge import Edge
+from tidegate.http.hosts import is_loopback
 from tidegate.http.protocol import EdgeProtocol
 
 BACKLOG = 4096
-# Longer than load balancers (60 s) and clients (5 s and more) keep theirs: whoever closes first must not be the server, or
-# a request that is just on its way is lost.
-KEEP_ALIVE_S = 75
+# What the kernel holds back of an answer that its client does not read (tcp(7)); without a bound it takes megabytes.
+UNSENT_BYTES = 128 * 1024
+# Open files beside connections: the interpreter's, engines being asked whether they are ready, logs.
+FILES_BESIDE = 128
 # After their calls were ended, clients get this long to read the last event.
 LAST_WORDS_S = 2.0
 
@@ -42,6 +48,8 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
@@ -57,12 +65,16 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
 class EdgeServer(uvicorn.Server):
     """uvicorn as we set it up. Stop it by `should_exit`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerConfig | None = None) -> None:
+        settings = settings or ServerConfig()
+        self.edge = Edge(settings)
+        # uvicorn calls what it is given, with what only it knows; its type asks for a class.
+        protocol: Any = functools.partial(EdgeProtocol, edge=self.edge)
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http=EdgeProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -70,10 +82,19 @@ class EdgeServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
+                # A server that closes first loses the request that is just on its way.
+                timeout_keep_alive=settings.keep_alive_ms / 1000,  # pyright: ignore[reportArgumentType] - goes to call_later
             )
         )
         self.config.load()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        addresses = [listener.getsockname()[0] for listener in sockets or []]
+        if addresses and all(map(is_loopback, addresses)):
+            self.edge.listens_on_loopback()
+        self.edge.max_connections = allow_files(self.edge.max_connections)
+        await super().startup(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -85,8 +106,8 @@ class GatewayServer(EdgeServer):
     """Serves one open gateway until it is asked to drain."""
 
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
-        super().__init__(create_app(gateway))
         settings = gateway.settings
+        super().__init__(create_app(gateway), settings)
         if settings.tls is not None:
             self.config.ssl = tls_context(settings.tls)
         self._gateway = gateway
@@ -144,6 +165,23 @@ class GatewayServer(EdgeServer):
         end = self._gateway.clock() + seconds
         while not reached() and self._gateway.clock() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+def allow_files(connections: int) -> int:
+    """Have the system allow as many open files as so many connections need; how many connections that really allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    needed = 2 * connections + FILES_BESIDE  # a call has one to the engine too
+    if soft != unlimited and soft < needed:
+        soft = needed if hard == unlimited else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == unlimited or soft >= needed:
+        return connections
+    allowed = max(1, (soft - FILES_BESIDE) // 2)
+    log.warning(
+        "the limit of open files, %d, allows %d connections instead of %d", soft, allowed, connections
+    )
+    return allowed
 
 
 def settle_garbage() -> None:

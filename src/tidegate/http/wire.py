@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.errors import BadRequest
+from tidegate.http.nesting import check_nesting
 from tidegate.types import Call, Endpoint, Exit, Message
 
 
@@ -85,8 +86,11 @@ class Arrival(msgspec.Struct, frozen=True):
     headers: list[tuple[bytes, bytes]]
 
 
-def parse(endpoint: Endpoint, body: bytes, arrival: Arrival) -> Call:
-    """A Call from a request body. Raises BadRequest that names the field."""
+def parse(
+    endpoint: Endpoint, body: bytes, arrival: Arrival, *, max_depth: int = 64, max_containers: int = 100_000
+) -> Call:
+    """A Call from a request body. Raises BadRequest that names the field, or the limit: see `nesting`."""
+    check_nesting(body, max_depth=max_depth, max_containers=max_containers)
     try:
         fields = _FIELDS.decode(body)
         if not body.isascii():

@@ -1,0 +1,69 @@
+"""How bytes leave a connection, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+# A closed connection whose client does not read what is still under way to it is dropped after this.
+LINGER_S = 10.0
+# A client that is still sending when its request is refused is heard out, unread, for so long: closing at once would
+# make its kernel throw away our answer (RFC 9112, 9.6).
+HEAR_OUT_S = 2.0
+
+
+class CorkedTransport:
+    """A transport that gathers writes until the loop's next turn. Everything else goes straight through."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pending: list[bytes] = []
+        self.client_still_sends = False
+        self.get_extra_info = transport.get_extra_info
+        self.get_write_buffer_size = transport.get_write_buffer_size
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.set_protocol = transport.set_protocol
+
+    def write(self, data: bytes) -> None:
+        """Send with whatever else this turn writes."""
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append(data)
+
+    def close(self) -> None:
+        """Send what is pending, then close; a client that takes nothing more is not waited for."""
+        if self.is_closing():
+            return
+        if self.client_still_sends:
+            self.hang_up()
+            return
+        self._flush()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(LINGER_S, self._transport.abort)
+        self._transport.close()
+
+    def hang_up(self) -> None:
+        """Send what is pending and an end, hear out who is still sending, then close."""
+        if self.is_closing():
+            return
+        self._flush()
+        self.is_closing = self._hung_up
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        self._loop.call_later(HEAR_OUT_S, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._pending.clear()
+        self._transport.abort()
+
+    def _hung_up(self) -> bool:
+        return True
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
+        if pending and not self.is_closing():
+            self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
