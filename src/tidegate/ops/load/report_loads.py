@@ -1,0 +1,205 @@
+"""Plots of a report: percentiles, throughput and errors against the level of load, the limits of the criteria as lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from tidegate.ops.load.charts import Chart, Series, Values, in_seconds, lines
+from tidegate.ops.load.compare import labels, pairs, value
+from tidegate.ops.load.report_markup import Html
+from tidegate.ops.load.report_numbers import number
+from tidegate.ops.load.result import Check, Result, Step
+from tidegate.ops.load.scales import load_scale
+
+_AMOUNT = re.compile(r"([\d.][\d.,]*)\s*(ms|s\b|%)?")
+_LATENCIES = ("p50", "p95", "p99")
+
+
+class Loads(msgspec.Struct, frozen=True, kw_only=True):
+    """The x axis: where each step lies, and what it is called."""
+
+    xs: list[float]
+    names: list[str]
+    ticks: list[tuple[float, str]]
+    title: str
+
+
+def over_load(result: Result, baseline: Result | None) -> list[Html]:
+    """A plot for each main figure against the level of load. Nothing for fewer than two steps."""
+    if len(result.steps) < 2:
+        return []
+    steps, loads = _in_order(result.steps)
+    before = _before(steps, result, baseline)
+    found = [
+        _latency(
+            steps,
+            loads,
+            before,
+            "time_to_first_token",
+            "Time to first token",
+            "From sending a request to its first content.",
+        ),
+        _latency(
+            steps,
+            loads,
+            before,
+            "inter_token_latency",
+            "Inter-token latency",
+            "The mean pause between tokens, of each request.",
+        ),
+        _latency(
+            steps,
+            loads,
+            before,
+            "inter_chunk_latency",
+            "Pauses between chunks",
+            "Every single pause: shows stalls that a mean hides.",
+        ),
+        _latency(
+            steps,
+            loads,
+            before,
+            "request_latency",
+            "Request latency",
+            "From sending a request to its last content.",
+        ),
+        _requests(steps, loads, before),
+        _tokens(steps, loads, before),
+    ]
+    return [chart for chart in found if chart is not None]
+
+
+def limit(check: Check) -> float | None:
+    """The number of a criterion's `wanted`, seconds as ms; None when it has none."""
+    found = _AMOUNT.search(check.wanted)
+    if not found:
+        return None
+    return float(found[1].replace(",", "").rstrip(".")) * (1000 if found[2] == "s" else 1)
+
+
+def _in_order(steps: list[Step]) -> tuple[list[Step], Loads]:
+    """By load, on a scale, where the steps have one kind of load and no level twice; else as they were run."""
+    kinds = (
+        ("users", [s.users for s in steps]),
+        ("requests a second offered", [s.rate_per_s for s in steps]),
+    )
+    for kind, loads in kinds:
+        amounts = {float(load): step for load, step in zip(loads, steps, strict=True) if load is not None}
+        if len(amounts) == len(steps):
+            scale = load_scale(list(amounts))
+            ordered = [amounts[load] for load in sorted(amounts)]
+            ticks = [(scale.at(load), number(load)) for load in sorted(amounts)]
+            title = f"{kind}, log scale" if scale.log else kind
+            return ordered, Loads(xs=[x for x, _ in ticks], names=labels(ordered), ticks=ticks, title=title)
+    xs = [(i + 0.5) / len(steps) for i in range(len(steps))]
+    names = labels(steps)
+    return steps, Loads(
+        xs=xs, names=names, ticks=list(zip(xs, names, strict=True)), title="steps, in their order"
+    )
+
+
+def _before(steps: list[Step], result: Result, baseline: Result | None) -> list[Step | None]:
+    """The baseline's step for each of ours."""
+    known = {id(new): old for old, new in pairs(baseline, result)} if baseline else {}
+    return [known.get(id(step)) for step in steps]
+
+
+def _values(steps: Iterable[Step | None], metric: str, stat: str) -> Values:
+    return [value(step, metric, stat) if step else None for step in steps]
+
+
+def _latency(
+    steps: list[Step], loads: Loads, before: list[Step | None], metric: str, title: str, about: str
+) -> Html | None:
+    series = [Series(name=stat, tone=stat, values=_values(steps, metric, stat)) for stat in _LATENCIES]
+    if all(value is None for one in series for value in one.values):
+        return None
+    late = _values(steps, f"{metric}_from_schedule", "p95")
+    if _differs(late, series[1].values):
+        series.append(Series(name="p95 due", tone="due", values=late, dashed=True))
+        about = f"{about} Dashed: p95 from when requests were due."
+    series += _old("p95 old", _values(before, metric, "p95"))
+    prefix = {"time_to_first_token": "TTFT", "inter_token_latency": "ITL"}.get(metric, metric)
+    return _chart(loads, title, about, "ms", series, _limits(steps, prefix))
+
+
+def _requests(steps: list[Step], loads: Loads, before: list[Step | None]) -> Html | None:
+    done = _values(steps, "request_throughput", "avg")
+    if all(value is None for value in done):
+        return None
+    offered: Values = [step.rate_per_s for step in steps]
+    series = [
+        Series(name="offered", tone="quiet", values=offered, dashed=True),
+        Series(name="whole", tone="p50", values=done),
+        Series(name="good", tone="good", values=_values(steps, "goodput", "avg")),
+        *_old("old", _values(before, "request_throughput", "avg")),
+    ]
+    return _chart(
+        loads,
+        "Requests per second",
+        "Whole answers; good ones keep every limit of the SLO.",
+        "req/s",
+        series,
+        [],
+    )
+
+
+def _tokens(steps: list[Step], loads: Loads, before: list[Step | None]) -> Html | None:
+    tokens = _values(steps, "output_token_throughput", "avg")
+    if all(value is None for value in tokens):
+        return None
+    old = _old("old", _values(before, "output_token_throughput", "avg"))
+    series = [Series(name="new" if old else "all", tone="p50", values=tokens), *old]
+    return _chart(loads, "Output tokens per second", "Of all requests together.", "tok/s", series, [])
+
+
+def errors(result: Result) -> Html | None:
+    """Errors against the level of load. None for fewer than two steps, or when there were no errors."""
+    if len(result.steps) < 2:
+        return None
+    steps, loads = _in_order(result.steps)
+    errors = _values(steps, "error_fraction", "avg")
+    if not any(errors):
+        return None
+    series = [Series(name="errors", tone="bad", values=errors)]
+    return _chart(
+        loads, "Errors", "Requests without a whole answer, of all.", "%", series, _limits(steps, "errors")
+    )
+
+
+def _old(name: str, values: Values) -> list[Series]:
+    known = any(value is not None for value in values)
+    return [Series(name=name, tone="quiet", values=values, dashed=True)] if known else []
+
+
+def _differs(late: Values, prompt: Values) -> bool:
+    both = [(a, b) for a, b in zip(late, prompt, strict=True) if a is not None and b]
+    return any(abs(a - b) / b > 0.02 for a, b in both)
+
+
+def _limits(steps: list[Step], prefix: str) -> list[tuple[str, float]]:
+    """The limits that criteria of that name set, once each."""
+    checks = (check for step in steps for check in step.checks if check.name.startswith(prefix))
+    found = {check.wanted: limit(check) for check in checks}
+    return [(f"wanted {wanted}", at) for wanted, at in found.items() if at is not None]
+
+
+def _chart(
+    loads: Loads, title: str, about: str, unit: str, series: list[Series], limits: list[tuple[str, float]]
+) -> Html:
+    chart = Chart(
+        title=title,
+        about=about,
+        unit=unit,
+        xs=loads.xs,
+        x_names=loads.names,
+        x_title=loads.title,
+        ticks=loads.ticks,
+        series=series,
+        limits=limits,
+        points=True,
+    )
+    return lines(in_seconds(chart))

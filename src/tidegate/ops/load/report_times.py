@@ -1,0 +1,144 @@
+"""Plots of a report: the whole run second by second, its steps marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from tidegate.ops.load.charts import Band, Chart, Series, Values, in_seconds, lines
+from tidegate.ops.load.compare import labels
+from tidegate.ops.load.report_markup import Html
+from tidegate.ops.load.report_numbers import duration, number
+from tidegate.ops.load.result import Result, Second, Step
+from tidegate.ops.load.scales import Scale
+
+# More points than this and a line is wider than what it shows.
+_MOST_POINTS = 400
+
+
+class _Times(msgspec.Struct, frozen=True, kw_only=True):
+    """The seconds of a whole run, `each` of them to a point, an empty point between two steps that do not touch."""
+
+    parts: list[list[Second]]
+    scale: Scale
+    bands: list[Band]
+    each: int
+
+
+def over_time(result: Result) -> list[Html]:
+    """The whole run second by second. Nothing when no step has a timeline."""
+    if not any(step.timeline for step in result.steps):
+        return []
+    times = _times(result.steps)
+
+    def sums(pick: Callable[[Second], float]) -> Values:
+        return [sum(pick(s) for s in part) / len(part) if part else None for part in times.parts]
+
+    def worst(pick: Callable[[Second], float | None]) -> Values:
+        return [max((v for s in part if (v := pick(s)) is not None), default=None) for part in times.parts]
+
+    failed = sums(lambda s: s.failed)
+    requests = [
+        Series(name="sent", tone="quiet", values=sums(lambda s: s.sent)),
+        Series(name="whole", tone="p50", values=sums(lambda s: s.finished)),
+        *([Series(name="failed", tone="bad", values=failed)] if any(failed) else []),
+    ]
+    ttft = [
+        Series(name="p50", tone="p50", values=_middle(times.parts)),
+        Series(name="p95", tone="p95", values=worst(lambda s: s.ttft_p95_ms)),
+    ]
+    gaps = [Series(name="p95", tone="p95", values=worst(lambda s: s.gap_p95_ms))]
+    tokens = [Series(name="tokens", tone="p50", values=sums(lambda s: s.output_tokens))]
+    under_way = [Series(name="in flight", tone="p50", values=sums(lambda s: s.in_flight))]
+    merged = (
+        f"Each point covers {times.each} s; the p95 is that of its worst second." if times.each > 1 else ""
+    )
+    found = [
+        _timeline(times, "Requests", f"Sent and answered, each second. {merged}".strip(), "req/s", requests),
+        _timeline(
+            times,
+            "Time to first token",
+            "Of the requests that were due in that second, from when they were due.",
+            "ms",
+            ttft,
+        ),
+        _timeline(times, "In flight", "Requests under way at the end of each second.", "requests", under_way),
+        _timeline(
+            times,
+            "Pauses between chunks",
+            "Of the requests due in that second: where a server stalls, this rises.",
+            "ms",
+            gaps,
+        ),
+        _timeline(times, "Output tokens", "Chunks with content, each second.", "tok/s", tokens),
+    ]
+    return [chart for chart in found if chart is not None]
+
+
+def _times(steps: list[Step]) -> _Times:
+    begun = [step for step in steps if step.timeline]
+    end = max(max(step.began_s + step.duration_s, step.timeline[-1].at_s + 1) for step in begun)
+    scale = Scale(0.0, max(end, 1.0))
+    each = math.ceil(sum(len(step.timeline) for step in begun) / _MOST_POINTS)
+    parts: list[list[Second]] = []
+    for step in begun:
+        seconds = step.timeline
+        parts += [seconds[i : i + each] for i in range(0, len(seconds), each)] + [[]]
+    bands = [
+        Band(
+            begin=scale.at(step.began_s),
+            end=scale.at(step.began_s + step.duration_s),
+            labels=[label, *_short(step)],
+        )
+        for step, label in zip(steps, labels(steps), strict=True)
+    ]
+    return _Times(parts=parts[:-1], scale=scale, bands=bands, each=each)
+
+
+def _short(step: Step) -> list[str]:
+    amount = step.users if step.users is not None else step.rate_per_s
+    return [] if amount is None else [number(amount)]
+
+
+def _middle(parts: list[list[Second]]) -> Values:
+    found: Values = []
+    for part in parts:
+        known = sorted(second.ttft_p50_ms for second in part if second.ttft_p50_ms is not None)
+        found.append(known[len(known) // 2] if known else None)
+    return found
+
+
+def _timeline(times: _Times, title: str, about: str, unit: str, series: list[Series]) -> Html | None:
+    if all(value is None for one in series for value in one.values):
+        return None
+    moments = _moments(times.parts)
+    chart = Chart(
+        title=title,
+        about=about,
+        unit=unit,
+        xs=[times.scale.at(moment) for moment in moments],
+        x_names=[duration(round(moment)) for moment in moments],
+        x_title="",
+        ticks=[(times.scale.at(t), duration(t) if t else "0") for t in _clock_ticks(times.scale.high)],
+        series=series,
+        bands=times.bands,
+        group="time",
+        height=130,
+    )
+    return lines(in_seconds(chart))
+
+
+def _moments(parts: list[list[Second]]) -> list[float]:
+    """The middle of each point; an empty one lies just behind the one before."""
+    found: list[float] = []
+    for part in parts:
+        found.append((part[0].at_s + part[-1].at_s + 1) / 2 if part else found[-1] + 0.01)
+    return found
+
+
+def _clock_ticks(end: float) -> list[float]:
+    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200)
+    step = next((s for s in steps if end / s <= 7), 86_400)
+    return [float(i * step) for i in range(int(end / step) + 1)]

@@ -1,0 +1,74 @@
+"""Axes: where a value lies on one, which round values are written beside it, and where it should begin and end."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """Maps values onto 0..1, evenly or by their logarithm (then `low` is above 0)."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Where a value lies; what is outside is put on the edge."""
+        if self.log:
+            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return min(max(share, 0.0), 1.0)
+
+    def ticks(self, about: int) -> list[float]:
+        """Round values within the scale."""
+        return _log_ticks(self, about) if self.log else _even_ticks(self, about)
+
+
+def value_scale(low: float, high: float, *, log: bool) -> Scale:
+    """A y axis that ends on a round value; from 0, or for a log scale from a round value at or below `low`."""
+    if log:
+        return Scale(_round_log(low, down=True), _round_log(max(high, low * 2), down=False), log=True)
+    step = _round_step((high or 1.0) / 4)
+    return Scale(0.0, step * math.ceil((high or 1.0) / step - 1e-9))
+
+
+def load_scale(values: list[float]) -> Scale:
+    """An x axis for levels of load: from 0 while they are near each other, by logarithm where they span a lot."""
+    low, high = min(values), max(values)
+    if len(values) > 3 and low > 0 and high / low >= 25:
+        return Scale(low, high, log=True)
+    return Scale(0.0, high * 1.02 if high > 0 else 1.0)
+
+
+def _round_step(size: float) -> float:
+    power = 10.0 ** math.floor(math.log10(size))
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= size * 0.999)
+
+
+def _round_log(value: float, *, down: bool) -> float:
+    power = 10.0 ** math.floor(math.log10(value))
+    steps = [step * power for step in (1, 2, 5, 10)]
+    if down:
+        return max(step for step in steps if step <= value * 1.000001)
+    return min(step for step in steps if step >= value * 0.999999)
+
+
+def _even_ticks(scale: Scale, about: int) -> list[float]:
+    step = _round_step((scale.high - scale.low) / max(about - 1, 1))
+    first = math.ceil(scale.low / step - 1e-9)
+    count = math.floor((scale.high - first * step) / step + 1e-9)
+    return [(first + i) * step for i in range(count + 1)]
+
+
+def _log_ticks(scale: Scale, about: int) -> list[float]:
+    decades = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [step * 10.0**decade for decade in decades for step in steps]
+        found = [value for value in found if scale.low * 0.999 <= value <= scale.high * 1.001]
+        if len(found) <= about + 1:
+            return found
+    every = math.ceil(len(found) / about)
+    return found[::every]
