@@ -12,11 +12,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # Stamps live inside the environment: they vanish with it, and a lock newer than its stamp is installed again.
 RUNTIME := $(VENV)/.stamp-runtime $(VENV)/.stamp-weights $(VENV)/.stamp-package
 DEV := $(RUNTIME) $(VENV)/.stamp-dev
+# Its packages pin others than the development tools do.
+FUZZ_VENV := .venv-fuzz
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check bench docs lock
+.PHONY: help serve test check bench fuzz docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +42,9 @@ check: $(DEV) ## Lint, formatting, strict types, import layers
 
 bench: $(DEV) ## Measure the gateway against the floor and against direct access, in one run
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
+	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)
 
 docs: $(DEV) ## Build the documentation into site/, warnings are errors
 	@$(BIN)/python scripts/config_reference.py
@@ -77,6 +82,15 @@ $(VENV)/.stamp-dev: requirements-dev.lock | $(VENV)/.stamp-runtime
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
+$(FUZZ_VENV)/.stamp: requirements.lock requirements-fuzz.lock pyproject.toml | $(BIN)/pip
+	@echo "==> atheris and Schemathesis in $(FUZZ_VENV), hashes checked (a minute or two the first time)"
+	@$(BIN)/python -m venv $(FUZZ_VENV)
+	@$(FUZZ_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --require-hashes \
+		--only-binary :all: -r requirements.lock -r requirements-fuzz.lock
+	@$(FUZZ_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
 # ----------------------------------------------------------------------------------------------------------------- locks
 
 # No index address and no local path may enter a lock; the week's delay lets a malicious release be found by others first.
@@ -84,9 +98,9 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
 lock: ## Make the lock files again (the only target that needs uv); UPGRADE=1 for newer versions
-	@for lock in requirements requirements-dev; do \
+	@for lock in requirements requirements-dev requirements-fuzz; do \
 		group=build constraint=; \
-		test $$lock = requirements-dev && group=dev constraint="--constraint requirements.lock"; \
+		test $$lock = requirements || group=$${lock#requirements-} constraint="--constraint requirements.lock"; \
 		echo "==> $$lock.lock"; \
 		$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --group $$group $$constraint --output-file $$lock.lock || exit 1; \
 	done
