@@ -1,4 +1,4 @@
-"""Results of load tests as a run would leave them, made up from a seed: the report and the comparison are tested on them."""
+"""Results of load tests as a run would leave them, made up from a seed, for the tests of the report and the comparison."""
 
 from __future__ import annotations
 

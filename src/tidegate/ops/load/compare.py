@@ -171,7 +171,7 @@ def compared(before: Step, after: Step, measure: Measure, noise: Noise | None = 
     if _within(old, new, row, noise):
         row.verdict = "same"
     elif measure.stat.startswith("p") and _by_chance(before, after, measure):
-        row.verdict, row.note = "same", "too few samples to tell"
+        row.verdict, row.note = "same", "too few samples"
     return row
 
 

@@ -96,7 +96,7 @@ def _sections(result: Result, baseline: Result | None) -> list[Html]:
             _grid("Over load", "Each figure against the level of load.", over_load(result, baseline)),
             _rows(
                 "Over time",
-                "The whole run, second by second: the time since its start below, its steps above.",
+                "The whole run, second by second: minutes since its start below, its steps above.",
                 over_time(result),
             ),
             _grid("Spread", "", spread(result)),

@@ -121,7 +121,7 @@ def _timeline(times: _Times, title: str, about: str, unit: str, series: list[Ser
         xs=[times.scale.at(moment) for moment in moments],
         x_names=[duration(round(moment)) for moment in moments],
         x_title="",
-        ticks=[(times.scale.at(t), duration(t) if t else "0") for t in _clock_ticks(times.scale.high)],
+        ticks=[(times.scale.at(t), _clock(t)) for t in _clock_ticks(times.scale.high)],
         series=series,
         bands=times.bands,
         group="time",
@@ -136,6 +136,13 @@ def _moments(parts: list[list[Second]]) -> list[float]:
     for part in parts:
         found.append((part[0].at_s + part[-1].at_s + 1) / 2 if part else found[-1] + 0.01)
     return found
+
+
+def _clock(seconds: float) -> str:
+    """A moment of the run as a clock has it: 1:30, 2:05:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours}:{left:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _clock_ticks(end: float) -> list[float]:
