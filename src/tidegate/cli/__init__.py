@@ -17,7 +17,13 @@ app = App(
 )
 # By name, so that a command imports only what it needs: starting to serve is timed.
 app.command("tidegate.cli.serve:serve", help="Serve the OpenAI API.")
-app.command("tidegate.cli.check:check", help="Check a configuration and print what is in force.")
+app.command(
+    "tidegate.cli.check:check", help="Check a configuration, or explain what it would make of a request."
+)
+app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
+app.command(
+    "tidegate.cli.bench:app", name="bench", help="Measure any OpenAI-compatible server, and judge it."
+)
 app.command(
     "tidegate.cli.scripted:scripted", help="Serve scripted answers: an engine for tests, timing and faults."
 )

@@ -1,0 +1,313 @@
+"""`tidegate bench`: a load test of any server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from cyclopts import App, Group, Parameter, validators
+from rich.console import Console
+
+from tidegate.cli import settings
+from tidegate.ops.load import report
+from tidegate.ops.load.bench import Unusable
+from tidegate.ops.load.compare import Noise
+from tidegate.ops.load.compare import show as show_comparison
+from tidegate.ops.load.compare import table as comparison
+from tidegate.ops.load.judge import Criteria
+from tidegate.ops.load.live import Screen, summary
+from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
+from tidegate.ops.load.prompts import Shape
+from tidegate.ops.load.result import Result, UnreadableResult, read, write
+from tidegate.ops.load.supervise import run_bench
+
+MISSED, UNUSABLE, UNTRUSTED = 1, 2, 3
+
+app = App(
+    name="bench",
+    help="Measure any OpenAI-compatible server, and judge what it does.",
+    help_epilogue="""Examples
+
+`tidegate bench`: the gateway on this machine, 10 to 200 users
+
+`tidegate bench gpu:8000 -u 1,2,4,8 -p 512 -o 128`: a ramp of users against any server
+
+`tidegate bench -r 5,10,20 --slo ttft:500,itl:50`: an open loop, and how much of it was good
+
+`tidegate bench --trace azure.csv --speed 4`: what a real day sends, four times as fast
+
+`tidegate bench --prefix-tokens 1000 --prefixes 4`: what a prefix cache brings
+
+`tidegate bench compare before.json after.json`: what a change brought
+
+Ends with status 0: every criterion kept; 1: one missed, or cut short; 2: the options or the server cannot be used; 3: the
+tester itself was too busy for its figures to be trusted. Load only servers that are yours.""",
+)
+
+_LOAD = Group("Load: one of --users, --rate, --trace", sort_key=1)
+_ASK = Group("What is sent", sort_key=2)
+_JUDGE = Group("What must be kept", sort_key=3)
+_OUT = Group("What is left", sort_key=4)
+_POSITIVE = validators.Number(gt=0)
+_Of = TypeVar("_Of", int, float)
+
+
+@app.default
+def bench(  # noqa: PLR0913 - an option each
+    url: str = "http://127.0.0.1:8080/v1",
+    *,
+    model: Annotated[str, Parameter(("--model", "-m"), group=_ASK, show_default=False)] = "",
+    users: Annotated[str, Parameter(("--users", "-u"), group=_LOAD, show_default=False)] = "",
+    rate: Annotated[str, Parameter(("--rate", "-r"), group=_LOAD, show_default=False)] = "",
+    trace: Annotated[Path | None, Parameter(group=_LOAD)] = None,
+    duration: Annotated[float, Parameter(("--duration", "-d"), group=_LOAD, validator=_POSITIVE)] = 30.0,
+    requests: Annotated[int | None, Parameter(("--requests", "-n"), group=_LOAD, validator=_POSITIVE)] = None,
+    arrivals: Annotated[Literal["constant", "poisson", "gamma"], Parameter(group=_LOAD)] = "poisson",
+    burstiness: Annotated[float, Parameter(group=_LOAD, validator=_POSITIVE)] = 1.0,
+    speed: Annotated[float, Parameter(group=_LOAD, validator=_POSITIVE)] = 1.0,
+    max_in_flight: Annotated[int, Parameter(group=_LOAD, validator=_POSITIVE)] = 1000,
+    warmup: Annotated[int, Parameter(group=_LOAD, validator=validators.Number(gte=0))] = 0,
+    prompt_tokens: Annotated[
+        int, Parameter(("--prompt-tokens", "-p"), group=_ASK, validator=_POSITIVE)
+    ] = 128,
+    output_tokens: Annotated[int, Parameter(("--output-tokens", "-o"), group=_ASK, validator=_POSITIVE)] = 64,
+    spread: Annotated[float, Parameter(group=_ASK, validator=validators.Number(gte=0))] = 0.0,
+    prefix_tokens: Annotated[int, Parameter(group=_ASK, validator=validators.Number(gte=0))] = 0,
+    prefixes: Annotated[int, Parameter(group=_ASK, validator=_POSITIVE)] = 1,
+    turns: Annotated[int, Parameter(group=_ASK, validator=_POSITIVE)] = 1,
+    prompts: Annotated[Path | None, Parameter(group=_ASK)] = None,
+    body: Annotated[str, Parameter(group=_ASK)] = "{}",
+    stream: Annotated[bool, Parameter(group=_ASK)] = True,
+    api_key: Annotated[str, Parameter(group=_ASK, env_var="OPENAI_API_KEY", show_default=False)] = "",
+    timeout: Annotated[float, Parameter(group=_ASK, validator=_POSITIVE)] = 120.0,
+    seed: Annotated[int, Parameter(group=_ASK)] = 0,
+    slo: Annotated[str, Parameter(group=_JUDGE, show_default=False)] = "",
+    ttft_p95: Annotated[float, Parameter(group=_JUDGE)] = 2000.0,
+    itl_p95: Annotated[float, Parameter(group=_JUDGE)] = 100.0,
+    errors: Annotated[float, Parameter(group=_JUDGE)] = 0.01,
+    throughput: Annotated[float, Parameter(group=_JUDGE)] = 0.9,
+    target: Annotated[float | None, Parameter(group=_JUDGE, validator=_POSITIVE)] = None,
+    output: Annotated[Path, Parameter(("--output", "-O"), group=_OUT)] = Path("bench.json"),
+    html: Annotated[Path | None, Parameter(group=_OUT)] = None,
+    baseline: Annotated[Path | None, Parameter(group=_OUT)] = None,
+    as_json: Annotated[bool, Parameter("--json", negative="", group=_OUT, show_default=False)] = False,
+    quiet: Annotated[bool, Parameter(("--quiet", "-q"), negative="", group=_OUT, show_default=False)] = False,
+) -> None:
+    """Measure a server.
+
+    Without options: 10, 50, 100 and 200 users, 30 s each. Only test servers that are yours to load.
+
+    Parameters
+    ----------
+    url
+        Where the API begins; without a path /v1 is meant.
+    model
+        Which model to ask. Default: the first that /models names.
+    users
+        Closed loop: so many users at once, each asking again when answered. Several levels with commas: 10,50,100.
+    rate
+        Open loop: so many requests a second, whatever the answers do. Several levels with commas.
+    trace
+        Replay a trace: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSON lines with timestamp (ms), input_length
+        and output_length.
+    duration
+        Seconds a level.
+    requests
+        At most so many requests a level.
+    arrivals
+        How an open loop spaces its requests.
+    burstiness
+        Shape of gamma arrivals: below 1 they come in bursts (0.25: gaps twice as uneven as Poisson's), above 1 more evenly.
+    speed
+        Replay a trace so many times as fast.
+    max_in_flight
+        At most so many requests under way in an open loop; those that wait are measured from when they were due.
+    warmup
+        Requests that are sent first and not measured.
+    prompt_tokens
+        Length of made-up prompts, as the server counts (the template included).
+    output_tokens
+        max_tokens of each request. Servers that should not stop earlier: --body '{"ignore_eos":true}' where they know it.
+    spread
+        Standard deviation of both lengths, as a share: 0.3 is ± 30 %.
+    prefix_tokens
+        Begin each prompt with a system prompt of so many tokens that others share.
+    prefixes
+        How many different ones of those there are.
+    turns
+        Questions in a conversation: each carries all before it, with the answers.
+    prompts
+        Ask what this file says: a prompt a line, or .jsonl with `messages` or `prompt`.
+    body
+        JSON object with further fields for each request.
+    stream
+        Whether answers are streamed; without, there is no TTFT.
+    api_key
+        Sent as a bearer token.
+    timeout
+        Seconds an answer may take at most.
+    seed
+        Made-up prompts and arrivals are the same for the same seed.
+    slo
+        What a good answer keeps, in ms: ttft:500,itl:50,latency:10000. Goodput counts those.
+    ttft_p95
+        ms that the 95th percentile of TTFT, from schedule, must stay below.
+    itl_p95
+        ms that the 95th percentile of ITL must stay below.
+    errors
+        Share of failed requests that each level must stay below.
+    throughput
+        Share of what a level offers that must be answered: of --rate, or of --target for closed loops.
+    target
+        Requests a second to be reached at the highest level; lower levels owe their part of it.
+    output
+        File for the result (JSON, names and shapes as in AIPerf's export).
+    html
+        File for the report. Default: beside --output, with .html.
+    baseline
+        An earlier result, or AIPerf's export, to compare with.
+    as_json
+        Print the result on standard output instead of a page for people.
+    quiet
+        No progress.
+
+    """
+    try:
+        options = Options(
+            url=base_url(url),
+            model=model,
+            users=_levels("--users", users, int),
+            rates=_levels("--rate", rate, float),
+            trace=str(trace or ""),
+            duration_s=duration,
+            requests=requests,
+            arrivals=arrivals,
+            burstiness=burstiness,
+            speed=speed,
+            max_in_flight=max_in_flight,
+            warmup=warmup,
+            prompts=str(prompts or ""),
+            shape=Shape(
+                prompt_tokens=prompt_tokens,
+                output_tokens=output_tokens,
+                spread=spread,
+                prefix_tokens=prefix_tokens,
+                groups=prefixes,
+                turns=turns,
+            ),
+            stream=stream,
+            fields=_fields(body),
+            timeout_s=timeout,
+            seed=seed,
+            slo=parse_slo(slo),
+            criteria=Criteria(
+                ttft_p95_ms=ttft_p95,
+                itl_p95_ms=itl_p95,
+                errors=errors,
+                throughput=throughput,
+                target_rps=target,
+            ),
+        )
+        names = [step.name for step in options.steps()]
+        earlier = read(baseline) if baseline else None
+        result = _run(options, names, key=api_key, quiet=quiet)
+    except (BadOptions, UnreadableResult, Unusable) as error:
+        settings.fail(str(error))
+    pages = _keep(result, earlier, output, html or output.with_suffix(".html"))
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+    else:
+        _show(result, earlier, pages)
+    sys.exit(_status(result))
+
+
+@app.command
+def compare(
+    old: Path,
+    new: Path,
+    *,
+    band: float = 5.0,
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+) -> None:
+    """Compare two results, level by level. AIPerf's export will do for either.
+
+    Parameters
+    ----------
+    old
+        The earlier result.
+    new
+        The later one.
+    band
+        Differences of up to so many percent count as the same.
+    as_json
+        Print JSON instead of a table.
+
+    """
+    try:
+        before, after = read(old), read(new)
+    except UnreadableResult as error:
+        settings.fail(str(error))
+    if as_json:
+        rows = comparison(before, after, Noise(percent=band))
+        print(msgspec.json.format(msgspec.json.encode(rows)).decode())
+    else:
+        show_comparison(before, after, Console(), Noise(percent=band))
+
+
+def _run(options: Options, names: list[str], *, key: str, quiet: bool) -> Result:
+    console = Console(stderr=True, quiet=quiet)
+    title = f"Load test of {options.url}: {', '.join(names)}"
+    try:
+        with Screen(console, names, title=title) as screen:
+            return run_bench(options, key=key, show=screen.show)
+    except KeyboardInterrupt:
+        print("Stopped at once: nothing is left of the run.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _keep(result: Result, earlier: Result | None, output: Path, html: Path) -> tuple[Path, Path]:
+    try:
+        write(result, output)
+        html.write_text(report.page(result, earlier))
+    except OSError as error:
+        settings.fail(f"cannot write the result: {error}")
+    return output, html
+
+
+def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path]) -> None:
+    console = Console()
+    summary(result, console)
+    if earlier is not None:
+        show_comparison(earlier, result, console)
+    verdict = "[green]Passed[/]" if result.passed else "[red]Failed[/]"
+    if result.interrupted:
+        verdict = "[yellow]Cut short[/]"
+    console.print(f"{verdict}. Report: {pages[1]}, result: {pages[0]}", highlight=False)
+
+
+def _status(result: Result) -> int:
+    if result.degraded:
+        return UNTRUSTED
+    return 0 if result.passed else MISSED
+
+
+def _levels(option: str, text: str, kind: Callable[[str], _Of]) -> tuple[_Of, ...]:
+    try:
+        levels = tuple(kind(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        levels = (kind("0"),)
+    if any(level <= 0 for level in levels):
+        raise BadOptions(f"{option}: {text!r} should be numbers above 0 with commas between, like 10,50,100")
+    return levels
+
+
+def _fields(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise BadOptions(
+            f"""--body: {text!r} is no JSON object, like '{{"temperature": 0}}': {error}"""
+        ) from error

@@ -1,0 +1,211 @@
+"""Sends one request and times its answer. Any server that speaks OpenAI's chat completions will do."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from tidegate.egress.client import Client, Exchange, Headers
+from tidegate.errors import GatewayError, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tidegate.kernel.sse import EventTooLarge, SseReader
+from tidegate.ops.load.prompts import Prompt
+from tidegate.ops.load.sample import Sample
+from tidegate.ports import Clock
+
+_MAX_BODY_BYTES = 16 * 2**20
+_MAX_DETAIL = 300
+_NOTHING = msgspec.Raw(b"null")
+_EMPTY = (b"null", b"[]")
+
+
+class Asker(Protocol):
+    """Sends a prompt that was due at `due` and reports what came. Never raises for what a server does."""
+
+    async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]: ...
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: msgspec.Raw = _NOTHING
+
+    @property
+    def carries(self) -> bool:
+        return bool(
+            self.content
+            or self.reasoning_content
+            or self.reasoning
+            or self.refusal
+            or bytes(self.tool_calls) not in _EMPTY
+        )
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta | None = None
+    message: _Delta | None = None
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: msgspec.Raw = _NOTHING
+
+
+class _Failed(Exception):
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.detail = detail
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What all requests have in common.
+
+    `fields` are further fields of every body, `timeout_s` the longest that an answer may take.
+    """
+
+    model: str
+    stream: bool = True
+    timeout_s: float = 120.0
+    headers: Headers = []
+    fields: dict[str, Any] = {}
+
+
+class ChatClient:
+    """Asks one server. Satisfies `Asker`. The connection is part of the time when one has to be made."""
+
+    def __init__(self, client: Client, ask: Ask, *, clock: Clock) -> None:
+        kind = [(b"content-type", b"application/json"), *ask.headers]
+        self._target = client.target("POST", "chat/completions", kind)
+        self._client = client
+        self._clock = clock
+        self._timeout_s = ask.timeout_s
+        self._stream = ask.stream
+        options = {"stream": True, "stream_options": {"include_usage": True}} if ask.stream else {}
+        self._fields: dict[str, Any] = {"model": ask.model, **options, **ask.fields}
+        self._decode = msgspec.json.Decoder(_Event).decode
+
+    async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]:
+        """See `Asker.ask`; `keep` returns the answer's text, which is else not gathered."""
+        body: dict[str, Any] = {**self._fields, "messages": prompt.messages}
+        if prompt.max_tokens is not None:
+            body["max_tokens"] = prompt.max_tokens
+        encoded = msgspec.json.encode(body)
+        sample = Sample(due=due)
+        text: list[str] = []
+        whole = False
+        sample.sent = self._clock()
+        try:
+            exchange = await self._client.send(self._target, [], encoded, self._timeout_s)
+            try:
+                await self._receive(exchange, sample, text if keep else None)
+                whole = True
+            finally:
+                await exchange.close(expect_end=whole)
+        except _Failed as error:
+            sample.error, sample.detail = error.kind, error.detail[:_MAX_DETAIL]
+        except UpstreamError as error:
+            sample.error, sample.detail = _kind(error), error.message
+        except UpstreamBusy as error:
+            sample.error, sample.detail = "no_connection", error.message
+        sample.done = self._clock()
+        return sample, "".join(text)
+
+    async def _receive(self, exchange: Exchange, sample: Sample, text: list[str] | None) -> None:
+        if exchange.status != 200:
+            raise _refused(exchange.status, await _whole(exchange))
+        if self._stream:
+            await self._read_stream(exchange, sample, text)
+        else:
+            self._take(await _whole(exchange), sample, text, now=None)
+        if not sample.counted:
+            sample.output_tokens = len(sample.contents)
+
+    async def _read_stream(self, exchange: Exchange, sample: Sample, text: list[str] | None) -> None:
+        reader = SseReader()
+        while data := await exchange.read():
+            now = self._clock()
+            try:
+                events = reader.feed(data)
+            except EventTooLarge as error:
+                raise _Failed("bad_answer", str(error)) from error
+            for event in events:
+                if event.data == b"[DONE]":
+                    return
+                if event.data is not None:
+                    self._take(event.data, sample, text, now=now)
+        raise _Failed("truncated", "the stream ended without [DONE]")
+
+    def _take(self, data: bytes, sample: Sample, text: list[str] | None, *, now: float | None) -> None:
+        try:
+            event = self._decode(data)
+        except msgspec.DecodeError as error:
+            raise _Failed("bad_answer", f"{error}: {data[:120]!r}") from error
+        if bytes(event.error) not in _EMPTY:
+            raise _Failed("error_event", bytes(event.error).decode(errors="replace"))
+        for choice in event.choices:
+            delta = choice.delta or choice.message
+            if delta is not None and delta.carries:
+                if now is not None:
+                    sample.contents.append(now)
+                if text is not None and delta.content:
+                    text.append(delta.content)
+        if event.usage is not None:
+            _count(event.usage, sample)
+
+
+def _count(usage: _Usage, sample: Sample) -> None:
+    sample.prompt_tokens = usage.prompt_tokens
+    details = usage.prompt_tokens_details
+    sample.cached_tokens = (details.cached_tokens or 0) if details is not None else 0
+    if usage.completion_tokens is not None:
+        sample.output_tokens, sample.counted = usage.completion_tokens, True
+
+
+async def _whole(exchange: Exchange) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while data := await exchange.read():
+        parts.append(data)
+        size += len(data)
+        if size > _MAX_BODY_BYTES:
+            raise _Failed("bad_answer", f"an answer of more than {_MAX_BODY_BYTES} bytes")
+    return b"".join(parts)
+
+
+class _Said(msgspec.Struct):
+    message: str = ""
+    code: str | int | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: _Said = msgspec.field(default_factory=_Said)
+
+
+def _refused(status: int, body: bytes) -> _Failed:
+    """`http_429` and the like; the message is the server's own."""
+    try:
+        said = msgspec.json.decode(body, type=_Refusal).error
+    except msgspec.DecodeError:
+        said = _Said(message=body[:_MAX_DETAIL].decode(errors="replace"))
+    code = f" ({said.code})" if said.code not in (None, status) else ""
+    return _Failed(f"http_{status}", f"{said.message}{code}" or "no message")
+
+
+def _kind(error: GatewayError) -> str:
+    if isinstance(error, UpstreamUnreachable):
+        return "no_connection"
+    return "timeout" if isinstance(error, UpstreamTimeout) else "broken_off"

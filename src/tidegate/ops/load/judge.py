@@ -1,0 +1,72 @@
+"""The verdict: each criterion against each step."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.ops.load.plan import Closed, Step
+from tidegate.ops.load.result import Check, Metric
+
+
+class Criteria(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step has to keep; None switches one off. Latencies in ms, `errors` and `throughput` are fractions.
+
+    Throughput is judged against the step's share of the target: an open loop's share is what it offered, a closed
+    loop's is `target_rps` times its users over the most users of any step. Without a target a closed loop has none.
+    """
+
+    ttft_p95_ms: float | None = 2000.0
+    itl_p95_ms: float | None = 100.0
+    errors: float | None = 0.01
+    throughput: float | None = 0.9
+    target_rps: float | None = None
+
+
+def judge(
+    step: Step, metrics: dict[str, Metric], criteria: Criteria, *, requests: int, most_users: int
+) -> list[Check]:
+    """Every criterion that is on, against one step, in which `requests` were sent."""
+    answers = metrics["request_count"].avg
+    checks = [Check(name="answers", wanted="≥ 1", value=answers, unit="", passed=answers >= 1)]
+    if criteria.ttft_p95_ms is not None:
+        ttft = metrics.get("time_to_first_token_from_schedule")
+        checks.append(_below("TTFT p95", ttft and ttft.p95, criteria.ttft_p95_ms, unit="ms"))
+    if criteria.itl_p95_ms is not None:
+        itl = metrics.get("inter_token_latency")
+        checks.append(_below("ITL p95", itl and itl.p95, criteria.itl_p95_ms, unit="ms"))
+    if criteria.errors is not None:
+        share = metrics["error_fraction"].avg * 100
+        checks.append(_below("errors", share, criteria.errors * 100, unit="%"))
+    if criteria.throughput is not None:
+        checks.append(_throughput(metrics, criteria, _share(step, criteria.target_rps, requests, most_users)))
+    return checks
+
+
+def passed(checks: list[Check]) -> bool:
+    """Whether nothing failed. What could not be judged has not: the check says why it could not."""
+    return all(check.passed is not False for check in checks)
+
+
+def _below(name: str, value: float | None, limit: float, *, unit: str) -> Check:
+    wanted = f"< {limit:g} {unit}"
+    if value is None:
+        return Check(name=name, wanted=wanted, value=None, unit=unit, passed=None, note="not measured")
+    return Check(name=name, wanted=wanted, value=value, unit=unit, passed=value < limit)
+
+
+def _share(step: Step, target: float | None, requests: int, most_users: int) -> float | None:
+    """Requests a second that the step owes."""
+    if isinstance(step, Closed):
+        return target * step.users / most_users if target is not None else None
+    offered = requests / step.duration_s  # not its rate: random arrivals are a few more or less
+    return min(offered, target) if target is not None else offered
+
+
+def _throughput(metrics: dict[str, Metric], criteria: Criteria, share: float | None) -> Check:
+    value = metrics["request_throughput"].avg
+    if share is None:
+        note = "a closed loop has a share only of a --target"
+        return Check(name="throughput", wanted="", value=value, unit="req/s", passed=None, note=note)
+    limit = (criteria.throughput or 0.0) * share
+    wanted = f"≥ {limit:.4g} req/s"
+    return Check(name="throughput", wanted=wanted, value=value, unit="req/s", passed=value >= limit)

@@ -1,0 +1,129 @@
+"""All that a load test is told, as plain data: the command makes it, the process that sends reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tidegate.ops.load.figures import Slo
+from tidegate.ops.load.judge import Criteria
+from tidegate.ops.load.plan import BadTrace, Closed, Open, Process, Step, arrivals, read_trace
+from tidegate.ops.load.prompts import Shape
+
+RAMP = (10, 50, 100, 200)
+
+
+class BadOptions(ValueError):
+    """Options that cannot be, alone or together; the message names them and what to give instead."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What to send, where, how much and for how long.
+
+    One of `users` (closed loops), `rates` (open loops, requests a second) and `trace` says how much; all empty: the ramp.
+    `duration_s` is for each step, `requests` at most so many a step. `speed` replays a trace faster.
+    """
+
+    url: str
+    model: str = ""
+    users: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+    trace: str = ""
+    duration_s: float = 30.0
+    requests: int | None = None
+    arrivals: Process = "poisson"
+    burstiness: float = 1.0
+    speed: float = 1.0
+    max_in_flight: int = 1000
+    warmup: int = 0
+    prompts: str = ""
+    shape: Shape = Shape()
+    stream: bool = True
+    fields: dict[str, Any] = {}
+    timeout_s: float = 120.0
+    seed: int = 0
+    slo: Slo = Slo()
+    criteria: Criteria = Criteria()
+
+    def steps(self) -> list[Step]:
+        """The levels of load, in order. Raises BadOptions."""
+        given = [name for name in ("users", "rates", "trace") if getattr(self, name)]
+        if len(given) > 1:
+            raise BadOptions("--users, --rate and --trace exclude each other: give one of them")
+        try:
+            if self.trace:
+                return [self._replay()]
+            if self.rates:
+                return [self._open(index, rate) for index, rate in enumerate(self.rates)]
+        except BadTrace as error:
+            raise BadOptions(f"--trace: {error}") from error
+        users = self.users or RAMP
+        return [Closed(users=n, duration_s=self.duration_s, requests=self.requests) for n in users]
+
+    @property
+    def most_connections(self) -> int:
+        """The most requests that can be under way at once."""
+        if self.rates or self.trace:
+            return self.max_in_flight
+        return max(self.users or RAMP)
+
+    def _open(self, index: int, rate: float) -> Open:
+        due = arrivals(
+            rate,
+            self.duration_s,
+            process=self.arrivals,
+            burstiness=self.burstiness,
+            seed=self.seed + index,
+        )
+        name = f"{rate:g} req/s"
+        return Open(
+            name=name,
+            rate=rate,
+            arrivals=due,
+            duration_s=self.duration_s,
+            max_in_flight=self.max_in_flight,
+        )
+
+    def _replay(self) -> Open:
+        path = Path(self.trace)
+        rows = read_trace(path, speed=self.speed)[: self.requests]
+        lasts = max(rows[-1].at_s, 1e-3)
+        return Open(
+            name=path.name,
+            rate=len(rows) / lasts,
+            arrivals=rows,
+            duration_s=lasts,
+            max_in_flight=self.max_in_flight,
+        )
+
+
+def base_url(text: str) -> str:
+    """Where the API begins: `host:port`, `http://host:port` and `…/v1/chat/completions` all mean `…/v1`.
+
+    Raises BadOptions for what is no address.
+    """
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host = parts.hostname if parts.scheme in ("http", "https") else None
+    except ValueError:  # brackets that do not close, a port that is no number
+        parts, host = None, None
+    if parts is None or not host:
+        raise BadOptions(f"{text!r} is no address: give one like http://127.0.0.1:8080/v1")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions")
+    return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+
+
+def parse_slo(text: str) -> Slo:
+    """`ttft:500 itl:50 latency:10000` (ms), commas or blanks between. Raises BadOptions."""
+    limits: dict[str, float] = {}
+    for pair in text.replace(",", " ").split():
+        name, _, value = pair.partition(":")
+        try:
+            limits[{"ttft": "ttft_ms", "itl": "itl_ms", "latency": "latency_ms"}[name]] = float(value)
+        except (KeyError, ValueError) as error:
+            wanted = "ttft, itl or latency and a limit in ms, like ttft:500"
+            raise BadOptions(f"--slo: {pair!r} is not {wanted}") from error
+    return Slo(**limits)

@@ -1,0 +1,133 @@
+"""When requests are due: closed loops, open loops with three kinds of arrivals, and the replay of a trace.
+
+A closed loop has users who send the next request when the last one is answered: load falls when the server gets slow. An
+open loop sends by the clock, as the world does. Times are in seconds from the start of a step.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import random
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Process = Literal["constant", "poisson", "gamma"]
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A request due at `at_s`; lengths in tokens where a trace gives them, `blocks` what it says of shared prefixes."""
+
+    at_s: float
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    blocks: tuple[int, ...] = ()
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """`users` at once, for `duration_s` or until `requests` were sent, whichever comes first."""
+
+    users: int
+    duration_s: float
+    requests: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As tables show it."""
+        return f"{self.users} user" + ("s" if self.users != 1 else "")
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """Arrivals at `rate` requests a second, or those of a trace. At most `max_in_flight` are under way at once.
+
+    A request that has to wait for that is still due at its time.
+    """
+
+    name: str
+    rate: float
+    arrivals: Iterable[Arrival]
+    duration_s: float
+    max_in_flight: int
+
+
+Step = Closed | Open
+
+
+def arrivals(
+    rate: float, duration_s: float, *, process: Process = "poisson", burstiness: float = 1.0, seed: int = 0
+) -> Iterator[Arrival]:
+    """Moments at `rate` a second for `duration_s`.
+
+    `burstiness` is the shape of the gamma distribution that gaps are drawn from: 1 is Poisson, below 1 comes in bursts
+    (the coefficient of variation of the gaps is 1/√shape), above 1 is more even.
+    """
+    rng = random.Random(seed)  # noqa: S311  (arrivals, no secrets)
+    shape = {"constant": 0.0, "poisson": 1.0, "gamma": burstiness}[process]
+    at = 0.0
+    for index in itertools.count(1):
+        at = index / rate if not shape else at + rng.gammavariate(shape, 1 / (rate * shape))
+        if at > duration_s:
+            return
+        yield Arrival(at)
+
+
+class BadTrace(ValueError):
+    """A trace that cannot be replayed; the message names the file, the line and what it should be."""
+
+
+def read_trace(path: Path, *, speed: float = 1.0) -> list[Arrival]:
+    """The requests of a trace, the first one at 0, `speed` times as fast as they came. Raises BadTrace.
+
+    CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens (the format of Azure's public traces), or JSON lines
+    with timestamp (ms), input_length, output_length and perhaps hash_ids (Mooncake's).
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = _csv_rows(path, lines) if path.suffix == ".csv" else _json_rows(path, lines)
+            read = sorted(rows, key=lambda row: row.at_s)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadTrace(f"{path} cannot be read: {error}") from error
+    if not read:
+        raise BadTrace(f"{path} holds no requests")
+    first = read[0].at_s
+    return [msgspec.structs.replace(row, at_s=(row.at_s - first) / speed) for row in read]
+
+
+def _csv_rows(path: Path, lines: Iterable[str]) -> Iterator[Arrival]:
+    for number, row in enumerate(csv.DictReader(lines), 2):
+        try:
+            stamp = datetime.fromisoformat(_microseconds(row["TIMESTAMP"]))
+            lengths = int(row["ContextTokens"]), int(row["GeneratedTokens"])
+        except (KeyError, TypeError, ValueError) as error:
+            wanted = "TIMESTAMP,ContextTokens,GeneratedTokens"
+            raise BadTrace(f"{path}, line {number}: not a row of {wanted}") from error
+        yield Arrival(stamp.timestamp(), *lengths)
+
+
+def _microseconds(stamp: str) -> str:
+    # Azure's stamps have seven digits after the point, Python reads six.
+    whole, dot, fraction = stamp.partition(".")
+    return whole + dot + fraction[:6] if fraction.isdigit() else stamp
+
+
+class _Row(msgspec.Struct):
+    timestamp: float
+    input_length: int
+    output_length: int
+    hash_ids: tuple[int, ...] = ()
+
+
+def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[Arrival]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line, type=_Row)
+        except msgspec.DecodeError as error:
+            wanted = "an object with timestamp (ms), input_length and output_length"
+            raise BadTrace(f"{path}, line {number}: not {wanted}: {error}") from error
+        yield Arrival(row.timestamp / 1000, row.input_length, row.output_length, row.hash_ids)

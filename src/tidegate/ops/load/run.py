@@ -1,0 +1,141 @@
+"""Drives the steps of a load test: sends what is due when it is due, and watches itself while doing so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import msgspec
+
+from tidegate.ops.load.client import Asker
+from tidegate.ops.load.plan import Arrival, Closed, Open, Step
+from tidegate.ops.load.prompts import Prompts, Talk
+from tidegate.ops.load.sample import Sample
+from tidegate.ports import Clock
+
+# A user whose request failed waits this long: one that was refused at once would ask thousands of times a second.
+PAUSE_AFTER_ERROR_S = 0.1
+_TICK_S = 0.05
+# Timers of an event loop have a grain of a millisecond; the last of it is waited for turn by turn.
+_GRAIN_S = 0.0015
+
+
+class Record(msgspec.Struct):
+    """One step as it was run. Moments are on the run's clock; `lags` are in seconds, `cpu_s` is our own CPU time.
+
+    `ended` is when the last answer was there.
+    """
+
+    step: Step
+    began: float = 0.0
+    ended: float = 0.0
+    samples: list[Sample] = []
+    lags: list[float] = []
+    cpu_s: float = 0.0
+    in_flight: int = 0
+    done: bool = False
+
+
+class Runner:
+    """Runs steps one after the other, never two at once. `sleep` and `clock` belong together."""
+
+    def __init__(
+        self,
+        asker: Asker,
+        prompts: Prompts,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._asker = asker
+        self._prompts = prompts
+        self._clock = clock
+        self._sleep = sleep
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Send nothing more; what is under way may end."""
+        self.stopped = True
+
+    async def run(self, record: Record) -> None:
+        """Run the record's step to its last answer. It is filled on the way, so that others can watch."""
+        step = record.step
+        record.began, cpu = self._clock(), time.process_time()
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(record))
+            try:
+                if isinstance(step, Closed):
+                    await self._closed(step, record)
+                else:
+                    await self._open(step, record)
+            finally:
+                watch.cancel()
+        record.ended = max((sample.done for sample in record.samples), default=self._clock())
+        record.cpu_s = time.process_time() - cpu
+        record.done = True
+
+    # -- closed loop ---------------------------------------------------------------------------------------------------
+
+    async def _closed(self, step: Closed, record: Record) -> None:
+        tickets = iter(range(step.requests)) if step.requests is not None else None
+        async with asyncio.TaskGroup() as users:
+            for _ in range(step.users):
+                users.create_task(self._user(record, record.began + step.duration_s, tickets))
+
+    async def _user(self, record: Record, until: float, tickets: Iterator[int] | None) -> None:
+        talk = self._prompts.talk()
+        while not self.stopped and (due := self._clock()) < until:
+            if tickets is not None and next(tickets, None) is None:
+                return
+            sample = await self._ask(record, talk, due)
+            if not sample.ok:
+                await self._sleep(PAUSE_AFTER_ERROR_S)
+
+    # -- open loop -----------------------------------------------------------------------------------------------------
+
+    async def _open(self, step: Open, record: Record) -> None:
+        room = asyncio.Semaphore(step.max_in_flight)
+        async with asyncio.TaskGroup() as requests:
+            for arrival in step.arrivals:
+                due = record.began + arrival.at_s
+                await self._until(due)
+                held = room.locked()
+                await room.acquire()
+                if self.stopped:
+                    room.release()
+                    return
+                if not held:
+                    record.lags.append(max(0.0, self._clock() - due))
+                requests.create_task(self._one(record, arrival, due, room))
+
+    async def _one(self, record: Record, arrival: Arrival, due: float, room: asyncio.Semaphore) -> None:
+        try:
+            await self._ask(record, self._prompts.talk(), due, arrival)
+        finally:
+            room.release()
+
+    async def _until(self, moment: float) -> None:
+        while (left := moment - self._clock()) > 0 and not self.stopped:
+            await self._sleep(min(left - _GRAIN_S, 1.0) if left > 2 * _GRAIN_S else 0)
+
+    # -- both ----------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, record: Record, talk: Talk, due: float, arrival: Arrival | None = None) -> Sample:
+        prompt = talk.ask(arrival)
+        record.in_flight += 1
+        try:
+            sample, text = await self._asker.ask(prompt, due, keep=talk.listens)
+        finally:
+            record.in_flight -= 1
+        record.samples.append(sample)
+        talk.hear(text if sample.ok else None)
+        return sample
+
+    async def _watch(self, record: Record) -> None:
+        """How late the loop wakes whoever sleeps: what a busy tester adds to every figure."""
+        while True:
+            wanted = self._clock() + _TICK_S
+            await self._sleep(_TICK_S)
+            if isinstance(record.step, Closed):
+                record.lags.append(max(0.0, self._clock() - wanted))

@@ -1,0 +1,55 @@
+"""What is kept of one request: moments, counts, and how it ended. Figures are made of these and of nothing else."""
+
+from __future__ import annotations
+
+from array import array
+
+import msgspec
+
+
+class Sample(msgspec.Struct, gc=False):
+    """One request. Moments are in seconds of the run's clock.
+
+    `due` is when it was to be sent, `sent` when it was, `done` when its stream ended or broke. `contents` holds the moment
+    of every chunk that carried content: text, reasoning, a refusal or a part of a tool call. `error` names the kind of
+    failure, "" for none. Token counts are the server's; `counted` False means that it sent none and chunks were counted.
+    """
+
+    due: float
+    sent: float = 0.0
+    done: float = 0.0
+    contents: array[float] = msgspec.field(default_factory=lambda: array("d"))
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    counted: bool = False
+    error: str = ""
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether a whole answer came."""
+        return not self.error
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds from sending to the first content."""
+        return self.contents[0] - self.sent if self.contents else None
+
+    @property
+    def latency(self) -> float:
+        """Seconds from sending to the last content; of an answer without any, to its end."""
+        return (self.contents[-1] if self.contents else self.done) - self.sent
+
+    @property
+    def itl(self) -> float | None:
+        """Mean seconds between tokens after the first."""
+        return self._spread(self.contents[-1]) if self.contents else None
+
+    @property
+    def tpot(self) -> float | None:
+        """Mean seconds a token after the first, the end of the stream included."""
+        return self._spread(self.done) if self.contents else None
+
+    def _spread(self, end: float) -> float | None:
+        return (end - self.contents[0]) / (self.output_tokens - 1) if self.output_tokens > 1 else None

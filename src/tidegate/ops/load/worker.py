@@ -1,0 +1,144 @@
+"""The process that sends. Nothing else runs in it: drawing a table beside it would be seen in the latencies.
+
+It gets Options, and reports by a pipe: a Progress twice a second, each Step when it ends, the Result, or a Failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from time import perf_counter
+
+import msgspec
+import uvloop
+
+from tidegate.egress.client import Timeouts
+from tidegate.egress.direct import DirectClient
+from tidegate.ops.load.bench import Bench, Unusable, Watcher
+from tidegate.ops.load.options import BadOptions, Options
+from tidegate.ops.load.plan import Closed
+from tidegate.ops.load.result import Result, Step
+from tidegate.ops.load.run import Record
+
+_EVERY_S = 0.5
+# Answers that the live percentiles are taken from: few enough to sort in a few dozen microseconds.
+_LATEST = 200
+
+
+class Progress(msgspec.Struct, tag=True, frozen=True):
+    """How a step is going. Times in ms; `share` is how much of it is over, 0 to 1."""
+
+    index: int
+    share: float
+    sent: int
+    in_flight: int
+    failed: int
+    per_s: float
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+
+
+class Ended(msgspec.Struct, tag=True, frozen=True):
+    """A step is over."""
+
+    index: int
+    step: Step
+
+
+class Finished(msgspec.Struct, tag=True, frozen=True):
+    """The run is over."""
+
+    result: Result
+
+
+class Failure(msgspec.Struct, tag=True, frozen=True):
+    """There is no result: `usage` tells whether the options were wrong, or else the server."""
+
+    message: str
+    usage: bool
+
+
+Report = Progress | Ended | Finished | Failure
+
+
+def work(options: bytes, key: str, pipe: Connection) -> None:
+    """Entry point of the process."""
+    uvloop.run(_work(msgspec.json.decode(options, type=Options), key, pipe))
+
+
+async def _work(options: Options, key: str, pipe: Connection) -> None:
+    def tell(report: Report) -> None:
+        # A parent that is gone wants nothing more.
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send_bytes(msgspec.json.encode(report))
+
+    limit = options.timeout_s
+    timeouts = Timeouts(connect=min(10.0, limit), first_byte=limit, idle=limit, total=limit)
+    client = DirectClient(options.url, timeouts, max_connections=options.most_connections + 2)
+    bench = Bench(options, client, clock=perf_counter, key=key)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, bench.stop)
+    try:
+        async with asyncio.TaskGroup() as group:
+            reporter = _Reporter(tell, group)
+            try:
+                result = await bench.run(Watcher(began=reporter.began, ended=reporter.ended))
+                tell(Finished(result))
+            except BadOptions as error:
+                tell(Failure(str(error), usage=True))
+            except Unusable as error:
+                tell(Failure(str(error), usage=False))
+            finally:
+                reporter.stop()
+    finally:
+        await client.close()
+
+
+class _Reporter:
+    def __init__(self, tell: Callable[[Report], None], group: asyncio.TaskGroup) -> None:
+        self._tell = tell
+        self._group = group
+        self._task: asyncio.Task[None] | None = None
+
+    async def began(self, index: int, record: Record) -> None:
+        self._task = self._group.create_task(self._follow(index, record))
+
+    async def ended(self, index: int, step: Step) -> None:
+        self.stop()
+        self._tell(Ended(index, step))
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _follow(self, index: int, record: Record) -> None:
+        before, at = 0, perf_counter()
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            now = perf_counter()
+            count = len(record.samples)
+            self._tell(_progress(index, record, now=now, per_s=(count - before) / (now - at)))
+            before, at = count, now
+
+
+def _progress(index: int, record: Record, *, now: float, per_s: float) -> Progress:
+    latest = record.samples[-_LATEST:]
+    ttfts = sorted(sample.contents[0] - sample.due for sample in latest if sample.contents)
+    elapsed = (now - record.began) / max(record.step.duration_s, 1e-9)
+    sent = len(record.samples)
+    if isinstance(record.step, Closed) and record.step.requests:
+        elapsed = max(elapsed, sent / record.step.requests)
+    return Progress(
+        index=index,
+        share=min(1.0, elapsed),
+        sent=sent + record.in_flight,
+        in_flight=record.in_flight,
+        failed=sum(not sample.ok for sample in latest),
+        per_s=per_s,
+        ttft_p50_ms=ttfts[len(ttfts) // 2] * 1000 if ttfts else None,
+        ttft_p95_ms=ttfts[int(len(ttfts) * 0.95)] * 1000 if ttfts else None,
+    )

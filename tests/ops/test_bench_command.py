@@ -1,0 +1,162 @@
+"""`tidegate bench` as it is typed, against a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tidegate.cli.bench import UNTRUSTED, app
+from tidegate.engines.script import Script
+from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.ops.load.options import BadOptions, base_url, parse_slo
+from tidegate.ops.load.result import UnreadableResult, read
+
+
+def bench(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tidegate", "bench", *options]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=50, check=False, env=environment
+    )
+
+
+def ended(ran: subprocess.CompletedProcess[str], status: int) -> bool:
+    """On a busy machine the tester may say that it was too busy itself; the verdict is in the result all the same."""
+    return ran.returncode in (status, UNTRUSTED)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with run_in_thread(ScriptedServer(script=Script(ttft_ms=5, itl_ms=1, tokens=8))) as running:
+        yield running
+
+
+def test_a_ramp_leaves_a_result_a_report_and_a_verdict(server, tmp_path):
+    ran = bench(tmp_path, server.url, "-u", "1,3", "-n", "9", "-p", "40", "-o", "8", "--slo", "ttft:5000")
+    assert ended(ran, 0), ran.stderr
+    assert "Passed" in ran.stdout
+    result = read(tmp_path / "bench.json")
+    assert [(step.users, step.requests, step.errors) for step in result.steps] == [(1, 9, {}), (3, 9, {})]
+    first = result.steps[0].metrics
+    assert first["input_sequence_length"].avg == pytest.approx(40, abs=2)
+    assert first["output_sequence_length"].avg == 8
+    assert first["time_to_first_token"].min >= 5
+    assert first["good_request_fraction"].avg == 1
+    assert "<html" in (tmp_path / "bench.html").read_text()
+
+
+def test_the_result_goes_to_standard_output_on_request(server, tmp_path):
+    ran = bench(tmp_path, server.url, "-r", "40", "-d", "0.5", "-o", "2", "--json", "-q")
+    result = json.loads(ran.stdout)
+    assert result["model"] == "scripted"
+    assert result["steps"][0]["rate_per_s"] == 40
+    assert not ran.stderr
+
+
+def test_a_missed_criterion_is_status_1_and_named(server, tmp_path):
+    ran = bench(tmp_path, server.url, "-u", "2", "-n", "6", "--ttft-p95", "1")
+    assert ended(ran, 1)
+    assert "TTFT p95" in ran.stdout
+    assert "Failed" in ran.stdout
+
+
+def test_errors_are_counted_by_kind_and_fail_the_run(server, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("good\n[[scripted fault=close@3]]\n[[scripted fault=error_status status=429]]\n")
+    ran = bench(tmp_path, server.url, "-u", "1", "-n", "6", "--prompts", "prompts.txt")
+    assert ended(ran, 1)
+    assert read(tmp_path / "bench.json").steps[0].errors == {"broken_off": 2, "http_429": 2}
+    assert "http_429" in ran.stdout
+
+
+def test_a_trace_is_replayed(server, tmp_path):
+    rows = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    rows += [f"2023-11-16 18:15:4{second}.000,{20 + second},3" for second in range(6)]
+    (tmp_path / "day.csv").write_text("\n".join(rows))
+    ran = bench(tmp_path, server.url, "--trace", "day.csv", "--speed", "10")
+    assert ended(ran, 0), ran.stderr
+    step = read(tmp_path / "bench.json").steps[0]
+    assert (step.name, step.requests, step.metrics["output_sequence_length"].avg) == ("day.csv", 6, 3)
+
+
+def test_the_key_is_sent_and_never_kept(tmp_path):
+    with run_in_thread(ScriptedServer(script=Script(tokens=2))) as running:
+        ran = bench(tmp_path, running.url, "-u", "1", "-n", "2", OPENAI_API_KEY="sk-very-secret")
+        assert ended(ran, 0), ran.stderr
+    left = (tmp_path / "bench.json").read_text() + (tmp_path / "bench.html").read_text()
+    assert "sk-very-secret" not in left + ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("-u", "0"), "--users: '0' should be numbers above 0"),
+        (("-u", "1", "-r", "1"), "exclude each other"),
+        (("--body", "[1]"), "--body"),
+        (("--slo", "speed:1"), "'speed:1' is not ttft, itl or latency"),
+        (("--trace", "nowhere.csv"), "nowhere.csv cannot be read"),
+        (("--prompts", "nowhere.txt"), "nowhere.txt cannot be read"),
+        (("--baseline", "nowhere.json"), "nowhere.json cannot be read"),
+        (("ftp://x",), "is no address"),
+        (("127.0.0.1:9",), "does not answer"),
+        (("-m", "nobody", "--prompts", "fault.txt"), "refuses a first request"),
+    ],
+)
+def test_what_cannot_be_ends_with_status_2_and_clear_words(
+    server, tmp_path, monkeypatch, capsys, options, says
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fault.txt").write_text("[[scripted fault=error_status status=404]]")
+    where = () if options[0].endswith(("ftp://x", ":9")) else (server.url,)
+    with pytest.raises(SystemExit) as left:
+        app([*where, *options])
+    assert left.value.code == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "bench.json").exists()
+
+
+def test_two_results_are_compared_and_aipers_export_is_read(server, tmp_path):
+    for name in ("old.json", "new.json"):
+        assert ended(bench(tmp_path, server.url, "-u", "2", "-n", "8", "-q", "-O", name), 0)
+    ran = bench(tmp_path, "compare", "old.json", "new.json", "--json")
+    rows = json.loads(ran.stdout)
+    assert any("time_to_first_token" in json.dumps(row) for row in rows)
+    metric = {
+        "unit": "ms",
+        "avg": 5.0,
+        "p50": 5.0,
+        "p95": 6.0,
+        "p99": 7.0,
+        "min": 4.0,
+        "max": 8.0,
+        "std": 1.0,
+    }
+    export = {"aiperf_version": "0.13", "request_latency": metric, "time_to_first_token": metric}
+    (tmp_path / "aiperf.json").write_text(json.dumps(export))
+    assert bench(tmp_path, "compare", "old.json", "aiperf.json").returncode == 0
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(UnreadableResult, match=r"other\.json is neither"):
+        read(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        ("https://api.example.com/", "https://api.example.com/v1"),
+        ("http://h/openai/v1", "http://h/openai/v1"),
+        ("http://h/v1/chat/completions", "http://h/v1"),
+    ],
+)
+def test_an_address_is_understood_as_people_write_it(text, url):
+    assert base_url(text) == url
+
+
+def test_limits_of_a_good_answer():
+    slo = parse_slo("ttft:500, itl:50")
+    assert (slo.ttft_ms, slo.itl_ms, slo.latency_ms) == (500, 50, None)
+    with pytest.raises(BadOptions, match="like ttft:500"):
+        parse_slo("ttft=500")
