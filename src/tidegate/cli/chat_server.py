@@ -1,0 +1,243 @@
+"""A chat's other side: any server that speaks the OpenAI API, asked for one answer at a time.
+
+What is measured, and where: TTFT from the moment of asking (connecting included) to the first event with text; ITL the mean
+gap between the events with text after it. Both are what this client saw, so the network is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from tidegate.config import HttpEngineConfig
+from tidegate.egress.client import Exchange, Headers, open_client
+from tidegate.engines.openai import MAX_ERROR_BYTES, explanation, read_whole
+from tidegate.errors import UpstreamError, UpstreamUnreachable
+from tidegate.kernel.sse import Event, EventTooLarge, SseReader
+from tidegate.ports import Clock
+from tidegate.types import Answer, Usage
+
+MAX_LIST_BYTES = 4 * 2**20
+MAX_ANSWER_BYTES = 64 * 2**20
+_ANSWER = msgspec.json.Decoder(Answer)
+
+
+class ChatFailed(Exception):
+    """There is no whole answer; `message` says why, in the server's words where it had some, `code` is the server's."""
+
+    def __init__(
+        self, message: str, *, code: str | None = None, status: int | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.param = param
+
+    def __str__(self) -> str:
+        """The message, with status and code where there are any."""
+        known = " ".join(str(part) for part in (self.status, self.code) if part is not None)
+        return f"{self.message} ({known})" if known else self.message
+
+
+class Turn(msgspec.Struct):
+    """One answer as it arrives, and its times in seconds of the clock; 0 means not yet."""
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    asked_at: float = 0.0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    ended_at: float = 0.0
+    events: int = 0
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from asking to the first text."""
+        return self.first_at - self.asked_at if self.events else None
+
+    @property
+    def itl_s(self) -> float | None:
+        """Mean seconds between the events with text after the first."""
+        return (self.last_at - self.first_at) / (self.events - 1) if self.events > 1 else None
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens a second after the first one; None where the server counted none, or all came at once."""
+        took_s = self.last_at - self.first_at
+        if self.usage is None or self.usage.completion_tokens < 2 or took_s <= 0:
+            return None
+        return (self.usage.completion_tokens - 1) / took_s
+
+
+Show = Callable[[str, bool], None]
+"""Takes a part of an answer as it came, and whether it is reasoning. The part is a stranger's text: see `plain.py`."""
+
+
+class ChatServer:
+    """One server. Close it at the end."""
+
+    def __init__(self, config: HttpEngineConfig, clock: Clock) -> None:
+        self.url = config.url
+        self._clock = clock
+        self._client = open_client(config)
+        self._total_s = config.timeouts.total_ms / 1000
+        own: Headers = [(b"user-agent", b"tidegate-chat")]
+        if config.api_key is not None:
+            own.append((b"authorization", b"Bearer " + config.api_key.get_secret_value().encode()))
+        json = (b"content-type", b"application/json")
+        self._chat = self._client.target("POST", "chat/completions", [json, *own])
+        self._models = self._client.target("GET", "models", own)
+
+    async def close(self) -> None:
+        """Drop every connection."""
+        await self._client.close()
+
+    async def models(self) -> list[str]:
+        """The names the server lists, in its order. Raises ChatFailed."""
+        try:
+            exchange = await self._client.send(self._models, [], b"", self._total_s)
+            try:
+                await _must_be_ok(exchange)
+                body = await read_whole(exchange, MAX_LIST_BYTES)
+            finally:
+                await exchange.close()
+            return [model.id for model in msgspec.json.decode(body, type=_List).data]
+        except UpstreamError as error:
+            raise self._failed(error) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ChatFailed(f"{self.url}/models is not a list of models as OpenAI writes it") from error
+
+    async def ask(self, request: Mapping[str, Any], turn: Turn, show: Show) -> None:
+        """Stream the answer to a request into `turn`, and every part to `show`. Returning means that it is whole.
+
+        Raises ChatFailed. What a server does not know of the two fields that differ between servers is changed, once.
+        """
+        fields = {**request, "stream": True, "stream_options": {"include_usage": True}}
+        while True:
+            turn.asked_at = self._clock()
+            try:
+                return await self._ask(fields, turn, show)
+            except UpstreamError as error:
+                raise self._failed(error) from error
+            except ChatFailed as refused:
+                other = _otherwise(fields, refused)
+                if other is None:
+                    raise
+                fields = other
+            finally:
+                turn.ended_at = self._clock()
+
+    async def _ask(self, fields: Mapping[str, Any], turn: Turn, show: Show) -> None:
+        body = msgspec.json.encode(fields)
+        exchange = await self._client.send(self._chat, [], body, self._total_s)
+        done = False
+        try:
+            await _must_be_ok(exchange)
+            if b"text/event-stream" not in dict(exchange.headers).get(b"content-type", b""):
+                # A server that does not stream at all.
+                self._take(_read(await read_whole(exchange, MAX_ANSWER_BYTES)), turn, show)
+            else:
+                reader = SseReader()
+                while not done and (data := await exchange.read()):
+                    for event in _events(reader, data):
+                        done = done or event.data == b"[DONE]"
+                        if not done and event.data is not None:
+                            self._take(_read(event.data), turn, show)
+        finally:
+            await exchange.close(expect_end=done)
+        if not turn.finish_reason:
+            raise ChatFailed("the answer broke off: the server never said that it was complete")
+
+    def _take(self, answer: Answer, turn: Turn, show: Show) -> None:
+        if answer.usage is not None:
+            turn.usage = answer.read_usage()
+        for choice in answer.choices or ():
+            if choice.index:
+                continue
+            for text, is_reasoning in _parts(choice.delta or choice.message):
+                turn.last_at = self._clock()
+                turn.first_at = turn.first_at or turn.last_at
+                turn.events += 1
+                if is_reasoning:
+                    turn.reasoning += text
+                else:
+                    turn.text += text
+                show(text, is_reasoning)
+            turn.finish_reason = choice.finish_reason or turn.finish_reason
+
+    def _failed(self, error: UpstreamError) -> ChatFailed:
+        """The words of the client that speaks to engines, for somebody who speaks to a server."""
+        said = error.message.replace("the engine", "the server")
+        if isinstance(error, UpstreamUnreachable):
+            return ChatFailed(f"nobody answers at {self.url}: {said}")
+        return ChatFailed(said)
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed]
+
+
+async def _must_be_ok(exchange: Exchange) -> None:
+    """Raises ChatFailed for any status but 200, in the server's words."""
+    if exchange.status == 200:
+        return
+    told = explanation(await read_whole(exchange, MAX_ERROR_BYTES))
+    message = told.message or "the server refused, without a reason; is this the URL of its API, up to /v1?"
+    wait = dict(exchange.headers).get(b"retry-after", b"")
+    if exchange.status in (429, 503) and wait.isdigit():
+        message += f"; it says to try again in {int(wait)} s"
+    code = str(told.code) if told.code is not None else None
+    raise ChatFailed(message, code=code, status=exchange.status, param=told.param)
+
+
+def _events(reader: SseReader, data: bytes) -> list[Event]:
+    try:
+        return reader.feed(data)
+    except EventTooLarge as error:
+        raise ChatFailed(f"the server's stream is unusable: {error}") from error
+
+
+def _read(data: bytes) -> Answer:
+    try:
+        answer = _ANSWER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ChatFailed("the server sent something that is not an answer as OpenAI writes it") from error
+    if answer.error is not None:
+        told = explanation(msgspec.json.encode({"error": answer.error}))
+        code = str(told.code) if told.code is not None else None
+        raise ChatFailed(told.message or "the server reported an error in its answer", code=code)
+    return answer
+
+
+def _parts(delta: Any) -> Iterator[tuple[str, bool]]:
+    """What a reader sees of one event: text, and whether it is reasoning."""
+    if delta is None:
+        return
+    for found, is_reasoning in (
+        (delta.reasoning_content or delta.reasoning, True),
+        (delta.content, False),
+        (delta.refusal, False),
+    ):
+        if isinstance(found, str) and found:
+            yield found, is_reasoning
+
+
+def _otherwise(fields: Mapping[str, Any], refused: ChatFailed) -> dict[str, Any] | None:
+    """The same request in the way that a refusal asks for, or None: servers differ in these two fields."""
+    if refused.status not in (400, 422):
+        return None
+    said = f"{refused.param} {refused.message}"
+    if "stream_options" in said and "stream_options" in fields:
+        return {name: value for name, value in fields.items() if name != "stream_options"}
+    if "max_completion_tokens" in said and "max_tokens" in fields:
+        return {("max_completion_tokens" if name == "max_tokens" else name): fields[name] for name in fields}
+    return None
