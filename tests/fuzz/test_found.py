@@ -1,4 +1,4 @@
-"""What fuzzing found, each as small as it goes: input that was a bug of ours is now an error of the client or the engine."""
+"""What fuzzing found, each as small as it goes: input that was a bug of ours is an error of the client or the engine."""
 
 from __future__ import annotations
 

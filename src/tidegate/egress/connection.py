@@ -215,13 +215,14 @@ class Connection(asyncio.Protocol):
         self._began = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header, or one trailer: those come after the answer was understood, and are nobody's."""
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             error = UpstreamError("the engine's headers are too large")
             self._fail(error)
             raise error
-        self.headers.append((name.lower(), value))
+        if not self.status:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """All headers are there."""

@@ -36,7 +36,8 @@ class LlamaCppEngine(TellingEngine):
         llama.cpp's words.
         """
         if told.message and _TOO_LONG in told.message:
-            return UpstreamRejected(self._too_long(told.message), status=status, param="messages")
+            refused = status if 400 <= status < 500 else 400
+            return UpstreamRejected(self._too_long(told.message), status=refused, param="messages")
         if status == 500 and told.message and "not supported" in told.message:
             return UpstreamRejected(told.message)
         return super().translate(status, told, retry_after)

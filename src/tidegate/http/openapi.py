@@ -168,7 +168,7 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
     content: Json = {"application/json": {"schema": answer}}
     if endpoint is not Endpoint.EMBEDDINGS:
         content["application/json"]["schema"] = {"allOf": [answer, {"required": ["choices"]}]}
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}  # its events are `data` lines with an Answer, and `[DONE]`
     return {
         "operationId": endpoint.value.replace("/", "_"),
         "summary": summary,
