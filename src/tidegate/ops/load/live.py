@@ -42,6 +42,7 @@ class Screen:
             self._console.print(self._title, highlight=False, soft_wrap=True)
         else:
             self._live.start()
+            self._live.update(self._page(), refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,9 +62,13 @@ class Screen:
             self._live.update(self._page(), refresh=True)
 
     def _page(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(self._title, style="bold"), table(self._steps)]
+        parts: list[RenderableType] = [Text(self._title, style="bold")]
+        if self._steps:
+            parts.append(table(self._steps))
         if self._progress is not None:
-            parts += [_running(self._names[self._progress.index], self._progress)]
+            parts.append(_running(self._names[self._progress.index], self._progress))
+        elif not self._steps:
+            parts.append(Text("asking the server for its models, and how it counts tokens", style="dim"))
         left = self._names[len(self._steps) + (self._progress is not None) :]
         if left:
             parts.append(Text("then " + ", ".join(left), style="dim"))
