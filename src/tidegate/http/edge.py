@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from tidegate.config import ServerConfig
-from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, NotSupported, Overloaded
+from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, Overloaded
 from tidegate.http.hosts import HostRule
 
 # Twice would mean that we and another reader may go by different ones (RFC 9112, 6.3; RFC 9110, 5.3).
@@ -147,6 +147,6 @@ def _raise_unless_probe(target: bytes, wrong: GatewayError) -> None:
 def _check_encoding(headers: dict[bytes, bytes], version: str) -> None:
     """Raises for anything but `chunked` (RFC 9112, 6.1)."""
     if headers[b"transfer-encoding"].strip().lower() != b"chunked":
-        raise NotSupported("Of the transfer encodings only 'chunked' is known")
+        raise BadRequest("Of the transfer encodings only 'chunked' is known")
     if version != "1.1" or b"content-length" in headers:
         raise BadRequest("The length of the body is ambiguous")

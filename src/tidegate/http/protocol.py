@@ -60,7 +60,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._patience = Patience(self._edge, self.loop, self._on_late)
         self._patience.await_first_byte()
         if self._edge.is_full(self.connections):
-            self._edge.make_room(cast("set[EdgeProtocol]", self.connections))
+            others = cast("set[EdgeProtocol]", self.connections) - {self}
+            self._edge.make_room(others)
             if self._edge.is_crowded(self.connections):
                 self._corked.abort()
 
@@ -108,7 +109,8 @@ class EdgeProtocol(HttpToolsProtocol):
         """More is under way to the client than it reads."""
         super().pause_writing()
         if self._stalled is None:
-            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, self._unsent())
+            unread = self._corked.unread_bytes()
+            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, unread)
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -147,16 +149,13 @@ class EdgeProtocol(HttpToolsProtocol):
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
-    def _unsent(self) -> int:
-        return self._corked.get_write_buffer_size()
-
-    def _on_stall(self, unsent_before: int) -> None:
-        unsent = self._unsent()
+    def _on_stall(self, unread_before: int) -> None:
+        unread = self._corked.unread_bytes()
         self._stalled = None
-        if unsent >= unsent_before:
+        if unread >= unread_before:
             self._corked.abort()
         else:
-            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, unsent)
+            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, unread)
 
     def _stop_stall_timer(self) -> None:
         if self._stalled is not None:

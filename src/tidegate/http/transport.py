@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import sys
+import termios
 
 # A closed connection whose client does not read what is still under way to it is dropped after this.
 LINGER_S = 10.0
@@ -20,7 +24,6 @@ class CorkedTransport:
         self._pending: list[bytes] = []
         self.client_still_sends = False
         self.get_extra_info = transport.get_extra_info
-        self.get_write_buffer_size = transport.get_write_buffer_size
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
@@ -53,6 +56,16 @@ class CorkedTransport:
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._loop.call_later(HEAR_OUT_S, self._transport.abort)
+
+    def unread_bytes(self) -> int:
+        """What the client has not taken yet: held here, and by the kernel, which takes from us in large lots."""
+        held = 0
+        connection = self.get_extra_info("socket")
+        if connection is not None and connection.fileno() >= 0:
+            with contextlib.suppress(OSError):  # no TCP
+                count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+                held = int.from_bytes(count, sys.byteorder)
+        return held + self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once."""
