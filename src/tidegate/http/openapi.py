@@ -1,92 +1,17 @@
-"""The OpenAPI document of our own API, `GET /openapi.json`, made from what the code knows.
-
-Paths come from the routes that are served, request bodies from the structs that parse them and from the fields that the
-configured engines take, failures from the error tree. Written here by hand is only what no code says: what a route is for,
-and the few rules on values that a type cannot hold. OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1.html).
-"""
+"""`GET /openapi.json`: our own API as an OpenAPI document. What it says comes from `description`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tidegate import errors
-from tidegate.errors import GatewayError
 from tidegate.gateway import Gateway
-from tidegate.http import wire
-from tidegate.stages.route import Models
-from tidegate.types import Answer, Endpoint
 
 PATH = "/openapi.json"
-
-Json = dict[str, Any]
-
-
-class _Cold(msgspec.Struct, frozen=True):
-    """What is said of a route that makes no call. `also` are statuses beside 200 and 400, with what they mean."""
-
-    summary: str
-    answer: Json
-    also: Mapping[int, str] = {}
-    media_type: str = "application/json"
-    admin: bool = False
-
-
-_STATE: Json = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
-_MODEL: Json = {
-    "type": "object",
-    "required": ["id", "object"],
-    "properties": {"id": {"type": "string"}, "object": {"const": "model"}},
-}
-_MODELS: Json = {
-    "type": "object",
-    "required": ["object", "data"],
-    "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
-}
-_COLD: Mapping[str, _Cold] = MappingProxyType(
-    {
-        "/healthz": _Cold("Whether the process runs", _STATE),
-        "/readyz": _Cold("Whether new calls are welcome", _STATE, {503: "Not now: draining, or no engine"}),
-        "/metrics": _Cold("Metrics for Prometheus", {"type": "string"}, media_type="text/plain"),
-        "/v1/models": _Cold("The models that clients may name", _MODELS),
-        "/v1/models/{model}": _Cold("One model", _MODEL, {404: "No such model"}),
-        "/admin/reload": _Cold(
-            "Read the configuration again",
-            {**_STATE, "required": ["status", "models"]},
-            {401: "Another token", 403: "No token is configured", 422: "A configuration with mistakes"},
-            admin=True,
-        ),
-        PATH: _Cold("This document", {"type": "object", "required": ["openapi"]}),
-    }
-)
-
-_CALLS: Mapping[Endpoint, tuple[type[msgspec.Struct], str]] = MappingProxyType(
-    {
-        Endpoint.CHAT: (wire.ChatRequest, "Answer a conversation"),
-        Endpoint.COMPLETIONS: (wire.CompletionRequest, "Continue a text"),
-        Endpoint.EMBEDDINGS: (wire.EmbeddingRequest, "Turn texts into vectors"),
-    }
-)
-
-# What `wire` asks of a value beyond its type.
-_BOUNDS: Mapping[str, Json] = MappingProxyType(
-    {"model": {"minLength": 1}, "messages": {"minItems": 1}, "n": {"minimum": 1}}
-)
-_ONLY_STREAMED: Json = {
-    "stream_options": {
-        "anyOf": [
-            {"properties": {"stream_options": {"type": "null"}}},
-            {"properties": {"stream": {"const": True}}, "required": ["stream"]},
-        ]
-    }
-}
 
 
 class Document:
@@ -105,142 +30,10 @@ class Document:
 
     async def _answer(self, _: Request) -> Response:
         snapshot = self._gateway.snapshot
-        if self._made_for is not snapshot:
+        if self._made_for is not snapshot.config:
+            # Late: few ask, and every start would wait for it.
+            from tidegate.http.description import describe  # noqa: PLC0415
+
             self._body = msgspec.json.encode(describe(snapshot.models, self._cold))
-            self._made_for = snapshot
+            self._made_for = snapshot.config
         return Response(self._body, media_type="application/json")
-
-
-def describe(models: Models, cold: Iterable[Route]) -> Json:
-    """The whole document, for these models and these routes beside those that make calls."""
-    structs = [*(body for body, _ in _CALLS.values()), Answer]
-    _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
-    paths: Json = {}
-    for endpoint, (body, summary) in _CALLS.items():
-        fields = _fields(models, endpoint)
-        schemas[body.__name__] = _request(schemas[body.__name__], fields)
-        paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary)}
-    for route in cold:
-        paths.update(_cold_path(route))
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Tidegate",
-            "version": version("tidegate"),
-            "description": "The OpenAI API in front of the configured engines.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "paths": paths,
-        "components": {
-            "schemas": {**schemas, "Error": _error_schema()},
-            "headers": {"RequestId": {"required": True, "schema": {"type": "string"}}},
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
-        },
-    }
-
-
-def _fields(models: Models, endpoint: Endpoint) -> list[str]:
-    """Every field that some configured engine takes on an endpoint, sorted."""
-    found: set[str] = set()
-    for name in models.names:
-        for deployment in models.find(name)[1]:
-            found |= deployment.engine.capabilities.fields.get(endpoint, frozenset())
-    return sorted(found)
-
-
-def _request(typed: Json, fields: Sequence[str]) -> Json:
-    """The body of a call. The gateway types some fields; of the others only the engine knows what they may hold."""
-    known: Json = typed["properties"]
-    shown = [*known, *(name for name in fields if name not in known)]
-    properties = {name: {**known.get(name, {}), **_BOUNDS.get(name, {})} for name in shown}
-    whole = {**typed, "properties": properties, "additionalProperties": False}
-    whole["description"] = (
-        "Which of these fields a model takes depends on its engine; another is a 400 naming it."
-    )
-    if "stream_options" in known:
-        whole["dependentSchemas"] = _ONLY_STREAMED
-    return whole
-
-
-def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
-    answer: Json = {"$ref": "#/components/schemas/Answer"}
-    content: Json = {"application/json": {"schema": answer}}
-    if endpoint is not Endpoint.EMBEDDINGS:
-        content["application/json"]["schema"] = {"allOf": [answer, {"required": ["choices"]}]}
-        content["text/event-stream"] = {}  # its events are `data` lines with an Answer, and `[DONE]`
-    return {
-        "operationId": endpoint.value.replace("/", "_"),
-        "summary": summary,
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
-        },
-        "responses": {"200": _response("The answer, whole or streamed", content), **_failures()},
-    }
-
-
-def _failures() -> Json:
-    """One response a status of the error tree. The engine's own refusals keep their status, whichever 4xx it is."""
-    meanings: dict[int, list[str]] = {}
-    for kind in error_kinds():
-        meanings.setdefault(kind.status, []).append(kind.code)
-    found = {str(status): _failure(", ".join(codes)) for status, codes in sorted(meanings.items())}
-    return {**found, "4XX": _failure(errors.UpstreamRejected.code)}
-
-
-def _cold_path(route: Route) -> Json:
-    path = route.path.replace(":path}", "}")
-    cold = _COLD[path]
-    operation: Json = {
-        "operationId": path.strip("/{}").translate(str.maketrans("/{.", "___")).replace("__", "_"),
-        "summary": cold.summary,
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-            for name in route.param_convertors
-        ],
-        "responses": {
-            "200": _response("As asked", {cold.media_type: {"schema": cold.answer}}),
-            "400": _failure(errors.BadRequest.code),
-        },
-    }
-    for status, meaning in cold.also.items():
-        # The answer of /readyz has one form whatever it says.
-        shown = cold.answer if status == 503 else {"$ref": "#/components/schemas/Error"}
-        operation["responses"][str(status)] = _response(meaning, {"application/json": {"schema": shown}})
-    if cold.admin:
-        operation["security"] = [{"admin": []}]
-    methods = sorted((route.methods or set()) - {"HEAD"})
-    return {path: {method.lower(): operation for method in methods}}
-
-
-def _failure(meaning: str) -> Json:
-    return _response(meaning, {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}})
-
-
-def _response(description: str, content: Json) -> Json:
-    headers = {"x-request-id": {"$ref": "#/components/headers/RequestId"}}
-    return {"description": description, "headers": headers, "content": content}
-
-
-def _error_schema() -> Json:
-    text: Json = {"type": "string"}
-    detail: Json = {
-        "type": "object",
-        "required": ["message", "type", "code", "param"],
-        "properties": {
-            "message": text,
-            "type": {"enum": sorted({kind.type for kind in error_kinds()})},
-            # Beside these, `invalid_config` of a reload.
-            "code": {**text, "examples": sorted({kind.code for kind in error_kinds()})},
-            "param": {"type": ["string", "null"]},
-        },
-    }
-    return {"type": "object", "required": ["error"], "properties": {"error": detail}}
-
-
-def error_kinds() -> Iterator[type[GatewayError]]:
-    """Every class of the error tree, in the order of `errors.py`."""
-    for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, GatewayError):
-            yield kind
