@@ -15,6 +15,7 @@ from tidegate.ops.load.scales import Scale, value_scale
 
 # The narrowest plot that labels must fit: a phone of 400 px less the margins. A letter is about 6.2 px wide at 11 px.
 NARROW = 236.0
+_DESK = 700.0  # the same for a page of more than 900 px
 _LETTER = 6.2
 _BOLD_LETTER = 7.0
 _LABEL_HEIGHT = 13.0
@@ -33,7 +34,10 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the x axis, from one share of the width to another. The first label that fits is written."""
+    """A stretch of the x axis, from one share of the width to another. The first label that fits is written.
+
+    Which one fits is decided for a narrow page and for a wide one.
+    """
 
     begin: float
     end: float
@@ -220,11 +224,21 @@ def _limit(name: str, share: float, height: int) -> Html:
 
 def _band(band: Band, height: int, *, first: bool) -> Html:
     wide = band.end - band.begin
-    label = next((text for text in band.labels if len(text) * _BOLD_LETTER + 10 <= wide * NARROW), None)
     middle = _percent((band.begin + band.end) / 2)
     edge = tag("line", x1=_percent(band.begin), x2=_percent(band.begin), y1="-4", y2=height, class_="edge")
-    name = tag("text", label, x=middle, y="-7", text_anchor="middle", class_="band-name") if label else None
-    return joined(part for part in (None if first else edge, name) if part is not None)
+    labels = {
+        kind: _fitting(band.labels, wide * width) for kind, width in (("wide", _DESK), ("narrow", NARROW))
+    }
+    names = (
+        tag("text", label, x=middle, y="-7", text_anchor="middle", class_=f"band-name {kind}")
+        for kind, label in labels.items()
+        if label
+    )
+    return joined(("" if first else edge, *names))
+
+
+def _fitting(labels: list[str], room: float) -> str:
+    return next((text for text in labels if len(text) * _BOLD_LETTER + 10 <= room), "")
 
 
 def _line(one: Series, chart: Chart, scale: Scale) -> Html:

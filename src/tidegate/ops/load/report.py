@@ -81,8 +81,8 @@ def _top(result: Result) -> Html:
         tag("p", "Load test", class_="kind"),
         tag("h1", report_words.what_it_was(result)),
         report_tables.facts(result),
-        banner,
         *alarms,
+        banner,
         tag("ul", *tiles, class_="tiles") if result.steps else None,
     )
 

@@ -140,9 +140,13 @@ def said(check: Check) -> str:
 def what_it_was(result: Result) -> str:
     """The model and the kind of load, for the title: `SmolLM2 at 1, 2, 4 and 8 users`."""
     of = result.model or "a server"
-    amounts = [step.users for step in result.steps if step.users is not None]
-    if amounts and len(amounts) == len(result.steps):
-        return f"{of} at {listed([f'{n:,}' for n in amounts])} {'user' if amounts == [1] else 'users'}"
+    for unit, amounts in (
+        ("users", [s.users for s in result.steps]),
+        ("req/s", [s.rate_per_s for s in result.steps]),
+    ):
+        known = [number(amount) for amount in amounts if amount is not None]
+        if known and len(known) == len(amounts):
+            return f"{of} at {listed(known)} {'user' if (unit, known) == ('users', ['1']) else unit}"
     return f"{of} at {listed(labels(result.steps))}" if 0 < len(result.steps) <= 6 else of
 
 

@@ -57,7 +57,12 @@ def _round_log(value: float, *, down: bool) -> float:
 
 
 def _even_ticks(scale: Scale, about: int) -> list[float]:
-    step = _round_step((scale.high - scale.low) / max(about - 1, 1))
+    """Ticks a round step apart, one of them on the upper end where some such step allows it."""
+    extent = scale.high - scale.low
+    sizes = [
+        _round_step(extent / part) for part in (about, about - 1, about - 2, about + 1, about + 2) if part > 1
+    ]
+    step = next((size for size in sizes if abs(extent / size - round(extent / size)) < 1e-6), sizes[0])
     first = math.ceil(scale.low / step - 1e-9)
     count = math.floor((scale.high - first * step) / step + 1e-9)
     return [(first + i) * step for i in range(count + 1)]
