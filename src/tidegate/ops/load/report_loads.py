@@ -18,6 +18,32 @@ _AMOUNT = re.compile(r"([\d.][\d.,]*)\s*(ms|s\b|%)?")
 _LATENCIES = ("p50", "p95", "p99")
 
 
+class _Latency(msgspec.Struct, frozen=True):
+    """A latency that has a plot. `criterion` is how the names of the checks on it begin."""
+
+    metric: str
+    title: str
+    about: str
+    criterion: str
+
+
+_OF_TIME = (
+    _Latency(
+        "time_to_first_token", "Time to first token", "From sending a request to its first content.", "TTFT"
+    ),
+    _Latency(
+        "inter_token_latency", "Inter-token latency", "The mean pause between tokens, of each request.", "ITL"
+    ),
+    _Latency(
+        "inter_chunk_latency",
+        "Pauses between chunks",
+        "Every single pause: shows stalls that a mean hides.",
+        "gap",
+    ),
+    _Latency("request_latency", "Request latency", "From sending a request to its last content.", "latency"),
+)
+
+
 class Loads(msgspec.Struct, frozen=True, kw_only=True):
     """The x axis: where each step lies, and what it is called."""
 
@@ -33,42 +59,8 @@ def over_load(result: Result, baseline: Result | None) -> list[Html]:
         return []
     steps, loads = _in_order(result.steps)
     before = _before(steps, result, baseline)
-    found = [
-        _latency(
-            steps,
-            loads,
-            before,
-            "time_to_first_token",
-            "Time to first token",
-            "From sending a request to its first content.",
-        ),
-        _latency(
-            steps,
-            loads,
-            before,
-            "inter_token_latency",
-            "Inter-token latency",
-            "The mean pause between tokens, of each request.",
-        ),
-        _latency(
-            steps,
-            loads,
-            before,
-            "inter_chunk_latency",
-            "Pauses between chunks",
-            "Every single pause: shows stalls that a mean hides.",
-        ),
-        _latency(
-            steps,
-            loads,
-            before,
-            "request_latency",
-            "Request latency",
-            "From sending a request to its last content.",
-        ),
-        _requests(steps, loads, before),
-        _tokens(steps, loads, before),
-    ]
+    latencies = [_latency(steps, loads, before, latency) for latency in _OF_TIME]
+    found = [*latencies, _requests(steps, loads, before), _tokens(steps, loads, before)]
     return [chart for chart in found if chart is not None]
 
 
@@ -111,9 +103,8 @@ def _values(steps: Iterable[Step | None], metric: str, stat: str) -> Values:
     return [value(step, metric, stat) if step else None for step in steps]
 
 
-def _latency(
-    steps: list[Step], loads: Loads, before: list[Step | None], metric: str, title: str, about: str
-) -> Html | None:
+def _latency(steps: list[Step], loads: Loads, before: list[Step | None], latency: _Latency) -> Html | None:
+    metric, about = latency.metric, latency.about
     series = [Series(name=stat, tone=stat, values=_values(steps, metric, stat)) for stat in _LATENCIES]
     if all(value is None for one in series for value in one.values):
         return None
@@ -122,8 +113,7 @@ def _latency(
         series.append(Series(name="p95 due", tone="due", values=late, dashed=True))
         about = f"{about} Dashed: p95 from when requests were due."
     series += _old("p95 old", _values(before, metric, "p95"))
-    prefix = {"time_to_first_token": "TTFT", "inter_token_latency": "ITL"}.get(metric, metric)
-    return _chart(loads, title, about, "ms", series, _limits(steps, prefix))
+    return _chart(loads, latency.title, about, "ms", series, _limits(steps, latency.criterion))
 
 
 def _requests(steps: list[Step], loads: Loads, before: list[Step | None]) -> Html | None:

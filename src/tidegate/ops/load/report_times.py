@@ -26,6 +26,14 @@ class _Times(msgspec.Struct, frozen=True, kw_only=True):
     bands: list[Band]
     each: int
 
+    def mean(self, pick: Callable[[Second], float]) -> Values:
+        """The mean of each point's seconds."""
+        return [sum(pick(s) for s in part) / len(part) if part else None for part in self.parts]
+
+    def worst(self, pick: Callable[[Second], float | None]) -> Values:
+        """The greatest of each point's seconds; None where none has a value."""
+        return [max((v for s in part if (v := pick(s)) is not None), default=None) for part in self.parts]
+
 
 def over_time(result: Result) -> list[Html]:
     """The whole run second by second. Nothing when no step has a timeline."""
@@ -33,48 +41,60 @@ def over_time(result: Result) -> list[Html]:
         return []
     times = _times(result.steps)
 
-    def sums(pick: Callable[[Second], float]) -> Values:
-        return [sum(pick(s) for s in part) / len(part) if part else None for part in times.parts]
-
-    def worst(pick: Callable[[Second], float | None]) -> Values:
-        return [max((v for s in part if (v := pick(s)) is not None), default=None) for part in times.parts]
-
-    failed = sums(lambda s: s.failed)
-    requests = [
-        Series(name="sent", tone="quiet", values=sums(lambda s: s.sent)),
-        Series(name="whole", tone="p50", values=sums(lambda s: s.finished)),
-        *([Series(name="failed", tone="bad", values=failed)] if any(failed) else []),
-    ]
-    ttft = [
-        Series(name="p50", tone="p50", values=_middle(times.parts)),
-        Series(name="p95", tone="p95", values=worst(lambda s: s.ttft_p95_ms)),
-    ]
-    gaps = [Series(name="p95", tone="p95", values=worst(lambda s: s.gap_p95_ms))]
-    tokens = [Series(name="tokens", tone="p50", values=sums(lambda s: s.output_tokens))]
-    under_way = [Series(name="in flight", tone="p50", values=sums(lambda s: s.in_flight))]
-    merged = (
-        f"Each point covers {times.each} s; the p95 is that of its worst second." if times.each > 1 else ""
-    )
     found = [
-        _timeline(times, "Requests", f"Sent and answered, each second. {merged}".strip(), "req/s", requests),
+        _timeline(
+            times,
+            "Requests",
+            f"Sent and answered, each second. {_merged(times)}".strip(),
+            "req/s",
+            _flow(times),
+        ),
         _timeline(
             times,
             "Time to first token",
             "Of the requests that were due in that second, from when they were due.",
             "ms",
-            ttft,
+            [
+                Series(name="p50", tone="p50", values=_middle(times.parts)),
+                Series(name="p95", tone="p95", values=times.worst(lambda s: s.ttft_p95_ms)),
+            ],
         ),
-        _timeline(times, "In flight", "Requests under way at the end of each second.", "requests", under_way),
+        _timeline(
+            times,
+            "In flight",
+            "Requests under way at the end of each second.",
+            "requests",
+            [Series(name="in flight", tone="p50", values=times.mean(lambda s: s.in_flight))],
+        ),
         _timeline(
             times,
             "Pauses between chunks",
-            "Of the requests due in that second: where a server stalls, this rises.",
+            "The p95 of the requests due in that second: where a server stalls, this rises.",
             "ms",
-            gaps,
+            [Series(name="p95", tone="p95", values=times.worst(lambda s: s.gap_p95_ms))],
         ),
-        _timeline(times, "Output tokens", "Chunks with content, each second.", "tok/s", tokens),
+        _timeline(
+            times,
+            "Output tokens",
+            "Chunks with content, each second.",
+            "tok/s",
+            [Series(name="tokens", tone="p50", values=times.mean(lambda s: s.output_tokens))],
+        ),
     ]
     return [chart for chart in found if chart is not None]
+
+
+def _merged(times: _Times) -> str:
+    return f"Each point covers {times.each} s; the p95 is that of its worst second." if times.each > 1 else ""
+
+
+def _flow(times: _Times) -> list[Series]:
+    failed = times.mean(lambda s: s.failed)
+    return [
+        Series(name="sent", tone="quiet", values=times.mean(lambda s: s.sent)),
+        Series(name="whole", tone="p50", values=times.mean(lambda s: s.finished)),
+        *([Series(name="failed", tone="bad", values=failed)] if any(failed) else []),
+    ]
 
 
 def _times(steps: list[Step]) -> _Times:
