@@ -126,8 +126,8 @@ class Terminal:
     def interrupt(self) -> int:
         """Ctrl-C at the prompt, and the status. Again where `input` missed it: it shows its prompt before it listens."""
         while self.popen.poll() is None:
-            self.type("\x03")
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired, OSError):  # OSError: it has left by itself meanwhile
+                self.type("\x03")
                 self.popen.wait(1)
         return self.popen.returncode
 
