@@ -41,51 +41,30 @@ def over_time(result: Result) -> list[Html]:
         return []
     times = _times(result.steps)
 
+    ttft = [
+        Series(name="p50", tone="p50", values=_middle(times.parts)),
+        Series(name="p95", tone="p95", values=times.worst(lambda s: s.ttft_p95_ms)),
+    ]
+    gaps = [Series(name="p95", tone="p95", values=times.worst(lambda s: s.gap_p95_ms))]
+    under_way = [Series(name="in flight", tone="p50", values=times.mean(lambda s: s.in_flight))]
+    tokens = [Series(name="tokens", tone="p50", values=times.mean(lambda s: s.output_tokens))]
+    when_due = "Of the requests that were due in that second, from when they were due."
+    stalls = "The p95 of the requests due in that second: where a server stalls, this rises."
     found = [
-        _timeline(
-            times,
-            "Requests",
-            f"Sent and answered, each second. {_merged(times)}".strip(),
-            "req/s",
-            _flow(times),
-        ),
-        _timeline(
-            times,
-            "Time to first token",
-            "Of the requests that were due in that second, from when they were due.",
-            "ms",
-            [
-                Series(name="p50", tone="p50", values=_middle(times.parts)),
-                Series(name="p95", tone="p95", values=times.worst(lambda s: s.ttft_p95_ms)),
-            ],
-        ),
-        _timeline(
-            times,
-            "In flight",
-            "Requests under way at the end of each second.",
-            "requests",
-            [Series(name="in flight", tone="p50", values=times.mean(lambda s: s.in_flight))],
-        ),
-        _timeline(
-            times,
-            "Pauses between chunks",
-            "The p95 of the requests due in that second: where a server stalls, this rises.",
-            "ms",
-            [Series(name="p95", tone="p95", values=times.worst(lambda s: s.gap_p95_ms))],
-        ),
-        _timeline(
-            times,
-            "Output tokens",
-            "Chunks with content, each second.",
-            "tok/s",
-            [Series(name="tokens", tone="p50", values=times.mean(lambda s: s.output_tokens))],
-        ),
+        _timeline(times, "Requests", _requests_about(times), "req/s", _flow(times)),
+        _timeline(times, "Time to first token", when_due, "ms", ttft),
+        _timeline(times, "In flight", "Requests under way at the end of each second.", "requests", under_way),
+        _timeline(times, "Pauses between chunks", stalls, "ms", gaps),
+        _timeline(times, "Output tokens", "Chunks with content, each second.", "tok/s", tokens),
     ]
     return [chart for chart in found if chart is not None]
 
 
-def _merged(times: _Times) -> str:
-    return f"Each point covers {times.each} s; the p95 is that of its worst second." if times.each > 1 else ""
+def _requests_about(times: _Times) -> str:
+    merged = (
+        f" Each point covers {times.each} s; a p95 is that of its worst second." if times.each > 1 else ""
+    )
+    return f"Sent and answered, each second.{merged}"
 
 
 def _flow(times: _Times) -> list[Series]:
