@@ -32,8 +32,14 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OPE
 COMMAND = [sys.executable, "-m", "tidegate", "chat"]
 ANSWERING = r"\n(?:\x1b\[\?2004l\r)?"
 """What stands between a line that was typed, which the terminal shows too, and the answer."""
-# Takes the terminal at its standard input for its own, as a shell's child does, and becomes the command.
-AT_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+# Takes the terminal at its standard input for its own, as a shell's child does, and becomes the command. Whoever runs the
+# tests in the background has them ignore Ctrl-C; the command must not.
+AT_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @pytest.fixture(scope="module")

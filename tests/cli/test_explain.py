@@ -142,11 +142,15 @@ def test_a_body_that_is_none_is_refused_as_the_gateway_does(
     assert {stage["state"] for stage in told["stages"]} == {"refused", "not reached"}
 
 
-def test_a_body_that_is_too_large_is_refused(run: Run, engine: ScriptedServer) -> None:
-    config = config_to(engine.base_url, server={"max_body_bytes": 16})
-    with run_gateway(config) as small:
-        answer = ask(f"{small.base_url}/chat/completions", BODIES[Endpoint.CHAT])
+@pytest.mark.parametrize("limit", ["max_body_bytes", "max_json_depth", "max_json_containers"])
+def test_the_limits_of_the_edge_are_those_of_the_gateway(
+    limit: str, run: Run, engine: ScriptedServer
+) -> None:
+    config = config_to(engine.base_url, server={limit: 1})
+    with run_gateway(config) as strict:
+        answer = ask(f"{strict.base_url}/chat/completions", BODIES[Endpoint.CHAT])
     status, told = explained(run, config, BODIES[Endpoint.CHAT])
+    assert answer.status >= 400
     assert (status, told["refused"]["message"]) == (1, answer.error["message"])
 
 

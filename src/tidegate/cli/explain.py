@@ -127,12 +127,15 @@ class _Dry:
         return msgspec.structs.replace(told, model=call.model, route=route, places=places, refused=refused)
 
     def _parse(self, endpoint: Endpoint, body: bytes) -> Call:
-        limit = self._config.server.max_body_bytes
-        if len(body) > limit:
-            raise PayloadTooLarge(f"The body is larger than {limit} bytes")
-        now = self._clock()
+        server, now = self._config.server, self._clock()
+        if len(body) > server.max_body_bytes:
+            raise PayloadTooLarge(f"The body is larger than {server.max_body_bytes} bytes")
         return wire.parse(
-            endpoint, body, wire.Arrival("check", now, now + self._config.server.call_deadline_s, [])
+            endpoint,
+            body,
+            wire.Arrival("check", now, now + server.call_deadline_s, []),
+            max_depth=server.max_json_depth,
+            max_containers=server.max_json_containers,
         )
 
     def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Step]:
