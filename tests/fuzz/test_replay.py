@@ -15,21 +15,8 @@ from harnesses import Harness, Watch, in_parts, open_harnesses  # noqa: E402 - a
 from slow_inputs import slow_inputs  # noqa: E402
 
 SAVED = sorted(path for kind in ("seeds", "found") for path in (FUZZ / kind).glob("*/*.bin"))
-SECOND_UPGRADE = pytest.mark.xfail(
-    strict=False,
-    reason="a second request in the same read that asks for an upgrade raises out of the protocol",
-)
-
-
-def marks(name: str) -> list[pytest.MarkDecorator]:
-    return [SECOND_UPGRADE] if "upgrades" in name else []
-
-
-INPUTS = [pytest.param(path, id=f"{path.parent.name}-{path.stem}", marks=marks(path.stem)) for path in SAVED]
-SLOW = [
-    pytest.param(harness, data, id=f"{harness}-{name}", marks=marks(name))
-    for harness, name, data in slow_inputs()
-]
+INPUTS = [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in SAVED]
+SLOW = [pytest.param(harness, data, id=f"{harness}-{name}") for harness, name, data in slow_inputs()]
 
 
 @pytest.fixture(scope="module")
