@@ -53,6 +53,10 @@ _REFUSAL = msgspec.json.Decoder(_Refusal)
 _ENCODER = msgspec.json.Encoder()
 NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 _JSON: Headers = [(b"content-type", b"application/json")]
+_PROXIED = (
+    "it goes through the engine's proxy: the HTTP client for that orders the headers in its own way, and adds `accept: */*`,"
+    " `user-agent: tidegate` and the proxy's credentials, if there are any"
+)
 
 
 class OpenAIEngine:
@@ -159,8 +163,7 @@ class OpenAIEngine:
             (name.decode("latin-1"), MASK if name in secrets else value.decode("latin-1"))
             for name, value in headers
         ]
-        proxied = ["it goes through engines.NAME.proxy, whose client writes these headers in its own order"]
-        notes = proxied if self._config.proxy else []
+        notes = [_PROXIED] if self._config.proxy else []
         return Outgoing("POST", f"{url}/{call.endpoint.value}", shown, msgspec.Raw(body), notes)
 
     def _own_headers(self) -> Headers:
