@@ -54,7 +54,7 @@ _ENCODER = msgspec.json.Encoder()
 NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 _JSON: Headers = [(b"content-type", b"application/json")]
 _PROXIED = (
-    "it goes through the engine's proxy: the HTTP client for that orders the headers in its own way, and adds `accept: */*`,"
+    "it goes through the engine's proxy: the HTTP client for that orders the headers its own way and adds `accept: */*`,"
     " `user-agent: tidegate` and the proxy's credentials, if there are any"
 )
 
