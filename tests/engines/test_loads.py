@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from canned import canned, streamed, whole
 from hypothesis import example, given
 from hypothesis import strategies as st
-from serving import PATIENCE_S, ask, config_to, eventually, run_gateway
+from serving import PATIENCE_S, ask, config_to, eventually, run_gateway, wire
 
 from tidegate import registry
 from tidegate.config import EngineConfig
@@ -29,6 +29,9 @@ from tidegate.engines.loads import (
     read_vllm,
 )
 from tidegate.engines.openai import OpenAIEngine
+from tidegate.engines.script import Fault, Script
+from tidegate.engines.scripted_persona import Persona
+from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tidegate.types import Call, Endpoint, Exit, Load
 
@@ -281,6 +284,27 @@ def test_an_engine_that_is_not_there() -> None:
         load_of("vllm", url)
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("vllm", Load(running=2, waiting=0, kv_usage=0.5)),
+        ("sglang", Load(running=2, waiting=0, kv_usage=0.5, slots=4)),
+        ("llamacpp", Load(running=2, waiting=0, kv_usage=0.25, slots=4)),
+        ("openai", Load()),
+    ],
+)
+def test_a_scripted_server_can_tell_its_load_as_any_of_them(kind: str, expected: Load) -> None:
+    """Calls that somebody else has sent there count too, where the engine tells."""
+    script = Script(fault=Fault.STALL, fault_at=0)
+    server = ScriptedServer(script=script, slots=4, like=Persona(kind))
+    with run_in_thread(server), ExitStack() as clients:
+        for _ in range(2):
+            client = clients.enter_context(wire(server.url))
+            client.post(STREAM)
+        eventually(lambda: server.record.in_flight == 2, "both are there")
+        assert load_of(kind, server.base_url) == expected
+
+
 def test_what_a_gateway_knows_of_an_engine_that_tells_nothing() -> None:
     letting_go = threading.Event()
 
@@ -336,6 +360,22 @@ def test_a_full_queue_is_saturation_and_not_a_broken_engine(kind: str, answer: b
         got = ask(f"{gateway.base_url}/chat/completions", body)
     assert (got.status, got.error["code"]) == (503, "engine_overloaded")
     assert got.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+@pytest.mark.parametrize("body", [CHAT, STREAM])
+def test_a_scripted_server_refuses_in_their_words(kind: str, body: bytes) -> None:
+    server = ScriptedServer(script=Script(fault=Fault.STALL, fault_at=0), slots=1, like=Persona(kind))
+    with (
+        run_in_thread(server),
+        run_gateway(config_to(server.base_url, kind=kind)) as gateway,
+        wire(server.url) as other,
+    ):
+        other.post(STREAM)
+        eventually(lambda: server.record.in_flight == 1, "the only slot is taken")
+        got = ask(f"{gateway.base_url}/chat/completions", body)
+    assert (got.status, got.error["code"]) == (503, "engine_overloaded")
+    assert server.record.outcomes["refused"] == 1
 
 
 # ------------------------------------------------------------------------------------------------- a call's place in line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import uvloop
 from cyclopts import Parameter, validators
@@ -16,6 +16,7 @@ def scripted(
     host: str = "127.0.0.1",
     port: settings.Port = 9000,
     slots: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    like: Literal["openai", "vllm", "sglang", "llamacpp"] = "openai",
     options: Annotated[list[str] | None, Parameter(("--set", "-s"), negative="")] = None,
 ) -> None:
     """Serve scripted answers over the OpenAI API: exact timing, and faults on the wire.
@@ -31,12 +32,15 @@ def scripted(
         Port to listen on; 0 picks a free one.
     slots
         Calls served at once; more get a 503. Default: any number.
+    like
+        Tell the load on the pages of this engine, and refuse in its words.
     options
         What the marker says, for every request: `--set ttft=50 --set itl=5 --set tokens=32`.
 
     """
     # Only this command needs the server.
     from tidegate.engines.script import Script, override  # noqa: PLC0415
+    from tidegate.engines.scripted_persona import Persona  # noqa: PLC0415
     from tidegate.engines.scripted_server import ScriptedServer, serve  # noqa: PLC0415
 
     pairs = [option.partition("=") for option in options or []]
@@ -44,7 +48,7 @@ def scripted(
         script = override(Script(), {name: value for name, _, value in pairs})
     except BadRequest as error:
         settings.fail(f"--set: {error.message}")
-    server = ScriptedServer(script=script, port=port, host=host, slots=slots)
+    server = ScriptedServer(script=script, port=port, host=host, slots=slots, like=Persona(like))
     try:
         uvloop.run(serve(server, listening=lambda url: print(f"scripted engine on {url}/v1", flush=True)))
     except OSError as error:

@@ -23,6 +23,7 @@ import msgspec
 
 from tidegate.engines.script import Fault, Script, read_ask, script_for
 from tidegate.engines.script_wire import Ending, Performance, perform, respond
+from tidegate.engines.scripted_persona import Persona, page, refusal
 from tidegate.engines.scripted_record import Entry, Record
 from tidegate.errors import (
     BadRequest,
@@ -57,11 +58,18 @@ class Request(msgspec.Struct, frozen=True):
 class ScriptedServer:
     """The server; `start` it in a running loop, or see `run_in_thread`.
 
-    `slots`: calls served at once, more get a 503 with Retry-After. `record` is live: the figures of `GET /record`.
+    `slots`: calls served at once, more get a 503 with Retry-After. `record` is live: the figures of `GET /record`. `like`
+    gives it the pages on which an engine tells its load, and that engine's words for a 503.
     """
 
     def __init__(
-        self, *, script: Script, port: int = 0, host: str = "127.0.0.1", slots: int | None = None
+        self,
+        *,
+        script: Script,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        slots: int | None = None,
+        like: Persona = Persona.OPENAI,
     ) -> None:
         self.script = script
         self.record = Record()
@@ -70,6 +78,7 @@ class ScriptedServer:
         self._host = host
         self._port = port
         self._slots = slots
+        self._like = like
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
@@ -127,7 +136,7 @@ class ScriptedServer:
         except GatewayError as error:
             return respond(error.status, error.body(), retry_after_s=error.retry_after_s), None
 
-    def _answer_call(self, request: Request, endpoint: Endpoint) -> tuple[Performance, Entry]:
+    def _answer_call(self, request: Request, endpoint: Endpoint) -> tuple[Performance, Entry | None]:
         if request.method != "POST":
             raise MethodNotAllowed(f"{request.path} takes POST")
         record = self.record
@@ -136,6 +145,9 @@ class ScriptedServer:
             ask = read_ask(request.body)
             record.understood(entry, request.body)
             if self._slots is not None and record.in_flight >= self._slots:
+                if refused := refusal(self._like, stream=bool(ask.stream)):
+                    record.turned_away(entry, "refused")
+                    return refused, None
                 raise UpstreamBusy("all slots are taken", retry_after_s=1)
             script = script_for(self.script, ask)
         except GatewayError as error:
@@ -158,7 +170,10 @@ class ScriptedServer:
                 return respond(200, msgspec.json.encode(self.record.figures()))
             case _, "/health" | "/v1/models" | "/record":
                 raise MethodNotAllowed(f"{request.path} does not take {request.method}")
-            case _:
+            case method, path:
+                running = self.record.in_flight
+                if method == "GET" and (told := page(self._like, path, running=running, slots=self._slots)):
+                    return told
                 raise NotFound(f"there is no {request.path}")
 
 
