@@ -51,7 +51,7 @@ class Engine(Protocol):
     `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. It raises
     GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
     generator early cancels the work. An `open` that raises leaves nothing behind: nobody calls `close` after it.
-    `deadline` is in seconds of the host's clock.
+    `deadline` is in seconds of the host's clock. `capabilities` may be set anew by `open`, and hold from then on.
     """
 
     capabilities: Capabilities
