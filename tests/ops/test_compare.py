@@ -10,7 +10,17 @@ import pytest
 from load_results import result, whole
 from rich.console import Console
 
-from tidegate.ops.load.compare import Measure, Noise, Row, compared, pairs, show, table, unmatched, verdict
+from tidegate.ops.load.report.compare import (
+    Measure,
+    Noise,
+    Row,
+    compared,
+    pairs,
+    show,
+    table,
+    unmatched,
+    verdict,
+)
 from tidegate.ops.load.result import Metric, Result, Step, read
 
 TTFT95 = Measure("time_to_first_token", "p95", "TTFT p95", "lower")

@@ -12,13 +12,12 @@ import msgspec
 import pytest
 from load_results import WELL, result, step, whole
 
-from tidegate.ops.load.charts import Chart, Series, lines, spaced
-from tidegate.ops.load.report import page
-from tidegate.ops.load.report_loads import limit
-from tidegate.ops.load.report_numbers import NOTHING, duration, number, signed, with_unit
-from tidegate.ops.load.report_words import tiles, verdict
+from tidegate.ops.load.report.charts import Chart, Series, lines, spaced
+from tidegate.ops.load.report.numbers import NOTHING, duration, number, signed, with_unit
+from tidegate.ops.load.report.page import page
+from tidegate.ops.load.report.scales import Scale, load_scale, value_scale
+from tidegate.ops.load.report.words import tiles, verdict
 from tidegate.ops.load.result import Check, Metric, Result, Second, Step, read
-from tidegate.ops.load.scales import Scale, load_scale, value_scale
 
 WITHOUT_END = {"meta", "br", "hr", "link", "img", "input"}
 HOSTILE = """</title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>" onload="x' &amp; ${7}"""
@@ -166,7 +165,8 @@ def test_the_plots_hold_what_was_measured(ramped: Page, ramp: Result) -> None:
     wanted = [one.metrics["time_to_first_token"].p99 for one in ramp.steps]
     assert first["series"][2]["values"] == pytest.approx(wanted, abs=1e-3)
     sent = next(one for plot in told for one in plot["series"] if one["name"] == "sent")
-    seconds = [second.sent for one in ramp.steps for second in one.timeline]
+    # The last second of each step is cut short and stays out.
+    seconds = [second.sent for one in ramp.steps for second in one.timeline[:-1]]
     assert [value for value in sent["values"] if value is not None] == seconds
 
 
@@ -427,21 +427,6 @@ def test_labels_that_would_touch_are_left_out() -> None:
     even = Scale(0, 200)
     kept = spaced([(even.at(x), str(x)) for x in (1, 2, 4, 8, 100, 200)])
     assert [text for _, text in kept] == ["1", "100", "200"]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "at"),
-    [
-        ("< 2000 ms", 2000.0),
-        ("< 2 s", 2000.0),
-        ("< 1 %", 1.0),
-        ("≥ 4.5 req/s", 4.5),
-        ("< 2,000 ms", 2000.0),
-        ("", None),
-    ],
-)
-def test_the_number_of_a_criterion(wanted: str, at: float | None) -> None:
-    assert limit(Check(name="x", wanted=wanted, value=None, unit="", passed=None)) == at
 
 
 def test_numbers_as_people_read_them() -> None:

@@ -12,15 +12,15 @@ from cyclopts import App, Group, Parameter, validators
 from rich.console import Console
 
 from tidegate.cli import settings
-from tidegate.ops.load import report
 from tidegate.ops.load.bench import Unusable
-from tidegate.ops.load.compare import Noise
-from tidegate.ops.load.compare import show as show_comparison
-from tidegate.ops.load.compare import table as comparison
 from tidegate.ops.load.judge import Criteria
 from tidegate.ops.load.live import Screen, summary
 from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
 from tidegate.ops.load.prompts import Shape
+from tidegate.ops.load.report.compare import Noise
+from tidegate.ops.load.report.compare import show as show_comparison
+from tidegate.ops.load.report.compare import table as comparison
+from tidegate.ops.load.report.page import page
 from tidegate.ops.load.result import Result, UnreadableResult, read, write
 from tidegate.ops.load.supervise import run_bench
 
@@ -175,6 +175,9 @@ def bench(  # noqa: PLR0913 - an option each
         No progress.
 
     """
+    criteria = Criteria(
+        ttft_p95_ms=ttft_p95, itl_p95_ms=itl_p95, errors=errors, throughput=throughput, target_rps=target
+    )
     try:
         options = Options(
             url=base_url(url),
@@ -203,13 +206,7 @@ def bench(  # noqa: PLR0913 - an option each
             timeout_s=timeout,
             seed=seed,
             slo=parse_slo(slo),
-            criteria=Criteria(
-                ttft_p95_ms=ttft_p95,
-                itl_p95_ms=itl_p95,
-                errors=errors,
-                throughput=throughput,
-                target_rps=target,
-            ),
+            criteria=criteria,
         )
         names = [step.name for step in options.steps()]
         earlier = read(baseline) if baseline else None
@@ -217,10 +214,7 @@ def bench(  # noqa: PLR0913 - an option each
     except (BadOptions, UnreadableResult, Unusable) as error:
         settings.fail(str(error))
     pages = _keep(result, earlier, output, html or output.with_suffix(".html"))
-    if as_json:
-        print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
-    else:
-        _show(result, earlier, pages)
+    _show(result, earlier, pages, as_json=as_json)
     sys.exit(_status(result))
 
 
@@ -271,13 +265,16 @@ def _run(options: Options, names: list[str], *, key: str, quiet: bool) -> Result
 def _keep(result: Result, earlier: Result | None, output: Path, html: Path) -> tuple[Path, Path]:
     try:
         write(result, output)
-        html.write_text(report.page(result, earlier))
+        html.write_text(page(result, earlier))
     except OSError as error:
         settings.fail(f"cannot write the result: {error}")
     return output, html
 
 
-def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path]) -> None:
+def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path], *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+        return
     console = Console()
     summary(result, console)
     if earlier is not None:

@@ -27,7 +27,7 @@ def judge(
 ) -> list[Check]:
     """Every criterion that is on, against one step, in which `requests` were sent."""
     answers = metrics["request_count"].avg
-    checks = [Check(name="answers", wanted="≥ 1", value=answers, unit="", passed=answers >= 1)]
+    checks = [Check(name="answers", wanted="≥ 1", limit=1, value=answers, unit="", passed=answers >= 1)]
     if criteria.ttft_p95_ms is not None:
         ttft = metrics.get("time_to_first_token_from_schedule")
         checks.append(_below("TTFT p95", ttft and ttft.p95, criteria.ttft_p95_ms, unit="ms"))
@@ -50,8 +50,10 @@ def passed(checks: list[Check]) -> bool:
 def _below(name: str, value: float | None, limit: float, *, unit: str) -> Check:
     wanted = f"< {limit:g} {unit}"
     if value is None:
-        return Check(name=name, wanted=wanted, value=None, unit=unit, passed=None, note="not measured")
-    return Check(name=name, wanted=wanted, value=value, unit=unit, passed=value < limit)
+        return Check(
+            name=name, wanted=wanted, limit=limit, value=None, unit=unit, passed=None, note="not measured"
+        )
+    return Check(name=name, wanted=wanted, limit=limit, value=value, unit=unit, passed=value < limit)
 
 
 def _share(step: Step, target: float | None, requests: int, most_users: int) -> float | None:
@@ -69,4 +71,5 @@ def _throughput(metrics: dict[str, Metric], criteria: Criteria, share: float | N
         return Check(name="throughput", wanted="", value=value, unit="req/s", passed=None, note=note)
     limit = (criteria.throughput or 0.0) * share
     wanted = f"≥ {limit:.4g} req/s"
-    return Check(name="throughput", wanted=wanted, value=value, unit="req/s", passed=value >= limit)
+    good = value >= limit
+    return Check(name="throughput", wanted=wanted, limit=limit, value=value, unit="req/s", passed=good)

@@ -112,6 +112,10 @@ def base_url(text: str) -> str:
         parts, host = None, None
     if parts is None or not host:
         raise BadOptions(f"{text!r} is no address: give one like http://127.0.0.1:8080/v1")
+    if parts.username is not None:
+        raise BadOptions(
+            "an address with a password in it would end up in the report: give --api-key instead"
+        )
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 

@@ -65,10 +65,11 @@ class Second(msgspec.Struct, kw_only=True):
 
 
 class Check(msgspec.Struct, kw_only=True):
-    """One criterion applied to one step; `passed` None: it could not be judged, and `note` says why."""
+    """One criterion applied to one step, `limit` in its `unit`; `passed` None: not to be judged, and `note` says why."""
 
     name: str
     wanted: str
+    limit: float | None = None
     value: float | None
     unit: str
     passed: bool | None

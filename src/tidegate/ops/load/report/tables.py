@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from tidegate.ops.load.compare import Measure, Row, compared, labels, pairs, value
-from tidegate.ops.load.report_markup import Html, joined, tag
-from tidegate.ops.load.report_numbers import NOTHING, duration, moment, number, signed, with_unit
+from tidegate.ops.load.report.compare import Measure, Row, compared, labels, pairs, value
+from tidegate.ops.load.report.markup import Html, joined, tag
+from tidegate.ops.load.report.numbers import NOTHING, duration, moment, number, signed, with_unit
 from tidegate.ops.load.result import Check, Result, Step
 
 

@@ -11,12 +11,12 @@ from importlib.resources import files
 
 import msgspec
 
-from tidegate.ops.load import compare, report_tables, report_words
-from tidegate.ops.load.report_loads import errors, over_load
-from tidegate.ops.load.report_markup import Html, tag
-from tidegate.ops.load.report_numbers import moment
-from tidegate.ops.load.report_spread import spread
-from tidegate.ops.load.report_times import over_time
+from tidegate.ops.load.report import compare, tables, words
+from tidegate.ops.load.report.loads import errors, over_load
+from tidegate.ops.load.report.markup import Html, tag
+from tidegate.ops.load.report.numbers import moment
+from tidegate.ops.load.report.spread import spread
+from tidegate.ops.load.report.times import over_time
 from tidegate.ops.load.result import Result
 
 _POLICY = (
@@ -28,7 +28,7 @@ _SIGNS = {"passed": "✓", "failed": "✗", "unjudged": "•"}
 
 def page(result: Result, baseline: Result | None = None) -> str:
     """The report. With a baseline, an earlier result, every figure says how it moved and a table compares the two."""
-    title = f"Load test: {report_words.what_it_was(result)}"
+    title = f"Load test: {words.what_it_was(result)}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -37,20 +37,20 @@ def page(result: Result, baseline: Result | None = None) -> str:
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", title),
-        tag("style", _file("report.css")),
+        tag("style", _file("page.css")),
     )
     body = tag(
-        "body", _top(result), tag("main", *_sections(result, baseline)), tag("script", _file("report.js"))
+        "body", _top(result), tag("main", *_sections(result, baseline)), tag("script", _file("page.js"))
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _file(name: str) -> Html:
-    return Html(files("tidegate.ops.load").joinpath(name).read_text("utf-8"))
+    return Html(files("tidegate.ops.load.report").joinpath(name).read_text("utf-8"))
 
 
 def _top(result: Result) -> Html:
-    found = report_words.verdict(result)
+    found = words.verdict(result)
     banner = tag(
         "div",
         tag("span", _SIGNS[found.kind], class_="sign", aria_hidden="true"),
@@ -58,7 +58,7 @@ def _top(result: Result) -> Html:
             "p",
             tag("strong", f"{found.word}. "),
             found.sentence,
-            tag("small", report_words.unjudged(result)) if report_words.unjudged(result) else None,
+            tag("small", words.unjudged(result)) if words.unjudged(result) else None,
         ),
         class_=f"verdict {found.kind}",
     )
@@ -70,17 +70,17 @@ def _top(result: Result) -> Html:
             class_="verdict warning",
             role="alert",
         )
-        for text in report_words.warnings(result)
+        for text in words.warnings(result)
     ]
     tiles = (
         tag("li", tag("span", tile.name), tag("b", tile.figure), tag("small", tile.where))
-        for tile in report_words.tiles(result)
+        for tile in words.tiles(result)
     )
     return tag(
         "header",
         tag("p", "Load test", class_="kind"),
-        tag("h1", report_words.what_it_was(result)),
-        report_tables.facts(result),
+        tag("h1", words.what_it_was(result)),
+        tables.facts(result),
         *alarms,
         banner,
         tag("ul", *tiles, class_="tiles") if result.steps else None,
@@ -91,8 +91,8 @@ def _sections(result: Result, baseline: Result | None) -> list[Html]:
     found: list[Html | None] = []
     if result.steps:
         found += [
-            _section("Figures by load", _legend(baseline), report_tables.by_step(result, baseline)),
-            _section("Criteria", "", report_tables.criteria(result)),
+            _section("Figures by load", _legend(baseline), tables.by_step(result, baseline)),
+            _section("Criteria", "", tables.criteria(result)),
             _grid("Over load", "Each figure against the level of load.", over_load(result, baseline)),
             _rows(
                 "Over time",
@@ -102,7 +102,7 @@ def _sections(result: Result, baseline: Result | None) -> list[Html]:
             _grid("Spread", "", spread(result)),
             _errors(result),
             _comparison(result, baseline),
-            _section("The load tester", report_words.health(result), report_tables.testers(result)),
+            _section("The load tester", words.health(result), tables.testers(result)),
         ]
     found += [
         _section("What the figures mean", "", _meanings(result)),
@@ -142,7 +142,7 @@ def _legend(baseline: Result | None) -> str:
 
 
 def _errors(result: Result) -> Html | None:
-    table = report_tables.errors(result)
+    table = tables.errors(result)
     beside = tag("div", errors(result), table, class_="beside") if table else None
     return _section("Errors", "Every kind, how often, and one message of each.", beside)
 
@@ -157,16 +157,16 @@ def _comparison(result: Result, baseline: Result | None) -> Html | None:
         if loads
     ]
     said = tag("p", " ".join([compare.verdict(rows), *only]), class_="about")
-    return _section("Old and new", "", said, report_tables.comparison(rows) if rows else None)
+    return _section("Old and new", "", said, tables.comparison(rows) if rows else None)
 
 
 def _meanings(result: Result) -> Html | None:
-    return report_tables.definition_list(result.definitions, "meanings") if result.definitions else None
+    return tables.definition_list(result.definitions, "meanings") if result.definitions else None
 
 
 def _options(result: Result) -> Html | None:
-    options = report_tables.options(result)
-    return report_tables.definition_list(options, "options") if options else None
+    options = tables.options(result)
+    return tables.definition_list(options, "options") if options else None
 
 
 def _data(result: Result, baseline: Result | None) -> Html:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from tidegate.ops.load.charts import Band, Chart, Series, Values, in_seconds, lines
-from tidegate.ops.load.compare import labels
-from tidegate.ops.load.report_markup import Html
-from tidegate.ops.load.report_numbers import duration, number
+from tidegate.ops.load.report.charts import Band, Chart, Series, Values, in_seconds, lines
+from tidegate.ops.load.report.compare import labels
+from tidegate.ops.load.report.markup import Html
+from tidegate.ops.load.report.numbers import duration, number
+from tidegate.ops.load.report.scales import Scale
 from tidegate.ops.load.result import Result, Second, Step
-from tidegate.ops.load.scales import Scale
 
 # More points than this and a line is wider than what it shows.
+_FEW = 3
 _MOST_POINTS = 400
 
 
@@ -83,7 +84,7 @@ def _times(steps: list[Step]) -> _Times:
     each = math.ceil(sum(len(step.timeline) for step in begun) / _MOST_POINTS)
     parts: list[list[Second]] = []
     for step in begun:
-        seconds = step.timeline
+        seconds = _whole_seconds(step)
         parts += [seconds[i : i + each] for i in range(0, len(seconds), each)] + [[]]
     bands = [
         Band(
@@ -94,6 +95,11 @@ def _times(steps: list[Step]) -> _Times:
         for step, label in zip(steps, labels(steps), strict=True)
     ]
     return _Times(parts=parts[:-1], scale=scale, bands=bands, each=each)
+
+
+def _whole_seconds(step: Step) -> list[Second]:
+    """Without the last one, which the step's end cuts short: half a second looks like half the load."""
+    return step.timeline[:-1] if len(step.timeline) > _FEW else step.timeline
 
 
 def _short(step: Step) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from tidegate.ops.load.charts import Chart, Ridge, Series, in_seconds, lines, ridges
-from tidegate.ops.load.compare import labels, quantiles
-from tidegate.ops.load.report_markup import Html
+from tidegate.ops.load.report.charts import Chart, Ridge, Series, in_seconds, lines, ridges
+from tidegate.ops.load.report.compare import labels, quantiles
+from tidegate.ops.load.report.markup import Html
+from tidegate.ops.load.report.scales import Scale
 from tidegate.ops.load.result import Result, Step
-from tidegate.ops.load.scales import Scale
 
 _LATENCIES = ("p50", "p95", "p99")
 _SPREADS = (

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegate.ops.load.report_markup import Html, joined, tag
-from tidegate.ops.load.report_numbers import number, rounded, with_unit
-from tidegate.ops.load.scales import Scale, value_scale
+from tidegate.ops.load.report.markup import Html, joined, tag
+from tidegate.ops.load.report.numbers import number, rounded, with_unit
+from tidegate.ops.load.report.scales import Scale, value_scale
 
 # The narrowest plot that labels must fit: a phone of 400 px less the margins. A letter is about 6.2 px wide at 11 px.
 NARROW = 236.0

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tidegate.ops.load.report_numbers import NOTHING, number, rounded, signed, with_unit
+from tidegate.ops.load.report.numbers import NOTHING, number, rounded, signed, with_unit
 from tidegate.ops.load.result import Metric, Result, Step
 
 Verdict = Literal["better", "worse", "same", "unknown"]

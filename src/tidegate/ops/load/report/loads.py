@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
 
-from tidegate.ops.load.charts import Chart, Series, Values, in_seconds, lines
-from tidegate.ops.load.compare import labels, pairs, value
-from tidegate.ops.load.report_markup import Html
-from tidegate.ops.load.report_numbers import number
-from tidegate.ops.load.result import Check, Result, Step
-from tidegate.ops.load.scales import load_scale
+from tidegate.ops.load.report.charts import Chart, Series, Values, in_seconds, lines
+from tidegate.ops.load.report.compare import labels, pairs, value
+from tidegate.ops.load.report.markup import Html
+from tidegate.ops.load.report.numbers import number
+from tidegate.ops.load.report.scales import load_scale
+from tidegate.ops.load.result import Result, Step
 
-_AMOUNT = re.compile(r"([\d.][\d.,]*)\s*(ms|s\b|%)?")
 _LATENCIES = ("p50", "p95", "p99")
 
 
@@ -62,14 +60,6 @@ def over_load(result: Result, baseline: Result | None) -> list[Html]:
     latencies = [_latency(steps, loads, before, latency) for latency in _OF_TIME]
     found = [*latencies, _requests(steps, loads, before), _tokens(steps, loads, before)]
     return [chart for chart in found if chart is not None]
-
-
-def limit(check: Check) -> float | None:
-    """The number of a criterion's `wanted`, seconds as ms; None when it has none."""
-    found = _AMOUNT.search(check.wanted)
-    if not found:
-        return None
-    return float(found[1].replace(",", "").rstrip(".")) * (1000 if found[2] == "s" else 1)
 
 
 def _in_order(steps: list[Step]) -> tuple[list[Step], Loads]:
@@ -173,7 +163,7 @@ def _differs(late: Values, prompt: Values) -> bool:
 def _limits(steps: list[Step], prefix: str) -> list[tuple[str, float]]:
     """The limits that criteria of that name set, once each."""
     checks = (check for step in steps for check in step.checks if check.name.startswith(prefix))
-    found = {check.wanted: limit(check) for check in checks}
+    found = {check.wanted: check.limit for check in checks}
     return [(f"wanted {wanted}", at) for wanted, at in found.items() if at is not None]
 
 

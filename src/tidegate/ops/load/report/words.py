@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from tidegate.ops.load.compare import labels, value
-from tidegate.ops.load.report_numbers import duration, listed, number, with_unit
+from tidegate.ops.load.report.compare import labels, value
+from tidegate.ops.load.report.numbers import duration, listed, number, with_unit
 from tidegate.ops.load.result import Check, Result, Step
 
 _TOLD = 3
