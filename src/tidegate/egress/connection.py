@@ -15,8 +15,11 @@ import httptools
 from tidegate.egress.client import Headers, Timeouts
 from tidegate.errors import UpstreamError, UpstreamTimeout
 
-# Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait.
-BUFFER_BYTES = 256 * 1024
+# Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
+# stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.
+BUFFER_BYTES = 2 * 1024
+# What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already.
+READ_BYTES = 4 * 1024
 # A kept-alive connection that closes so soon after a request was closing already; later, the engine had begun to work.
 STALE_S = 1.0
 # How long the end of an answer that says nothing more may take to arrive.
@@ -37,11 +40,13 @@ class StrayAnswer(Exception):
     """More than the one answer that was asked for."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One TCP connection and the answer that is arriving on it."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, buffer: bytearray | None = None) -> None:
+        """`buffer` is where a read goes; connections of one loop may share it, as nothing stays in it."""
         self._timeouts = timeouts
+        self._buffer = memoryview(bytearray(READ_BYTES) if buffer is None else buffer)
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
@@ -177,6 +182,14 @@ class Connection(asyncio.Protocol):
         """Called once by the event loop."""
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of no use here
+        """Where the event loop reads to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much was read."""
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the engine."""

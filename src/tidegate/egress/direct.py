@@ -11,7 +11,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from tidegate.egress.client import Exchange, Headers, Target, Timeouts
-from tidegate.egress.connection import Connection, Disconnected
+from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
 from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
 
 # uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
@@ -58,6 +58,7 @@ class DirectClient:
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closed = False
+        self._buffer = bytearray(READ_BYTES)
 
     def target(self, method: str, path: str, headers: Headers) -> Target:
         """See `Client.target`. Raises ValueError for a header that would end before its time."""
@@ -127,7 +128,7 @@ class DirectClient:
             raise UpstreamBusy(
                 f"all {self._max_connections} connections to the engine are in use", retry_after_s=1
             )
-        connection = Connection(self._timeouts)
+        connection = Connection(self._timeouts, self._buffer)
         self._open.add(connection)
         try:
             loop = asyncio.get_running_loop()

@@ -30,6 +30,8 @@ HEADERS = "tidegate.headers"
 REFUSED = "tidegate.refused"
 """Where it finds the error that its client was given while its body was still awaited."""
 
+# Of an answer, for a client that does not read: above this the engine is made to wait. The kernel has its own beside it.
+UNREAD_BYTES = 8 * 1024
 # Requests sent before the answer to an earlier one; a client that sends more is read no further for a while.
 MAX_AHEAD = 8
 # One read may hold more than that. So many are no pipelining.
@@ -53,6 +55,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called once by the event loop."""
+        transport.set_write_buffer_limits(UNREAD_BYTES)
         self._corked = CorkedTransport(transport, self.loop)
         corked: Any = self._corked
         super().connection_made(cast("asyncio.Transport", corked))
@@ -181,10 +184,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._patience.arriving = self._read_size = len(data)
         try:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._refuse_upgrade(data[upgrade.args[0] :])
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(self._wrong or BadRequest("This is not valid HTTP"))
             return
@@ -250,6 +250,14 @@ class EdgeProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= FAR_TOO_MANY_AHEAD:
             raise BadRequest(f"More than {FAR_TOO_MANY_AHEAD} requests wait for their turn")
 
+    def _feed(self, data: bytes) -> None:
+        """To the parser. Raises httptools.HttpParserError."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Once more only for the next request, which is then one too many.
+            self._refuse_upgrade(data[upgrade.args[0] :])
+
     def _refuse_upgrade(self, rest: bytes) -> None:
         """Go on as if nobody had asked (RFC 9110, 7.8), as Java's own client does with every request.
 
@@ -262,7 +270,7 @@ class EdgeProtocol(HttpToolsProtocol):
         lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
+        self._feed(b"\r\n".join([*lines, b"", rest]))
 
     # -- how long we wait --------------------------------------------------------------------------------------------
 
