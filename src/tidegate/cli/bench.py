@@ -105,7 +105,7 @@ def bench(  # noqa: PLR0913 - an option each
     url
         Where the API begins; without a path /v1 is meant.
     model
-        Which model to ask. Default: the first that /models names.
+        Which model to ask. Default: `default` if /models names it, else the first.
     users
         Closed loop: so many users at once, each asking again when answered. Several levels with commas: 10,50,100.
     rate
@@ -208,9 +208,8 @@ def bench(  # noqa: PLR0913 - an option each
             slo=parse_slo(slo),
             criteria=criteria,
         )
-        names = [step.name for step in options.steps()]
         earlier = read(baseline) if baseline else None
-        result = _run(options, names, key=api_key, quiet=quiet)
+        result = _run(options, key=api_key, quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
         settings.fail(str(error))
     pages = _keep(result, earlier, output, html or output.with_suffix(".html"))
@@ -251,7 +250,8 @@ def compare(
         show_comparison(before, after, Console(), Noise(percent=band))
 
 
-def _run(options: Options, names: list[str], *, key: str, quiet: bool) -> Result:
+def _run(options: Options, *, key: str, quiet: bool) -> Result:
+    names = [step.name for step in options.steps()]
     console = Console(stderr=True, quiet=quiet)
     title = f"Load test of {options.url}: {', '.join(names)}"
     try:

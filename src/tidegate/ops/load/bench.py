@@ -62,7 +62,7 @@ class Bench:
         """Raises Unusable and BadOptions, both before any load."""
         plan = self._options.steps()
         began_at = datetime.now(UTC).isoformat(timespec="seconds")
-        model = self._options.model or await self._first_model()
+        model = self._options.model or await self._some_model()
         asker = self._asker(model)
         prompts = await self._prompts(asker)
         runner = self._runner = Runner(asker, prompts, clock=self._clock)
@@ -93,7 +93,7 @@ class Bench:
         )
         return ChatClient(self._client, ask, clock=self._clock)
 
-    async def _first_model(self) -> str:
+    async def _some_model(self) -> str:
         target = self._client.target("GET", "models", self._headers)
         try:
             exchange = await self._client.send(target, [], b"", self._options.timeout_s)
@@ -110,7 +110,8 @@ class Bench:
         if exchange.status != 200 or not models:
             said = f"status {exchange.status}" if exchange.status != 200 else "no list of models"
             raise Unusable(f"{self._options.url}/models answers with {said}: name a model with --model")
-        return models[0].id
+        names = [model.id for model in models]
+        return "default" if "default" in names else names[0]
 
     async def _prompts(self, asker: Asker) -> Prompts:
         options = self._options
