@@ -199,3 +199,22 @@ def test_reading_the_configuration_again_keeps_the_engine() -> None:
         # The old one ends with its last call, in the background.
         eventually(lambda: pid not in engine_pids(process), "the end of the old engine")
         assert len(engine_pids(process)) == 1
+
+
+def test_how_busy_it_is_stands_among_the_metrics(gateway: Process, openai: OpenAI) -> None:
+    def told(name: str) -> float:
+        page = httpx2.get(f"{gateway.url}/metrics").text
+        found = re.findall(rf'^tidegate_engine_{name}{{engine="local"}} (.*)$', page, re.MULTILINE)
+        return float(found[0]) if found else -1.0
+
+    eventually(lambda: told("ready") == 1 and told("running") == 0 == told("queued"), "the engine is idle")
+    stream = openai.chat.completions.create(
+        model="default",
+        messages=ask("Count as far as you can."),
+        max_tokens=1500,
+        stream=True,
+        extra_body={"ignore_eos": True},
+    )
+    with stream:
+        next(iter(stream))
+        eventually(lambda: told("running") == 1 and 0 < told("kv_usage") < 1, "its one call is seen")
