@@ -60,8 +60,8 @@ Harness = Callable[[bytes, Watch], None]
 
 
 @contextmanager
-def open_harnesses() -> Iterator[dict[str, Harness]]:
-    """Every harness by name. They share an event loop, and none waits for time or for anybody else."""
+def open_harnesses(most: int = PARTS) -> Iterator[dict[str, Harness]]:
+    """Every harness by name; none waits for time or for anybody else. Input is cut into `most` parts at most."""
     loop = asyncio.new_event_loop()
     front = loop.run_until_complete(Front.open())
 
@@ -69,7 +69,7 @@ def open_harnesses() -> Iterator[dict[str, Harness]]:
         return lambda data, watch: loop.run_until_complete(harness(data, watch))
 
     async def edge_harness(data: bytes, watch: Watch) -> None:
-        problem = await front.talk(in_parts(data), watch)
+        problem = await front.talk(in_parts(data, most), watch)
         if problem is not None:
             raise Finding(problem)
 
@@ -80,8 +80,8 @@ def open_harnesses() -> Iterator[dict[str, Harness]]:
             "embeddings": lambda data, watch: request(Endpoint.EMBEDDINGS, data, watch),
             "answer": whole_answer,
             "refusal": refusal,
-            "events": events,
-            "response": on_loop(response),
+            "events": lambda data, watch: events(data, watch, most),
+            "response": on_loop(lambda data, watch: response(data, watch, most)),
             "edge": on_loop(edge_harness),
             "config": configuration,
         }
@@ -90,10 +90,10 @@ def open_harnesses() -> Iterator[dict[str, Harness]]:
         loop.close()
 
 
-def in_parts(data: bytes) -> list[bytes]:
+def in_parts(data: bytes, most: int = PARTS) -> list[bytes]:
     """The input after its first byte, cut into parts as long as that byte says; 0 leaves it whole."""
     size, rest = data[:1], data[1:]
-    step = max(size[0], -(-len(rest) // PARTS)) if size and size[0] else max(1, len(rest))
+    step = max(size[0], -(-len(rest) // most)) if size and size[0] else max(1, len(rest))
     return [rest[begin : begin + step] for begin in range(0, len(rest), step)]
 
 
@@ -207,9 +207,9 @@ def _account(answer: Answer) -> None:
         choice.has_content()
 
 
-def events(data: bytes, watch: Watch) -> None:
+def events(data: bytes, watch: Watch, most: int = PARTS) -> None:
     """A stream: no byte is lost, and however it is cut the same is understood."""
-    parts, stream = in_parts(data), data[1:]
+    parts, stream = in_parts(data, most), data[1:]
     with watch:
         told = _understood(parts)
     if told != _understood([stream]):
@@ -246,9 +246,9 @@ def _understood(parts: list[bytes]) -> tuple[list[bytes], str]:
     return pieces, "whole"
 
 
-async def response(data: bytes, watch: Watch) -> None:
+async def response(data: bytes, watch: Watch, most: int = PARTS) -> None:
     """HTTP from an engine: however it is cut, the same answer or the same failure."""
-    told = await answer_to(in_parts(data), watch)
+    told = await answer_to(in_parts(data, most), watch)
     if told != await answer_to([data[1:]], Watch()):
         raise Finding("the same response, cut otherwise, is another answer")
 

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from harnesses import LIMIT_S, MAX_BYTES, Harness, Watch, open_harnesses
-from slow_inputs import slow_inputs
+from slow_inputs import IN_PARTS, slow_inputs
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / ".build"
 TIMES = 3
 """How often an input is measured; the fastest counts, for noise only ever adds."""
+LIMIT_US_A_READ = 50
+"""Of input that comes one byte a read. Were a read to cost more the more there was before, 64 kB would show it."""
 ALARM_S = 900
 
 
@@ -83,6 +85,21 @@ def time_inputs(names: list[str]) -> list[dict[str, Any]]:
     return sorted(timed, key=lambda entry: -entry["ms"])
 
 
+def time_single_bytes(names: list[str]) -> list[dict[str, Any]]:
+    """Inputs of harnesses that cut, one byte a read: so many reads cost what they cost, but each no more than the first."""
+    timed: list[dict[str, Any]] = []
+    with open_harnesses(most=MAX_BYTES) as harnesses:
+        for name, title, data in slow_inputs():
+            if name in names and title.endswith(IN_PARTS):
+                watch = Watch()
+                with contextlib.suppress(Exception):
+                    harnesses[name](data, watch)
+                per_read = watch.spent_s / len(data) * 1e6
+                about = {"harness": name, "input": title.removesuffix(IN_PARTS)}
+                timed.append({**about, "us_a_read": round(per_read, 2)})
+    return sorted(timed, key=lambda entry: -entry["us_a_read"])
+
+
 def main() -> int:
     """The exit status."""
     options = _options()
@@ -109,6 +126,15 @@ def main() -> int:
     print(f"\nslowest of {len(timed)} inputs, CPU ms, best of {TIMES} (the limit is {LIMIT_S * 1000:g}):")
     for entry in timed[:10]:
         print(f"  {entry['ms']:8.2f}  {entry['harness']:12} {entry['input']} ({entry['bytes']} bytes)")
+    singly = time_single_bytes(names)
+    print(f"\none byte a read, CPU µs each, measuring included (the limit is {LIMIT_US_A_READ:g}):")
+    for entry in singly[:5]:
+        print(f"  {entry['us_a_read']:8.2f}  {entry['harness']:12} {entry['input']}")
+    findings += [
+        {"harness": entry["harness"], "kind": f"{entry['us_a_read']} µs a read", "file": entry["input"]}
+        for entry in singly
+        if entry["us_a_read"] > LIMIT_US_A_READ
+    ]
     over_http = _over_http(options, findings)
     total = sum(state["executions"] for state in states.values())
     _show(total, findings)
@@ -120,6 +146,7 @@ def main() -> int:
         "seconds": round(time.monotonic() - began, 1),
         "harnesses": states,
         "slowest": timed[:50],
+        "one_byte_a_read": singly,
         "schemathesis": over_http,
         "findings": findings,
     }

@@ -8,6 +8,7 @@ _CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}]'
 _HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 _OK = b"HTTP/1.1 200 OK\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+IN_PARTS = ", in parts"
 WHOLE, PIECEMEAL = b"\x00", b"\x01"
 """The first byte of a harness that cuts: in one read, or in as many as it may be."""
 
@@ -120,5 +121,5 @@ def slow_inputs() -> list[tuple[str, str, bytes]]:
     cut = {"events": STREAMS, "response": RESPONSES, "edge": REQUESTS}
     for harness, inputs in cut.items():
         for name, data in inputs.items():
-            found += [(harness, name, WHOLE + data), (harness, f"{name}, in parts", PIECEMEAL + data)]
+            found += [(harness, name, WHOLE + data), (harness, name + IN_PARTS, PIECEMEAL + data)]
     return found
