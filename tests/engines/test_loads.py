@@ -102,7 +102,10 @@ def test_a_llamacpp_slot_that_is_done_holds_nothing_and_an_old_server_does_not_t
     )
 
 
-@pytest.mark.parametrize("wrong", [b"<html>", b"vllm:num_requests_running many\n", b"a 1\n\xff 2\n", b"{}"])
+@pytest.mark.parametrize(
+    "wrong",
+    [b"<html>", b"vllm:num_requests_running many\n", b"a 1\n\xff 2\n", b"{}", b"vllm:num_requests_running"],
+)
 def test_metrics_that_cannot_be_read(wrong: bytes) -> None:
     with pytest.raises(UpstreamError, match="metrics cannot be read"):
         read_vllm(wrong, OWN)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from tidegate.kernel.exposition import NotExposition, Sample, known, read
+from tidegate.kernel.exposition import MAX_LINE, MAX_SAMPLES, NotExposition, Sample, known, read
 
 NAMES = st.text(ascii_letters + "_", min_size=1, max_size=8).filter(lambda name: not name.startswith("__"))
 LABELS = st.dictionaries(NAMES, st.text(st.characters(codec="utf-8"), max_size=20), min_size=1, max_size=3)
@@ -59,17 +59,26 @@ def test_a_line(line: str, labels: dict[str, str], value: float) -> None:
         "a{x=1} 3",
         'a{x="1"y="2"} 3',
         'a{x="1} 3',
-        "<html>",
-        '{"loads": []}',
-        "1 2",
-        "b",
-        "b<br> 1",
+        "a<br> 1",
+        'a{x="' + "y" * MAX_LINE + '"} 1',
+        "a 1\n" * (MAX_SAMPLES + 1),
     ],
 )
-def test_what_is_no_line_of_metrics_is_told_with_its_beginning(line: str) -> None:
+def test_a_line_that_cannot_be_read_is_told(line: str) -> None:
     with pytest.raises(NotExposition) as raised:
         list(read(f"b 1\n{line}\n", {"a"}))
-    assert repr(line.strip())[:10] in str(raised.value)
+    told = str(raised.value)
+    assert repr(line.strip())[:10] in told if len(line) < 80 else "longer" in told
+
+
+@pytest.mark.parametrize("text", ["<html>", '\n{"loads": []}', "1 2"])
+def test_what_does_not_begin_as_metrics_is_something_else(text: str) -> None:
+    with pytest.raises(NotExposition, match="not a line of metrics"):
+        list(read(text, {"a"}))
+
+
+def test_a_strange_line_of_another_metric_hides_none_that_is_wanted() -> None:
+    assert values("a 1\nb{x=1\n???\na 2 ", "a") == [("a", {}, 1), ("a", {}, 2)]
 
 
 @given(labels=LABELS, value=st.floats())

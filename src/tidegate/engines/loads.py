@@ -26,7 +26,7 @@ from tidegate.ports import EngineHost
 from tidegate.types import Load
 
 PAGE_TIMEOUT_S = 2.0
-MAX_PAGE_BYTES = 2 * 2**20
+MAX_PAGE_BYTES = 2**20
 _MAX_CONNECTIONS = 2
 _NO_SUCH_PAGE = frozenset({404, 405, 501})
 _MOST = 2**53  # a float counts no further
@@ -48,7 +48,7 @@ class Pages:
     async def get(self, path: str) -> bytes | None:
         """A page; None where the server has none of this name.
 
-        Raises UpstreamError and its children: no answer within two seconds, another status, more than 2 MiB.
+        Raises UpstreamError and its children: no answer within two seconds, another status, more than 1 MiB.
         """
         target = self._client.target("GET", path, self._headers)
         exchange = await self._client.send(target, [], b"", PAGE_TIMEOUT_S)
@@ -203,7 +203,7 @@ def _values(
     """By name, the values that are numbers. A series that comes twice is a mistake of the server's; the last one holds."""
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {name: {} for name in names}
     try:
-        for sample in read(page.decode(), names):
+        for sample in read(page.decode(), names - {""}):
             if counts(sample):
                 found[sample.name][tuple(sorted(sample.labels.items()))] = sample.value
     except (NotExposition, UnicodeDecodeError) as error:
