@@ -130,7 +130,7 @@ def chunks() -> Iterator[Case]:
     yield bad("many long chunk extensions", post(CHUNKED) + many, 400, 408)
     yield bad("a trailer without end", post(CHUNKED) + chunk(BODY) + b"0\r\nx: " + b"a" * 400_000, 400, 408)
     trailers = b"".join(b"x-%d: y\r\n" % number for number in range(40_000))
-    yield bad("trailers without end", post(CHUNKED) + chunk(BODY) + b"0\r\n" + trailers, 400, 408)
+    yield bad("trailers without end", post(CHUNKED) + chunk(BODY) + b"0\r\n" + trailers, 400, 408, 431)
     yield bad("a trailer that is no header", post(CHUNKED) + chunk(BODY) + b"0\r\nx y\r\n\r\n" + INNER)
 
 

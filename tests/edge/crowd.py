@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 STREAM = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"much"}]}'
 WHOLE = b'{"model":"m","messages":[{"role":"user","content":"little"}]}'
-_EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 1000)
+_EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 3000)
 _STREAMED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 _ANSWER = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 _WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
@@ -48,7 +48,9 @@ def talkative_engine() -> Iterator[str]:
     """An engine in a thread: its base URL. Who asks for `much` in a stream gets events without end."""
     loop = asyncio.new_event_loop()
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)  # else the kernel takes megabytes for each
+    listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024
+    )  # else the kernel takes megabytes for each
     server = loop.run_until_complete(asyncio.start_server(_serve, sock=listener, backlog=2048))
     port = listener.getsockname()[1]
     thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -81,7 +81,8 @@ def test_a_head_without_end_is_refused(gateway: Running, bytes_: bytes) -> None:
         status, headers = client.read_head()
         assert status == 431
         assert headers["x-request-id"].startswith("req_")
-        assert b"65536 bytes" in client.read_exactly(int(headers["content-length"]))
+        told = client.read_exactly(int(headers["content-length"]))
+        assert b"65536 bytes" in told or b"128 headers" in told
 
 
 def test_a_head_that_does_not_come_is_not_waited_for(engine: ScriptedServer) -> None:
