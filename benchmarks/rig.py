@@ -196,6 +196,13 @@ class Server:
     def _last_words(self) -> str:
         return f"see {self._log}\n{self._log.read_text(errors='replace')[-1500:]}"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started. Raises RigError when none runs."""
+        if self._process is None:
+            raise RigError(f"{self.name} does not run")
+        return self._process.pid
+
     def cpu_s(self) -> float:
         return cpu_seconds(self._process.pid) if self._process else 0.0
 
