@@ -25,10 +25,10 @@ END_S = 20
 ENVIRONMENT = {
     "VLLM_TARGET_DEVICE": "cpu",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the load generator and the gateway want their share of the cores
-    # Threads that wait sleep: with the default they spin, and beside other work a token then takes a second.
-    "KMP_BLOCKTIME": "0",
-    "OMP_WAIT_POLICY": "passive",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # One core is left to the gateway and the client. OpenMP's threads wait for each other at every step of every token:
+    # with as many as there are cores, a token takes a second as soon as anything else runs.
+    "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
 }

@@ -25,7 +25,7 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
     def say(words: str) -> None:
         with capture.global_and_fixture_disabled():
-            print(f"\n{words}" if words.startswith("==>") else words, flush=True)
+            print(f"\n{words}", end="", flush=True)
 
     return say
 
