@@ -18,8 +18,10 @@ from tidegate.errors import UpstreamError, UpstreamTimeout
 # Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
 # stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.
 BUFFER_BYTES = 2 * 1024
-# What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already.
-READ_BYTES = 4 * 1024
+# What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already. Less once
+# the engine had to wait in this answer: then a read is memory, and no longer speed.
+READ_BYTES = 16 * 1024
+READ_WHEN_SLOW_BYTES = 4 * 1024
 # A kept-alive connection that closes so soon after a request was closing already; later, the engine had begun to work.
 STALE_S = 1.0
 # How long the end of an answer that says nothing more may take to arrive.
@@ -47,6 +49,7 @@ class Connection(asyncio.BufferedProtocol):
         """`buffer` is where a read goes; connections of one loop may share it, as nothing stays in it."""
         self._timeouts = timeouts
         self._buffer = memoryview(bytearray(READ_BYTES) if buffer is None else buffer)
+        self._small = self._buffer[:READ_WHEN_SLOW_BYTES]
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
@@ -71,6 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         self._began = False
         self._until_close = False
         self._paused = False
+        self._slow = False
         self._error: UpstreamError | None = None
         self._drained: Callable[[Connection], None] | None = None
 
@@ -185,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of no use here
         """Where the event loop reads to."""
-        return self._buffer
+        return self._small if self._slow else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """So much was read."""
@@ -201,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(UpstreamError("the engine's answer is not valid HTTP"))
         if self._buffered > BUFFER_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
+            self._paused = self._slow = True
             self._transport.pause_reading()
         if self.status and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
