@@ -172,9 +172,8 @@ def show(runs: list[Run], vllm: Vllm, foreign: float) -> None:
     machine = ", ".join(f"{name} {value}" for name, value in describe_machine().items())
     console.print(f"Machine: {machine}", soft_wrap=True)
     console.print(f"vLLM started in {vllm.started_in_s:.0f} s." if vllm.started_in_s else "vLLM ran already.")
-    console.print(
-        f"Others used {foreign:.0%} of the machine during the run, vLLM among them where it ran already."
-    )
+    who = "Others" if vllm.pid else "vLLM and others"
+    console.print(f"{who} used {foreign:.0%} of the machine during the run.")
 
 
 def busy_seconds() -> float:
