@@ -12,7 +12,8 @@ import pytest
 from tidegate.cli.bench import UNTRUSTED, app
 from tidegate.engines.script import Script
 from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
-from tidegate.ops.load.options import BadOptions, base_url, parse_slo
+from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
+from tidegate.ops.load.plan import Open
 from tidegate.ops.load.result import UnreadableResult, read
 
 
@@ -100,7 +101,18 @@ def test_the_key_is_sent_and_never_kept(tmp_path):
         (("--trace", "nowhere.csv"), "nowhere.csv cannot be read"),
         (("--prompts", "nowhere.txt"), "nowhere.txt cannot be read"),
         (("--baseline", "nowhere.json"), "nowhere.json cannot be read"),
+        (("-r", "nan"), "--rate: 'nan' should be numbers above 0"),
+        (("-r", "inf"), "--rate: 'inf' should be numbers above 0"),
+        (("--slo", "ttft:nan"), "'ttft:nan' is not"),
+        (("--no-stream", "--slo", "ttft:500"), "without --stream only latency"),
+        (("-O", "nowhere/bench.json"), "nowhere/bench.json cannot be written"),
+        (("-O", "."), "is a folder"),
+        (("-O", "bench.html"), "would overwrite the result"),
+        (("--api-key", "sk-a\nb"), "no header can carry"),
         (("ftp://x",), "is no address"),
+        (("127.0.0.1:http",), "is no address"),
+        (("127.0.0.1:99999",), "is no address"),
+        (("127.0.0.1:8080/v1?api-version=1",), "has a query"),
         (("127.0.0.1:9",), "does not answer"),
         (("-m", "nobody", "--prompts", "fault.txt"), "refuses a first request"),
     ],
@@ -110,12 +122,28 @@ def test_what_cannot_be_ends_with_status_2_and_clear_words(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fault.txt").write_text("[[scripted fault=error_status status=404]]")
-    where = () if options[0].endswith(("ftp://x", ":9")) else (server.url,)
+    where = () if options[0].startswith(("ftp:", "127.")) else (server.url,)
     with pytest.raises(SystemExit) as left:
         app([*where, *options])
     assert left.value.code == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "bench.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--duration", "--timeout", "--ttft-p95", "--errors"])
+def test_no_option_is_infinite(tmp_path, monkeypatch, capsys, option):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        app(["127.0.0.1:9", option, "inf"])
+    assert left.value.code
+    assert "Must be <" in capsys.readouterr().err
+
+
+def test_a_number_of_requests_limits_an_open_loop_too():
+    (step,) = Options(url="http://h/v1", rates=(10.0,), arrivals="constant", requests=5).steps()
+    assert isinstance(step, Open)
+    assert [arrival.at_s for arrival in step.arrivals] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert step.duration_s == pytest.approx(0.6)
 
 
 def test_two_results_are_compared_and_aipers_export_is_read(server, tmp_path):

@@ -168,6 +168,11 @@ def test_waiting_to_be_sent_counts_against_the_ttft():
     assert not good
 
 
+def test_an_error_limit_of_0_allows_none_and_is_kept_by_none():
+    assert checks(USERS, answered(0.0, 0.0, 0.1), errors=0.0)[0]["errors"] is True
+    assert checks(USERS, answered(0.0, 0.0, 0.1), Sample(due=0, error="x"), errors=0.0)[0]["errors"] is False
+
+
 def test_no_answer_at_all_never_passes():
     _, good = checks(USERS)
     assert not good

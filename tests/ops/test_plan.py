@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,16 @@ def test_a_bad_trace_is_named_with_its_line(tmp_path: Path, name, text, says):
 def test_a_missing_trace_is_named(tmp_path: Path):
     with pytest.raises(BadTrace, match=r"nowhere\.csv cannot be read"):
         read_trace(tmp_path / "nowhere.csv")
+
+
+def test_stamps_without_a_zone_know_no_daylight_saving(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    trace = tmp_path / "trace.csv"
+    rows = "2023-11-05 01:30:00,1,1\n2023-11-05 02:30:00,1,1\n"  # clocks went back an hour between these
+    trace.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")
+    try:
+        assert [row.at_s for row in read_trace(trace)] == [0.0, 3600.0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -124,3 +124,9 @@ def test_an_empty_file_is_refused(tmp_path: Path):
     (tmp_path / "none.txt").write_text("\n")
     with pytest.raises(BadPrompts, match="no prompts"):
         read_prompts(tmp_path / "none.txt", output_tokens=None)
+
+
+def test_a_line_of_json_may_hold_any_separator_of_unicode(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "one\u2028two"}\n{"prompt": "three"}\n', encoding="utf-8")
+    asked = read_prompts(tmp_path / "p.jsonl", output_tokens=1).take()
+    assert b"one\xe2\x80\xa8two" in bytes(asked.messages)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +53,10 @@ _LOAD = Group("Load: one of --users, --rate, --trace", sort_key=1)
 _ASK = Group("What is sent", sort_key=2)
 _JUDGE = Group("What must be kept", sort_key=3)
 _OUT = Group("What is left", sort_key=4)
-_POSITIVE = validators.Number(gt=0)
+# An upper bound refuses `inf` too, which JSON cannot hold.
+_POSITIVE = validators.Number(gt=0, lt=1e9)
+_NOT_NEGATIVE = validators.Number(gte=0, lt=1e9)
+_SHARE = validators.Number(gte=0, lte=1)
 _Of = TypeVar("_Of", int, float)
 
 
@@ -69,13 +74,13 @@ def bench(  # noqa: PLR0913 - an option each
     burstiness: Annotated[float, Parameter(group=_LOAD, validator=_POSITIVE)] = 1.0,
     speed: Annotated[float, Parameter(group=_LOAD, validator=_POSITIVE)] = 1.0,
     max_in_flight: Annotated[int, Parameter(group=_LOAD, validator=_POSITIVE)] = 1000,
-    warmup: Annotated[int, Parameter(group=_LOAD, validator=validators.Number(gte=0))] = 0,
+    warmup: Annotated[int, Parameter(group=_LOAD, validator=_NOT_NEGATIVE)] = 0,
     prompt_tokens: Annotated[
         int, Parameter(("--prompt-tokens", "-p"), group=_ASK, validator=_POSITIVE)
     ] = 128,
     output_tokens: Annotated[int, Parameter(("--output-tokens", "-o"), group=_ASK, validator=_POSITIVE)] = 64,
-    spread: Annotated[float, Parameter(group=_ASK, validator=validators.Number(gte=0))] = 0.0,
-    prefix_tokens: Annotated[int, Parameter(group=_ASK, validator=validators.Number(gte=0))] = 0,
+    spread: Annotated[float, Parameter(group=_ASK, validator=_NOT_NEGATIVE)] = 0.0,
+    prefix_tokens: Annotated[int, Parameter(group=_ASK, validator=_NOT_NEGATIVE)] = 0,
     prefixes: Annotated[int, Parameter(group=_ASK, validator=_POSITIVE)] = 1,
     turns: Annotated[int, Parameter(group=_ASK, validator=_POSITIVE)] = 1,
     prompts: Annotated[Path | None, Parameter(group=_ASK)] = None,
@@ -85,10 +90,10 @@ def bench(  # noqa: PLR0913 - an option each
     timeout: Annotated[float, Parameter(group=_ASK, validator=_POSITIVE)] = 120.0,
     seed: Annotated[int, Parameter(group=_ASK)] = 0,
     slo: Annotated[str, Parameter(group=_JUDGE, show_default=False)] = "",
-    ttft_p95: Annotated[float, Parameter(group=_JUDGE)] = 2000.0,
-    itl_p95: Annotated[float, Parameter(group=_JUDGE)] = 100.0,
-    errors: Annotated[float, Parameter(group=_JUDGE)] = 0.01,
-    throughput: Annotated[float, Parameter(group=_JUDGE)] = 0.9,
+    ttft_p95: Annotated[float, Parameter(group=_JUDGE, validator=_POSITIVE)] = 2000.0,
+    itl_p95: Annotated[float, Parameter(group=_JUDGE, validator=_POSITIVE)] = 100.0,
+    errors: Annotated[float, Parameter(group=_JUDGE, validator=_SHARE)] = 0.01,
+    throughput: Annotated[float, Parameter(group=_JUDGE, validator=_SHARE)] = 0.9,
     target: Annotated[float | None, Parameter(group=_JUDGE, validator=_POSITIVE)] = None,
     output: Annotated[Path, Parameter(("--output", "-O"), group=_OUT)] = Path("bench.json"),
     html: Annotated[Path | None, Parameter(group=_OUT)] = None,
@@ -158,7 +163,7 @@ def bench(  # noqa: PLR0913 - an option each
     itl_p95
         ms that the 95th percentile of ITL must stay below.
     errors
-        Share of failed requests that each level must stay below.
+        Share of failed requests, 0 to 1, that each level must stay below; 0 allows none.
     throughput
         Share of what a level offers that must be answered: of --rate, or of --target for closed loops.
     target
@@ -209,10 +214,11 @@ def bench(  # noqa: PLR0913 - an option each
             criteria=criteria,
         )
         earlier = read(baseline) if baseline else None
-        result = _run(options, key=api_key, quiet=quiet)
+        pages = _places(output, html)
+        result = _run(options, key=_key(api_key), quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
         settings.fail(str(error))
-    pages = _keep(result, earlier, output, html or output.with_suffix(".html"))
+    _keep(result, earlier, pages)
     _show(result, earlier, pages, as_json=as_json)
     sys.exit(_status(result))
 
@@ -262,13 +268,35 @@ def _run(options: Options, *, key: str, quiet: bool) -> Result:
         sys.exit(130)
 
 
-def _keep(result: Result, earlier: Result | None, output: Path, html: Path) -> tuple[Path, Path]:
+def _places(output: Path, html: Path | None) -> tuple[Path, Path]:
+    """Where result and report go, looked at before minutes of load. Raises BadOptions."""
+    if not output.name:
+        raise BadOptions(f"--output: {output} is a folder: name a file in it")
+    report = html or output.with_suffix(".html")
+    for option, path in (("--output", output), ("--html", report)):
+        if path.is_dir():
+            raise BadOptions(f"{option}: {path} is a folder: name a file in it")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise BadOptions(f"{option}: {path} cannot be written")
+    if output.resolve() == report.resolve():
+        raise BadOptions(f"--output and --html are both {output}: the report would overwrite the result")
+    return output, report
+
+
+def _key(text: str) -> str:
+    """A key as it goes into a header: one that was read from a file often ends in a line break."""
+    key = text.strip()
+    if not key.isascii() or not key.isprintable():
+        raise BadOptions("--api-key holds characters that no header can carry")
+    return key
+
+
+def _keep(result: Result, earlier: Result | None, pages: tuple[Path, Path]) -> None:
     try:
-        write(result, output)
-        html.write_text(page(result, earlier))
+        write(result, pages[0])
+        pages[1].write_text(page(result, earlier), encoding="utf-8")
     except OSError as error:
         settings.fail(f"cannot write the result: {error}")
-    return output, html
 
 
 def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path], *, as_json: bool) -> None:
@@ -296,7 +324,7 @@ def _levels(option: str, text: str, kind: Callable[[str], _Of]) -> tuple[_Of, ..
         levels = tuple(kind(part) for part in text.split(",")) if text else ()
     except ValueError:
         levels = (kind("0"),)
-    if any(level <= 0 for level in levels):
+    if not all(0 < level < math.inf for level in levels):
         raise BadOptions(f"{option}: {text!r} should be numbers above 0 with commas between, like 10,50,100")
     return levels
 

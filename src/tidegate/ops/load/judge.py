@@ -36,7 +36,7 @@ def judge(
         checks.append(_below("ITL p95", itl and itl.p95, criteria.itl_p95_ms, unit="ms"))
     if criteria.errors is not None:
         share = metrics["error_fraction"].avg * 100
-        checks.append(_below("errors", share, criteria.errors * 100, unit="%"))
+        checks.append(_few("errors", share, criteria.errors * 100))
     if criteria.throughput is not None:
         checks.append(_throughput(metrics, criteria, _share(step, criteria.target_rps, requests, most_users)))
     return checks
@@ -54,6 +54,13 @@ def _below(name: str, value: float | None, limit: float, *, unit: str) -> Check:
             name=name, wanted=wanted, limit=limit, value=None, unit=unit, passed=None, note="not measured"
         )
     return Check(name=name, wanted=wanted, limit=limit, value=value, unit=unit, passed=value < limit)
+
+
+def _few(name: str, value: float, limit: float) -> Check:
+    """As `_below`, in percent; a limit of 0 allows none."""
+    if limit:
+        return _below(name, value, limit, unit="%")
+    return Check(name=name, wanted="none", limit=0, value=value, unit="%", passed=not value)
 
 
 def _share(step: Step, target: float | None, requests: int, most_users: int) -> float | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +13,7 @@ import msgspec
 
 from tidegate.ops.load.figures import Slo
 from tidegate.ops.load.judge import Criteria
-from tidegate.ops.load.plan import BadTrace, Closed, Open, Process, Step, arrivals, read_trace
+from tidegate.ops.load.plan import Arrival, BadTrace, Closed, Open, Process, Step, arrivals, read_trace
 from tidegate.ops.load.prompts import Shape
 
 RAMP = (10, 50, 100, 200)
@@ -53,6 +56,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         given = [name for name in ("users", "rates", "trace") if getattr(self, name)]
         if len(given) > 1:
             raise BadOptions("--users, --rate and --trace exclude each other: give one of them")
+        if not self.stream and (self.slo.ttft_ms is not None or self.slo.itl_ms is not None):
+            raise BadOptions("--slo: without --stream only latency is measured, no ttft and no itl")
         try:
             if self.trace:
                 return [self._replay()]
@@ -71,19 +76,24 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.users or RAMP)
 
     def _open(self, index: int, rate: float) -> Open:
-        due = arrivals(
+        due: Iterable[Arrival] = arrivals(
             rate,
             self.duration_s,
             process=self.arrivals,
             burstiness=self.burstiness,
             seed=self.seed + index,
         )
-        name = f"{rate:g} req/s"
+        lasts = self.duration_s
+        if self.requests is not None:
+            few = list(itertools.islice(due, self.requests + 1))
+            if len(few) > self.requests:
+                lasts = few.pop().at_s
+            due = few
         return Open(
-            name=name,
+            name=f"{rate:g} req/s",
             rate=rate,
             arrivals=due,
-            duration_s=self.duration_s,
+            duration_s=lasts,
             max_in_flight=self.max_in_flight,
         )
 
@@ -107,7 +117,7 @@ def base_url(text: str) -> str:
     """
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        host = parts.hostname if parts.scheme in ("http", "https") else None
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
     except ValueError:  # brackets that do not close, a port that is no number
         parts, host = None, None
     if parts is None or not host:
@@ -116,18 +126,23 @@ def base_url(text: str) -> str:
         raise BadOptions(
             "an address with a password in it would end up in the report: give --api-key instead"
         )
+    if parts.query or parts.fragment:
+        raise BadOptions(f"{text!r} has a query, which would not be sent: give the address without it")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
 
 
 def parse_slo(text: str) -> Slo:
     """`ttft:500 itl:50 latency:10000` (ms), commas or blanks between. Raises BadOptions."""
+    known = {"ttft": "ttft_ms", "itl": "itl_ms", "latency": "latency_ms"}
     limits: dict[str, float] = {}
     for pair in text.replace(",", " ").split():
         name, _, value = pair.partition(":")
         try:
-            limits[{"ttft": "ttft_ms", "itl": "itl_ms", "latency": "latency_ms"}[name]] = float(value)
-        except (KeyError, ValueError) as error:
-            wanted = "ttft, itl or latency and a limit in ms, like ttft:500"
-            raise BadOptions(f"--slo: {pair!r} is not {wanted}") from error
+            limit = float(value)
+        except ValueError:
+            limit = math.nan
+        if name not in known or not 0 < limit < math.inf:
+            raise BadOptions(f"--slo: {pair!r} is not ttft, itl or latency and a limit in ms, like ttft:500")
+        limits[known[name]] = limit
     return Slo(**limits)

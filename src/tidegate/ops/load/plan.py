@@ -10,7 +10,7 @@ import csv
 import itertools
 import random
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -105,7 +105,9 @@ def _csv_rows(path: Path, lines: Iterable[str]) -> Iterator[Arrival]:
         except (KeyError, TypeError, ValueError) as error:
             wanted = "TIMESTAMP,ContextTokens,GeneratedTokens"
             raise BadTrace(f"{path}, line {number}: not a row of {wanted}") from error
-        yield Arrival(stamp.timestamp(), *lengths)
+        # A stamp without a zone is read as UTC: in a local one an hour of the day would come twice a year.
+        zoned = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
+        yield Arrival(zoned.timestamp(), *lengths)
 
 
 def _microseconds(stamp: str) -> str:

@@ -212,7 +212,8 @@ def read_prompts(path: Path, *, output_tokens: int | None) -> FromFile:
     Raises BadPrompts.
     """
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Not splitlines(): JSON may hold U+2028 as it is.
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadPrompts(f"{path} cannot be read: {error}") from error
     if not lines:
