@@ -79,9 +79,8 @@ class Front:
             return "a call is never over"
         if self._problems:
             return self._problems.pop(0)
-        # 501 is what HTTP wants for a transfer coding that nobody knows (RFC 9112, 6.1); a marker in the prompt may ask the
-        # scripted engine to fail.
-        failed = [found for found in _STATUS.findall(written) if found >= b"5" and found != b"501"]
+        # A marker in the prompt may ask the scripted engine to fail.
+        failed = [found for found in _STATUS.findall(written) if found >= b"5"]
         if failed and (b"500" in failed or b"scripted" not in sent):
             return f"status {failed[0].decode()}: {written[-300:]!r}"
         return None

@@ -328,7 +328,7 @@ def hosts() -> Iterator[Case]:
         b"g:80",
         b"g",
         b"?",
-        b"file:///etc/passwd",
+        b"file://localhost/etc/passwd",
         b"//",
         b"\\\\g\\x",
     ):
