@@ -144,9 +144,9 @@ def test_a_timeline_loses_nobody(drawn):
     assert seconds[-1].in_flight == 0
 
 
-def checks(step, *samples, requests=None, **criteria):
+def checks(step, *samples, **criteria):
     metrics = figures.metrics(record(*samples, step=step), Slo())
-    found = judge(step, metrics, Criteria(**criteria), requests=requests or len(samples), most_users=8)
+    found = judge(step, metrics, Criteria(**criteria), pace=figures.pace(samples), most_users=8)
     return {check.name: check.passed for check in found}, passed(found)
 
 
@@ -185,11 +185,57 @@ def test_a_closed_loop_owes_its_part_of_the_target(target, kept):
     assert verdicts["throughput"] is kept
 
 
-@pytest.mark.parametrize(("requests", "target", "kept"), [(1, None, True), (2, None, False), (2, 0.1, True)])
-def test_an_open_loop_owes_what_it_offered_up_to_the_target(requests, target, kept):
-    step = Open(name="", rate=0.1, arrivals=[], duration_s=10.0, max_in_flight=1)
-    verdicts, _ = checks(step, answered(0.0, 0.0, 0.1), requests=requests, target_rps=target)
+OPEN = Open(name="", rate=2, arrivals=[], duration_s=30.0, max_in_flight=99)
+
+
+def every_half_second(latency) -> list[Sample]:
+    return [answered(at / 2, at / 2, at / 2 + latency(at / 2)) for at in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("latency", "target", "kept"),
+    [
+        (
+            lambda at: 10.0,
+            None,
+            True,
+        ),  # slow and steady: whoever waits for the last answer sees three quarters
+        (lambda at: 5.0 + at % 7, None, True),
+        (lambda at: 1.0 + at * 0.2, None, False),  # ever later: 1.67 answers a second for 2 requests
+        (lambda at: 1.0 + at * 0.2, 1.8, True),
+    ],
+)
+def test_an_open_loop_owes_the_pace_at_which_it_was_asked(latency, target, kept):
+    samples = every_half_second(latency)
+    verdicts, _ = checks(OPEN, *samples, target_rps=target, ttft_p95_ms=None)
     assert verdicts["throughput"] is kept
+
+
+def test_answers_that_failed_are_missing_from_the_pace():
+    samples = every_half_second(lambda at: 1.0)
+    for sample in samples[:20]:
+        sample.error = "http_503"
+    pace = figures.pace(samples)
+    assert pace.answered / pace.offered == pytest.approx(2 / 3)
+
+
+def test_too_few_requests_or_all_at_once_have_no_pace():
+    for samples in (every_half_second(lambda at: 1.0)[:9], [answered(0.0, 0.0, 1.0)] * 50):
+        verdicts, good = checks(OPEN, *samples)
+        assert (verdicts["throughput"], good) == (None, True)
+
+
+def test_a_request_that_hangs_to_its_timeout_does_not_slow_the_others():
+    hangs = Sample(due=9.0, sent=9.0, done=129.0, error="timeout")
+    found = figures.metrics(record(answered(0.0, 0.0, 1.0), hangs, ended=129.0), Slo())
+    assert found["request_throughput"].avg == pytest.approx(1 / 10)
+
+
+def test_an_answer_in_one_piece_shows_no_time_between_tokens():
+    found = figures.metrics(record(answered(0.0, 0.0, 1.0, done=1.5, tokens=64)), Slo())
+    assert not {"inter_token_latency", "time_per_output_token", "output_token_throughput_per_user"} & set(
+        found
+    )
 
 
 def test_a_tester_without_cpu_or_late_by_much_says_so():

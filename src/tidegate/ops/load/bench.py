@@ -171,7 +171,11 @@ class Bench:
             timeline=figures.timeline(record, run_began),
             health=figures.health(record, metrics.get("time_to_first_token")),
             checks=judge(
-                step, metrics, self._options.criteria, requests=len(record.samples), most_users=most
+                step,
+                metrics,
+                self._options.criteria,
+                pace=figures.pace(record.samples),
+                most_users=most,
             ),
         )
 

@@ -18,14 +18,16 @@ DEFINITIONS = {
     "tool call). As AIPerf.",
     "time_to_first_token_from_schedule": "The same, from when the request was due. Waiting to be sent is part of it: a "
     "server that stalls cannot hide that by holding up the tester (no coordinated omission).",
-    "inter_token_latency": "Of each request: (last content - first content) / (tokens - 1). As AIPerf.",
+    "inter_token_latency": "Of each request: (last content - first content) / (tokens - 1). Answers in one chunk "
+    "have none. As AIPerf where the first chunk holds one token; AIPerf takes all tokens of the first chunk off.",
     "inter_chunk_latency": "Every pause between two chunks with content, of all requests: shows stalls that a mean hides. "
     "As AIPerf.",
     "time_per_output_token": "Of each request: (end of the stream - first content) / (tokens - 1). As vLLM's and "
     "inference-perf's TPOT.",
     "request_latency": "From sending a request to its last chunk with content. As AIPerf.",
     "request_latency_from_schedule": "The same, from when the request was due.",
-    "request_throughput": "Whole answers a second, from the start of the step to its last answer.",
+    "request_throughput": "Whole answers a second, from the start of the step to its last answer. One that "
+    "never comes is waited for no longer than the step was to last.",
     "output_token_throughput": "Tokens of whole answers a second, over the same time.",
     "output_token_throughput_per_user": "Of each request: 1 / inter_token_latency.",
     "input_sequence_length": "Prompt tokens as the server counts them (usage.prompt_tokens).",
@@ -38,12 +40,21 @@ DEFINITIONS = {
 }
 
 _BINS = 60
+# Requests, of which a pace says something.
+_FEW = 20
 _PERCENTILES = {
     "p1": 1.0, "p5": 5.0, "p10": 10.0, "p25": 25.0, "p50": 50.0, "p75": 75.0,
     "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9,
 }  # fmt: skip
 
 Values = NDArray[np.float64]
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """Requests a second: as they were due, and as they were answered."""
+
+    offered: float
+    answered: float
 
 
 class Slo(msgspec.Struct, frozen=True):
@@ -91,7 +102,7 @@ def metrics(record: Record, slo: Slo) -> dict[str, Metric]:
     """Everything that DEFINITIONS names and this step measured."""
     good = [sample for sample in record.samples if sample.ok]
     streamed = [sample for sample in good if sample.contents]
-    elapsed = max(record.ended - record.began, 1e-9)
+    elapsed = _elapsed(record, good)
     itls = _present(sample.itl for sample in streamed)
     late = {
         "time_to_first_token_from_schedule": [s.contents[0] - s.due for s in streamed],
@@ -132,6 +143,35 @@ def _rates(record: Record, good: list[Sample], elapsed: float, slo: Slo) -> dict
         rates["goodput"] = Metric(unit="requests/sec", avg=kept / elapsed)
         rates["good_request_fraction"] = Metric(unit="ratio", avg=kept / total if total else 0.0)
     return rates
+
+
+def _elapsed(record: Record, good: list[Sample]) -> float:
+    """To the last whole answer: one request that hangs until its timeout must not make a fast server slow."""
+    planned = min(record.ended, record.began + record.step.duration_s)
+    return max(max((sample.done for sample in good), default=0.0), planned) - record.began or 1e-9
+
+
+def pace(samples: Sequence[Sample]) -> Pace | None:
+    """How fast requests were due and whole answers came, between the tenth and the ninetieth percent of each.
+
+    The whole time of a step would count against a server that its last answers take as long as all others do. None:
+    too few requests, or all at once.
+    """
+    good = [sample for sample in samples if sample.ok]
+    if len(samples) < _FEW or not good:
+        return None
+    whole = _middle(sample.due for sample in samples)
+    due, done = _middle(sample.due for sample in good), _middle(sample.done for sample in good)
+    if not whole or not done:
+        return None
+    offered = 0.8 * len(samples) / whole
+    return Pace(offered=offered, answered=offered * len(good) / len(samples) * due / done)
+
+
+def _middle(moments: Iterable[float]) -> float:
+    """Seconds from the tenth to the ninetieth percent."""
+    low, high = np.percentile(list(moments), (10, 90))
+    return float(high - low)
 
 
 def gaps(samples: Iterable[Sample]) -> Values:

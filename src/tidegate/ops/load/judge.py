@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tidegate.ops.load.figures import Pace
 from tidegate.ops.load.plan import Closed, Step
 from tidegate.ops.load.result import Check, Metric
 
@@ -23,9 +24,9 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    step: Step, metrics: dict[str, Metric], criteria: Criteria, *, requests: int, most_users: int
+    step: Step, metrics: dict[str, Metric], criteria: Criteria, *, pace: Pace | None, most_users: int
 ) -> list[Check]:
-    """Every criterion that is on, against one step, in which `requests` were sent."""
+    """Every criterion that is on, against one step; an open loop's throughput is the `pace` of its answers."""
     answers = metrics["request_count"].avg
     checks = [Check(name="answers", wanted="≥ 1", limit=1, value=answers, unit="", passed=answers >= 1)]
     if criteria.ttft_p95_ms is not None:
@@ -38,7 +39,10 @@ def judge(
         share = metrics["error_fraction"].avg * 100
         checks.append(_few("errors", share, criteria.errors * 100))
     if criteria.throughput is not None:
-        checks.append(_throughput(metrics, criteria, _share(step, criteria.target_rps, requests, most_users)))
+        if isinstance(step, Closed):
+            checks.append(_owed(step, metrics, criteria, most_users))
+        else:
+            checks.append(_kept_up(pace, criteria))
     return checks
 
 
@@ -63,19 +67,26 @@ def _few(name: str, value: float, limit: float) -> Check:
     return Check(name=name, wanted="none", limit=0, value=value, unit="%", passed=not value)
 
 
-def _share(step: Step, target: float | None, requests: int, most_users: int) -> float | None:
-    """Requests a second that the step owes."""
-    if isinstance(step, Closed):
-        return target * step.users / most_users if target is not None else None
-    offered = requests / step.duration_s  # not its rate: random arrivals are a few more or less
-    return min(offered, target) if target is not None else offered
-
-
-def _throughput(metrics: dict[str, Metric], criteria: Criteria, share: float | None) -> Check:
+def _owed(step: Closed, metrics: dict[str, Metric], criteria: Criteria, most_users: int) -> Check:
     value = metrics["request_throughput"].avg
-    if share is None:
-        note = "a closed loop has a share only of a --target"
-        return Check(name="throughput", wanted="", value=value, unit="req/s", passed=None, note=note)
+    if criteria.target_rps is None:
+        return _unjudged(value, "a closed loop has a share only of a --target")
+    return _throughput(value, criteria, criteria.target_rps * step.users / most_users)
+
+
+def _kept_up(pace: Pace | None, criteria: Criteria) -> Check:
+    if pace is None:
+        return _unjudged(None, "too few requests to tell, or all at once")
+    target = criteria.target_rps
+    share = min(pace.offered, target) if target is not None else pace.offered
+    return _throughput(pace.answered, criteria, share)
+
+
+def _unjudged(value: float | None, note: str) -> Check:
+    return Check(name="throughput", wanted="", value=value, unit="req/s", passed=None, note=note)
+
+
+def _throughput(value: float, criteria: Criteria, share: float) -> Check:
     limit = (criteria.throughput or 0.0) * share
     wanted = f"≥ {limit:.4g} req/s"
     good = value >= limit

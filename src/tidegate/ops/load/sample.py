@@ -52,4 +52,7 @@ class Sample(msgspec.Struct, gc=False):
         return self._spread(self.done) if self.contents else None
 
     def _spread(self, end: float) -> float | None:
-        return (end - self.contents[0]) / (self.output_tokens - 1) if self.output_tokens > 1 else None
+        # An answer that came in one piece shows no pause: 0 ms would be praise for a server that holds answers back.
+        if len(self.contents) < 2 or self.output_tokens < 2:
+            return None
+        return (end - self.contents[0]) / (self.output_tokens - 1)
