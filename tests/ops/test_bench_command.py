@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from canned import canned
 
 from tidegate.cli.bench import UNTRUSTED, app
 from tidegate.engines.script import Script
@@ -144,6 +149,50 @@ def test_a_number_of_requests_limits_an_open_loop_too():
     assert isinstance(step, Open)
     assert [arrival.at_s for arrival in step.arrivals] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     assert step.duration_s == pytest.approx(0.6)
+
+
+def test_no_word_of_a_server_steers_the_terminal(tmp_path):
+    (tmp_path / "[red]day.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:40,9,2\n"
+    )
+    with run_in_thread(ScriptedServer(script=Script(tokens=2))) as running:
+        ran = bench(tmp_path, running.url, "--trace", "[red]day.csv", "-m", "evil[/]\x1b]0;owned\x07[bold")
+    assert "evil[/]" in ran.stdout, ran.stderr
+    assert "[red]day.csv" in ran.stdout
+    assert "[red]day.csv" in ran.stderr
+    assert "\x1b" not in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_more_users_than_files_are_refused_before_the_load(server, tmp_path):
+    command = f"ulimit -n 100; exec {sys.executable} -m tidegate bench {server.url} -u 200 -n 1"
+    ran = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False, env={}
+    )
+    assert ran.returncode == 2
+    assert "ulimit -n" in ran.stderr
+
+
+def test_ctrl_c_before_the_load_leaves_an_earlier_result_alone(tmp_path):
+    (tmp_path / "bench.json").write_text("kept")
+    asked = threading.Event()
+
+    def never(connection: socket.socket) -> None:
+        asked.set()
+        connection.recv(1)
+
+    with canned(never) as engine:
+        command = [sys.executable, "-m", "tidegate", "bench", engine.base_url, "-m", "x", "--timeout", "3"]
+        ran = subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, env={}
+        )
+        assert asked.wait(40)
+        os.killpg(ran.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        _, said = ran.communicate(timeout=40)
+    assert ran.returncode in (2, 130)
+    assert "Traceback" not in said
+    assert "Ctrl-C again" in said
+    assert (tmp_path / "bench.json").read_text() == "kept"
 
 
 def test_two_results_are_compared_and_aipers_export_is_read(server, tmp_path):

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from canned import canned
+from canned import canned, streamed, whole
 
 from tidegate.egress.client import Timeouts
 from tidegate.egress.direct import DirectClient
@@ -92,6 +92,28 @@ async def test_a_refusal_is_told_in_the_servers_own_words():
     with canned(answer) as engine:
         sample, _ = await ask(engine.base_url)
     assert (sample.error, sample.detail) == ("http_429", "Too many requests (rate_limit_exceeded)")
+
+
+@pytest.mark.parametrize("said", ['{"detail":"Not Found"}', '{"object":"error","message":"No such model"}'])
+async def test_a_refusal_of_another_form_is_told_as_it_is(said):
+    with canned(whole(said.encode(), status=b"404 Not Found")) as engine:
+        sample, _ = await ask(engine.base_url)
+    assert (sample.error, sample.detail) == ("http_404", said)
+
+
+async def test_a_server_that_does_not_stream_is_told_apart_from_a_broken_stream():
+    with canned(whole(b'{"error": {"message": "queue full"}}')) as engine:
+        sample, _ = await ask(engine.base_url)
+    assert sample.error == "not_a_stream"
+    assert "queue full" in sample.detail
+
+
+async def test_usage_may_be_null_and_hold_nulls():
+    events = b'data: {"choices": [{"delta": {"content": "a"}}], "usage": null, "error": null}\n\n'
+    events += b': keep-alive\n\ndata: {"choices": [], "usage": {"prompt_tokens": null}}\n\ndata: [DONE]\n\n'
+    with canned(streamed(events)) as engine:
+        sample, _ = await ask(engine.base_url)
+    assert (sample.error, sample.output_tokens, sample.counted) == ("", 1, False)
 
 
 async def test_nobody_there_is_no_connection():

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from cyclopts import App, Group, Parameter, validators
 from rich.console import Console
+from rich.markup import escape
 
 from tidegate.cli import settings
 from tidegate.ops.load.bench import Unusable
 from tidegate.ops.load.judge import Criteria
-from tidegate.ops.load.live import Screen, summary
+from tidegate.ops.load.live import Screen, printable, summary
 from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
 from tidegate.ops.load.prompts import Shape
 from tidegate.ops.load.report.compare import Noise
@@ -217,7 +218,7 @@ def bench(  # noqa: PLR0913 - an option each
         pages = _places(output, html)
         result = _run(options, key=_key(api_key), quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
-        settings.fail(str(error))
+        settings.fail(printable(str(error)))  # a server's own words may be part of it
     _keep(result, earlier, pages)
     _show(result, earlier, pages, as_json=as_json)
     sys.exit(_status(result))
@@ -262,10 +263,14 @@ def _run(options: Options, *, key: str, quiet: bool) -> Result:
     title = f"Load test of {options.url}: {', '.join(names)}"
     try:
         with Screen(console, names, title=title) as screen:
-            return run_bench(options, key=key, show=screen.show)
+            result = run_bench(options, key=key, show=screen.show)
     except KeyboardInterrupt:
         print("Stopped at once: nothing is left of the run.", file=sys.stderr)
         sys.exit(130)
+    if not result.steps:  # an earlier result in the same place is worth more
+        print("Stopped before anything was measured: no result was written.", file=sys.stderr)
+        sys.exit(130)
+    return result
 
 
 def _places(output: Path, html: Path | None) -> tuple[Path, Path]:
@@ -310,7 +315,8 @@ def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path], *, a
     verdict = "[green]Passed[/]" if result.passed else "[red]Failed[/]"
     if result.interrupted:
         verdict = "[yellow]Cut short[/]"
-    console.print(f"{verdict}. Report: {pages[1]}, result: {pages[0]}", highlight=False)
+    where = escape(f"Report: {pages[1]}, result: {pages[0]}")
+    console.print(f"{verdict}. {where}", highlight=False)
 
 
 def _status(result: Result) -> int:

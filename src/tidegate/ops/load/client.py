@@ -53,7 +53,7 @@ class _Details(msgspec.Struct, gc=False):
 
 
 class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int = 0
+    prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
 
@@ -147,6 +147,9 @@ class ChatClient:
                     return
                 if event.data is not None:
                     self._take(event.data, sample, text, now=now)
+        if reader.rest.lstrip().startswith(b"{") and not sample.contents:
+            found = reader.rest[:_MAX_DETAIL].decode(errors="replace")
+            raise _Failed("not_a_stream", f"a JSON answer where a stream was asked for: {found}")
         raise _Failed("truncated", "the stream ended without [DONE]")
 
     def _take(self, data: bytes, sample: Sample, text: list[str] | None, *, now: float | None) -> None:
@@ -168,7 +171,7 @@ class ChatClient:
 
 
 def _count(usage: _Usage, sample: Sample) -> None:
-    sample.prompt_tokens = usage.prompt_tokens
+    sample.prompt_tokens = usage.prompt_tokens or 0
     details = usage.prompt_tokens_details
     sample.cached_tokens = (details.cached_tokens or 0) if details is not None else 0
     if usage.completion_tokens is not None:
@@ -200,7 +203,9 @@ def _refused(status: int, body: bytes) -> _Failed:
     try:
         said = msgspec.json.decode(body, type=_Refusal).error
     except msgspec.DecodeError:
-        said = _Said(message=body[:_MAX_DETAIL].decode(errors="replace"))
+        said = _Said()
+    if not said.message:  # `{"detail": …}` and whatever else servers say
+        said = _Said(code=said.code, message=body[:_MAX_DETAIL].decode(errors="replace"))
     code = f" ({said.code})" if said.code not in (None, status) else ""
     return _Failed(f"http_{status}", f"{said.message}{code}" or "no message")
 

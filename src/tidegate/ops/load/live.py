@@ -7,6 +7,7 @@ from typing import Self
 import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from tidegate.ops.load.result import Metric, Result, Step
 from tidegate.ops.load.worker import Ended, Progress
 
+_RUNNING_OUT = "waiting for the last answers"
 _HEADINGS = (
     "\nreq/s",
     "TTFT ms\np50/95/99",
@@ -39,7 +41,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         if self._plain:
-            self._console.print(self._title, highlight=False, soft_wrap=True)
+            self._console.print(plain(self._title), soft_wrap=True)
         else:
             self._live.start()
             self._live.update(self._page(), refresh=True)
@@ -62,7 +64,7 @@ class Screen:
             self._live.update(self._page(), refresh=True)
 
     def _page(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(self._title, style="bold")]
+        parts: list[RenderableType] = [Text(printable(self._title), style="bold")]
         if self._steps:
             parts.append(table(self._steps))
         if self._progress is not None:
@@ -71,7 +73,7 @@ class Screen:
             parts.append(Text("asking the server for its models, and how it counts tokens", style="dim"))
         left = self._names[len(self._steps) + (self._progress is not None) :]
         if left:
-            parts.append(Text("then " + ", ".join(left), style="dim"))
+            parts.append(Text(printable("then " + ", ".join(left)), style="dim"))
         return Group(*parts)
 
 
@@ -90,22 +92,21 @@ def table(steps: list[Step]) -> Table:
 
 def summary(result: Result, console: Console) -> None:
     """The whole run on a page: figures, what was missed and why, errors, notes, the tester's own health."""
-    console.print(f"[bold]{result.model}[/] at {result.url}", highlight=False)
+    console.print(plain(result.model, style="bold"), plain(f"at {result.url}"))
     console.print(table(result.steps))
     for step in result.steps:
         for check in step.checks:
             if check.passed is False:
                 value = "nothing" if check.value is None else f"{check.value:.4g} {check.unit}"
-                console.print(
-                    f"[red]✗[/] {step.name}: {check.name} {value}, wanted {check.wanted}", highlight=False
-                )
+                missed = f"{step.name}: {check.name} {value}, wanted {check.wanted}"
+                console.print(Text("✗", style="red"), plain(missed))
         for kind, count in step.errors.items():
-            console.print(Text(f"  {step.name}: {kind}, {count} times: {step.error_examples.get(kind, '')}"))
+            console.print(plain(f"  {step.name}: {kind}, {count} times: {step.error_examples.get(kind, '')}"))
         if step.health.degraded:
             text = f"  {step.name}: the tester itself was too busy: {step.health.why}. Its figures are not to be trusted."
-            console.print(Text(text, style="yellow"))
+            console.print(plain(text, style="yellow"))
     for note in result.notes:
-        console.print(Text(f"  {note}", style="dim"))
+        console.print(plain(f"  {note}", style="dim"))
 
 
 def _running(name: str, progress: Progress) -> RenderableType:
@@ -115,9 +116,11 @@ def _running(name: str, progress: Progress) -> RenderableType:
         if progress.ttft_p50_ms is None
         else f"TTFT {_ms(progress.ttft_p50_ms)} p95 {_ms(progress.ttft_p95_ms)} ms"
     )
+    if progress.share >= 1:
+        ttft = _RUNNING_OUT
     failed = f"[red]{progress.failed} of the latest failed[/]" if progress.failed else ""
     row.add_row(
-        name,
+        plain(name),
         ProgressBar(total=1.0, completed=progress.share, width=24),
         f"{progress.per_s:.1f} req/s",
         f"{progress.in_flight} under way",
@@ -127,11 +130,21 @@ def _running(name: str, progress: Progress) -> RenderableType:
     return row
 
 
+def printable(text: str) -> str:
+    """Text of a server or a file as a terminal may show it: without the characters that would steer it."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def plain(text: str, *, style: str = "") -> Text:
+    """The same, in which brackets are no markup."""
+    return Text(printable(text), style=style)
+
+
 def _cells(step: Step, *, good: bool) -> list[str]:
     found = step.metrics
     failed = found["error_fraction"].avg if "error_fraction" in found else 0.0
     return [
-        step.name,
+        escape(printable(step.name)),
         f"{found['request_throughput'].avg:.1f}",
         _of(found.get("time_to_first_token"), "p50", "p95", "p99"),
         _of(found.get("time_to_first_token_from_schedule"), "p99"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,35 +24,55 @@ def run_bench(options: Options, *, key: str, show: Callable[[Progress | Ended], 
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     sender = context.Process(target=work, args=(msgspec.json.encode(options), key, theirs))
-    sender.start()
-    theirs.close()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the sender hears of it from here
     try:
-        return _follow(ours, show)
+        sender.start()
+        theirs.close()
+        stop = _Interrupts(sender)
+        signal.signal(signal.SIGINT, stop)
+        try:
+            return _follow(ours, show, stop)
+        finally:
+            sender.join(1.0)
+            if sender.is_alive():
+                sender.kill()
+                sender.join()
     finally:
-        sender.join(1.0)
-        if sender.is_alive():
-            sender.kill()
-            sender.join()
+        signal.signal(signal.SIGINT, before)
+
+
+class _Sender(Protocol):
+    def terminate(self) -> None: ...
+
+
+class _Interrupts:
+    """What Ctrl-C does. An exception at the first one could tear a report in two, so it only asks the sender to end."""
+
+    def __init__(self, sender: _Sender) -> None:
+        self._sender = sender
+        self.happened = False
+
+    def __call__(self, *_: object) -> None:
+        if self.happened:
+            raise KeyboardInterrupt
+        self.happened = True
+        self._sender.terminate()
+        said = "\nEnding: what is under way may still answer. Ctrl-C again drops everything.\n"
+        sys.stderr.write(said)
 
 
 class _Pipe(Protocol):
     def recv_bytes(self) -> bytes: ...
 
 
-def _follow(pipe: _Pipe, show: Callable[[Progress | Ended], None]) -> Result:
-    interrupted = False
+def _follow(pipe: _Pipe, show: Callable[[Progress | Ended], None], stop: _Interrupts) -> Result:
     while True:
         try:
             data = pipe.recv_bytes()
         except EOFError as error:
-            if interrupted:
+            if stop.happened:
                 raise KeyboardInterrupt from error
             raise Unusable("the process that sends died without a word") from error
-        except KeyboardInterrupt:
-            if interrupted:
-                raise
-            interrupted = True  # the sender got the signal too, and comes to an end
-            continue
         report = msgspec.json.decode(data, type=Report)
         if isinstance(report, Finished):
             return report.result

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -26,6 +27,8 @@ from tidegate.ops.load.run import Record
 _EVERY_S = 0.5
 # Answers that the live percentiles are taken from: few enough to sort in a few dozen microseconds.
 _LATEST = 200
+# What else the process has open: the pipe, the loop's own, standard streams, a file or two.
+_OTHER_FILES = 20
 
 
 class Progress(msgspec.Struct, tag=True, frozen=True):
@@ -66,15 +69,36 @@ Report = Progress | Ended | Finished | Failure
 
 def work(options: bytes, key: str, pipe: Connection) -> None:
     """Entry point of the process."""
+    _allow_files()
     uvloop.run(_work(msgspec.json.decode(options, type=Options), key, pipe))
+
+
+def _allow_files() -> None:
+    """As many connections as the system lets us have: a refused file would be counted as the server's error."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems say "unlimited" and mean less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _too_many(options: Options) -> str:
+    """Why so many users cannot be; empty when they can."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = options.most_connections + _OTHER_FILES
+    if files == resource.RLIM_INFINITY or wanted <= files or options.rates or options.trace:
+        return ""
+    return f"{options.most_connections} users need {wanted} open files, {files} are allowed: see `ulimit -n`"
 
 
 async def _work(options: Options, key: str, pipe: Connection) -> None:
     def tell(report: Report) -> None:
-        # A parent that is gone wants nothing more.
-        with contextlib.suppress(BrokenPipeError):
+        try:
             pipe.send_bytes(msgspec.json.encode(report))
+        except BrokenPipeError:  # a parent that is gone wants nothing more, no load either
+            bench.stop()
 
+    if refusal := _too_many(options):
+        tell(Failure(refusal, usage=True))
+        return
     limit = options.timeout_s
     timeouts = Timeouts(connect=min(10.0, limit), first_byte=limit, idle=limit, total=limit)
     client = DirectClient(options.url, timeouts, max_connections=options.most_connections + 2)
