@@ -10,17 +10,20 @@ import pytest
 from load_results import result, whole
 from rich.console import Console
 
+from tidegate.ops.load.options import Options
 from tidegate.ops.load.report.compare import (
     Measure,
     Noise,
     Row,
     compared,
+    differences,
     pairs,
     show,
     table,
     unmatched,
     verdict,
 )
+from tidegate.ops.load.report.page import page
 from tidegate.ops.load.result import Metric, Result, Step, read
 
 TTFT95 = Measure("time_to_first_token", "p95", "TTFT p95", "lower")
@@ -173,3 +176,22 @@ def test_names_from_outside_are_not_taken_for_markup(old: Result) -> None:
     console = Console(width=120, file=out)
     show(odd, odd, console)
     assert "[/red] step" in out.getvalue()
+
+
+def test_results_of_different_tests_are_called_that(old: Result) -> None:
+    options = msgspec.to_builtins(Options(url="http://h/v1"))
+    longer = {**options, "shape": {**options["shape"], "prompt_tokens": 512}, "fields": {"temperature": 0}}
+    before = msgspec.structs.replace(old, options=options)
+    after = msgspec.structs.replace(old, options=longer, model="other[/]", interrupted=True)
+    assert differences(before, before) == []
+    found = differences(before, after)
+    assert f"model {old.model} and other[/]" in found
+    assert "prompt tokens 128 and 512" in found
+    assert "fields none and {'temperature': 0}" in found
+    assert "the new one was cut short" in found
+    printed = StringIO()
+    show(before, after, Console(file=printed, width=200))
+    assert "Not the same test" in printed.getvalue()
+    assert "Not the same test" in page(after, before)
+    aiperf = msgspec.structs.replace(old, options={}, model="")
+    assert differences(aiperf, before) == []

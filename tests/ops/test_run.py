@@ -10,7 +10,9 @@ import pytest
 
 from ops.virtual import run
 from tidegate.ops.load import figures
+from tidegate.ops.load.bench import notes
 from tidegate.ops.load.figures import Slo
+from tidegate.ops.load.options import Options
 from tidegate.ops.load.plan import Arrival, Closed, Open, arrivals
 from tidegate.ops.load.prompts import MadeUp, Scale, Shape
 from tidegate.ops.load.run import PAUSE_AFTER_ERROR_S, Record, Runner
@@ -127,3 +129,16 @@ def test_conversations_send_the_answers_back():
     server, _ = drive(lambda: Server(0.1), Closed(users=1, duration_s=0.15), shape=Shape(turns=3))
     assert b"an answer" not in server.texts[0]
     assert b"an answer" in server.texts[1]
+
+
+def test_what_the_figures_do_not_say_is_noted():
+    step = Closed(users=8, duration_s=9.0, requests=2)
+    asked = Options(url="http://h/v1")
+    cached = Sample(due=0.0, contents=array("d", [1.0]), prompt_tokens=100, cached_tokens=90)
+    empty = Sample(due=0.0, prompt_tokens=100, cached_tokens=90)
+    few, nothing, seen = notes(Record(step, samples=[cached, empty]), asked)
+    assert few == "8 users: only 2 requests, so never more than that at once."
+    assert nothing.startswith("8 users: 1 of 2 answers had no content")
+    assert "had 90% of the prompts' tokens in a cache" in seen
+    wanted = Options(url="http://h/v1", shape=Shape(prefix_tokens=100), stream=False)
+    assert notes(Record(Closed(users=1, duration_s=9.0), samples=[cached, empty]), wanted) == []

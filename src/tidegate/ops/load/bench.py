@@ -76,6 +76,7 @@ class Bench:
             await watcher.began(index, record)
             await _run_undisturbed(runner, record)
             steps.append(self._figures(record, run_began))
+            self._notes += notes(record, self._options)
             await watcher.ended(index, steps[-1])
         self._compare_lengths(steps)
         return self._result(model, began_at, steps)
@@ -120,7 +121,8 @@ class Bench:
                 prompts = read_prompts(Path(options.prompts), output_tokens=options.shape.output_tokens)
             except BadPrompts as error:
                 raise BadOptions(f"--prompts: {error}") from error
-            await self._probe(asker, prompts.take())
+            if not (await self._probe(asker, prompts.take())).counted:
+                self._notes.append("The server sends no usage: tokens are chunks.")
             return prompts
         counts: list[tuple[int, int]] = []
         for words in _PROBES:
@@ -208,6 +210,26 @@ class Bench:
             degraded=any(step.health.degraded for step in steps),
             interrupted=self._stopped,
         )
+
+
+def notes(record: Record, options: Options) -> list[str]:
+    """What a step's figures do not say themselves, and who reads them should know."""
+    step, samples = record.step, record.samples
+    good = [sample for sample in samples if sample.ok]
+    found: list[str] = []
+    if isinstance(step, Closed) and step.requests is not None and step.requests < step.users:
+        found.append(f"{step.name}: only {step.requests} requests, so never more than that at once.")
+    empty = sum(not sample.contents for sample in good)
+    if options.stream and empty:
+        found.append(f"{step.name}: {empty} of {len(good)} answers had no content, so no TTFT or ITL.")
+    shared = options.shape.prefix_tokens or options.shape.turns > 1 or options.prompts or options.trace
+    prompted, cached = sum(s.prompt_tokens for s in good), sum(s.cached_tokens for s in good)
+    if not shared and cached > _OFF * prompted:
+        found.append(
+            f"{step.name}: the server had {cached / prompted:.0%} of the prompts' tokens in a cache. "
+            "If it has seen this --seed before, give another one."
+        )
+    return found
 
 
 class _Model(msgspec.Struct):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from rich.console import Console
@@ -23,6 +23,19 @@ from tidegate.ops.load.result import Metric, Result, Step
 Verdict = Literal["better", "worse", "same", "unknown"]
 
 _SHARES = frozenset({"error_fraction", "good_request_fraction"})
+# Options that change what is asked of a server; the level of load is told step by step.
+_ASKED = (
+    "trace",
+    "speed",
+    "arrivals",
+    "burstiness",
+    "max_in_flight",
+    "prompts",
+    "stream",
+    "fields",
+    "timeout_s",
+)
+_SHAPED = ("prompt_tokens", "output_tokens", "spread", "prefix_tokens", "groups", "turns")
 # Two ranges of ± 1.39 standard errors (83 %) that do not overlap differ by more than 1.96 of the difference's (95 %).
 _DEVIATIONS = 1.39
 
@@ -183,6 +196,30 @@ def unmatched(old: Result, new: Result) -> tuple[list[str], list[str]]:
     return only_old, only_new
 
 
+def differences(old: Result, new: Result) -> list[str]:
+    """What was asked differently, for then figures differ for that alone. Empty where a result does not say (AIPerf's)."""
+    found = (
+        [f"model {old.model} and {new.model}"] if old.model and new.model and old.model != new.model else []
+    )
+    for name in (*_ASKED, *_SHAPED):
+        before, after = (_asked(result.options, name) for result in (old, new))
+        if old.options and new.options and before != after:
+            words = name.replace("_", " ")
+            found.append(f"{words} {before} and {after}")
+    for who, result in (("old", old), ("new", new)):
+        if result.degraded:
+            found.append(f"the tester was too busy in the {who} one")
+        if result.interrupted:
+            found.append(f"the {who} one was cut short")
+    return found
+
+
+def _asked(options: dict[str, Any], name: str) -> str:
+    shape = cast("dict[str, Any]", options.get("shape") or {})
+    found = shape.get(name) if name in _SHAPED else options.get(name)
+    return str(found) if found not in ("", None, {}) else "none"
+
+
 def show(old: Result, new: Result, console: Console, noise: Noise | None = None) -> None:
     """Print the comparison: one table, a section for each step, the verdict of each figure as a word and a sign."""
     noise = noise or Noise()
@@ -206,6 +243,8 @@ def show(old: Result, new: Result, console: Console, noise: Noise | None = None)
         last = row.step
     if rows:
         console.print(page)
+    if unlike := differences(old, new):
+        console.print(f"[bold]Not the same test[/]: {escape('; '.join(unlike))}.", highlight=False)
     for who, loads in zip(("old", "new"), unmatched(old, new), strict=True):
         if loads:
             console.print(f"Only in the {who} result: {escape(', '.join(loads))}.", highlight=False)

@@ -156,6 +156,8 @@ def _comparison(result: Result, baseline: Result | None) -> Html | None:
         for who, loads in zip(("old", "new"), compare.unmatched(baseline, result), strict=True)
         if loads
     ]
+    if unlike := compare.differences(baseline, result):
+        only.append(f"Not the same test: {'; '.join(unlike)}.")
     said = tag("p", " ".join([compare.verdict(rows), *only]), class_="about")
     return _section("Old and new", "", said, tables.comparison(rows) if rows else None)
 
