@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/vllm.py          about four minutes
         [--rounds 3] [--tokens 128] [--calls 4] [--json PATH] [--vllm-url http://127.0.0.1:8000]
 
-Every call streams exactly --tokens tokens (`ignore_eos`), of a prompt that no other call has. A round measures 1 stream
+Every call streams exactly --tokens tokens (`ignore_eos`), of a prompt that no other call has; streams begin 0.25 s apart. A round measures 1 stream
 and 8 streams (as many as this vLLM has slots), each directly and through the gateway; which comes first changes from round
 to round. TTFT is from the request's first byte sent to the first event with text, ITL the gaps between such events. Nothing
 is pinned: vLLM uses all cores, and what the gateway and this program take is missing there. CPU of the gateway is its
@@ -42,6 +42,7 @@ from serving import config_to, serve  # noqa: E402
 from vllm_server import MODEL, SLOTS, VENV, Vllm, running_vllm  # noqa: E402
 
 DIRECT, GATEWAY = "direct", "tidegate"
+APART_S = 0.25  # streams that begin at once stay in step: vLLM reads all their prompts in one long pass
 # What vLLM sends before it has a token is an event with empty content.
 CONTENT = re.compile(rb'"content":"(?:[^"\\]|\\.)')
 
@@ -104,14 +105,15 @@ async def one(url: str, run: Run, tokens: int) -> None:
 async def load(url: str, run: Run, *, tokens: int, calls: int) -> None:
     """`calls` calls, one after the other, on each of the run's streams."""
 
-    async def stream() -> None:
+    async def stream(number: int) -> None:
+        await asyncio.sleep(number * APART_S)
         for _ in range(calls):
             await one(url, run, tokens)
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for _ in range(run.streams):
-            group.create_task(stream())
+        for number in range(run.streams):
+            group.create_task(stream(number))
     run.took = time.perf_counter() - began
 
 
