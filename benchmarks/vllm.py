@@ -4,12 +4,12 @@
     .venv/bin/python benchmarks/vllm.py          about four minutes
         [--rounds 3] [--tokens 128] [--calls 4] [--json PATH] [--vllm-url http://127.0.0.1:8000]
 
-Every call streams exactly --tokens tokens (`ignore_eos`), of a prompt that no other call has; streams begin 0.25 s apart. A round measures 1 stream
-and 8 streams (as many as this vLLM has slots), each directly and through the gateway; which comes first changes from round
-to round. TTFT is from the request's first byte sent to the first event with text, ITL the gaps between such events. Nothing
-is pinned: vLLM uses all cores, and what the gateway and this program take is missing there. CPU of the gateway is its
-process tree's, from the kernel. Other work on the machine is told at the end; above a few percent, only the CPU figures
-mean something.
+Every call streams exactly --tokens tokens (`ignore_eos`), of a prompt that no other call has; streams begin 0.25 s apart.
+A round measures 1 stream and 8 streams (as many as this vLLM has slots), each directly and through the gateway; which comes
+first changes from round to round. TTFT is from the request's first byte sent to the first event with text, ITL the gaps
+between such events. Nothing is pinned: vLLM's OpenMP leaves one core free, and its API server, the gateway and this program
+share that. CPU of the gateway is its process tree's, from the kernel. Other work on the machine is told at the end; above a
+few percent, only the CPU figures mean something.
 """
 
 from __future__ import annotations
