@@ -11,10 +11,12 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from canned import canned
+from load_results import result
 
-from tidegate.cli.bench import UNTRUSTED, app
+from tidegate.cli.bench import UNTRUSTED, _show, app
 from tidegate.engines.script import Script
 from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
 from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
@@ -52,6 +54,14 @@ def test_a_ramp_leaves_a_result_a_report_and_a_verdict(server, tmp_path):
     assert first["time_to_first_token"].min >= 5
     assert first["good_request_fraction"].avg == 1
     assert "<html" in (tmp_path / "bench.html").read_text()
+
+
+def test_a_verdict_of_a_busy_tester_says_that_it_is_one(tmp_path, capsys):
+    well = result(seconds=2)
+    for degraded in (False, True):
+        busy = msgspec.structs.replace(well, passed=True, degraded=degraded)
+        _show(busy, None, (tmp_path / "a.json", tmp_path / "a.html"), as_json=False)
+        assert ("not to be trusted" in capsys.readouterr().out.split("Passed")[-1]) is degraded
 
 
 def test_the_result_goes_to_standard_output_on_request(server, tmp_path):

@@ -168,6 +168,14 @@ def test_waiting_to_be_sent_counts_against_the_ttft():
     assert not good
 
 
+def test_streams_without_content_are_no_answers_and_no_good_ones():
+    empty = Sample(due=0.0, sent=0.0, done=0.01)
+    verdicts, good = checks(USERS, empty, empty)
+    assert (verdicts["answers"], good) == (False, False)
+    assert not Slo(ttft_ms=500).kept_by(empty)
+    assert Slo(latency_ms=500).kept_by(empty)
+
+
 def test_an_error_limit_of_0_allows_none_and_is_kept_by_none():
     assert checks(USERS, answered(0.0, 0.0, 0.1), errors=0.0)[0]["errors"] is True
     assert checks(USERS, answered(0.0, 0.0, 0.1), Sample(due=0, error="x"), errors=0.0)[0]["errors"] is False

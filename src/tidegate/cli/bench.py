@@ -214,8 +214,7 @@ def bench(  # noqa: PLR0913 - an option each
             slo=parse_slo(slo),
             criteria=criteria,
         )
-        earlier = read(baseline) if baseline else None
-        pages = _places(output, html)
+        earlier, pages = read(baseline) if baseline else None, _places(output, html)
         result = _run(options, key=_key(api_key), quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
         settings.fail(printable(str(error)))  # a server's own words may be part of it
@@ -315,6 +314,8 @@ def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path], *, a
     verdict = "[green]Passed[/]" if result.passed else "[red]Failed[/]"
     if result.interrupted:
         verdict = "[yellow]Cut short[/]"
+    if result.degraded:
+        verdict += ", by figures that are not to be trusted"
     where = escape(f"Report: {pages[1]}, result: {pages[0]}")
     console.print(f"{verdict}. {where}", highlight=False)
 

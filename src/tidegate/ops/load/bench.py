@@ -178,6 +178,7 @@ class Bench:
                 self._options.criteria,
                 pace=figures.pace(record.samples),
                 most_users=most,
+                streamed=self._options.stream,
             ),
         )
 

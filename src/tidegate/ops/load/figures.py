@@ -70,7 +70,12 @@ class Slo(msgspec.Struct, frozen=True):
         return any(limit is not None for limit in (self.ttft_ms, self.itl_ms, self.latency_ms))
 
     def kept_by(self, sample: Sample) -> bool:
-        """Whether an answer is whole and within every limit. What was not measured (one token) keeps its limit."""
+        """Whether an answer is whole and within every limit. One without content has kept no limit of the TTFT.
+
+        One of a single chunk has no ITL to be judged.
+        """
+        if self.ttft_ms is not None and not sample.contents:
+            return False
         pairs = (
             (self.ttft_ms, sample.ttft),
             (self.itl_ms, sample.itl),

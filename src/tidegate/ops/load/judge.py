@@ -24,10 +24,18 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    step: Step, metrics: dict[str, Metric], criteria: Criteria, *, pace: Pace | None, most_users: int
+    step: Step,
+    metrics: dict[str, Metric],
+    criteria: Criteria,
+    *,
+    pace: Pace | None,
+    most_users: int,
+    streamed: bool = True,
 ) -> list[Check]:
     """Every criterion that is on, against one step; an open loop's throughput is the `pace` of its answers."""
-    answers = metrics["request_count"].avg
+    first = metrics.get("time_to_first_token")
+    # A stream without content is whole, but a server that sends nothing else has answered nobody.
+    answers = metrics["request_count"].avg if not streamed else first.count or 0 if first else 0
     checks = [Check(name="answers", wanted="≥ 1", limit=1, value=answers, unit="", passed=answers >= 1)]
     if criteria.ttft_p95_ms is not None:
         ttft = metrics.get("time_to_first_token_from_schedule")
