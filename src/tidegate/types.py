@@ -118,7 +118,9 @@ _MAX_TOKENS = 2**53
 
 
 def _tokens(count: float | None) -> int:
-    return min(max(0, int(count or 0)), _MAX_TOKENS)
+    if not count:
+        return 0
+    return int(count) if 0 < count < _MAX_TOKENS else max(0, min(int(count), _MAX_TOKENS))
 
 
 class Piece(msgspec.Struct):

@@ -29,6 +29,7 @@ from tidegate.snapshot import Snapshot
 from tidegate.types import Call, Endpoint, Reply
 
 _PASSED_ON = (b"traceparent", b"tracestate")
+_JSON = b"application/json"
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +154,10 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
 
 
 async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if media_type != b"application/json":
+    media_type = headers.get(b"content-type", b"")
+    if media_type != _JSON and media_type.partition(b";")[0].strip().lower() != _JSON:
         raise UnsupportedMediaType("Send the header 'Content-Type: application/json'")
-    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+    if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
         raise UnsupportedMediaType("Send the body uncompressed, without 'Content-Encoding'")
     length = headers.get(b"content-length")
     if length is not None and int(length) > limit:
