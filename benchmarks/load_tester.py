@@ -1,7 +1,7 @@
 """Does `tidegate bench` tell the truth? It measures a mock engine whose timing is known, in three ways.
 
   rate     how many requests a second it can send from one core, the mock on another
-  truth    TTFT 50 ms, ITL 5 ms, 40 requests a second: against what the mock does, and against AIPerf where --aiperf
+  truth    TTFT 50 ms, ITL 5 ms, --rate requests a second: against what the mock does, and against AIPerf where --aiperf
            names its command; both in turn, --rounds times
   stall    the mock is stopped for 1 s of every 10 s (SIGSTOP): a closed loop hides it, the delay from schedule does not
 
@@ -59,7 +59,14 @@ def aiperf(args: argparse.Namespace, folder: Path) -> Result:
             "--osl",
             "32",
         ),
-        *("--request-rate", "40", "--arrival-pattern", "poisson", "--benchmark-duration", str(args.seconds)),
+        *(
+            "--request-rate",
+            str(args.rate),
+            "--arrival-pattern",
+            "poisson",
+            "--benchmark-duration",
+            str(args.seconds),
+        ),
         *("--ui", "none", "--no-server-metrics", "--no-gpu-telemetry", "--workers-max", "2"),
         *("--artifact-dir", str(out)),
     ]
@@ -110,10 +117,10 @@ def measure_rate(args: argparse.Namespace, folder: Path, core: int) -> bool:
 
 
 def measure_truth(args: argparse.Namespace, folder: Path, core: int) -> bool:
-    print(f"\nTTFT 50 ms, ITL 5 ms, 32 tokens, 40 requests a second (Poisson), {args.seconds} s")
+    print(f"\nTTFT 50 ms, ITL 5 ms, 32 tokens, {args.rate} requests a second (Poisson), {args.seconds} s")
     ours, theirs = [], []
     for _ in range(args.rounds):
-        options = ("-m", TRUE_MODEL, "-r", "40", "-d", str(args.seconds), "-o", "32")
+        options = ("-m", TRUE_MODEL, "-r", str(args.rate), "-d", str(args.seconds), "-o", "32")
         ours.append(bench(folder, *options, core=core))
         if args.aiperf:
             theirs.append(aiperf(args, folder))
@@ -155,6 +162,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=20, help="of each measurement")
+    parser.add_argument("--rate", type=int, default=40, help="requests a second, for the truth")
+    parser.add_argument("--only", choices=("rate", "truth", "stall"), help="one of the three")
     parser.add_argument("--aiperf", default="", help="AIPerf's command")
     parser.add_argument("--tokenizer", default="", help="a folder with a tokenizer, for AIPerf")
     args = parser.parse_args()
@@ -165,9 +174,13 @@ def main() -> None:
         folder = Path(name)
         engine.start([str(build("mock_engine"))], core=cores.server, wait_s=10)
         try:
-            good = measure_rate(args, folder, cores.load)
-            good &= measure_truth(args, folder, cores.load)
-            good &= measure_stall(args, folder, cores.load, engine)
+            good = True
+            if args.only in (None, "rate"):
+                good &= measure_rate(args, folder, cores.load)
+            if args.only in (None, "truth"):
+                good &= measure_truth(args, folder, cores.load)
+            if args.only in (None, "stall"):
+                good &= measure_stall(args, folder, cores.load, engine)
         finally:
             engine.stop()
     print("\nall good" if good else "\na goal was missed")
