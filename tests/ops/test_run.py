@@ -89,6 +89,8 @@ def test_requests_that_find_no_room_are_measured_from_when_they_were_due():
     assert found["time_to_first_token"].max == pytest.approx(200, abs=2)
     assert found["time_to_first_token_from_schedule"].max == pytest.approx(200 + 39 * 100, abs=5)
     assert max(record.lags) < 0.001  # the tester itself was on time
+    assert record.held == 39
+    assert any("39 requests had to wait" in note for note in notes(record, Options(url="", rates=(10,))))
 
 
 def stalling(now: float) -> float:

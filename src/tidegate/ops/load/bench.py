@@ -27,6 +27,7 @@ from tidegate.ports import Clock
 # Words of the two probes: far enough apart that a token more or less does not matter.
 _PROBES = (20, 220)
 _OFF = 0.2
+_MOST_MODELS_BYTES = 4 * 2**20
 
 
 class Unusable(Exception):
@@ -99,7 +100,7 @@ class Bench:
         try:
             exchange = await self._client.send(target, [], b"", self._options.timeout_s)
             body = b""
-            while data := await exchange.read():
+            while len(body) < _MOST_MODELS_BYTES and (data := await exchange.read()):
                 body += data
             await exchange.close()
         except GatewayError as error:
@@ -220,6 +221,11 @@ def notes(record: Record, options: Options) -> list[str]:
     found: list[str] = []
     if isinstance(step, Closed) and step.requests is not None and step.requests < step.users:
         found.append(f"{step.name}: only {step.requests} requests, so never more than that at once.")
+    if record.held:
+        found.append(
+            f"{step.name}: {record.held} requests had to wait, with {options.max_in_flight} under way (--max-in-flight). "
+            "What they waited is in the figures from schedule."
+        )
     empty = sum(not sample.contents for sample in good)
     if options.stream and empty:
         found.append(f"{step.name}: {empty} of {len(good)} answers had no content, so no TTFT or ITL.")

@@ -24,7 +24,7 @@ _GRAIN_S = 0.0015
 class Record(msgspec.Struct):
     """One step as it was run. Moments are on the run's clock; `lags` are in seconds, `cpu_s` is our own CPU time.
 
-    `ended` is when the last answer was there.
+    `ended` is when the last answer was there, `held` how many requests had to wait for a place among `max_in_flight`.
     """
 
     step: Step
@@ -34,6 +34,7 @@ class Record(msgspec.Struct):
     lags: list[float] = []
     cpu_s: float = 0.0
     in_flight: int = 0
+    held: int = 0
     done: bool = False
 
 
@@ -101,6 +102,7 @@ class Runner:
                 due = record.began + arrival.at_s
                 await self._until(due)
                 held = room.locked()
+                record.held += held
                 await room.acquire()
                 if self.stopped:
                     room.release()
