@@ -35,7 +35,6 @@ class Record(msgspec.Struct):
     cpu_s: float = 0.0
     in_flight: int = 0
     held: int = 0
-    done: bool = False
 
 
 class Runner:
@@ -74,7 +73,6 @@ class Runner:
                 watch.cancel()
         record.ended = max((sample.done for sample in record.samples), default=self._clock())
         record.cpu_s = time.process_time() - cpu
-        record.done = True
 
     # -- closed loop ---------------------------------------------------------------------------------------------------
 
