@@ -20,7 +20,7 @@ from tidegate.errors import UpstreamError, UpstreamTimeout
 BUFFER_BYTES = 2 * 1024
 # What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already. Less once
 # the engine had to wait in this answer: then a read is memory, and no longer speed.
-READ_BYTES = 16 * 1024
+READ_BYTES = 64 * 1024
 READ_WHEN_SLOW_BYTES = 4 * 1024
 # A kept-alive connection that closes so soon after a request was closing already; later, the engine had begun to work.
 STALE_S = 1.0

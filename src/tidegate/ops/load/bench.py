@@ -27,6 +27,8 @@ from tidegate.ports import Clock
 # Words of the two probes: far enough apart that a token more or less does not matter.
 _PROBES = (20, 220)
 _OFF = 0.2
+# More than a chat template that all prompts begin with.
+_CACHED = 0.5
 _MOST_MODELS_BYTES = 4 * 2**20
 
 
@@ -231,7 +233,7 @@ def notes(record: Record, options: Options) -> list[str]:
         found.append(f"{step.name}: {empty} of {len(good)} answers had no content, so no TTFT or ITL.")
     shared = options.shape.prefix_tokens or options.shape.turns > 1 or options.prompts or options.trace
     prompted, cached = sum(s.prompt_tokens for s in good), sum(s.cached_tokens for s in good)
-    if not shared and cached > _OFF * prompted:
+    if not shared and cached > _CACHED * prompted:
         found.append(
             f"{step.name}: the server had {cached / prompted:.0%} of the prompts' tokens in a cache. "
             "If it has seen this --seed before, give another one."
