@@ -128,3 +128,15 @@ async def test_without_usage_chunks_are_counted():
     with canned(head + body) as engine:
         sample, _ = await ask(engine.base_url)
     assert (sample.error, sample.output_tokens, sample.counted) == ("", 2, False)
+
+
+async def test_a_model_that_knows_the_limit_by_its_newer_name_only_gets_it_so():
+    told = b"Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    refusal = json.dumps({"error": {"message": told.decode()}}).encode()
+    answers = iter([whole(refusal, status=b"400 Bad Request"), streamed(b"data: [DONE]\n\n")])
+    with canned(lambda connection: connection.sendall(next(answers))) as engine:
+        sample, _ = await ask(engine.base_url, max_tokens=7)
+        first, second = (json.loads(heard.body) for heard in engine.heard)
+    assert sample.error == ""
+    assert (first["max_tokens"], "max_completion_tokens" in first) == (7, False)
+    assert (second["max_completion_tokens"], "max_tokens" in second) == (7, False)

@@ -15,6 +15,7 @@ from tidegate.ports import Clock
 
 _MAX_BODY_BYTES = 16 * 2**20
 _MAX_DETAIL = 300
+_NEWER_LIMIT = "max_completion_tokens"
 _NOTHING = msgspec.Raw(b"null")
 _EMPTY = (b"null", b"[]")
 
@@ -96,13 +97,22 @@ class ChatClient:
         self._stream = ask.stream
         options = {"stream": True, "stream_options": {"include_usage": True}} if ask.stream else {}
         self._fields: dict[str, Any] = {"model": ask.model, **options, **ask.fields}
+        self._limit = "max_tokens"
         self._decode = msgspec.json.Decoder(_Event).decode
 
     async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]:
         """See `Asker.ask`; `keep` returns the answer's text, which is else not gathered."""
+        sample, text = await self._ask(prompt, due, keep=keep)
+        if sample.error == "http_400" and self._limit == "max_tokens" and _NEWER_LIMIT in sample.detail:
+            # A model that takes the limit by its newer name only says so; the first request, a probe, finds out.
+            self._limit = _NEWER_LIMIT
+            return await self._ask(prompt, due, keep=keep)
+        return sample, text
+
+    async def _ask(self, prompt: Prompt, due: float, *, keep: bool) -> tuple[Sample, str]:
         body: dict[str, Any] = {**self._fields, "messages": prompt.messages}
         if prompt.max_tokens is not None:
-            body["max_tokens"] = prompt.max_tokens
+            body[self._limit] = prompt.max_tokens
         encoded = msgspec.json.encode(body)
         sample = Sample(due=due)
         text: list[str] = []
