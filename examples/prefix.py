@@ -1,9 +1,11 @@
-"""Asks five times with the same system prompt of about 300 tokens: once cold, once again, then four at once.
+"""Asks with the same system prompt of about 300 tokens: once cold, once again, then five times four at once.
 
     python examples/prefix.py [MODEL]
 
 The engine reads a prompt before it answers; one that it has read already costs next to nothing, in whichever of its slots
-the call lands. Every run makes a new system prompt, so the first call is always cold.
+the call lands. Every run makes a new system prompt, so the first call is always cold. What is left to read is the question;
+each is asked once, or it would be found as well. Of the four that come together, the slowest counts, and the median of the
+five times, because one burst says more about the moment than about the engine.
 """
 
 from __future__ import annotations
@@ -35,7 +37,13 @@ RULES = [
     "End every answer with a question that helps the visitor to plan the next step.",
 ]
 SYSTEM = f"You are the harbour guide of station {uuid.uuid4().hex[:8]}. Your rules:\n" + "\n".join(RULES)
-QUESTIONS = ["Ebb?", "Flood?", "Neap tide?", "Slack water?"]
+BURSTS = [
+    ["Why?", "How?", "When?", "Where?"],
+    ["Who?", "What?", "Now?", "Then?"],
+    ["Here?", "There?", "Soon?", "Late?"],
+    ["High?", "Low?", "Deep?", "Calm?"],
+    ["Safe?", "Cold?", "Warm?", "Good?"],
+]
 
 
 async def ttft(client: AsyncOpenAI, question: str) -> tuple[float, int, int]:
@@ -74,8 +82,12 @@ async def main() -> None:
         cold = await ttft(client, "High water?")
         show("cold", cold, cold[0])
         show("again", await ttft(client, "Low water?"), cold[0])
-        for number, measured in enumerate(await asyncio.gather(*(ttft(client, q) for q in QUESTIONS)), 1):
-            show(f"together {number}", measured, cold[0])
+        slowest: list[tuple[float, int, int]] = []
+        for questions in BURSTS:
+            four = await asyncio.gather(*(ttft(client, question) for question in questions))
+            slowest.append(max(four))
+            show("four", slowest[-1], cold[0])
+        show("median", sorted(slowest)[len(slowest) // 2], cold[0])
 
 
 asyncio.run(main())
