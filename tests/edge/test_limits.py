@@ -108,8 +108,10 @@ def test_the_addresses_of_this_machine_only() -> None:
 def test_a_health_check_may_call_us_anything(engine: ScriptedServer) -> None:
     settings = {"allowed_hosts": ["llm.example.com"]}
     with run_gateway(config_to(engine.base_url, server=settings)) as gateway:
-        for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 421), ("/v1/models", 421)):
-            assert ask(gateway.url + path, method="GET", headers={"host": "10.1.2.3"}).status == status
+        # Whether it is ready yet is another question: the first look at the engine may still be under way.
+        told = {"/healthz": {200}, "/readyz": {200, 503}, "/metrics": {421}, "/v1/models": {421}}
+        for path, statuses in told.items():
+            assert ask(gateway.url + path, method="GET", headers={"host": "10.1.2.3"}).status in statuses
         told = post(gateway, chat(), host="evil.example")
         assert (told.status, told.error["code"]) == (421, "host_not_allowed")
         assert "server.allowed_hosts" in told.error["message"]
