@@ -94,11 +94,20 @@ async def test_a_refusal_is_told_in_the_servers_own_words():
     assert (sample.error, sample.detail) == ("http_429", "Too many requests (rate_limit_exceeded)")
 
 
-@pytest.mark.parametrize("said", ['{"detail":"Not Found"}', '{"object":"error","message":"No such model"}'])
-async def test_a_refusal_of_another_form_is_told_as_it_is(said):
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('{"detail":"Not Found"}', "Not Found"),
+        ('{"object":"error","message":"No such model"}', "No such model"),
+        ('{"detail":[{"msg":"model: missing"}]}', '{"detail":[{"msg":"model: missing"}]}'),
+        ("<h1>Not here</h1>", "<h1>Not here</h1>"),
+        ("", "no message"),
+    ],
+)
+async def test_a_refusal_of_another_form_is_told_too(said, told):
     with canned(whole(said.encode(), status=b"404 Not Found")) as engine:
         sample, _ = await ask(engine.base_url)
-    assert (sample.error, sample.detail) == ("http_404", said)
+    assert (sample.error, sample.detail) == ("http_404", told)
 
 
 async def test_a_server_that_does_not_stream_is_told_apart_from_a_broken_stream():
@@ -140,3 +149,17 @@ async def test_a_model_that_knows_the_limit_by_its_newer_name_only_gets_it_so():
     assert sample.error == ""
     assert (first["max_tokens"], "max_completion_tokens" in first) == (7, False)
     assert (second["max_completion_tokens"], "max_tokens" in second) == (7, False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":[{"delta":{"content":"\xff\xfe"}}]}',
+        b'{"choices":[{"delta":{"tool_calls":' + b"[" * 5000 + b"]" * 5000 + b"}}]}",
+        b'{"choices":"none"}',
+    ],
+)
+async def test_an_event_that_nobody_can_read_is_one_bad_answer_and_not_the_end_of_the_run(data):
+    with canned(streamed(b"data: " + data + b"\n\ndata: [DONE]\n\n")) as engine:
+        sample, _ = await ask(engine.base_url)
+    assert sample.error == "bad_answer"

@@ -27,7 +27,7 @@ from tidegate.ops.load.report.page import page
 from tidegate.ops.load.result import Result, UnreadableResult, read, write
 from tidegate.ops.load.supervise import run_bench
 
-MISSED, UNUSABLE, UNTRUSTED = 1, 2, 3
+MISSED, UNTRUSTED = 1, 3  # 2 is `settings.fail`
 
 app = App(
     name="bench",

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tidegate.egress.client import Client, Headers
+from tidegate.engines.openai import read_whole
 from tidegate.errors import GatewayError
 from tidegate.ops.load import figures
 from tidegate.ops.load.client import Ask, Asker, ChatClient
@@ -101,15 +102,15 @@ class Bench:
         target = self._client.target("GET", "models", self._headers)
         try:
             exchange = await self._client.send(target, [], b"", self._options.timeout_s)
-            body = b""
-            while len(body) < _MOST_MODELS_BYTES and (data := await exchange.read()):
-                body += data
-            await exchange.close()
+            try:
+                body = await read_whole(exchange, _MOST_MODELS_BYTES)
+            finally:
+                await exchange.close()
         except GatewayError as error:
             raise Unusable(f"{self._options.url} does not answer: {error.message}") from error
         try:
             models = msgspec.json.decode(body, type=_Models).data
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             models = []
         if exchange.status != 200 or not models:
             said = f"status {exchange.status}" if exchange.status != 200 else "no list of models"

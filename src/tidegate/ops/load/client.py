@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tidegate.egress.client import Client, Exchange, Headers
+from tidegate.engines.openai import explanation, read_whole
 from tidegate.errors import GatewayError, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tidegate.kernel.sse import EventTooLarge, SseReader
 from tidegate.ops.load.prompts import Prompt
@@ -136,11 +137,11 @@ class ChatClient:
 
     async def _receive(self, exchange: Exchange, sample: Sample, text: list[str] | None) -> None:
         if exchange.status != 200:
-            raise _refused(exchange.status, await _whole(exchange))
+            raise _refused(exchange.status, await read_whole(exchange, _MAX_BODY_BYTES))
         if self._stream:
             await self._read_stream(exchange, sample, text)
         else:
-            self._take(await _whole(exchange), sample, text, now=None)
+            self._take(await read_whole(exchange, _MAX_BODY_BYTES), sample, text, now=None)
         if not sample.counted:
             sample.output_tokens = len(sample.contents)
 
@@ -165,7 +166,7 @@ class ChatClient:
     def _take(self, data: bytes, sample: Sample, text: list[str] | None, *, now: float | None) -> None:
         try:
             event = self._decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Failed("bad_answer", f"{error}: {data[:120]!r}") from error
         if bytes(event.error) not in _EMPTY:
             raise _Failed("error_event", bytes(event.error).decode(errors="replace"))
@@ -188,36 +189,13 @@ def _count(usage: _Usage, sample: Sample) -> None:
         sample.output_tokens, sample.counted = usage.completion_tokens, True
 
 
-async def _whole(exchange: Exchange) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while data := await exchange.read():
-        parts.append(data)
-        size += len(data)
-        if size > _MAX_BODY_BYTES:
-            raise _Failed("bad_answer", f"an answer of more than {_MAX_BODY_BYTES} bytes")
-    return b"".join(parts)
-
-
-class _Said(msgspec.Struct):
-    message: str = ""
-    code: str | int | None = None
-
-
-class _Refusal(msgspec.Struct):
-    error: _Said = msgspec.field(default_factory=_Said)
-
-
 def _refused(status: int, body: bytes) -> _Failed:
     """`http_429` and the like; the message is the server's own."""
-    try:
-        said = msgspec.json.decode(body, type=_Refusal).error
-    except msgspec.DecodeError:
-        said = _Said()
-    if not said.message:  # `{"detail": …}` and whatever else servers say
-        said = _Said(code=said.code, message=body[:_MAX_DETAIL].decode(errors="replace"))
+    said = explanation(body)
+    # `{"detail": [...]}` and whatever else servers say
+    message = said.message or body[:_MAX_DETAIL].decode(errors="replace") or "no message"
     code = f" ({said.code})" if said.code not in (None, status) else ""
-    return _Failed(f"http_{status}", f"{said.message}{code}" or "no message")
+    return _Failed(f"http_{status}", f"{message}{code}")
 
 
 def _kind(error: GatewayError) -> str:
