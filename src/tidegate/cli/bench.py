@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from tidegate.cli import settings
+from tidegate.kernel.plain import plain
 from tidegate.ops.load.bench import Unusable
 from tidegate.ops.load.judge import Criteria
-from tidegate.ops.load.live import Screen, printable, summary
+from tidegate.ops.load.live import Screen, summary
 from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
 from tidegate.ops.load.prompts import Shape
 from tidegate.ops.load.report.compare import Noise
@@ -217,7 +218,7 @@ def bench(  # noqa: PLR0913 - an option each
         earlier, pages = read(baseline) if baseline else None, _places(output, html)
         result = _run(options, key=_key(api_key), quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
-        settings.fail(printable(str(error)))  # a server's own words may be part of it
+        settings.fail(plain(str(error)))  # a server's own words may be part of it
     _keep(result, earlier, pages)
     _show(result, earlier, pages, as_json=as_json)
     sys.exit(_status(result))

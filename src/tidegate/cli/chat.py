@@ -20,8 +20,8 @@ from rich.console import Console
 from tidegate.cli import settings
 from tidegate.cli.chat_room import Conversation, Room
 from tidegate.cli.chat_server import ChatFailed, ChatServer, Turn
-from tidegate.cli.plain import plain, plain_json
 from tidegate.config import OpenAIConfig
+from tidegate.kernel.plain import plain, plain_json
 
 INTERRUPTED = 130
 """The status that shells give to a command that Ctrl-C ended."""

@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 
 from tidegate.cli.chat_server import ChatFailed, ChatServer, Turn
-from tidegate.cli.plain import plain
+from tidegate.kernel.plain import plain
 
 HELP = """\
 /help            this

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidegate.cli.explain import Explained, Place, Refusal
-from tidegate.cli.plain import plain, plain_json
 from tidegate.engines.outgoing import Outgoing
+from tidegate.kernel.plain import plain, plain_json
 
 
 def as_json(told: Explained) -> str:

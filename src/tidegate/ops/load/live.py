@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.kernel.plain import plain
 from tidegate.ops.load.result import Metric, Result, Step
 from tidegate.ops.load.worker import Ended, Progress
 
@@ -41,7 +42,7 @@ class Screen:
 
     def __enter__(self) -> Self:
         if self._plain:
-            self._console.print(plain(self._title), soft_wrap=True)
+            self._console.print(_text(self._title), soft_wrap=True)
         else:
             self._live.start()
             self._live.update(self._page(), refresh=True)
@@ -64,7 +65,7 @@ class Screen:
             self._live.update(self._page(), refresh=True)
 
     def _page(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(printable(self._title), style="bold")]
+        parts: list[RenderableType] = [_text(self._title, style="bold")]
         if self._steps:
             parts.append(table(self._steps))
         if self._progress is not None:
@@ -73,7 +74,7 @@ class Screen:
             parts.append(Text("asking the server for its models, and how it counts tokens", style="dim"))
         left = self._names[len(self._steps) + (self._progress is not None) :]
         if left:
-            parts.append(Text(printable("then " + ", ".join(left)), style="dim"))
+            parts.append(_text("then " + ", ".join(left), style="dim"))
         return Group(*parts)
 
 
@@ -92,21 +93,21 @@ def table(steps: list[Step]) -> Table:
 
 def summary(result: Result, console: Console) -> None:
     """The whole run on a page: figures, what was missed and why, errors, notes, the tester's own health."""
-    console.print(plain(result.model, style="bold"), plain(f"at {result.url}"))
+    console.print(_text(result.model, style="bold"), _text(f"at {result.url}"))
     console.print(table(result.steps))
     for step in result.steps:
         for check in step.checks:
             if check.passed is False:
                 value = "nothing" if check.value is None else f"{check.value:.4g} {check.unit}"
                 missed = f"{step.name}: {check.name} {value}, wanted {check.wanted}"
-                console.print(Text("✗", style="red"), plain(missed))
+                console.print(Text("✗", style="red"), _text(missed))
         for kind, count in step.errors.items():
-            console.print(plain(f"  {step.name}: {kind}, {count} times: {step.error_examples.get(kind, '')}"))
+            console.print(_text(f"  {step.name}: {kind}, {count} times: {step.error_examples.get(kind, '')}"))
         if step.health.degraded:
             text = f"  {step.name}: the tester itself was too busy: {step.health.why}. Its figures are not to be trusted."
-            console.print(plain(text, style="yellow"))
+            console.print(_text(text, style="yellow"))
     for note in result.notes:
-        console.print(plain(f"  {note}", style="dim"))
+        console.print(_text(f"  {note}", style="dim"))
 
 
 def _running(name: str, progress: Progress) -> RenderableType:
@@ -120,7 +121,7 @@ def _running(name: str, progress: Progress) -> RenderableType:
         ttft = _RUNNING_OUT
     failed = f"[red]{progress.failed} of the latest failed[/]" if progress.failed else ""
     row.add_row(
-        plain(name),
+        _text(name),
         ProgressBar(total=1.0, completed=progress.share, width=24),
         f"{progress.per_s:.1f} req/s",
         f"{progress.in_flight} under way",
@@ -130,21 +131,16 @@ def _running(name: str, progress: Progress) -> RenderableType:
     return row
 
 
-def printable(text: str) -> str:
-    """Text of a server or a file as a terminal may show it: without the characters that would steer it."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def plain(text: str, *, style: str = "") -> Text:
-    """The same, in which brackets are no markup."""
-    return Text(printable(text), style=style)
+def _text(text: str, *, style: str = "") -> Text:
+    """What a server or a file may have had a hand in: no control characters, and brackets are no markup."""
+    return Text(plain(text), style=style)
 
 
 def _cells(step: Step, *, good: bool) -> list[str]:
     found = step.metrics
     failed = found["error_fraction"].avg if "error_fraction" in found else 0.0
     return [
-        escape(printable(step.name)),
+        escape(plain(step.name)),
         f"{found['request_throughput'].avg:.1f}",
         _of(found.get("time_to_first_token"), "p50", "p95", "p99"),
         _of(found.get("time_to_first_token_from_schedule"), "p99"),
