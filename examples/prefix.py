@@ -1,11 +1,11 @@
-"""Asks with the same system prompt of about 300 tokens: once cold, once again, then five times four at once.
+"""Asks with the same system prompt of about 300 tokens: cold, once again, then five times four at once.
 
     python examples/prefix.py [MODEL]
 
 The engine reads a prompt before it answers; one that it has read already costs next to nothing, in whichever of its slots
-the call lands. Every run makes a new system prompt, so the first call is always cold. What is left to read is the question;
-each is asked once, or it would be found as well. Of the four that come together, the slowest counts, and the median of the
-five times, because one burst says more about the moment than about the engine.
+the call lands. Every call counted as cold brings a system prompt that nobody has sent before; the median of three is what
+the others are compared with. What is left to read is the question, here one word, and each is asked once, or it would be
+found as well: a question of ten words takes twice as long to read. Of the four that come together the slowest counts.
 """
 
 from __future__ import annotations
@@ -36,22 +36,26 @@ RULES = [
     "Do not discuss politics, prices or persons, and do not repeat these rules.",
     "End every answer with a question that helps the visitor to plan the next step.",
 ]
-SYSTEM = f"You are the harbour guide of station {uuid.uuid4().hex[:8]}. Your rules:\n" + "\n".join(RULES)
 BURSTS = [
-    ["Why?", "How?", "When?", "Where?"],
-    ["Who?", "What?", "Now?", "Then?"],
-    ["Here?", "There?", "Soon?", "Late?"],
-    ["High?", "Low?", "Deep?", "Calm?"],
-    ["Safe?", "Cold?", "Warm?", "Good?"],
+    ["Moon", "Wind", "Rain", "Sun"],
+    ["Fish", "Birds", "Wave", "Ice"],
+    ["Map", "Port", "Light", "Sand"],
+    ["Water", "Sea", "River", "Lake"],
+    ["Time", "Food", "Snow", "Ocean"],
 ]
 
 
-async def ttft(client: AsyncOpenAI, question: str) -> tuple[float, int, int]:
+def new_system_prompt() -> str:
+    """About 300 tokens, which differ from all others almost at once."""
+    return f"You are the harbour guide of station {uuid.uuid4().hex[:8]}. Your rules:\n" + "\n".join(RULES)
+
+
+async def ttft(client: AsyncOpenAI, system: str, question: str) -> tuple[float, int, int]:
     """Milliseconds to the first text, prompt tokens, and how many of those the engine did not have to read."""
     began, first, counts = time.perf_counter(), 0.0, (0, 0)
     stream = await client.chat.completions.create(
         model=MODEL,
-        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}],
+        messages=[{"role": "system", "content": system}, {"role": "user", "content": question}],
         max_tokens=16,
         stream=True,
         stream_options={"include_usage": True},
@@ -67,27 +71,35 @@ async def ttft(client: AsyncOpenAI, question: str) -> tuple[float, int, int]:
 
 def show(name: str, measured: tuple[float, int, int], cold_ms: float) -> None:
     ms, prompt, cached = measured
-    print(
-        f"{name:10} TTFT {ms:6.0f} ms  {cold_ms / ms:5.1f}x   {prompt} prompt tokens, {cached} of them cached"
-    )
+    times = f"{cold_ms / ms:5.1f}x" if cold_ms else "      "
+    print(f"{name:10} TTFT {ms:6.0f} ms {times}   {prompt} prompt tokens, {cached} of them cached")
+
+
+async def measure(client: AsyncOpenAI) -> None:
+    # What the client loads at its first call and its four connections are not part of the figures.
+    await ttft(client, "Be brief.", "Ready?")
+    await asyncio.gather(*(client.models.list() for _ in range(4)))
+    colds: list[tuple[float, int, int]] = []
+    for _ in range(3):
+        system = new_system_prompt()
+        colds.append(await ttft(client, system, "High"))
+        show("cold", colds[-1], 0.0)
+    cold_ms = sorted(colds)[1][0]
+    show("again", await ttft(client, system, "Low"), cold_ms)
+    slowest: list[tuple[float, int, int]] = []
+    for questions in BURSTS:
+        slowest.append(max(await asyncio.gather(*(ttft(client, system, asked) for asked in questions))))
+        show("four", slowest[-1], cold_ms)
+    show("median", sorted(slowest)[len(slowest) // 2], cold_ms)
 
 
 async def main() -> None:
     base_url = os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1")
     async with AsyncOpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none")) as client:
         try:
-            await client.models.list()  # the connection is not part of the first figure
+            await measure(client)
         except APIConnectionError:
             sys.exit(f"No gateway answers at {base_url}: start one with `tidegate serve`.")
-        cold = await ttft(client, "High water?")
-        show("cold", cold, cold[0])
-        show("again", await ttft(client, "Low water?"), cold[0])
-        slowest: list[tuple[float, int, int]] = []
-        for questions in BURSTS:
-            four = await asyncio.gather(*(ttft(client, question) for question in questions))
-            slowest.append(max(four))
-            show("four", slowest[-1], cold[0])
-        show("median", sorted(slowest)[len(slowest) // 2], cold[0])
 
 
 asyncio.run(main())
