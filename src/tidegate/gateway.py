@@ -22,14 +22,68 @@ from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import gauge
 
 WATCH_EVERY_S = 1.0
+# How late an overdue call may be ended, so that many of them cost one look.
+DUE_WITHIN_S = 0.05
+# A loop's timer may come a little early.
+EARLY_S = 0.005
 
 log = logging.getLogger(__name__)
 
 
 class LiveCall(Protocol):
-    """A call at the front, as far as the gateway must know it: it can be ended with an error."""
+    """A call at the front, as far as the gateway must know it. `due_at`, on the loop's clock, may move, but not closer."""
 
-    def stop(self, reason: GatewayError) -> None: ...
+    due_at: float
+
+    def stop(self, reason: GatewayError) -> None:
+        """End it with an error for the client."""
+        ...
+
+    def end_overdue(self) -> None:
+        """It is due."""
+        ...
+
+
+class LiveCalls:
+    """The calls that run. One timer ends those that are overdue: one for each would cost every call microseconds.
+
+    All calls have the same time, so that a later one is due no earlier than the others.
+    """
+
+    def __init__(self) -> None:
+        self._calls: set[LiveCall] = set()
+        self._waking = False
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: LiveCall) -> None:
+        """A call begins."""
+        self._calls.add(call)
+        if not self._waking:
+            self._be_woken_at(call.due_at)
+
+    def discard(self, call: LiveCall) -> None:
+        """A call has ended."""
+        self._calls.discard(call)
+
+    def stop(self, reason: GatewayError) -> None:
+        """End all of them with an error."""
+        for call in list(self._calls):
+            call.stop(reason)
+
+    def _be_woken_at(self, when: float) -> None:
+        self._waking = True
+        asyncio.get_running_loop().call_at(when, self._on_time)
+
+    def _on_time(self) -> None:
+        now = asyncio.get_running_loop().time() + EARLY_S
+        for call in list(self._calls):
+            if call.due_at <= now:
+                call.end_overdue()
+        self._waking = False
+        if later := [call.due_at for call in self._calls if call.due_at > now]:
+            self._be_woken_at(max(min(later), now + DUE_WITHIN_S))
 
 
 class Gateway:
@@ -47,7 +101,8 @@ class Gateway:
         self.runtime = runtime or Runtime()
         self.draining = False
         self.snapshot: Snapshot
-        self.live: set[LiveCall] = set()
+        self.loop: asyncio.AbstractEventLoop
+        self.live = LiveCalls()
         self.settings = settings or config.server
         self._first = config
         self._path = path
@@ -60,6 +115,8 @@ class Gateway:
         return self.runtime.clock
 
     async def __aenter__(self) -> Self:
+        # Kept: asking for it again is a system call, in Python 3.11, and every request needs it.
+        self.loop = asyncio.get_running_loop()
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.runtime)
             self.snapshot = await assemble(self._first, self.runtime)
@@ -76,8 +133,7 @@ class Gateway:
 
     def stop_calls(self) -> None:
         """End every call with an error: the time for draining is over."""
-        for call in list(self.live):
-            call.stop(Overloaded("The gateway is shutting down", retry_after_s=1))
+        self.live.stop(Overloaded("The gateway is shutting down", retry_after_s=1))
 
     def ready(self) -> bool:
         """Whether new calls are welcome: not draining, and at least one engine can serve."""

@@ -241,7 +241,7 @@ def test_nothing_is_left_of_them(gateway: Running, engine: ScriptedServer) -> No
     """No call, no slot; and the next client is served."""
     asyncio.run(serve_one(gateway.base_url))
     assert engine.record.in_flight == 0
-    assert gateway.gateway.live == set()
+    assert not gateway.gateway.live
     assert gateway.gateway.snapshot.calls == 0
     assert [running.slots.in_flight for running in gateway.gateway.runtime.engines()] == [0, 0]
 

@@ -55,6 +55,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._draining: asyncio.TimerHandle | None = None
         self._last = 0.0  # when somebody began to wait
         self._total_at = 0.0
         self.idle_since = 0.0
@@ -88,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self.reusable = False
         self._total_at = ends_at
         now = self._loop.time()
-        self._arm(now, now + self._timeouts.first_byte)
+        self._be_woken_at(min(now + self._timeouts.first_byte, now + self._timeouts.idle, ends_at))
         self._transport.write(request)
         while not self.status:
             await self._wait()
@@ -109,9 +111,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def finish(self) -> bool:
         """End the exchange; whether the connection can carry another one."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._total_at = 0.0
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
         if (  # nothing is left to read, to wait for or to write
             self._complete
             and self.reusable
@@ -129,9 +132,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed or self._complete or self._chunks or self._waiter:
             return False
         self._drained = then
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(DRAIN_S, self.abort)
+        self._total_at = 0.0
+        self._draining = self._loop.call_later(DRAIN_S, self.abort)
         return True
 
     def abort(self) -> None:
@@ -161,13 +163,20 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
         self._wake()
 
-    # -- time: one timer an exchange, moved only when it fires -----------------------------------------------------
+    # -- time: one timer, moved only when it fires or would fire too late; an exchange mostly costs it nothing ----------
 
-    def _arm(self, now: float, when: float) -> None:
-        # Never further than the idle time: so headers need not move it forward when they come.
-        self._timer = self._loop.call_at(min(when, now + self._timeouts.idle, self._total_at), self._on_timer)
+    def _be_woken_at(self, when: float) -> None:
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = self._loop.call_at(when, self._on_timer)
 
     def _on_timer(self) -> None:
+        self._timer = None
+        if not self._total_at:  # no exchange
+            return None
         now = self._loop.time()
         if now >= self._total_at:
             return self._fail(UpstreamTimeout("the engine's total time ran out"))
@@ -178,7 +187,8 @@ class Connection(asyncio.BufferedProtocol):
         if now >= self._last + limit:
             what = "sent nothing for" if self.status else "did not begin to answer within"
             return self._fail(UpstreamTimeout(f"the engine {what} {limit:g} s"))
-        return self._arm(now, self._last + limit)
+        # Never further than the idle time: so headers need not move it forward when they come.
+        return self._be_woken_at(min(self._last + limit, now + self._timeouts.idle, self._total_at))
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -214,6 +224,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The engine is gone, or we closed."""
         self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._until_close and exc is None and self._error is None:
             self._complete = True
         elif not self._complete and self._error is None:

@@ -49,12 +49,13 @@ class CallEndpoint:
         """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
         headers = header_values(scope)
         request_id = self._request_id(headers)
+        gateway = self._gateway
         responder = Responder(
-            scope, receive, send, request_id, deadline_s=self._gateway.settings.call_deadline_s
+            scope, receive, send, request_id, loop=gateway.loop, deadline_s=gateway.settings.call_deadline_s
         )
-        if self._gateway.draining:
+        if gateway.draining:
             responder.say_it_is_the_last()
-        snapshot = self._gateway.snapshot
+        snapshot = gateway.snapshot
         snapshot.enter()
         self._live.add(responder)
         try:

@@ -1,27 +1,31 @@
-"""uvicorn's HTTP/1.1 protocol with a few habits changed.
+"""One HTTP/1.1 connection of a client: what it sends becomes requests, served one after the other.
 
-What is written in one turn of the loop leaves in one system call: uvicorn writes head and body apart, which on one core is
-a seventh of what a call costs. A head is checked before anything runs (`edge.py`), and everything a client may keep us
-waiting with has an end (`patience.py`). A client that leaves is noticed by the call that runs, also when it had sent
-further requests ahead. Who asks to upgrade to HTTP/2 is answered in HTTP/1.1.
+It runs under uvicorn's server, in the place of uvicorn's own protocol, and differs from it in what it does not put up with:
+a head is checked before anything runs (`edge.py`), and everything a client may keep us waiting with has an end
+(`patience.py`). A client that leaves is noticed by the call that runs, also when it had sent further requests ahead. Who
+asks to upgrade to HTTP/2 is answered in HTTP/1.1. What a request costs here every call pays: mind it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http
-import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
 from tidegate.errors import BadRequest, GatewayError
+from tidegate.http.cycle import Cycle, refusal
 from tidegate.http.edge import Edge, is_probe
 from tidegate.http.patience import Patience
-from tidegate.http.transport import CorkedTransport
+from tidegate.http.transport import CorkedTransport, Stall
 
 WHEN_GONE = "tidegate.when_gone"
 """Where in the ASGI scope a request finds `call_when_gone`."""
@@ -40,47 +44,95 @@ MAX_AHEAD = 8
 FAR_TOO_MANY_AHEAD = 64
 
 
-class EdgeProtocol(HttpToolsProtocol):
+Headers = list[tuple[bytes, bytes]]
+
+
+class EdgeProtocol(asyncio.Protocol):
     """One client connection."""
 
-    def __init__(self, *args: Any, edge: Edge, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        edge: Edge,
+    ) -> None:
+        """All but `edge` is how uvicorn's server makes its protocols."""
+        self._app = cast("ASGIApp", config.loaded_app)
+        self._loop = _loop or asyncio.get_running_loop()
+        self._state = server_state
+        del app_state  # of the lifespan protocol, which is off
         self._edge = edge
-        self._running: RequestResponseCycle | None = None
+        self._idle_s = config.timeout_keep_alive
+        self._parser = httptools.HttpRequestParser(self)
+        # What comes after a request that ends the connection is nobody's, and no reason to refuse that request.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._url = b""
+        self._headers: Headers = []
+        self._scope: dict[str, Any] | None = None  # of the request whose head is arriving
+        self._expects_100 = False
+        self._last: Cycle | None = None
+        self._running: Cycle | None = None
+        self._ahead: deque[Cycle] = deque()
         self._when_gone: Callable[[], None] | None = None
         self._wrong: GatewayError | None = None
-        self._stalled: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
         self._keeps_alive = True
         self._read_size = 0
 
     # -- coming and going --------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called once by the event loop."""
-        transport.set_write_buffer_limits(UNREAD_BYTES)
-        self._corked = CorkedTransport(transport, self.loop)
-        corked: Any = self._corked
-        super().connection_made(cast("asyncio.Transport", corked))
-        self.made_at = self.loop.time()
-        self._patience = Patience(self._edge, self.loop, self._on_late)
+        stream = cast("asyncio.Transport", transport)
+        stream.set_write_buffer_limits(UNREAD_BYTES)
+        self._corked = CorkedTransport(stream, self._loop)
+        self._stall = Stall(self._corked, self._loop, self._edge.send_stall_s)
+        self._flow = FlowControl(cast("asyncio.Transport", self._corked))
+        self._fixed_scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": get_local_addr(stream),
+            "client": get_remote_addr(stream),
+            "scheme": "https" if is_ssl(stream) else "http",
+            "root_path": "",
+            WHEN_GONE: self.call_when_gone,
+        }
+        self.made_at = self._loop.time()
+        self._patience = Patience(self._edge, self._loop, self._on_late)
         self._patience.await_first_byte()
-        if self._edge.is_full(self.connections):
-            others = cast("set[EdgeProtocol]", self.connections) - {self}
-            self._edge.make_room(others)
-            if self._edge.is_crowded(self.connections):
+        connections = cast("set[EdgeProtocol]", self._state.connections)
+        connections.add(self)
+        if self._edge.is_full(connections):
+            self._edge.make_room(connections - {self})
+            if self._edge.is_crowded(connections):
                 self._corked.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone: uvicorn tells only the request that came last, the one that runs may be another."""
+        """The client is gone, or we closed."""
+        self._state.connections.discard(cast("Any", self))
         self._patience.end()
-        self._stop_stall_timer()
-        running = self._running
-        if running is not None and not running.response_complete:
-            running.disconnected = True
-            running.message_event.set()
+        self._stall.end()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        for cycle in (self._running, self._last):
+            if cycle is not None:
+                cycle.disconnect()
         if self._when_gone is not None:
             self._when_gone()
-        super().connection_lost(exc)
+        self._flow.resume_writing()
+        if exc is None:
+            self._corked.close()
+        # Both refer to this connection: without them, it is freed with its last call.
+        del self._parser
+        self._fixed_scope.clear()
+
+    def eof_received(self) -> None:
+        """The client sends no more, and we take that for a farewell."""
 
     def call_when_gone(self, tell: Callable[[], None] | None) -> None:
         """Have the request that runs told when its client leaves; None for no longer. ASGI would take a task for that."""
@@ -88,100 +140,59 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def is_idle(self) -> bool:
         """Whether no request is being served."""
-        return not self._answering() and not self.pipeline and not self._corked.is_closing()
+        return not self._answering() and not self._ahead and not self._corked.is_closing()
 
     def has_asked(self) -> bool:
         """Whether a whole head ever came."""
-        return self._asked() is not None
+        return self._last is not None
 
     def leave(self) -> None:
         """Make room for another."""
-        self.connections.discard(self)
+        self._state.connections.discard(cast("Any", self))
         self._corked.close()
 
     def shutdown(self) -> None:
         """The server ends: no further request on this connection."""
         self._keeps_alive = False
-        super().shutdown()
+        if self._last is None or self._last.response_complete:
+            self._corked.close()
+        else:
+            self._last.keep_alive = False
 
     # -- what is sent ------------------------------------------------------------------------------------------------
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request."""
-        self._refuse(BadRequest(msg))
-
     def pause_writing(self) -> None:
         """More is under way to the client than it reads."""
-        super().pause_writing()
-        if self._stalled is None:
-            unread = self._corked.unread_bytes()
-            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, unread)
+        self._flow.pause_writing()
+        self._stall.begin()
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        super().resume_writing()
-        self._stop_stall_timer()
+        self._flow.resume_writing()
+        self._stall.end()
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer with an error and hang up; into an answer under way nothing is written."""
         running = self._running
         if running is not None and running.more_body and not running.response_started:
             # It waits for the rest of its body. The error is its answer.
-            cast("dict[str, Any]", running.scope)[REFUSED] = error
-            running.disconnected = True
-            running.message_event.set()
+            running.scope[REFUSED] = error
+            running.disconnect()
         elif self._answering():
             self._corked.hang_up()
             return
-        body = error.body()
-        status = f"HTTP/1.1 {error.status} {http.HTTPStatus(error.status).phrase}"
-        head = [
-            status.encode(),
-            b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"x-request-id: req_" + os.urandom(12).hex().encode(),
-            b"connection: close",
-            *(b"%b: %b" % header for header in error.headers()),
-        ]
-        self._corked.write(b"\r\n".join([*head, b"", body]))
-        self.flow.resume_reading()
+        self._corked.write(refusal(error))
+        self._flow.resume_reading()
         self._corked.hang_up()
-
-    def _asked(self) -> RequestResponseCycle | None:
-        """The request that came last; uvicorn's type leaves out that there may be none yet."""
-        return self.cycle
 
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
-
-    def _on_stall(self, unread_before: int) -> None:
-        unread = self._corked.unread_bytes()
-        self._stalled = None
-        if unread >= unread_before:
-            self._corked.abort()
-        else:
-            self._stalled = self.loop.call_later(self._edge.send_stall_s, self._on_stall, unread)
-
-    def _stop_stall_timer(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        scope = cast("dict[str, Any]", cycle.scope)
-        scope[WHEN_GONE] = self.call_when_gone
-        if scope["http_version"] == "1.0":
-            app = _Unchunked(app, cycle)
-        if cycle.more_body and self._patience.is_watching:  # it had to wait for its turn, unread
-            self._patience.await_body()
-        super()._start_asgi_task(cycle, app)
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        self._unset_keepalive_if_required()
+        self._idle_since = 0.0
         if len(data) <= SLICE_BYTES:
             self._receive(data)
             return
@@ -192,78 +203,113 @@ class EdgeProtocol(HttpToolsProtocol):
     def _receive(self, data: bytes) -> None:
         if self._corked.is_closing():
             return
-        self._patience.arriving = self._read_size = len(data)
+        patience = self._patience
+        patience.arriving = self._read_size = len(data)
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._refuse(self._wrong or BadRequest("This is not valid HTTP"))
             return
-        cycle = self._asked()
         # Seldom: a request comes whole, in one read.
-        if self._patience.is_watching or cycle is None or cycle.more_body or self._reading_head():
+        if patience.is_watching or self._scope is not None or self._last is None or self._last.more_body:
             self._watch(len(data))
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._url = b""
+        self._expects_100 = False
+        self._headers = []
+        self._scope = self._fixed_scope.copy()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request's target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer, which is nobody's."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects_100 = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """A head is whole; of one that asks for an upgrade nothing is known yet."""
-        if self.parser.should_upgrade():
+        parser, scope = self._parser, self._scope
+        if scope is None or parser.should_upgrade():
             return
+        version = parser.get_http_version()
         try:
-            self._check_head()
+            scope[HEADERS] = self._check_head(version)
         except GatewayError as error:
             self._wrong = error  # the parser keeps nothing of an exception but that there was one
             raise
-        super().on_headers_complete()
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["headers"] = self._headers
+        scope["http_version"] = version
+        scope["raw_path"], scope["path"], scope["query_string"] = _split(self._url)
+        self._scope = None
         # Trailers are nobody's headers: the parser would add them to those of the request.
-        self.headers = []
+        self._headers = []
         self._patience.begin_body()
-        if 0 < len(self.pipeline) <= MAX_AHEAD:
-            # uvicorn reads no more until its turn has come, and would not see the client leave.
-            self.flow.resume_reading()
+        self._last = cycle = Cycle(
+            scope,
+            self._corked,
+            self._flow,
+            default_headers=self._state.default_headers,
+            expects_100=self._expects_100,
+            on_response=self._on_response,
+        )
+        cycle.keep_alive = version != "1.0" and parser.should_keep_alive()
+        if not self._answering():
+            self._start(cycle)
+        else:
+            self._ahead.append(cycle)
+            if len(self._ahead) > MAX_AHEAD:
+                self._flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body. Of a request that was answered already it is thrown away."""
-        cycle = self.cycle
-        if cycle.response_complete:
+        cycle = self._last
+        if cycle is None or cycle.response_complete:
             return
         self._patience.body_bytes += len(body)
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        cycle.message_event.set()
+            self._flow.pause_reading()
+        cycle.tell()
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        if self.parser.should_upgrade():
+        cycle = self._last
+        if cycle is None or self._parser.should_upgrade():
             return
-        cycle = self.cycle
         cycle.more_body = False
         self._patience.arriving = 0
-        if not cycle.response_complete:
-            cycle.message_event.set()
+        cycle.tell()
         if self._corked.client_still_sends:
             self._corked.client_still_sends = False
             if not cycle.response_started:
                 cycle.keep_alive = self._keeps_alive
 
-    def _check_head(self) -> None:
-        """Raises GatewayError."""
-        headers, target = self.headers, self.url
+    def _check_head(self, version: str) -> dict[bytes, bytes]:
+        """The headers by name. Raises GatewayError."""
+        headers, target = self._headers, self._url
         edge = self._edge
         if len(headers) > edge.max_headers:
             raise edge.too_many()
         if self._patience.read_bytes + self._read_size > edge.max_head_bytes:
             edge.check_size(target, headers)
-        found = edge.check_head(target, self.parser.get_http_version(), headers)
-        cast("dict[str, Any]", self.scope)[HEADERS] = found
-        if edge.is_full(self.connections) and not is_probe(target):
+        found = edge.check_head(target, version, headers)
+        if edge.is_full(self._state.connections) and not is_probe(target):
             raise edge.full()
-        if len(self.pipeline) >= FAR_TOO_MANY_AHEAD:
+        if len(self._ahead) >= FAR_TOO_MANY_AHEAD:
             raise BadRequest(f"More than {FAR_TOO_MANY_AHEAD} requests wait for their turn")
+        return found
 
     def _feed(self, data: bytes) -> None:
         """To the parser. Raises httptools.HttpParserError."""
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # Once more only for the next request, which is then one too many.
             self._refuse_upgrade(data[upgrade.args[0] :])
@@ -273,38 +319,70 @@ class EdgeProtocol(HttpToolsProtocol):
 
         llhttp would lose the body; so a new parser gets the head again, without that header.
         """
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
         if method == b"CONNECT" or self._answering():
-            self.send_400_response("There is nothing to upgrade to")
+            self._refuse(BadRequest("There is nothing to upgrade to"))
             return
-        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        self.parser = httptools.HttpRequestParser(self)
+        lines = [b"%b %b HTTP/%b" % (method, self._url, version)]
+        lines += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
         self._feed(b"\r\n".join([*lines, b"", rest]))
+
+    # -- one after the other -----------------------------------------------------------------------------------------
+
+    def _start(self, cycle: Cycle) -> None:
+        self._running = cycle
+        if cycle.more_body and self._patience.is_watching:  # it had to wait for its turn, unread
+            self._patience.await_body()
+        cycle.start(self._app, self._loop, self._state.tasks)
+
+    def _on_response(self) -> None:
+        """The running request is answered."""
+        self._state.total_requests += 1
+        if self._corked.is_closing():
+            return
+        self._flow.resume_reading()
+        if self._ahead:
+            self._start(self._ahead.popleft())
+            return
+        self._idle_since = self._loop.time()
+        # Moved only when it fires: a request costs it nothing.
+        if self._idle_timer is None:
+            self._idle_timer = self._loop.call_later(self._idle_s, self._on_idle)
+
+    def _on_idle(self) -> None:
+        self._idle_timer = None
+        if not self._idle_since:  # the next request is here, or on its way
+            return
+        until = self._idle_since + self._idle_s
+        # A loop's timer may come a little early.
+        if self._loop.time() < until - 0.005:
+            self._idle_timer = self._loop.call_at(until, self._on_idle)
+        else:
+            self._corked.close()
 
     # -- how long we wait --------------------------------------------------------------------------------------------
 
     def _reading_head(self) -> bool:
-        # uvicorn makes the scope with the first byte and knows the method with the last.
-        scope = cast("dict[str, Any] | None", self.scope)
-        return scope is None or "method" not in scope
+        return self._scope is not None or self._last is None
 
     def _watch(self, size: int) -> None:
         """After a read that did not end a request."""
         if self._corked.is_closing():
             return
         wrong: GatewayError | None
-        if len(self.headers or ()) > self._edge.max_headers:
+        last = self._last
+        if len(self._headers) > self._edge.max_headers:
             wrong = self._edge.too_many()
-        elif self._reading_head():
+        elif last is None or self._scope is not None:
             wrong = self._patience.read_head()
-        elif self.cycle.more_body:
+        elif last.more_body:
             wrong = self._patience.read_body(size)
             if not self._corked.client_still_sends:
                 # An answer that comes before the body has is the last one on this connection.
                 self._corked.client_still_sends = True
-                self._keeps_alive = self.cycle.keep_alive
-                self.cycle.keep_alive = False
+                self._keeps_alive = last.keep_alive
+                last.keep_alive = False
         else:
             self._patience.end()
             return
@@ -315,8 +393,8 @@ class EdgeProtocol(HttpToolsProtocol):
         """Patience is over: with an answer where a request has begun to run, else without a word."""
         if self._corked.is_closing():
             return
-        not_its_turn = self._answering() and (self._reading_head() or self._running is not self.cycle)
-        if not_its_turn or (error is not None and self.flow.read_paused):
+        not_its_turn = self._answering() and (self._reading_head() or self._running is not self._last)
+        if not_its_turn or (error is not None and self._flow.read_paused):
             self._patience.go_on()  # the beginning of the next request can wait with its end; or it is we who do not read
         elif error is not None:
             self._refuse(error)
@@ -324,25 +402,10 @@ class EdgeProtocol(HttpToolsProtocol):
             self._corked.close()
 
 
-class _Unchunked:
-    """An application that answers in HTTP/1.0, which knows no chunks: the end of the connection is the end of the body."""
-
-    def __init__(self, app: Any, cycle: RequestResponseCycle) -> None:
-        self._app = app
-        self._cycle = cycle
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        cycle = self._cycle
-
-        has_length = False
-
-        async def send_plainly(message: Any) -> None:
-            nonlocal has_length
-            if message["type"] == "http.response.start":
-                has_length = any(name.lower() == b"content-length" for name, _ in message["headers"])
-                cycle.chunked_encoding = None if has_length else False
-            elif not has_length:
-                cycle.expected_content_length = len(message.get("body", b""))
-            await send(message)
-
-        await self._app(scope, receive, send_plainly)
+def _split(target: bytes) -> tuple[bytes, str, bytes]:
+    """Path as it came, path, and query of a request's target. Raises what makes the parser refuse it."""
+    if target[:1] == b"/" and not (b"%" in target or b"?" in target or b"#" in target):
+        return target, target.decode("ascii"), b""
+    parsed = httptools.parse_url(target)
+    path = parsed.path.decode("ascii")
+    return parsed.path, unquote(path) if "%" in path else path, parsed.query or b""

@@ -1,8 +1,8 @@
 """The client's side of one request: what has been sent to it, and whether it is still there.
 
 Sends the status as late as possible, so that a failure before the first byte is a status and after it an event. The
-connection tells when its client leaves; under a server that cannot, a task watches. One timer ends what the engine's own
-deadline does not reach, a body that does not come and an answer that nobody reads; on streams a second one comments.
+connection tells when its client leaves; under a server that cannot, a task watches. What the engine's own deadline does not
+reach, a body that does not come and an answer that nobody reads, the gateway ends. On streams a timer comments.
 """
 
 from __future__ import annotations
@@ -38,21 +38,28 @@ class Responder:
     """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, request_id: bytes, *, deadline_s: float
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request_id: bytes,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        deadline_s: float,
     ) -> None:
-        """`deadline_s` bounds both the arrival of the body and everything after it."""
+        """`deadline_s` bounds both the arrival of the body and everything after it; whoever made it watches `due_at`."""
         self._receive = receive
         self._send = send
         self.request_id = request_id
         self._fixed: Headers = [(b"x-request-id", request_id)]
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._loop = loop
+        self._task = asyncio.current_task(loop)
         self._call_when_gone: CallWhenGone | None = scope.get(WHEN_GONE)
         self._watching: asyncio.Task[None] | None = None
         self._comment: asyncio.Task[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
-        self._arrived_at = self._loop.time()
-        self._attended_at = 0.0
+        self._arrived_at = loop.time()
+        self._attended = False
         self._sent_at = self._arrived_at
         self._sending = False
         self.started = False
@@ -60,7 +67,7 @@ class Responder:
         self.gone = False
         self.stopped: GatewayError | None = None
         self._deadline_s = deadline_s + DEADLINE_GRACE_S
-        self._limit = self._loop.call_later(self._deadline_s, self._on_deadline)
+        self.due_at = self._arrived_at + self._deadline_s
 
     def say_it_is_the_last(self) -> None:
         """Ask the client to close the connection after this response: the gateway is draining."""
@@ -119,7 +126,9 @@ class Responder:
 
     def attend(self, keep_alive_s: float | None) -> None:
         """The request is whole: notice a client that leaves; on a stream, comment after that many silent seconds."""
-        self._attended_at = self._sent_at = self._loop.time()
+        self._attended = True
+        self._sent_at = self._loop.time()
+        self.due_at = self._sent_at + self._deadline_s
         if self._call_when_gone is not None:
             self._call_when_gone(self._on_gone)
         else:
@@ -130,7 +139,6 @@ class Responder:
 
     def release(self) -> None:
         """The response is over."""
-        self._limit.cancel()
         if self._call_when_gone is not None:
             self._call_when_gone(None)
         if self._silence is not None:
@@ -146,23 +154,19 @@ class Responder:
             if self._task is not None:
                 self._task.cancel()
 
+    def end_overdue(self) -> None:
+        """The body has not come, or the answer was not taken, in its time; each has the whole of it."""
+        if self._sending:
+            self.gone = True  # for all that can be told to it
+        what = "answer was sent" if self._attended else "request's body had come"
+        self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
+
     def why(self, cancelled: asyncio.CancelledError) -> BaseException:
         """What a cancellation means: the error that `stop` was given, or nothing more than itself."""
         if self.stopped is None or self._task is None:
             return cancelled
         self._task.uncancel()
         return self.stopped
-
-    def _on_deadline(self) -> None:
-        # Both the body and what follows it have the whole time; the timer was set when the request began.
-        until = (self._attended_at or self._arrived_at) + self._deadline_s
-        if self._loop.time() < until:
-            self._limit = self._loop.call_at(until, self._on_deadline)
-            return
-        if self._sending:
-            self.gone = True  # for all that can be told to it
-        what = "answer was sent" if self._attended_at else "request's body had come"
-        self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
 
     async def _until_gone(self) -> None:
         message: Message = {"type": ""}

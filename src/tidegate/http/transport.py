@@ -35,6 +35,16 @@ class CorkedTransport:
             self._loop.call_soon(self._flush)
         self._pending.append(data)
 
+    def write_out(self, data: bytes) -> None:
+        """Send now, after whatever else this turn has written."""
+        if self._pending:
+            self._pending.append(data)
+            data = b"".join(self._pending)
+            self._pending.clear()
+        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
+        if data and not self.is_closing():
+            self._transport.write(data)
+
     def close(self) -> None:
         """Send what is pending, then close; a client that takes nothing more is not waited for."""
         if self.is_closing():
@@ -76,7 +86,36 @@ class CorkedTransport:
         return True
 
     def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
-        if pending and not self.is_closing():
-            self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
+        self.write_out(b"")
+
+
+class Stall:
+    """A client that reads nothing of what is under way to it: after `stall_s` without a byte it is dropped."""
+
+    def __init__(self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._stall_s = stall_s
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """More is under way than the client reads."""
+        if self._timer is None:
+            self._look_again(self._transport.unread_bytes())
+
+    def end(self) -> None:
+        """It has caught up, or is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_again(self, unread: int) -> None:
+        self._timer = self._loop.call_later(self._stall_s, self._on_time, unread)
+
+    def _on_time(self, unread_before: int) -> None:
+        self._timer = None
+        unread = self._transport.unread_bytes()
+        if unread >= unread_before:
+            self._transport.abort()
+        else:
+            self._look_again(unread)

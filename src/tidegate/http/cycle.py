@@ -1,0 +1,200 @@
+"""One request on a connection and its response, as the application sees them: ASGI's `receive` and `send`.
+
+What a response begins with is held back until its first part is there, so both leave in one write; the last part takes with
+it whatever this turn of the loop has written before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import os
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from tidegate.errors import GatewayError
+from tidegate.http.transport import CorkedTransport
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
+}
+_BODILESS = (204, 304)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def refusal(error: GatewayError) -> bytes:
+    """A whole response for what never becomes a request, the connection's last."""
+    body = error.body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", b"req_" + os.urandom(12).hex().encode()),
+        (b"connection", b"close"),
+        *error.headers(),
+    ]
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return b"".join([_STATUS_LINES[error.status], *lines, b"\r\n", body])
+
+
+class Cycle:
+    """A request and its response. `on_response` is called once the response is whole.
+
+    `keep_alive` False makes the response the connection's last; whoever knows that sets it before the response begins.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        transport: CorkedTransport,
+        flow: FlowControl,
+        *,
+        default_headers: Headers,
+        expects_100: bool,
+        on_response: Callable[[], None],
+    ) -> None:
+        self.scope = scope
+        self.body = bytearray()
+        self.more_body = True
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_started = False
+        self.response_complete = False
+        self._transport = transport
+        self._flow = flow
+        self._default_headers = default_headers
+        self._expects_100 = expects_100
+        self._on_response = on_response
+        self._news = False
+        self._told: asyncio.Event | None = None
+        self._head = b""
+        self._chunked = False
+        self._owed: int | None = None  # bytes of the body that the head has promised
+
+    def tell(self) -> None:
+        """There is something new to `receive`."""
+        self._news = True
+        if self._told is not None:
+            self._told.set()
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        if not self.response_complete:
+            self.disconnected = True
+        self.tell()
+
+    def start(self, app: ASGIApp, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
+        """Have the application answer, in a task that is among `tasks` while it runs."""
+        task = loop.create_task(self._run(app, tasks))
+        self._task = task
+        tasks.add(task)
+
+    async def _run(self, app: ASGIApp, tasks: set[asyncio.Task[None]]) -> None:
+        try:
+            await app(self.scope, self.receive, self.send)
+        finally:  # an exception goes on: the event loop logs it
+            # Not as a callback of the task: that would be another turn of the loop for every request.
+            tasks.discard(self._task)
+            if not (self.disconnected or self.response_complete):
+                if self.response_started:
+                    self._transport.close()
+                else:
+                    await self._fail()
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`: what has come of the body since the last one, or that the client left."""
+        if self._expects_100:
+            self._expects_100 = False
+            if not self._transport.is_closing():
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not (self.disconnected or self.response_complete):
+            self._flow.resume_reading()
+            if not self._news:
+                self._told = asyncio.Event()
+                await self._told.wait()
+            self._news, self._told = False, None
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. Raises RuntimeError for what would make the connection's next answer a lie."""
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
+        if self.disconnected:
+            return
+        if self.response_complete:
+            raise RuntimeError("the response was complete")
+        if message["type"] == "http.response.start":
+            if self.response_started:
+                raise RuntimeError("the response had begun")
+            self._begin(message["status"], message.get("headers", []))
+        elif not self.response_started:
+            raise RuntimeError("the response had not begun")
+        elif message.get("more_body", False):
+            self._transport.write(self._head + self._framed(message.get("body", b"")))
+            self._head = b""
+        else:
+            self._end(message.get("body", b""))
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.response_started = True
+        self._expects_100 = False
+        lines = [_STATUS_LINES[status]]
+        for name, value in (*self._default_headers, *headers):
+            if name == b"content-length":
+                self._owed = int(value)
+            elif name == b"connection" and value == b"close":
+                self.keep_alive = False
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if self.scope["method"] == "HEAD" or status in _BODILESS:
+            self._owed = 0
+        elif self._owed is None:
+            # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+            self._chunked = self.scope["http_version"] != "1.0"
+            if self._chunked:
+                lines.append(b"transfer-encoding: chunked\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if not head.count(b"\r") == head.count(b"\n") == len(lines):
+            raise RuntimeError("a header of the response holds a line break")
+        self._head = head + b"\r\n"
+
+    def _framed(self, body: bytes) -> bytes:
+        if self._chunked:
+            return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        if self._owed is not None:
+            if self.scope["method"] == "HEAD":
+                return b""
+            if len(body) > self._owed:
+                raise RuntimeError("the body is longer than the response's content-length")
+            self._owed -= len(body)
+        return body
+
+    def _end(self, body: bytes) -> None:
+        last = self._framed(body)
+        if self._owed:
+            raise RuntimeError("the body is shorter than the response's content-length")
+        head, self._head = self._head, b""
+        self._transport.write_out(head + last + b"0\r\n\r\n" if self._chunked else head + last)
+        self.response_complete = True
+        self.tell()
+        if not self.keep_alive:
+            self._transport.close()
+        self._on_response()
+
+    async def _fail(self) -> None:
+        error = GatewayError("The gateway failed; the operator can find the cause in the log")
+        body = error.body()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
