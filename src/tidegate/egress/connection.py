@@ -93,14 +93,14 @@ class Connection(asyncio.BufferedProtocol):
         self._be_woken_at(min(now + self._timeouts.first_byte, now + self._timeouts.idle, ends_at))
         self._transport.write(request)
         while not self.status:
-            await self._wait()
+            await self._arrival()
 
     async def read(self) -> bytes:
         """See `Exchange.read`."""
         while not self._chunks:
             if self._complete:
                 return b""
-            await self._wait()
+            await self._arrival()
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
@@ -143,19 +143,18 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self) -> None:
+    def _arrival(self) -> asyncio.Future[None]:
+        """Done when something has come. Raises the error that ended the exchange."""
         if self._error is not None:
             raise self._error
         self._last = self._loop.time()
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _fail(self, error: UpstreamError) -> None:
         if self._error is None:
@@ -217,8 +216,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._buffered > BUFFER_BYTES and not self._paused and self._transport is not None:
             self._paused = self._slow = True
             self._transport.pause_reading()
-        if self.status and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self.status and self._waiter is not None:
+            self._wake()
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -135,8 +135,10 @@ class Cycle:
         elif not self.response_started:
             raise RuntimeError("the response had not begun")
         elif message.get("more_body", False):
-            self._transport.write(self._head + self._framed(message.get("body", b"")))
-            self._head = b""
+            data = self._framed(message.get("body", b""))
+            if self._head:
+                data, self._head = self._head + data, b""
+            self._transport.write(data)
         else:
             self._end(message.get("body", b""))
 

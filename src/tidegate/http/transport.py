@@ -37,13 +37,8 @@ class CorkedTransport:
 
     def write_out(self, data: bytes) -> None:
         """Send now, after whatever else this turn has written."""
-        if self._pending:
-            self._pending.append(data)
-            data = b"".join(self._pending)
-            self._pending.clear()
-        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
-        if data and not self.is_closing():
-            self._transport.write(data)
+        self._pending.append(data)
+        self._flush()
 
     def close(self) -> None:
         """Send what is pending, then close; a client that takes nothing more is not waited for."""
@@ -86,7 +81,13 @@ class CorkedTransport:
         return True
 
     def _flush(self) -> None:
-        self.write_out(b"")
+        if not self._pending:
+            return
+        data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending.clear()
+        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
+        if data and not self.is_closing():
+            self._transport.write(data)
 
 
 class Stall:
