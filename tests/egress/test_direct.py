@@ -7,11 +7,14 @@ import asyncio
 import pytest
 from egress import servers
 from egress.servers import Peer
+from virtual import run
+from wire import Wire
 
 from tidegate.egress import connection, direct
 from tidegate.egress.client import Exchange, Timeouts
+from tidegate.egress.connection import Connection
 from tidegate.egress.direct import DirectClient
-from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
+from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -231,3 +234,50 @@ async def test_a_client_closed_while_it_connects() -> None:
         async with asyncio.timeout(1):
             while server.peers and not server.peers[0].left.is_set():
                 await asyncio.sleep(0)
+
+
+# -- one timer for all exchanges of a connection ------------------------------------------------------------------------
+
+
+def heard(answer: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer)
+
+
+async def exchange(one: Connection, wire: Wire, *, total_s: float, answer_after_s: float) -> bytes:
+    """One request and its answer; raises UpstreamTimeout where that takes too long."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(answer_after_s, lambda: wire.is_closing() or one.data_received(heard(b"ok")))
+    try:
+        await one.start(b"GET / HTTP/1.1\r\n\r\n", loop.time() + total_s)
+        return await one.read()
+    finally:
+        one.finish()
+
+
+async def failing_at(one: Connection, wire: Wire, *, total_s: float) -> float:
+    """How long it took until an engine that says nothing was given up."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(UpstreamTimeout):
+        await exchange(one, wire, total_s=total_s, answer_after_s=1000)
+    return loop.time() - began
+
+
+@pytest.mark.parametrize(
+    ("total_s", "given_up_after_s"),
+    [(3.0, 3.0), (19.0, 19.0), (500.0, 20.0)],
+    ids=["total", "late", "first byte"],
+)
+@pytest.mark.parametrize("pause_s", [0.0, 7.0, 45.0])
+def test_a_timer_left_by_earlier_exchanges_is_neither_early_nor_late(
+    total_s: float, given_up_after_s: float, pause_s: float
+) -> None:
+    async def scene() -> float:
+        one, wire = Connection(Timeouts(20, 20, 30, 600)), Wire()
+        one.connection_made(wire)
+        for _ in range(5):
+            assert await exchange(one, wire, total_s=100, answer_after_s=2) == b"ok"
+            await asyncio.sleep(pause_s)
+        return await failing_at(one, wire, total_s=total_s)
+
+    assert run(scene()) == pytest.approx(given_up_after_s, abs=0.01)

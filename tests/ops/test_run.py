@@ -7,8 +7,8 @@ from array import array
 
 import numpy as np
 import pytest
+from virtual import run
 
-from ops.virtual import run
 from tidegate.ops.load import figures
 from tidegate.ops.load.bench import notes
 from tidegate.ops.load.figures import Slo

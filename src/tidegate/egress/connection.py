@@ -18,9 +18,10 @@ from tidegate.errors import UpstreamError, UpstreamTimeout
 # Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
 # stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.
 BUFFER_BYTES = 2 * 1024
-# What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already. Less once
-# the engine had to wait in this answer: then a read is memory, and no longer speed.
-READ_BYTES = 64 * 1024
+# What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already, and a
+# thousand answers that begin at once are as many reads. Less once the engine had to wait in this answer: then a read is
+# memory, and no longer speed.
+READ_BYTES = 32 * 1024
 READ_WHEN_SLOW_BYTES = 4 * 1024
 # A kept-alive connection that closes so soon after a request was closing already; later, the engine had begun to work.
 STALE_S = 1.0

@@ -143,28 +143,29 @@ class Cycle:
             self._end(message.get("body", b""))
 
     def _begin(self, status: int, headers: Headers) -> None:
-        self.response_started = True
-        self._expects_100 = False
         lines = [_STATUS_LINES[status]]
+        owed: int | None = None
+        stays = self.keep_alive
         for name, value in (*self._default_headers, *headers):
             if name == b"content-length":
-                self._owed = int(value)
+                owed = int(value)
             elif name == b"connection" and value == b"close":
-                self.keep_alive = False
+                stays = False
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         if self.scope["method"] == "HEAD" or status in _BODILESS:
-            self._owed = 0
-        elif self._owed is None:
-            # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
-            self._chunked = self.scope["http_version"] != "1.0"
-            if self._chunked:
-                lines.append(b"transfer-encoding: chunked\r\n")
-        if not self.keep_alive:
+            owed = 0
+        # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+        chunked = owed is None and self.scope["http_version"] != "1.0"
+        if chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if not stays:
             lines.append(b"connection: close\r\n")
         head = b"".join(lines)
         if not head.count(b"\r") == head.count(b"\n") == len(lines):
             raise RuntimeError("a header of the response holds a line break")
+        self.response_started, self._expects_100 = True, False
+        self.keep_alive, self._owed, self._chunked = stays, owed, chunked
         self._head = head + b"\r\n"
 
     def _framed(self, body: bytes) -> bytes:

@@ -17,6 +17,8 @@ from tidegate.http.edge import Edge
 
 # What a body may weigh on the wire for each of its bytes: six when every byte is a chunk of its own.
 FRAMING = 16
+# A loop's timer may come a little early.
+EARLY_S = 0.005
 
 
 class Patience:
@@ -113,8 +115,43 @@ class Patience:
         idle_s = self._edge.body_idle_s
         due_by_rate = self._since + idle_s + self.body_bytes / self._edge.min_body_bytes_per_s
         due = min(self._progress_at + idle_s, due_by_rate)
-        # A loop's timer may come a little early.
-        if self._loop.time() < due - 0.005:
+        if self._loop.time() < due - EARLY_S:
             self._timer = self._loop.call_at(due, self._on_time)
         else:
             self._on_late(RequestTimeout("The rest of the request did not come, or too slowly"))
+
+
+class Idle:
+    """A connection between two requests, ended by `on_idle` when nothing comes for `idle_s`.
+
+    `since`, on the loop's clock, is when it began to wait; 0 while it does not, which the first byte of a request makes it.
+    The timer is moved only when it fires: a request costs it nothing.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle_s: float, on_idle: Callable[[], None]) -> None:
+        self.since = 0.0
+        self._loop = loop
+        self._idle_s = idle_s
+        self._on_idle = on_idle
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """A request is answered, and no other is there."""
+        self.since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._idle_s, self._on_time)
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if not self.since:
+            return
+        until = self.since + self._idle_s
+        if self._loop.time() < until - EARLY_S:
+            self._timer = self._loop.call_at(until, self._on_time)
+        else:
+            self._on_idle()

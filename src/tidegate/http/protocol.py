@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 from tidegate.errors import BadRequest, GatewayError
 from tidegate.http.cycle import Cycle, refusal
 from tidegate.http.edge import Edge, is_probe
-from tidegate.http.patience import Patience
+from tidegate.http.patience import Idle, Patience
 from tidegate.http.transport import CorkedTransport, Stall
 
 WHEN_GONE = "tidegate.when_gone"
@@ -78,8 +78,6 @@ class EdgeProtocol(asyncio.Protocol):
         self._ahead: deque[Cycle] = deque()
         self._when_gone: Callable[[], None] | None = None
         self._wrong: GatewayError | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_since = 0.0
         self._keeps_alive = True
         self._read_size = 0
 
@@ -105,6 +103,7 @@ class EdgeProtocol(asyncio.Protocol):
         self.made_at = self._loop.time()
         self._patience = Patience(self._edge, self._loop, self._on_late)
         self._patience.await_first_byte()
+        self._idle = Idle(self._loop, self._idle_s, self._corked.close)
         connections = cast("set[EdgeProtocol]", self._state.connections)
         connections.add(self)
         if self._edge.is_full(connections):
@@ -117,8 +116,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._state.connections.discard(cast("Any", self))
         self._patience.end()
         self._stall.end()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        self._idle.stop()
         for cycle in (self._running, self._last):
             if cycle is not None:
                 cycle.disconnect()
@@ -192,7 +190,7 @@ class EdgeProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        self._idle_since = 0.0
+        self._idle.since = 0.0
         if len(data) <= SLICE_BYTES:
             self._receive(data)
             return
@@ -345,21 +343,7 @@ class EdgeProtocol(asyncio.Protocol):
         if self._ahead:
             self._start(self._ahead.popleft())
             return
-        self._idle_since = self._loop.time()
-        # Moved only when it fires: a request costs it nothing.
-        if self._idle_timer is None:
-            self._idle_timer = self._loop.call_later(self._idle_s, self._on_idle)
-
-    def _on_idle(self) -> None:
-        self._idle_timer = None
-        if not self._idle_since:  # the next request is here, or on its way
-            return
-        until = self._idle_since + self._idle_s
-        # A loop's timer may come a little early.
-        if self._loop.time() < until - 0.005:
-            self._idle_timer = self._loop.call_at(until, self._on_idle)
-        else:
-            self._corked.close()
+        self._idle.begin()
 
     # -- how long we wait --------------------------------------------------------------------------------------------
 

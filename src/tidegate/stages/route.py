@@ -68,8 +68,8 @@ def _admit(call: Call, deployment: Deployment) -> None:
         raise NotSupported(
             f"The model '{call.model}' does not serve /v1/{call.endpoint.value}", param="model"
         )
-    if unknown := call.fields.keys() - allowed:
-        name = min(unknown)
+    if not call.fields.keys() <= allowed:
+        name = min(call.fields.keys() - allowed)
         raise BadRequest(
             f"The field '{name}' is not accepted for the model '{call.model}'; leave it out",
             param=name,
