@@ -45,7 +45,7 @@ class DirectClient:
     def __init__(
         self, url: str, timeouts: Timeouts, *, max_connections: int, ca_pem: bytes | None = None
     ) -> None:
-        """To be made where the event loop runs. `ca_pem` is an authority to trust beside the system's, for https://."""
+        """`ca_pem` is an authority to trust beside the system's, for https://."""
         parts = urlsplit(url)
         self._base = parts.path.rstrip("/")
         self._host = parts.hostname or ""
@@ -59,7 +59,7 @@ class DirectClient:
         self._idle: list[Connection] = []
         self._closed = False
         self._buffer = bytearray(READ_BYTES)
-        self._loop = asyncio.get_running_loop()  # asking for it again is a system call, in Python 3.11
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def target(self, method: str, path: str, headers: Headers) -> Target:
         """See `Client.target`. Raises ValueError for a header that would end before its time."""
@@ -76,7 +76,10 @@ class DirectClient:
         assert isinstance(target.prepared, bytes)
         more = _lines(headers) if headers else b""
         request = b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body)
-        now = self._loop.time()
+        loop = self._loop
+        if loop is None:  # kept, because asking for it is a system call in Python 3.11
+            loop = self._loop = asyncio.get_running_loop()
+        now = loop.time()
         ends_at = now + min(total_s, self._timeouts.total)
         connection, fresh = self._take(now), False
         while True:
@@ -132,8 +135,9 @@ class DirectClient:
         connection = Connection(self._timeouts, self._buffer)
         self._open.add(connection)
         try:
-            async with asyncio.timeout_at(min(self._loop.time() + self._timeouts.connect, ends_at)):
-                await self._loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout_at(min(loop.time() + self._timeouts.connect, ends_at)):
+                await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)
         except TimeoutError as error:
             self._open.discard(connection)
             raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
