@@ -52,7 +52,7 @@ class LiveCalls:
 
     def __init__(self) -> None:
         self._calls: set[LiveCall] = set()
-        self._waking = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -60,7 +60,7 @@ class LiveCalls:
     def add(self, call: LiveCall) -> None:
         """A call begins."""
         self._calls.add(call)
-        if not self._waking:
+        if self._timer is None:
             self._be_woken_at(call.due_at)
 
     def discard(self, call: LiveCall) -> None:
@@ -72,16 +72,21 @@ class LiveCalls:
         for call in list(self._calls):
             call.stop(reason)
 
+    def close(self) -> None:
+        """The gateway is closed, and may be opened again in another event loop."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _be_woken_at(self, when: float) -> None:
-        self._waking = True
-        asyncio.get_running_loop().call_at(when, self._on_time)
+        self._timer = asyncio.get_running_loop().call_at(when, self._on_time)
 
     def _on_time(self) -> None:
+        self._timer = None
         now = asyncio.get_running_loop().time() + EARLY_S
         for call in list(self._calls):
             if call.due_at <= now:
                 call.end_overdue()
-        self._waking = False
         if later := [call.due_at for call in self._calls if call.due_at > now]:
             self._be_woken_at(max(min(later), now + DUE_WITHIN_S))
 
@@ -129,6 +134,7 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.live.close()
         await self._exit.aclose()
 
     def stop_calls(self) -> None:

@@ -281,3 +281,20 @@ def test_a_timer_left_by_earlier_exchanges_is_neither_early_nor_late(
         return await failing_at(one, wire, total_s=total_s)
 
     assert run(scene()) == pytest.approx(given_up_after_s, abs=0.01)
+
+
+def test_a_reader_that_gave_up_is_nobody_who_waits() -> None:
+    async def scene() -> bytes:
+        one, wire = Connection(Timeouts(20, 20, 2, 600)), Wire()
+        one.connection_made(wire)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, lambda: one.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"))
+        await one.start(b"GET / HTTP/1.1\r\n\r\n", loop.time() + 600)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await one.read()
+        await asyncio.sleep(50)  # busy with something else: the engine's silence is not its fault
+        one.data_received(b"ok")
+        return await one.read()
+
+    assert run(scene()) == b"ok"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvicorn
 from virtual import run
 from wire import Wire
 
-from tidegate.config import ServerConfig
+from tidegate.config import ServerConfig, parse_text
+from tidegate.gateway import Gateway
+from tidegate.http.app import create_app
 from tidegate.http.server import EdgeServer
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -149,6 +154,12 @@ def test_the_body_is_asked_for_when_the_application_reads() -> None:
     assert body_of(written[1]) == b"ok"
 
 
+@pytest.mark.parametrize(("status", "line"), [(404, b"404 Not Found"), (499, b"499 "), (599, b"599 ")])
+def test_a_status_that_no_standard_knows_is_passed_on(status: int, line: bytes) -> None:
+    writes, _ = talk(saying(start(LENGTH, status=status), part(b"no")), request())
+    assert writes[0].startswith(b"HTTP/1.1 " + line + b"\r\n")
+
+
 # -- what an application must not do ------------------------------------------------------------------------------------
 
 BAD_BEFORE_THE_HEAD = {
@@ -181,6 +192,34 @@ def test_behind_the_head_a_bug_ends_the_connection_and_not_the_body(messages: li
     writes, wire = talk(quiet(saying(*messages)), request())
     assert not b"".join(writes).endswith(b"0\r\n\r\n")
     assert wire.closed_at is not None
+
+
+def test_a_bug_is_in_the_log_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("told")
+
+    async def conversation() -> None:
+        client = Client(broken)
+        await client.send(request())
+        await asyncio.sleep(0)
+
+    gc.disable()
+    try:
+        run(conversation())
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["told"]
+    finally:
+        gc.enable()
+
+
+def test_a_failed_head_is_answered_without_a_body() -> None:
+    writes, _ = talk(saying(), request("HEAD"))
+    assert b"".join(writes).endswith(b"\r\n\r\n")
+
+
+def test_any_asgi_server_takes_our_application_for_one() -> None:
+    config = uvicorn.Config(create_app(Gateway(parse_text("", source="a test"))), lifespan="off")
+    config.load()
+    assert config.interface == "asgi3"
 
 
 def quiet(app: App) -> App:
@@ -233,3 +272,36 @@ def test_half_a_head_is_not_idle_but_has_its_own_end() -> None:
 
     began, closed_at = run(conversation())
     assert closed_at == pytest.approx(began + ServerConfig().head_timeout_ms / 1000, abs=0.02)
+
+
+def test_a_blank_line_is_no_sign_of_life() -> None:
+    async def conversation() -> float | None:
+        client = Client(saying(start(LENGTH), part(b"ok")))
+        await client.send(request())
+        for _ in range(3):
+            await asyncio.sleep(1)
+            await client.send(b"\r\n")
+        await asyncio.sleep(600)
+        return client.wire.closed_at
+
+    assert run(conversation()) == pytest.approx(KEEP_ALIVE_S, abs=0.02)
+
+
+def test_a_lost_connection_needs_no_garbage_collector() -> None:
+    async def conversation() -> bool:
+        client = Client(saying(start(LENGTH), part(b"ok")))
+        await client.send(request() + request())
+        protocol = client._protocol
+        client.wire.close()
+        protocol.connection_lost(None)
+        left = weakref.ref(protocol)
+        del client, protocol
+        await asyncio.sleep(0.01)
+        return left() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert run(conversation())
+    finally:
+        gc.enable()

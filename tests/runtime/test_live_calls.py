@@ -84,3 +84,21 @@ def test_all_can_be_stopped_at_once() -> None:
         return [call.reason for call in calls]
 
     assert [reason.message for reason in run(scene()) if reason] == ["enough"] * 3
+
+
+def test_a_second_event_loop_has_deadlines_too() -> None:
+    live = LiveCalls()
+
+    async def scene() -> float | None:
+        live.discard(Waiting(live))  # its time is not over when the loop is
+        call = Waiting(live)
+        if ended.pop():
+            await asyncio.sleep(2 * TIME_S)
+        else:
+            live.discard(call)
+        live.close()
+        return call.ended_at
+
+    ended = [True, False]
+    assert run(scene()) is None
+    assert run(scene()) == within(TIME_S)

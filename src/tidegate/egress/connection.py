@@ -119,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         if (  # nothing is left to read, to wait for or to write
             self._complete
             and self.reusable
-            and not (self._chunks or self.closed or self._waiter)
+            and not (self._chunks or self.closed or self._awaited())
             and self._transport is not None
             and not self._transport.get_write_buffer_size()
         ):
@@ -130,7 +130,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def drain(self, then: Callable[[Connection], None]) -> bool:
         """Let the answer's end arrive unread, for a moment, and call `then` after it; False if it need not be awaited."""
-        if self.closed or self._complete or self._chunks or self._waiter:
+        if self.closed or self._complete or self._chunks or self._awaited():
             return False
         self._drained = then
         self._total_at = 0.0
@@ -151,6 +151,10 @@ class Connection(asyncio.BufferedProtocol):
         self._last = self._loop.time()
         self._waiter = self._loop.create_future()
         return self._waiter
+
+    def _awaited(self) -> bool:
+        # Who was cancelled waits no more.
+        return self._waiter is not None and not self._waiter.done()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -180,7 +184,7 @@ class Connection(asyncio.BufferedProtocol):
         now = self._loop.time()
         if now >= self._total_at:
             return self._fail(UpstreamTimeout("the engine's total time ran out"))
-        if self._waiter is None:
+        if not self._awaited():
             # Nobody waits for the engine: the reader is busy, and silence is not the engine's fault.
             self._last = now
         limit = self._timeouts.idle if self.status else self._timeouts.first_byte

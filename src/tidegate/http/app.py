@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -39,21 +38,21 @@ class App:
         # A redirect would name the host that the client named.
         self._rest.router.redirect_slashes = False
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """One ASGI connection. No coroutine of its own: every chunk of a stream would wake it too."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
         if scope["type"] == "http":
             raw_path: bytes = scope.get("raw_path") or b""
             if b"%" in raw_path and not raw_path.startswith(_MODELS):
                 refusal = as_error(NotFound("No path here is written with a percent sign"))
-                return refusal(scope, receive, _identified(scope, send))
+                return await refusal(scope, receive, _identified(scope, send))
             endpoint = self._calls.get(scope["path"])
             if endpoint is not None:
                 if scope["method"] == "POST":
-                    return endpoint(scope, receive, send)
+                    return await endpoint(scope, receive, send)
                 refusal = as_error(_method_error(scope), {"allow": "POST"})
-                return refusal(scope, receive, _identified(scope, send))
-            return self._rest(scope, receive, _identified(scope, send))
-        return self._rest(scope, receive, send)
+                return await refusal(scope, receive, _identified(scope, send))
+            return await self._rest(scope, receive, _identified(scope, send))
+        return await self._rest(scope, receive, send)
 
 
 def create_app(gateway: Gateway) -> ASGIApp:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import http
+import logging
 import os
+import sys
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Scope
@@ -17,12 +19,16 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from tidegate.errors import GatewayError
 from tidegate.http.transport import CorkedTransport
 
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+# Engines refuse with numbers that no standard knows, and those are passed on.
 _STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
 }
 _BODILESS = (204, 304)
 
 Headers = list[tuple[bytes, bytes]]
+
+log = logging.getLogger(__name__)
 
 
 def refusal(error: GatewayError) -> bytes:
@@ -94,14 +100,14 @@ class Cycle:
     async def _run(self, app: ASGIApp, tasks: set[asyncio.Task[None]]) -> None:
         try:
             await app(self.scope, self.receive, self.send)
-        finally:  # an exception goes on: the event loop logs it
+        finally:
+            if sys.exception() is not None:
+                self._task.add_done_callback(_log_failure)
             # Not as a callback of the task: that would be another turn of the loop for every request.
             tasks.discard(self._task)
+            del self._task
             if not (self.disconnected or self.response_complete):
-                if self.response_started:
-                    self._transport.close()
-                else:
-                    await self._fail()
+                self._fail()
 
     async def receive(self) -> Message:
         """ASGI's `receive`: what has come of the body since the last one, or that the client left."""
@@ -112,7 +118,7 @@ class Cycle:
         if not (self.disconnected or self.response_complete):
             self._flow.resume_reading()
             if not self._news:
-                self._told = asyncio.Event()
+                self._told = self._told or asyncio.Event()
                 await self._told.wait()
             self._news, self._told = False, None
         if self.disconnected or self.response_complete:
@@ -191,13 +197,16 @@ class Cycle:
             self._transport.close()
         self._on_response()
 
-    async def _fail(self) -> None:
-        error = GatewayError("The gateway failed; the operator can find the cause in the log")
-        body = error.body()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
-        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
+    def _fail(self) -> None:
+        """For an application that has not answered. Where it had begun to, the end of the connection says so."""
+        if not self.response_started:
+            answer = refusal(GatewayError("The gateway failed; the operator can find the cause in the log"))
+            without_body = self.scope["method"] == "HEAD"
+            self._transport.write_out(answer[: answer.index(b"\r\n\r\n") + 4] if without_body else answer)
+        self._transport.close()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """Asyncio would do it when the garbage collector finds the task."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a bug in the gateway", exc_info=error)

@@ -125,8 +125,10 @@ class EdgeProtocol(asyncio.Protocol):
         self._flow.resume_writing()
         if exc is None:
             self._corked.close()
-        # Both refer to this connection: without them, it is freed with its last call.
-        del self._parser
+        # All of them refer to this connection: without them, it is freed with its last call.
+        del self._parser, self._patience
+        self._last = self._running = None
+        self._ahead.clear()
         self._fixed_scope.clear()
 
     def eof_received(self) -> None:
@@ -190,7 +192,6 @@ class EdgeProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        self._idle.since = 0.0
         if len(data) <= SLICE_BYTES:
             self._receive(data)
             return
@@ -218,6 +219,7 @@ class EdgeProtocol(asyncio.Protocol):
         self._expects_100 = False
         self._headers = []
         self._scope = self._fixed_scope.copy()
+        self._idle.since = 0.0
 
     def on_url(self, url: bytes) -> None:
         """A part of the request's target."""
@@ -343,7 +345,8 @@ class EdgeProtocol(asyncio.Protocol):
         if self._ahead:
             self._start(self._ahead.popleft())
             return
-        self._idle.begin()
+        if self._scope is None:  # else the next one is arriving
+            self._idle.begin()
 
     # -- how long we wait --------------------------------------------------------------------------------------------
 

@@ -73,7 +73,6 @@ class EdgeServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                interface="asgi3",
                 loop="uvloop",
                 http=protocol,
                 ws="none",
