@@ -30,7 +30,7 @@ class Endpoint(enum.Enum):
 
 
 # What comes in thousands a second is kept from the garbage collector, `gc=False`: data that was read refers to nothing that
-# refers back to it, and walking it would cost a stream a twentieth.
+# refers back to it, and walking it took 4 % of the CPU of 300 streams.
 class Message(msgspec.Struct, gc=False):
     """One chat message as the gateway reads it. What it does not read stays in `Call.fields`, untouched."""
 
