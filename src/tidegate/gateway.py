@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 from tidegate import config as configuration
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
+from tidegate.kernel.alarm import EARLY_S, Alarm
 from tidegate.ports import Clock
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
@@ -24,8 +25,6 @@ from tidegate.telemetry.metrics import gauge
 WATCH_EVERY_S = 1.0
 # How late an overdue call may be ended, so that many of them cost one look.
 DUE_WITHIN_S = 0.05
-# A loop's timer may come a little early.
-EARLY_S = 0.005
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +44,12 @@ class LiveCall(Protocol):
 
 
 class LiveCalls:
-    """The calls that run. One timer ends those that are overdue: one for each would cost every call microseconds.
+    """The calls that run. One alarm ends those that are overdue."""
 
-    All calls have the same time, so that a later one is due no earlier than the others.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._calls: set[LiveCall] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._loop = loop
+        self._alarm = Alarm(loop, self._on_time)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -60,8 +57,7 @@ class LiveCalls:
     def add(self, call: LiveCall) -> None:
         """A call begins."""
         self._calls.add(call)
-        if self._timer is None:
-            self._be_woken_at(call.due_at)
+        self._alarm.ring_by(call.due_at)
 
     def discard(self, call: LiveCall) -> None:
         """A call has ended."""
@@ -73,22 +69,16 @@ class LiveCalls:
             call.stop(reason)
 
     def close(self) -> None:
-        """The gateway is closed, and may be opened again in another event loop."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _be_woken_at(self, when: float) -> None:
-        self._timer = asyncio.get_running_loop().call_at(when, self._on_time)
+        """No call comes any more."""
+        self._alarm.stop()
 
     def _on_time(self) -> None:
-        self._timer = None
-        now = asyncio.get_running_loop().time() + EARLY_S
+        now = self._loop.time() + EARLY_S
         for call in list(self._calls):
             if call.due_at <= now:
                 call.end_overdue()
         if later := [call.due_at for call in self._calls if call.due_at > now]:
-            self._be_woken_at(max(min(later), now + DUE_WITHIN_S))
+            self._alarm.ring_by(max(min(later), now + DUE_WITHIN_S))
 
 
 class Gateway:
@@ -107,7 +97,7 @@ class Gateway:
         self.draining = False
         self.snapshot: Snapshot
         self.loop: asyncio.AbstractEventLoop
-        self.live = LiveCalls()
+        self.live: LiveCalls
         self.settings = settings or config.server
         self._first = config
         self._path = path
@@ -122,6 +112,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         # Kept: asking for it again is a system call, in Python 3.11, and every request needs it.
         self.loop = asyncio.get_running_loop()
+        self.live = LiveCalls(self.loop)
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.runtime)
             self.snapshot = await assemble(self._first, self.runtime)

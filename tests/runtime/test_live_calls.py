@@ -7,10 +7,15 @@ import asyncio
 import pytest
 from virtual import run
 
+from tidegate.config import parse_text
 from tidegate.errors import GatewayError, Overloaded
-from tidegate.gateway import DUE_WITHIN_S, LiveCalls
+from tidegate.gateway import DUE_WITHIN_S, Gateway, LiveCalls
 
 TIME_S = 10.0
+CONFIG = """
+engines: {script: {kind: scripted}}
+models: {any: {deployments: [{engine: script}]}}
+"""
 
 
 class Waiting:
@@ -39,7 +44,7 @@ def within(due_at: float) -> object:
 
 def test_each_call_is_ended_when_it_is_due_and_not_before() -> None:
     async def scene() -> list[float | None]:
-        live = LiveCalls()
+        live = LiveCalls(asyncio.get_running_loop())
         calls: list[Waiting] = []
         for _ in range(20):
             calls.append(Waiting(live))
@@ -53,7 +58,7 @@ def test_each_call_is_ended_when_it_is_due_and_not_before() -> None:
 
 def test_a_call_that_gets_more_time_has_it() -> None:
     async def scene() -> tuple[float | None, float | None]:
-        live = LiveCalls()
+        live = LiveCalls(asyncio.get_running_loop())
         patient, other = Waiting(live), Waiting(live)
         await asyncio.sleep(4)
         patient.due_at = 4 + TIME_S
@@ -65,7 +70,7 @@ def test_a_call_that_gets_more_time_has_it() -> None:
 
 def test_a_call_after_a_long_silence_has_its_whole_time() -> None:
     async def scene() -> float | None:
-        live = LiveCalls()
+        live = LiveCalls(asyncio.get_running_loop())
         live.discard(Waiting(live))
         await asyncio.sleep(100)
         late = Waiting(live)
@@ -77,7 +82,7 @@ def test_a_call_after_a_long_silence_has_its_whole_time() -> None:
 
 def test_all_can_be_stopped_at_once() -> None:
     async def scene() -> list[GatewayError | None]:
-        live = LiveCalls()
+        live = LiveCalls(asyncio.get_running_loop())
         calls = [Waiting(live) for _ in range(3)]
         live.stop(Overloaded("enough", retry_after_s=1))
         assert not live
@@ -86,19 +91,18 @@ def test_all_can_be_stopped_at_once() -> None:
     assert [reason.message for reason in run(scene()) if reason] == ["enough"] * 3
 
 
-def test_a_second_event_loop_has_deadlines_too() -> None:
-    live = LiveCalls()
+def test_a_gateway_that_is_opened_again_in_another_loop_has_deadlines_again() -> None:
+    gateway = Gateway(parse_text(CONFIG, source="a test"))
 
     async def scene() -> float | None:
-        live.discard(Waiting(live))  # its time is not over when the loop is
-        call = Waiting(live)
-        if ended.pop():
+        async with gateway:
+            call = Waiting(gateway.live)
+            if rounds.pop() == "first":
+                gateway.live.discard(call)  # its time is not over when the loop is
+                return None
             await asyncio.sleep(2 * TIME_S)
-        else:
-            live.discard(call)
-        live.close()
-        return call.ended_at
+            return call.ended_at
 
-    ended = [True, False]
+    rounds = ["second", "first"]
     assert run(scene()) is None
     assert run(scene()) == within(TIME_S)

@@ -14,6 +14,7 @@ import httptools
 
 from tidegate.egress.client import Headers, Timeouts
 from tidegate.errors import UpstreamError, UpstreamTimeout
+from tidegate.kernel.alarm import Alarm
 
 # Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
 # stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.
@@ -55,8 +56,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._alarm = Alarm(self._loop, self._on_time)
         self._draining: asyncio.TimerHandle | None = None
         self._last = 0.0  # when somebody began to wait
         self._total_at = 0.0
@@ -91,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         self.reusable = False
         self._total_at = ends_at
         now = self._loop.time()
-        self._be_woken_at(min(now + self._timeouts.first_byte, now + self._timeouts.idle, ends_at))
+        self._alarm.ring_by(min(now + self._timeouts.first_byte, now + self._timeouts.idle, ends_at))
         self._transport.write(request)
         while not self.status:
             await self._arrival()
@@ -167,18 +167,9 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
         self._wake()
 
-    # -- time: one timer, moved only when it fires or would fire too late; an exchange mostly costs it nothing ----------
+    # -- time: one alarm for all exchanges, so that one more costs nothing ------------------------------------------------
 
-    def _be_woken_at(self, when: float) -> None:
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        self._timer_at = when
-        self._timer = self._loop.call_at(when, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_time(self) -> None:
         if not self._total_at:  # no exchange
             return None
         now = self._loop.time()
@@ -192,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
             what = "sent nothing for" if self.status else "did not begin to answer within"
             return self._fail(UpstreamTimeout(f"the engine {what} {limit:g} s"))
         # Never further than the idle time: so headers need not move it forward when they come.
-        return self._be_woken_at(min(self._last + limit, now + self._timeouts.idle, self._total_at))
+        return self._alarm.ring_by(min(self._last + limit, now + self._timeouts.idle, self._total_at))
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
@@ -228,9 +219,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The engine is gone, or we closed."""
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
         if self._until_close and exc is None and self._error is None:
             self._complete = True
         elif not self._complete and self._error is None:

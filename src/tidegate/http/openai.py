@@ -40,7 +40,6 @@ class CallEndpoint:
     def __init__(self, endpoint: Endpoint, gateway: Gateway) -> None:
         self._endpoint = endpoint
         self._gateway = gateway
-        self._live = gateway.live
         # Unique across processes by the prefix, within one by counting.
         self._id_prefix = f"req_{os.urandom(8).hex()}".encode()
         self._ids = itertools.count()
@@ -57,14 +56,14 @@ class CallEndpoint:
             responder.say_it_is_the_last()
         snapshot = gateway.snapshot
         snapshot.enter()
-        self._live.add(responder)
+        gateway.live.add(responder)
         try:
             await self._respond(snapshot, scope, receive, responder)
         except asyncio.CancelledError as cancelled:
             await _cancelled(responder, cancelled)
         finally:
             responder.release()
-            self._live.discard(responder)
+            gateway.live.discard(responder)
             snapshot.leave()
 
     async def _respond(

@@ -14,11 +14,10 @@ from collections.abc import Callable
 
 from tidegate.errors import BadRequest, GatewayError, RequestTimeout
 from tidegate.http.edge import Edge
+from tidegate.kernel.alarm import EARLY_S, Alarm
 
 # What a body may weigh on the wire for each of its bytes: six when every byte is a chunk of its own.
 FRAMING = 16
-# A loop's timer may come a little early.
-EARLY_S = 0.005
 
 
 class Patience:
@@ -125,7 +124,6 @@ class Idle:
     """A connection between two requests, ended by `on_idle` when nothing comes for `idle_s`.
 
     `since`, on the loop's clock, is when it began to wait; 0 while it does not, which the first byte of a request makes it.
-    The timer is moved only when it fires: a request costs it nothing.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle_s: float, on_idle: Callable[[], None]) -> None:
@@ -133,25 +131,22 @@ class Idle:
         self._loop = loop
         self._idle_s = idle_s
         self._on_idle = on_idle
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(loop, self._on_time)
 
     def begin(self) -> None:
         """A request is answered, and no other is there."""
         self.since = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._idle_s, self._on_time)
+        self._alarm.ring_by(self.since + self._idle_s)
 
     def stop(self) -> None:
         """The connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
 
     def _on_time(self) -> None:
-        self._timer = None
         if not self.since:
             return
         until = self.since + self._idle_s
         if self._loop.time() < until - EARLY_S:
-            self._timer = self._loop.call_at(until, self._on_time)
+            self._alarm.ring_by(until)
         else:
             self._on_idle()
