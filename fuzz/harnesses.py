@@ -23,7 +23,7 @@ from tidegate.engines.embedder import read_input
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.openai import EventStream, OpenAIEngine, explanation, read_answer
 from tidegate.engines.prefix import trail_of
-from tidegate.engines.script import Script, read_ask, script_for
+from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.engines.slots import Slots
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError

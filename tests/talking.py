@@ -7,7 +7,7 @@ from typing import Any
 
 from serving import Answer, Running, ask
 
-from tidegate.engines.script import Script
+from tidegate.engines.scripted.script import Script
 from tidegate.kernel.sse import SseReader
 
 CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"

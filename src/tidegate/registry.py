@@ -24,7 +24,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "llamacpp": "tidegate.engines.llamacpp:LlamaCppEngine",
                 "embedded": "tidegate.engines.embedded:EmbeddedEngine",
                 "embedder": "tidegate.engines.embedder:EmbedderEngine",
-                "scripted": "tidegate.engines.scripted:ScriptedEngine",
+                "scripted": "tidegate.engines.scripted.engine:ScriptedEngine",
             }
         )
     }

@@ -25,8 +25,8 @@ from serving import PATIENCE_S, Running, config_to, eventually, run_gateway
 from talking import SCRIPT, STREAM_END, TEXT
 
 from tidegate import cli
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
 COMMAND = [sys.executable, "-m", "tidegate", "chat"]

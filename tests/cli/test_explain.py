@@ -15,7 +15,7 @@ from talking import NEEDED, SCRIPT, body_of
 from tidegate import cli
 from tidegate.cli.explain import explain
 from tidegate.config import parse, parse_text
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.types import Endpoint
 
 SECRETS = ("sk-never-shown", "team-never-shown")

@@ -12,7 +12,7 @@ from serving import Running, config_to, run_gateway
 from talking import SCRIPT, chat, post
 
 from tidegate.config import ServerConfig
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 SHORT_MS = 1500
 SHORT = {"first_byte_timeout_ms": SHORT_MS, "head_timeout_ms": SHORT_MS, "body_idle_ms": SHORT_MS}

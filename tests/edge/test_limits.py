@@ -14,7 +14,7 @@ from serving import Wire, ask, config_to, eventually, run_gateway, wire
 from talking import CHAT, SCRIPT, chat, post, said, stream
 
 from tidegate.config import parse_text
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import BadRequest, ConfigError
 from tidegate.http.hosts import HostRule, is_loopback
 from tidegate.http.nesting import check_nesting

@@ -9,7 +9,7 @@ import pytest
 from serving import Running, config_to, run_gateway, wire
 from talking import SCRIPT, chat
 
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 ROUTES = {
     ("GET", "/healthz"): 200,

@@ -29,9 +29,9 @@ from tidegate.engines.loads import (
     read_vllm,
 )
 from tidegate.engines.openai import OpenAIEngine
-from tidegate.engines.script import Fault, Script
-from tidegate.engines.scripted_persona import Persona
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.persona import Persona
+from tidegate.engines.scripted.script import Fault, Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tidegate.types import Call, Endpoint, Exit, Load
 

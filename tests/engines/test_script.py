@@ -11,8 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.engines.script import Ask, Fault, Script, cut, override, read_ask, read_options, script_for
-from tidegate.engines.script_answer import beats, embedding, whole
+from tidegate.engines.scripted.answer import beats, embedding, whole
+from tidegate.engines.scripted.script import (
+    Ask,
+    Fault,
+    Script,
+    cut,
+    override,
+    read_ask,
+    read_options,
+    script_for,
+)
 from tidegate.errors import BadRequest
 from tidegate.types import Endpoint, Message
 

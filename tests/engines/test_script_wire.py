@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.engines.script import Ask, Fault, Script, override
-from tidegate.engines.script_answer import beats
-from tidegate.engines.script_wire import Ending, Performance, perform
+from tidegate.engines.scripted.answer import beats
+from tidegate.engines.scripted.script import Ask, Fault, Script, override
+from tidegate.engines.scripted.wire import Ending, Performance, perform
 from tidegate.kernel.sse import SseReader
 from tidegate.types import Endpoint, Message
 

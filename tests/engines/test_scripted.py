@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tidegate.config import ScriptedConfig
-from tidegate.engines.scripted import ScriptedEngine
+from tidegate.engines.scripted.engine import ScriptedEngine
 from tidegate.errors import (
     BadRequest,
     ConfigError,

@@ -11,8 +11,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tidegate.engines.script import Fault, Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Fault, Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 
 @pytest.fixture(scope="module")

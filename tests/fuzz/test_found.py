@@ -13,7 +13,7 @@ from talking import CHAT, NEEDED, body_of
 
 from tidegate.engines.openai import Explanation, read_answer, translate
 from tidegate.engines.prefix import Trail, trail_of
-from tidegate.engines.script import Script, read_ask, script_for
+from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.errors import BadRequest, GatewayError, UpstreamBusy
 from tidegate.types import Answer
 

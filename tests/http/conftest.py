@@ -9,7 +9,7 @@ from canned import Canned, canned
 from serving import Running, config_to, eventually, run_gateway
 from talking import SCRIPT
 
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from serving import Running, ask, config_to, run_gateway
 from talking import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, NEEDED, body_of
 
-from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.engines.scripted.server import ScriptedServer
 
 
 def sdk(base_url: str) -> OpenAI:

@@ -9,7 +9,7 @@ import pytest
 from serving import Running, config_to, eventually, run_gateway
 from talking import chat, data_of, post, stream
 
-from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.engines.scripted.server import ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("idle")
 

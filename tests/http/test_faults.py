@@ -17,8 +17,8 @@ from canned import Canned, streamed
 from openai import AsyncOpenAI
 from serving import PATIENCE_S, Running, ask, config_to, run_gateway
 
-from tidegate.engines.script import Fault, Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Fault, Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 SEED = 20261
 MID_STREAM_FAULTS = 1000

@@ -17,7 +17,7 @@ from openai.types.embedding_create_params import EmbeddingCreateParams
 from serving import Running, ask, config_to, run_gateway
 from talking import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, NEEDED, STREAM_END, body_of
 
-from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.engines.scripted.server import ScriptedServer
 
 FIELDS_OF = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

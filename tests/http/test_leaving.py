@@ -14,7 +14,7 @@ from canned import canned, streamed
 from serving import Running, Wire, ask, config_to, eventually, run_gateway, wire
 from talking import CHAT, chat, post, stream
 
-from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.engines.scripted.server import ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("idle")
 

@@ -15,8 +15,8 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel
 from serving import Running, config_to, eventually, run_gateway
 
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 WORDS = "The tide comes in and goes out."
 

@@ -11,7 +11,7 @@ from canned import canned, whole
 from serving import Running, ask, config_to, run_gateway, wire
 from talking import CHAT, chat, post, said, stream
 
-from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.engines.scripted.server import ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("idle")
 

@@ -9,7 +9,7 @@ import pytest
 from serving import Answer, Running, ask, config_to, run_gateway, wire
 from talking import CHAT, chat, data_of, post, said, stream
 
-from tidegate.engines.scripted_server import ScriptedServer
+from tidegate.engines.scripted.server import ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("idle")
 

@@ -10,8 +10,8 @@ import pytest
 from openai import APIError, AsyncOpenAI
 from serving import Process, config_to, eventually, serve
 
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 STREAMS = 200
 GRACE_S = 6

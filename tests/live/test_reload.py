@@ -13,8 +13,8 @@ import pytest
 from openai import AsyncOpenAI
 from serving import Process, eventually, serve
 
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 STREAMS = 200
 TOKENS = 30

@@ -11,8 +11,8 @@ from openai import OpenAI
 from serving import config_to, serve
 
 from tidegate.config import parse_text
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import ConfigError
 
 TLS = Path(__file__).parent.parent / "egress" / "tls"

@@ -17,8 +17,8 @@ from canned import canned
 from load_results import result
 
 from tidegate.cli.bench import UNTRUSTED, _show, app
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
 from tidegate.ops.load.plan import Open
 from tidegate.ops.load.result import UnreadableResult, read

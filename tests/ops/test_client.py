@@ -10,8 +10,8 @@ from canned import canned, streamed, whole
 
 from tidegate.egress.client import Timeouts
 from tidegate.egress.direct import DirectClient
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.ops.load.client import Ask, ChatClient
 from tidegate.ops.load.prompts import Prompt, _prompt
 

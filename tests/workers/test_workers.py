@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from serving import Answer, Process, ask, eventually, serve
 
-from tidegate.engines.script import Script
-from tidegate.engines.scripted_server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.script import Script
+from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 TWO = ("--workers", "2")
 TOKEN = {"authorization": "Bearer let-me-in"}

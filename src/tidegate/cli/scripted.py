@@ -39,9 +39,9 @@ def scripted(
 
     """
     # Only this command needs the server.
-    from tidegate.engines.script import Script, override  # noqa: PLC0415
-    from tidegate.engines.scripted_persona import Persona  # noqa: PLC0415
-    from tidegate.engines.scripted_server import ScriptedServer, serve  # noqa: PLC0415
+    from tidegate.engines.scripted.persona import Persona  # noqa: PLC0415
+    from tidegate.engines.scripted.script import Script, override  # noqa: PLC0415
+    from tidegate.engines.scripted.server import ScriptedServer, serve  # noqa: PLC0415
 
     pairs = [option.partition("=") for option in options or []]
     try:

@@ -1,6 +1,6 @@
 """How a script's answer travels: every byte of the HTTP response, headers included, with the time it is due.
 
-Pure: a `Performance` is data that scripted_server.py plays. Faults that live in the bytes (a cut event, a length that lies,
+Pure: a `Performance` is data that server.py plays. Faults that live in the bytes (a cut event, a length that lies,
 a missing end) are made here; a reset or a stall is only named here.
 """
 
@@ -12,8 +12,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from tidegate.engines.script import Ask, Fault, Script
-from tidegate.engines.script_answer import (
+from tidegate.engines.scripted.answer import (
     Beat,
     beats,
     before_fault,
@@ -23,6 +22,7 @@ from tidegate.engines.script_answer import (
     token_steps,
     whole,
 )
+from tidegate.engines.scripted.script import Ask, Fault, Script
 from tidegate.types import Endpoint
 
 _JSON = b"application/json"

@@ -11,7 +11,7 @@ import enum
 
 import msgspec
 
-from tidegate.engines.script_wire import Performance, respond
+from tidegate.engines.scripted.wire import Performance, respond
 
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 _EVENTS = b"text/event-stream; charset=utf-8"

@@ -1,7 +1,7 @@
 """What a script says, as an engine's JSON: streamed events with the times they are due, and whole answers.
 
 Pure and deterministic: the same script and the same request give the same bytes. Field by field after OpenAI's API
-reference for chat completions, completions and embeddings. How the bytes travel is decided in script_wire.py.
+reference for chat completions, completions and embeddings. How the bytes travel is decided in wire.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.engines.script import (
+from tidegate.engines.scripted.script import (
     BREAKS_OFF,
     Ask,
     Fault,

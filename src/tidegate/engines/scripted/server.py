@@ -21,10 +21,10 @@ from typing import cast
 import httptools
 import msgspec
 
-from tidegate.engines.script import Fault, Script, read_ask, script_for
-from tidegate.engines.script_wire import Ending, Performance, perform, respond
-from tidegate.engines.scripted_persona import Persona, page, refusal
-from tidegate.engines.scripted_record import Entry, Record
+from tidegate.engines.scripted.persona import Persona, page, refusal
+from tidegate.engines.scripted.record import Entry, Record
+from tidegate.engines.scripted.script import Fault, Script, read_ask, script_for
+from tidegate.engines.scripted.wire import Ending, Performance, perform, respond
 from tidegate.errors import (
     BadRequest,
     GatewayError,

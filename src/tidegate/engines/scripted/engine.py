@@ -17,17 +17,7 @@ import msgspec
 from tidegate.config import ScriptedConfig
 from tidegate.engines import fields
 from tidegate.engines.openai import Explanation, read_answer, translate
-from tidegate.engines.script import (
-    BREAKS_OFF,
-    Ask,
-    Fault,
-    Script,
-    count_prompt_tokens,
-    from_config,
-    read_ask,
-    script_for,
-)
-from tidegate.engines.script_answer import (
+from tidegate.engines.scripted.answer import (
     Beat,
     beats,
     before_fault,
@@ -37,7 +27,17 @@ from tidegate.engines.script_answer import (
     token_steps,
     whole,
 )
-from tidegate.engines.script_wire import HEAD_BYTES, encode_event
+from tidegate.engines.scripted.script import (
+    BREAKS_OFF,
+    Ask,
+    Fault,
+    Script,
+    count_prompt_tokens,
+    from_config,
+    read_ask,
+    script_for,
+)
+from tidegate.engines.scripted.wire import HEAD_BYTES, encode_event
 from tidegate.errors import GatewayError, UpstreamError, UpstreamTimeout
 from tidegate.ports import Clock, EngineHost
 from tidegate.types import Batch, Call, Capabilities, Endpoint, Load, Piece
