@@ -20,7 +20,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
-from tidegate.engines.weights import find_smollm2
+from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -22,7 +22,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "vllm": "tidegate.engines.vllm:VllmEngine",
                 "sglang": "tidegate.engines.sglang:SglangEngine",
                 "llamacpp": "tidegate.engines.llamacpp:LlamaCppEngine",
-                "embedded": "tidegate.engines.embedded:EmbeddedEngine",
+                "embedded": "tidegate.engines.embedded.engine:EmbeddedEngine",
                 "embedder": "tidegate.engines.embedder:EmbedderEngine",
                 "scripted": "tidegate.engines.scripted.engine:ScriptedEngine",
             }

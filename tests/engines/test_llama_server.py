@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
-from tidegate.engines.llama_server import Backoff, LlamaServer, LlamaSettings
-from tidegate.engines.prefix import SlotBook, SlotShare, trail_of
-from tidegate.engines.slot_folder import remove_stale
-from tidegate.engines.weights import SMOLLM2_FILE, check_gguf, find_smollm2
+from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, trail_of
+from tidegate.engines.embedded.server import Backoff, LlamaServer, LlamaSettings
+from tidegate.engines.embedded.slot_folder import remove_stale
+from tidegate.engines.embedded.weights import SMOLLM2_FILE, check_gguf, find_smollm2
 from tidegate.errors import ConfigError, UpstreamUnreachable
 
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 8}
@@ -185,7 +185,7 @@ def test_a_killed_child_serves_again(served):
 
 OWNER = """
 import asyncio, sys, time
-from tidegate.engines.llama_server import LlamaServer, LlamaSettings
+from tidegate.engines.embedded.server import LlamaServer, LlamaSettings
 
 async def main():
     settings = LlamaSettings(model_path=sys.argv[1], alias="m", slots=1, context_tokens=512)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tidegate.engines.prefix import MAX_TURNS, Assignment, Save, SlotBook, Trail, trail_of
+from tidegate.engines.embedded.prefixes import MAX_TURNS, Assignment, Save, SlotBook, Trail, trail_of
 
 RED, BLUE = Trail(head=b"red"), Trail(head=b"blue")
 

@@ -11,8 +11,8 @@ from canned import canned, whole
 from serving import ask, config_to, run_gateway
 from talking import CHAT, NEEDED, body_of
 
+from tidegate.engines.embedded.prefixes import Trail, trail_of
 from tidegate.engines.openai import Explanation, read_answer, translate
-from tidegate.engines.prefix import Trail, trail_of
 from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.errors import BadRequest, GatewayError, UpstreamBusy
 from tidegate.types import Answer

@@ -36,7 +36,7 @@ def openai(gateway: Process) -> Iterator[OpenAI]:
 def engine_pids(gateway: Process) -> list[int]:
     """The child processes of the gateway that run llama.cpp."""
     children = Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text("ascii").split()
-    return [int(pid) for pid in children if b"llama_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"embedded/child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def engine_pid(gateway: Process) -> int:

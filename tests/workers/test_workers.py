@@ -92,7 +92,7 @@ def children(pid: int) -> list[int]:
 
 def llama_pids(process: Process) -> list[int]:
     everyone = [pid for parent in [process.pid, *children(process.pid)] for pid in children(parent)]
-    return [pid for pid in everyone if b"llama_child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in everyone if b"embedded/child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def names(process: Process) -> set[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from tidegate.config import Config, digest
-from tidegate.engines.llama import prepare
-from tidegate.engines.llama_server import LlamaServer, Served
+from tidegate.engines.embedded.llama import prepare
+from tidegate.engines.embedded.server import LlamaServer, Served
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.runtime import Runtime
 from tidegate.workers.shares import embedded, part

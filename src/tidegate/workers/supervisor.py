@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import SecretStr
 
 from tidegate.config import Config, ServerConfig, read_text
-from tidegate.engines.llama_server import Backoff
+from tidegate.engines.embedded.server import Backoff
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import no_file, watch
 from tidegate.http.server import CannotListen, EdgeServer, bind

@@ -18,8 +18,8 @@ import msgspec
 import uvloop
 
 from tidegate.config import Config, EmbeddedConfig, EngineConfig
-from tidegate.engines.embedded import EmbeddedEngine
-from tidegate.engines.llama import LentLlama
+from tidegate.engines.embedded.engine import EmbeddedEngine
+from tidegate.engines.embedded.llama import LentLlama
 from tidegate.errors import ConfigError, Overloaded, Problem
 from tidegate.gateway import Gateway
 from tidegate.http.server import CannotListen, GatewayServer, bind, settle_garbage

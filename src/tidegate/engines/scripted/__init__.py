@@ -1,1 +1,1 @@
-"""The scripted engine: answers by script, with exact timing and chosen faults. In process (`engine`) or as a server (`server`)."""
+"""The scripted engine: answers by script, with exact timing and chosen faults. `engine` runs in process, `server` alone."""

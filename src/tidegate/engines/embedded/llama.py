@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tidegate.config import EMBEDDED_MODEL, EmbeddedConfig
-from tidegate.engines.llama_server import LlamaServer, LlamaSettings, Served, until_serving
-from tidegate.engines.weights import find_smollm2
+from tidegate.engines.embedded.server import LlamaServer, LlamaSettings, Served, until_serving
+from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.ports import Clock, EngineHost
 
 

@@ -18,11 +18,11 @@ from pydantic import SecretStr
 from tidegate.config import EmbeddedConfig, HttpEngineConfig, LlamaCppConfig
 from tidegate.egress.client import Client, open_client
 from tidegate.engines import fields
-from tidegate.engines.llama import Llama, OwnLlama
-from tidegate.engines.llama_server import Served
+from tidegate.engines.embedded.llama import Llama, OwnLlama
+from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, Trail, trail_of
+from tidegate.engines.embedded.server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.outgoing import Outgoing
-from tidegate.engines.prefix import SlotBook, SlotShare, Trail, trail_of
 from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import EngineHost
 from tidegate.types import Batch, Call, Capabilities, Endpoint, Load

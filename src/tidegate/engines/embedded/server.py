@@ -1,6 +1,6 @@
 """Keeps one llama.cpp server alive: starts it, waits until it serves, restarts it when it dies, stops it for good.
 
-The server is a process of its own (`llama_child.py`), so that a crash in C++ costs one restart and not the gateway. What
+The server is a process of its own (`child.py`), so that a crash in C++ costs one restart and not the gateway. What
 runs inside it, and with which parameters, is that file's business; what is asked of it is the engine's.
 """
 
@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tidegate.engines.slot_folder import make_slot_folder
-from tidegate.engines.weights import check_gguf
+from tidegate.engines.embedded.slot_folder import make_slot_folder
+from tidegate.engines.embedded.weights import check_gguf
 from tidegate.errors import ConfigError, Problem, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _TAIL_LINES = 50
 _HEALTH_TIMEOUT_S = 2.0
 _HEALTH_EVERY_S = 0.05
-_CHILD = Path(__file__).with_name("llama_child.py")
+_CHILD = Path(__file__).with_name("child.py")
 # All of its environment: it reads strangers' text in C++, so it gets none of the gateway's secrets. Its threads wait for
 # each other hundreds of times a token; by default OpenMP does that spinning, which is ruin when another process needs the
 # core (four streams beside one busy process on two cores: 6-40 tokens/s; with a short spin about 50, and as fast alone).
