@@ -19,12 +19,12 @@ from exchanges import answer_to
 from front import Front
 
 from tidegate.config import LlamaCppConfig, OpenAIConfig, VllmConfig, parse_text
+from tidegate.dispatch.seats import Slots
 from tidegate.engines.embedded.prefixes import trail_of
 from tidegate.engines.embedder import read_input
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.openai import EventStream, OpenAIEngine, explanation, read_answer
 from tidegate.engines.scripted.script import Script, read_ask, script_for
-from tidegate.engines.slots import Slots
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError
 from tidegate.http import wire

@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 
 from tidegate import registry
 from tidegate.config import EngineConfig, digest
-from tidegate.engines.slots import Slots
+from tidegate.dispatch.seats import Slots
 from tidegate.errors import GatewayError
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, Embedder, Engine

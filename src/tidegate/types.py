@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 if TYPE_CHECKING:
-    from tidegate.engines.slots import Slots
+    from tidegate.dispatch.seats import Slots
     from tidegate.ports import Engine
 
 

@@ -20,15 +20,15 @@ from serving import PATIENCE_S, ask, config_to, eventually, run_gateway, wire
 
 from tidegate import registry
 from tidegate.config import EngineConfig
-from tidegate.engines import loads
-from tidegate.engines.loads import (
+from tidegate.engines import pages as loads
+from tidegate.engines.openai import OpenAIEngine
+from tidegate.engines.pages import (
     MAX_PAGE_BYTES,
     read_llamacpp,
     read_sglang_loads,
     read_sglang_metrics,
     read_vllm,
 )
-from tidegate.engines.openai import OpenAIEngine
 from tidegate.engines.scripted.persona import Persona
 from tidegate.engines.scripted.script import Fault, Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread

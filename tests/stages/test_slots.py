@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.engines.slots import MAX_WAITING, Slots
+from tidegate.dispatch.seats import MAX_WAITING, Slots
 from tidegate.errors import DeadlineExceeded, Overloaded
 
 pytestmark = pytest.mark.anyio

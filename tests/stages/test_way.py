@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.dispatch.seats import Slots
 from tidegate.engines.openai import read_answer
-from tidegate.engines.slots import Slots
 from tidegate.errors import BadRequest, GatewayError, ModelNotFound, NotSupported, UpstreamError
 from tidegate.http.wire import Arrival, parse
 from tidegate.pipeline import Pipeline, the_way

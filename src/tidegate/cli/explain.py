@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from tidegate.config import Config, DeploymentConfig
-from tidegate.engines.outgoing import Foretelling, Outgoing
-from tidegate.engines.slots import Slots
+from tidegate.dispatch.seats import Slots
+from tidegate.engines.preview import Foretelling, Outgoing
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
 from tidegate.http import wire
 from tidegate.pipeline import Step, the_way

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidegate.cli.explain import Explained, Place, Refusal
-from tidegate.engines.outgoing import Outgoing
+from tidegate.engines.preview import Outgoing
 from tidegate.kernel.plain import plain, plain_json
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from tidegate.config import HttpEngineConfig, LlamaCppConfig
 from tidegate.engines import fields
-from tidegate.engines.loads import TellingEngine, read_llamacpp
 from tidegate.engines.openai import Explanation
+from tidegate.engines.pages import TellingEngine, read_llamacpp
 from tidegate.errors import GatewayError, UpstreamRejected
 from tidegate.types import Endpoint, Load
 

@@ -16,7 +16,7 @@ import msgspec
 from tidegate.config import HttpEngineConfig, OpenAIConfig
 from tidegate.egress.client import Client, Exchange, Headers, Target, open_client
 from tidegate.engines import fields
-from tidegate.engines.outgoing import MASK, Outgoing
+from tidegate.engines.preview import MASK, Outgoing
 from tidegate.errors import (
     GatewayError,
     NotSupported,

@@ -9,8 +9,8 @@ import msgspec
 
 from tidegate.config import HttpEngineConfig, SglangConfig
 from tidegate.engines import fields
-from tidegate.engines.loads import TellingEngine, read_sglang_loads, read_sglang_metrics
 from tidegate.engines.openai import NOTHING
+from tidegate.engines.pages import TellingEngine, read_sglang_loads, read_sglang_metrics
 from tidegate.types import Call, Endpoint, Load
 
 

@@ -9,8 +9,8 @@ import msgspec
 
 from tidegate.config import HttpEngineConfig, VllmConfig
 from tidegate.engines import fields
-from tidegate.engines.loads import TellingEngine, read_vllm
 from tidegate.engines.openai import NOTHING
+from tidegate.engines.pages import TellingEngine, read_vllm
 from tidegate.types import Call, Endpoint, Load
 
 

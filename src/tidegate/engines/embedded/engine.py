@@ -22,7 +22,7 @@ from tidegate.engines.embedded.llama import Llama, OwnLlama
 from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, Trail, trail_of
 from tidegate.engines.embedded.server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
-from tidegate.engines.outgoing import Outgoing
+from tidegate.engines.preview import Outgoing
 from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import EngineHost
 from tidegate.types import Batch, Call, Capabilities, Endpoint, Load
