@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tidegate.egress.client import Timeouts
 from tidegate.egress.connection import Connection
+from tidegate.egress.exchange import Timeouts
 from tidegate.errors import UpstreamError
 
 NEVER_S = 1e6

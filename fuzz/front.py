@@ -12,7 +12,7 @@ from exchanges import Nowhere
 from tidegate.config import parse_text
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
-from tidegate.http.server import EdgeServer
+from tidegate.http.edge.server import EdgeServer
 
 CONFIG = json.dumps(
     {

@@ -27,7 +27,7 @@ from tidegate.engines.openai import EventStream, OpenAIEngine, explanation, read
 from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError
-from tidegate.http import wire
+from tidegate.http.apis import openai as wire
 from tidegate.kernel import sse
 from tidegate.stages.route import Models, Route
 from tidegate.types import Answer, Call, Deployment, Endpoint

@@ -30,7 +30,7 @@ import uvloop
 
 from tidegate.config import parse_text
 from tidegate.gateway import Gateway
-from tidegate.http.server import GatewayServer, bind
+from tidegate.http.edge.server import GatewayServer, bind
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from typing import Protocol, Self
 from prometheus_client.core import Metric
 
 from tidegate import config as configuration
+from tidegate.aio import EARLY_S, Alarm
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
-from tidegate.kernel.alarm import EARLY_S, Alarm
 from tidegate.ports import Clock
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble

@@ -16,8 +16,8 @@ from talking import CHAT, SCRIPT, chat, post, said, stream
 from tidegate.config import parse_text
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import BadRequest, ConfigError
-from tidegate.http.hosts import HostRule, is_loopback
-from tidegate.http.nesting import check_nesting
+from tidegate.http.edge.hosts import HostRule, is_loopback
+from tidegate.http.edge.nesting import check_nesting
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from egress import servers
 from egress.servers import CA_PEM, Peer, Script, Server
 
-from tidegate.egress.client import Client, Exchange, Timeouts
-from tidegate.egress.direct import DirectClient
+from tidegate.egress.exchange import Client, Exchange, Timeouts
+from tidegate.egress.pool import DirectClient
 from tidegate.egress.proxied import ProxiedClient
 
 # Seconds; for whatever a test is not about.

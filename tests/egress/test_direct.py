@@ -11,9 +11,9 @@ from virtual import run
 from wire import Wire
 
 from tidegate.egress import connection, direct
-from tidegate.egress.client import Exchange, Timeouts
 from tidegate.egress.connection import Connection
-from tidegate.egress.direct import DirectClient
+from tidegate.egress.exchange import Exchange, Timeouts
+from tidegate.egress.pool import DirectClient
 from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,8 @@ from egress.http2 import Stream
 from egress.servers import CA_PEM, Peer
 
 from tidegate.config import HttpEngineConfig
-from tidegate.egress.client import Client, Exchange, Timeouts, open_client
+from tidegate.egress.exchange import Client, Exchange, Timeouts
+from tidegate.egress.open import open_client
 from tidegate.egress.proxied import EXCHANGES_A_LANE, ProxiedClient
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 

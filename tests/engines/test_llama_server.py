@@ -18,10 +18,11 @@ import pytest
 import uvloop
 
 from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, trail_of
-from tidegate.engines.embedded.server import Backoff, LlamaServer, LlamaSettings
+from tidegate.engines.embedded.server import LlamaServer, LlamaSettings
 from tidegate.engines.embedded.slot_folder import remove_stale
 from tidegate.engines.embedded.weights import SMOLLM2_FILE, check_gguf, find_smollm2
 from tidegate.errors import ConfigError, UpstreamUnreachable
+from tidegate.kernel.backoff import Backoff
 
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 8}
 

@@ -16,7 +16,7 @@ from wire import Wire
 from tidegate.config import ServerConfig, parse_text
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
-from tidegate.http.server import EdgeServer
+from tidegate.http.edge.server import EdgeServer
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

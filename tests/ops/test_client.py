@@ -8,8 +8,8 @@ import time
 import pytest
 from canned import canned, streamed, whole
 
-from tidegate.egress.client import Timeouts
-from tidegate.egress.direct import DirectClient
+from tidegate.egress.exchange import Timeouts
+from tidegate.egress.pool import DirectClient
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.ops.load.client import Ask, ChatClient

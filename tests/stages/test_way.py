@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tidegate.dispatch.seats import Slots
 from tidegate.engines.openai import read_answer
 from tidegate.errors import BadRequest, GatewayError, ModelNotFound, NotSupported, UpstreamError
-from tidegate.http.wire import Arrival, parse
+from tidegate.http.apis.openai import Arrival, parse
 from tidegate.pipeline import Pipeline, the_way
 from tidegate.ports import EngineHost
 from tidegate.stages.route import Models

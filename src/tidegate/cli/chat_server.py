@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from tidegate.config import HttpEngineConfig
-from tidegate.egress.client import Exchange, Headers, open_client
+from tidegate.egress.exchange import Exchange, Headers
+from tidegate.egress.open import open_client
 from tidegate.engines.openai import MAX_ERROR_BYTES, explanation, read_whole
 from tidegate.errors import UpstreamError, UpstreamUnreachable
 from tidegate.kernel.sse import Event, EventTooLarge, SseReader

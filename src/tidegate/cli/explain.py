@@ -17,7 +17,7 @@ from tidegate.config import Config, DeploymentConfig
 from tidegate.dispatch.seats import Slots
 from tidegate.engines.preview import Foretelling, Outgoing
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
-from tidegate.http import wire
+from tidegate.http.apis import openai as wire
 from tidegate.pipeline import Step, the_way
 from tidegate.ports import Engine
 from tidegate.runtime import make_engine

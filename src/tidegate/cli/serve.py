@@ -13,7 +13,8 @@ from tidegate.cli import settings
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError
 from tidegate.gateway import Gateway
-from tidegate.http.server import CannotListen, GatewayServer, bind, settle_garbage
+from tidegate.http.edge.server import CannotListen, bind
+from tidegate.http.serving import GatewayServer, settle_garbage
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import cast
 
 import httptools
 
-from tidegate.egress.client import Headers, Timeouts
+from tidegate.aio import Alarm
+from tidegate.egress.exchange import Headers, Timeouts
 from tidegate.errors import UpstreamError, UpstreamTimeout
-from tidegate.kernel.alarm import Alarm
 
 # Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
 # stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.

@@ -19,7 +19,7 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from tidegate.egress.client import Exchange, Headers, Target, Timeouts
+from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
 from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 # Load balancers in front of providers close idle connections after 60 s or more; a handshake costs two round trips.

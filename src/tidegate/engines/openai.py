@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidegate.config import HttpEngineConfig, OpenAIConfig
-from tidegate.egress.client import Client, Exchange, Headers, Target, open_client
+from tidegate.egress.exchange import Client, Exchange, Headers, Target
+from tidegate.egress.open import open_client
 from tidegate.engines import fields
 from tidegate.engines.preview import MASK, Outgoing
 from tidegate.errors import (

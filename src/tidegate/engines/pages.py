@@ -18,7 +18,8 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from tidegate.config import HttpEngineConfig
-from tidegate.egress.client import Client, Headers, open_client
+from tidegate.egress.exchange import Client, Headers
+from tidegate.egress.open import open_client
 from tidegate.engines.openai import OpenAIEngine, read_whole
 from tidegate.errors import UpstreamError
 from tidegate.kernel.exposition import NotExposition, Sample, known, read

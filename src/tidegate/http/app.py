@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 from tidegate.gateway import Gateway
 from tidegate.http.admin import Admin, as_error
-from tidegate.http.openai import CallEndpoint
-from tidegate.http.openapi import Document
+from tidegate.http.call import CallEndpoint
+from tidegate.http.document import Document
 from tidegate.http.responder import request_id_of
 from tidegate.types import Endpoint
 

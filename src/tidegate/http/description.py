@@ -17,12 +17,14 @@ from starlette.routing import Route
 
 from tidegate import errors
 from tidegate.errors import GatewayError
-from tidegate.http import wire
-from tidegate.http.openapi import PATH
+from tidegate.http.apis import openai as wire
 from tidegate.stages.route import Models
 from tidegate.types import Answer, Endpoint
 
 Json = dict[str, Any]
+
+PATH = "/openapi.json"
+"""Where the document itself is served."""
 
 
 class _Cold(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from tidegate.errors import DeadlineExceeded, GatewayError
-from tidegate.http.protocol import HEADERS, WHEN_GONE
+from tidegate.http.edge.protocol import HEADERS, WHEN_GONE
 from tidegate.kernel import sse
 from tidegate.types import Batch
 

@@ -15,10 +15,10 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import SecretStr
 
 from tidegate.config import Config, ServerConfig, read_text
-from tidegate.engines.embedded.server import Backoff
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import no_file, watch
-from tidegate.http.server import CannotListen, EdgeServer, bind
+from tidegate.http.edge.server import CannotListen, EdgeServer, bind
+from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
 from tidegate.telemetry.metrics import gauge
 from tidegate.workers.admin import create_admin_app

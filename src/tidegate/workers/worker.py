@@ -22,7 +22,8 @@ from tidegate.engines.embedded.engine import EmbeddedEngine
 from tidegate.engines.embedded.llama import LentLlama
 from tidegate.errors import ConfigError, Overloaded, Problem
 from tidegate.gateway import Gateway
-from tidegate.http.server import CannotListen, GatewayServer, bind, settle_garbage
+from tidegate.http.edge.server import CannotListen, bind
+from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
 from tidegate.runtime import Runtime, make_engine
 from tidegate.snapshot import Snapshot

@@ -16,7 +16,8 @@ import msgspec
 from pydantic import SecretStr
 
 from tidegate.config import EmbeddedConfig, HttpEngineConfig, LlamaCppConfig
-from tidegate.egress.client import Client, open_client
+from tidegate.egress.exchange import Client
+from tidegate.egress.open import open_client
 from tidegate.engines import fields
 from tidegate.engines.embedded.llama import Llama, OwnLlama
 from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, Trail, trail_of

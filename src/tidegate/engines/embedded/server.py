@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -26,6 +25,7 @@ import msgspec
 from tidegate.engines.embedded.slot_folder import make_slot_folder
 from tidegate.engines.embedded.weights import check_gguf
 from tidegate.errors import ConfigError, Problem, UpstreamError, UpstreamUnreachable
+from tidegate.kernel.backoff import Backoff
 from tidegate.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -69,25 +69,6 @@ class Served(msgspec.Struct, frozen=True):
     api_key: str
     generation: int
     slot_dir: str
-
-
-class Backoff(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds between restarts.
-
-    The first is at once, then `base_s` doubled each time up to `cap_s`, less up to half of it at random. A server that
-    lived for `reset_after_s` counts as well again.
-    """
-
-    base_s: float = 0.25
-    cap_s: float = 10.0
-    reset_after_s: float = 60.0
-
-    def delay(self, failures: int) -> float:
-        """The pause before the restart that follows the `failures`-th death in a row."""
-        if failures <= 1:
-            return 0.0
-        longest = min(self.cap_s, self.base_s * 2.0 ** min(failures - 2, 30))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311  (spreads load; guards nothing)
 
 
 class LlamaServer:

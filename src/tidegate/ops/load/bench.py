@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.egress.client import Client, Headers
+from tidegate.egress.exchange import Client, Headers
 from tidegate.engines.openai import read_whole
 from tidegate.errors import GatewayError
 from tidegate.ops.load import figures

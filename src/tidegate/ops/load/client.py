@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidegate.egress.client import Client, Exchange, Headers
+from tidegate.egress.exchange import Client, Exchange, Headers
 from tidegate.engines.openai import explanation, read_whole
 from tidegate.errors import GatewayError, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tidegate.kernel.sse import EventTooLarge, SseReader

@@ -16,8 +16,8 @@ from time import perf_counter
 import msgspec
 import uvloop
 
-from tidegate.egress.client import Timeouts
-from tidegate.egress.direct import DirectClient
+from tidegate.egress.exchange import Timeouts
+from tidegate.egress.pool import DirectClient
 from tidegate.ops.load.bench import Bench, Unusable, Watcher
 from tidegate.ops.load.options import BadOptions, Options
 from tidegate.ops.load.plan import Closed

@@ -10,8 +10,8 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
-from tidegate.egress.client import Exchange, Headers, Target, Timeouts
 from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
+from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
 from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
 
 # uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from tidegate.errors import GatewayError
-from tidegate.http.transport import CorkedTransport
+from tidegate.http.edge.transport import CorkedTransport
 
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 # Engines refuse with numbers that no standard knows, and those are passed on.

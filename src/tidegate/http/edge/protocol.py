@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection of a client: what it sends becomes requests, served one after the other.
 
 It runs under uvicorn's server, in the place of uvicorn's own protocol, and differs from it in what it does not put up with:
-a head is checked before anything runs (`edge.py`), and everything a client may keep us waiting with has an end
+a head is checked before anything runs (`limits.py`), and everything a client may keep us waiting with has an end
 (`patience.py`). A client that leaves is noticed by the call that runs, also when it had sent further requests ahead. Who
 asks to upgrade to HTTP/2 is answered in HTTP/1.1. What a request costs here every call pays: mind it.
 """
@@ -22,10 +22,10 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from tidegate.errors import BadRequest, GatewayError
-from tidegate.http.cycle import Cycle, refusal
-from tidegate.http.edge import Edge, is_probe
-from tidegate.http.patience import Idle, Patience
-from tidegate.http.transport import CorkedTransport, Stall
+from tidegate.http.edge.cycle import Cycle, refusal
+from tidegate.http.edge.limits import Edge, is_probe
+from tidegate.http.edge.patience import Idle, Patience
+from tidegate.http.edge.transport import CorkedTransport, Stall
 
 WHEN_GONE = "tidegate.when_gone"
 """Where in the ASGI scope a request finds `call_when_gone`."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from tidegate.aio import EARLY_S, Alarm
 from tidegate.errors import BadRequest, GatewayError, RequestTimeout
-from tidegate.http.edge import Edge
-from tidegate.kernel.alarm import EARLY_S, Alarm
+from tidegate.http.edge.limits import Edge
 
 # What a body may weigh on the wire for each of its bytes: six when every byte is a chunk of its own.
 FRAMING = 16

@@ -11,8 +11,6 @@ from starlette.routing import Route
 
 from tidegate.gateway import Gateway
 
-PATH = "/openapi.json"
-
 
 class Document:
     """The document of one gateway, made when it is first asked for and again when the configuration has changed."""
@@ -26,7 +24,7 @@ class Document:
 
     def route(self) -> Route:
         """For Starlette's router."""
-        return Route(PATH, self._answer, methods=["GET"])
+        return Route("/openapi.json", self._answer, methods=["GET"])
 
     async def _answer(self, _: Request) -> Response:
         snapshot = self._gateway.snapshot

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tidegate.config import ServerConfig
 from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, Overloaded
-from tidegate.http.hosts import HostRule
+from tidegate.http.edge.hosts import HostRule
 
 # Twice would mean that we and another reader may go by different ones (RFC 9112, 6.3; RFC 9110, 5.3).
 _ONCE = (

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.errors import BadRequest
-from tidegate.http.nesting import check_nesting
+from tidegate.http.edge.nesting import check_nesting
 from tidegate.types import Call, Endpoint, Exit, Message
 
 

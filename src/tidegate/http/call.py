@@ -20,8 +20,8 @@ from tidegate.errors import (
     UpstreamError,
 )
 from tidegate.gateway import Gateway
-from tidegate.http import wire
-from tidegate.http.protocol import REFUSED
+from tidegate.http.apis import openai as wire
+from tidegate.http.edge.protocol import REFUSED
 from tidegate.http.responder import Responder, header_values, request_id_of
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline

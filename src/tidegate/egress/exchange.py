@@ -1,6 +1,6 @@
-"""One way out over HTTP, two clients behind it.
+"""One way out over HTTP: the port. `open.py` chooses between the two clients behind it.
 
-`direct` goes straight to an engine, over TCP or TLS, and is written for speed; `proxied` drives a Rust client through an
+`pool` goes straight to an engine, over TCP or TLS, and is written for speed; `proxied` drives a Rust client through an
 HTTP proxy. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
 """
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from tidegate.config import HttpEngineConfig, TimeoutsConfig
+from tidegate.config import TimeoutsConfig
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -84,19 +84,3 @@ class Client(Protocol):
     async def close(self) -> None:
         """Drop every connection."""
         ...
-
-
-def open_client(config: HttpEngineConfig) -> Client:
-    """The client that fits an engine: straight to it, or through its proxy."""
-    timeouts = Timeouts.of(config.timeouts)
-    ca_pem = config.ca_path.read_bytes() if config.ca_path else None
-    if config.proxy:
-        # The Rust wheel stays unloaded where no engine needs it.
-        from tidegate.egress.proxied import ProxiedClient  # noqa: PLC0415
-
-        return ProxiedClient(
-            config.url, timeouts, proxy=config.proxy, max_connections=config.max_connections, ca_pem=ca_pem
-        )
-    from tidegate.egress.direct import DirectClient  # noqa: PLC0415
-
-    return DirectClient(config.url, timeouts, max_connections=config.max_connections, ca_pem=ca_pem)

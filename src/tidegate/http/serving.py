@@ -1,0 +1,95 @@
+"""Serving one gateway, and draining it: our order of events at the end.
+
+SIGTERM or SIGINT: readiness says no, new requests are still served for `drain_grace_s`, then the listener closes, running
+calls have `drain_deadline_s`, and what is left is ended with an error. A second signal skips the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from tidegate.gateway import Gateway
+from tidegate.http.app import create_app
+from tidegate.http.edge.server import EdgeServer, tls_context
+
+# After their calls were ended, clients get this long to read the last event.
+LAST_WORDS_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class GatewayServer(EdgeServer):
+    """Serves one open gateway until it is asked to drain."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+        settings = gateway.settings
+        super().__init__(create_app(gateway), settings)
+        if settings.tls is not None:
+            self.config.ssl = tls_context(settings.tls)
+        self._gateway = gateway
+        self._listener = listener
+        self._grace_s = settings.drain_grace_s
+        self._deadline_s = settings.drain_deadline_s
+        self._ending = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def obey_signals(self) -> None:
+        """From now on SIGTERM and SIGINT drain, SIGHUP reloads."""
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self.drain)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+    async def serve_until_drained(self) -> None:
+        """Serve; returns when everything is drained."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._drain())
+            await self._serve([self._listener])
+
+    def drain(self, *, grace_s: float | None = None) -> None:
+        """Begin to end; `grace_s` instead of the configured grace. Asked a second time: skip the waiting."""
+        if self._gateway.draining:
+            self._hurry.set()
+            return
+        self._gateway.draining = True
+        if grace_s is not None:
+            self._grace_s = grace_s
+        self._ending.set()
+
+    def _on_hangup(self) -> None:
+        self._gateway.runtime.spawn(self._gateway.try_reload(), name="reload on SIGHUP")
+
+    async def _drain(self) -> None:
+        await self._ending.wait()
+        log.info(
+            "draining: accepting for %g s more, then up to %g s for running calls",
+            self._grace_s,
+            self._deadline_s,
+        )
+        await self._until(self._hurry.is_set, self._grace_s)
+        self.should_exit = True
+        live = self._gateway.live
+        await self._until(lambda: not live or self._hurry.is_set(), self._deadline_s)
+        if live:
+            log.warning("ending %d calls that are still running", len(live))
+            self._gateway.stop_calls()
+        await self._until(lambda: not self.server_state.connections, LAST_WORDS_S)
+        self.force_exit = True
+
+    async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
+        """Wait for a condition, at most so long. Looking now and then costs a request nothing; an event would."""
+        end = self._gateway.clock() + seconds
+        while not reached() and self._gateway.clock() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def settle_garbage() -> None:
+    """What was loaded stays: keep the collector from walking it, and let it walk the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
