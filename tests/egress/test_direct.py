@@ -10,7 +10,7 @@ from egress.servers import Peer
 from virtual import run
 from wire import Wire
 
-from tidegate.egress import connection, direct
+from tidegate.egress import connection, pool
 from tidegate.egress.connection import Connection
 from tidegate.egress.exchange import Exchange, Timeouts
 from tidegate.egress.pool import DirectClient
@@ -100,7 +100,7 @@ async def test_an_engine_that_died_at_work_is_not_asked_again(monkeypatch: pytes
 
 
 async def test_an_old_idle_connection_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "NEAR_IDLE_S", 0.0)
+    monkeypatch.setattr(pool, "NEAR_IDLE_S", 0.0)
     async with servers.serve(echo) as server:
         client = near(server.port, most=1)
         for i in range(3):
