@@ -18,10 +18,10 @@ FUZZ_VENV := .venv-fuzz
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check bench fuzz e2e-vllm docs lock
+.PHONY: help serve test check bench bench-instructions fuzz e2e-vllm docs lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 serve: $(RUNTIME) ## Serve a real model on http://127.0.0.1:8080 (more options: ARGS="--config tidegate.yaml")
 	@exec $(BIN)/tidegate serve $(ARGS)
@@ -42,6 +42,9 @@ check: $(DEV) ## Lint, formatting, strict types, import layers
 
 bench: $(DEV) ## Measure the gateway against the floor and against direct access, in one run
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-instructions: $(DEV) ## Count instructions and system calls, which no neighbour moves (two trees: ARGS="--before DIR")
+	@$(BIN)/python benchmarks/instructions.py $(ARGS)
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)

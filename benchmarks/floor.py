@@ -9,6 +9,7 @@ measurement honest: what a gateway costs above this is the price of what it does
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ Message = dict[str, Any]
 decode = msgspec.json.Decoder().decode
 encode = msgspec.json.Encoder().encode
 
-ENGINE = ("127.0.0.1", 18730)
+ENGINE = ("127.0.0.1", int(os.environ.get("FLOOR_ENGINE_PORT", "18730")))
 REQUEST_HEAD = (
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:18730\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -3,8 +3,9 @@
 // what limits the run.
 //
 //   http_load --port 8080 [--path /v1/chat/completions] [--model m-d0] [--connections 32] [--seconds 4]
-//             [--stream] [--header 'Name: value']...
+//             [--requests N] [--stream] [--header 'Name: value']...
 //
+// With --requests it ends after that many, however long they take, and --seconds is the most that they may take (600).
 // Every request carries another prompt, so no cache can answer it. Prints one line of JSON: rps (answers complete in
 // time, a second), n (all answers), bad (other statuses than 200, broken or unanswered), and the time from
 // the first byte sent to the last byte received as p50_ms, p99_ms, mean_ms, max_ms (exact: every latency is kept).
@@ -47,18 +48,20 @@ typedef struct {
 
 typedef struct {
     int port, connections, stream;
-    double seconds;
+    double seconds; // 0: not given
+    uint64_t requests; // 0: as many as fit in the time
     const char *path, *model;
     char headers[4096];
 } Options;
 
-static Options options = {.connections = 32, .seconds = 4, .path = "/v1/chat/completions", .model = "m-d0"};
+static Options options = {.connections = 32, .path = "/v1/chat/completions", .model = "m-d0"};
 static int epoll_fd;
 static uint64_t deadline;
 static uint64_t prompts;     // sent so far: makes each prompt another
 static uint64_t in_time;     // answers complete before the deadline
 static uint64_t bad;
 static uint64_t in_flight;
+static uint64_t began, ended; // the first request, the last answer
 static uint64_t *latencies;  // nanoseconds, one an answer
 static size_t answers, latencies_size;
 
@@ -75,6 +78,11 @@ static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+// Is there time, and are there requests left, for one more?
+static int goes_on(uint64_t now) {
+    return now < deadline && (options.requests == 0 || prompts < options.requests);
 }
 
 // ---- sending ----
@@ -134,7 +142,8 @@ static void complete(Connection *c) {
     if (now < deadline) in_time++;
     c->waiting = 0;
     in_flight--;
-    if (now < deadline) send_request(c);
+    ended = now;
+    if (goes_on(now)) send_request(c);
 }
 
 static void broken(Connection *c) {
@@ -145,7 +154,7 @@ static void broken(Connection *c) {
     c->waiting = 0;
     close(c->fd);
     c->fd = -1;
-    if (now_ns() >= deadline) return;
+    if (!goes_on(now_ns())) return;
     connect_again(c);
     send_request(c);
 }
@@ -250,11 +259,12 @@ static void receive(Connection *c) {
 
 static void run(void) {
     Connection *connections = calloc((size_t)options.connections, sizeof *connections);
-    uint64_t end = now_ns() + (uint64_t)(options.seconds * 1e9), now;
+    began = now_ns();
+    uint64_t end = began + (uint64_t)(options.seconds * 1e9), now;
     struct epoll_event events[256];
     deadline = end;
     epoll_fd = epoll_create1(0);
-    for (int i = 0; i < options.connections; i++) {
+    for (int i = 0; i < options.connections && goes_on(began); i++) {
         connect_again(&connections[i]);
         send_request(&connections[i]);
     }
@@ -278,11 +288,12 @@ static double latency_ms(double share) {
 }
 
 static void report(void) {
-    double sum = 0;
+    double sum = 0, seconds = options.seconds;
+    if (options.requests && ended > began) seconds = (double)(ended - began) / 1e9;
     if (answers) qsort(latencies, answers, sizeof *latencies, ascending);
     for (size_t i = 0; i < answers; i++) sum += (double)latencies[i] / 1e6;
     printf("{\"rps\":%.1f,\"n\":%zu,\"bad\":%llu,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"mean_ms\":%.4f,\"max_ms\":%.4f}\n",
-           (double)in_time / options.seconds, answers, (unsigned long long)bad, latency_ms(0.5), latency_ms(0.99),
+           (double)in_time / seconds, answers, (unsigned long long)bad, latency_ms(0.5), latency_ms(0.99),
            answers ? sum / (double)answers : 0, latency_ms(1));
 }
 
@@ -296,7 +307,8 @@ int main(int count, char **arguments) {
         {"port", required_argument, NULL, 'p'},    {"path", required_argument, NULL, 'u'},
         {"model", required_argument, NULL, 'm'},   {"connections", required_argument, NULL, 'c'},
         {"seconds", required_argument, NULL, 'd'}, {"header", required_argument, NULL, 'h'},
-        {"stream", no_argument, NULL, 's'},        {NULL, 0, NULL, 0},
+        {"stream", no_argument, NULL, 's'},        {"requests", required_argument, NULL, 'n'},
+        {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(count, arguments, "", names, NULL)) != -1;) {
         if (option == 'p') options.port = atoi(optarg);
@@ -306,8 +318,10 @@ int main(int count, char **arguments) {
         else if (option == 'd') options.seconds = atof(optarg);
         else if (option == 'h') add_header(optarg);
         else if (option == 's') options.stream = 1;
+        else if (option == 'n') options.requests = strtoull(optarg, NULL, 10);
         else return 2;
     }
+    if (options.seconds == 0) options.seconds = options.requests ? 600 : 4;
     if (options.port <= 0 || options.connections <= 0 || options.seconds <= 0)
         fail("--port, --connections and --seconds must be above 0");
     run();

@@ -8,6 +8,9 @@
 //
 //   m-d<ms>                      one JSON answer after <ms>
 //   m-n<chunks>-g<gap ms>-d<ms>  with "stream": true: <chunks> SSE events, <gap ms> apart, the first after <ms>
+//   m-n<chunks>-l1               with "stream": true: lockstep. The head and the first event leave together, every further
+//                                event when a datagram comes to the UDP port of the same number (the client has the one
+//                                before), the last with the end. What arrives together is then always the same.
 //
 // Every SSE event carries in its content the CLOCK_MONOTONIC nanosecond at which it was sent, so a client on the same
 // machine reads the exact one-way delay. Digits are written as the letters a-j: a rail that looks for card or phone
@@ -54,7 +57,7 @@ static const char STREAM_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
     "Transfer-Encoding: chunked\r\n\r\n";
 
-typedef enum { IDLE, DELAYED, STREAMING } State;
+typedef enum { IDLE, DELAYED, STREAMING, LOCKSTEP } State;
 
 typedef struct {
     int fd;
@@ -66,7 +69,7 @@ typedef struct {
     uint64_t due;  // when the next event or the delayed answer leaves
     int heap_slot; // -1: not in the heap
     // what the request in flight asked for
-    int stream, want_usage, events, events_sent, gap_ms, delay_ms;
+    int stream, want_usage, events, events_sent, gap_ms, delay_ms, lockstep;
 } Connection;
 
 static Connection *connections[MAX_CONNECTIONS]; // by file descriptor
@@ -220,6 +223,11 @@ static int write_stream_end(Connection *c) {
 
 // ---- answering ----
 
+// Whether the kernel keeps what is written until it is told to send, as one segment.
+static void hold_back(Connection *c, int on) {
+    setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
+
 static int finish(Connection *c) {
     c->state = IDLE;
     return answer_next(c); // a pipelined request may be waiting
@@ -228,8 +236,15 @@ static int finish(Connection *c) {
 // The delay is over: the JSON answer, the whole stream (no gap), or its head and a timer for the events.
 static int begin_answer(Connection *c) {
     if (!c->stream) return write_json(c, CHAT_ANSWER) < 0 ? -1 : finish(c);
+    if (c->lockstep) hold_back(c, 1);
     if (write_all(c, STREAM_HEAD, sizeof STREAM_HEAD - 1) < 0) return -1;
     c->events_sent = 0;
+    if (c->lockstep) {
+        if (write_delta(c) < 0) return -1;
+        hold_back(c, 0);
+        c->state = LOCKSTEP;
+        return 0;
+    }
     if (c->gap_ms > 0) {
         c->state = STREAMING;
         return wake_at(c, now_ns());
@@ -245,6 +260,16 @@ static int continue_stream(Connection *c) {
     return write_stream_end(c) < 0 ? -1 : finish(c);
 }
 
+static int step(Connection *c) {
+    int last = c->events_sent + 1 >= c->events;
+    if (last) hold_back(c, 1);
+    if (write_delta(c) < 0) return -1;
+    if (!last) return 0;
+    if (write_stream_end(c) < 0) return -1;
+    hold_back(c, 0);
+    return finish(c);
+}
+
 // ---- reading ----
 
 // The number after "-<letter>" in [text, end), 0 where there is none.
@@ -255,7 +280,7 @@ static int number_after(const char *text, const char *end, char letter) {
 }
 
 static void read_behaviour(Connection *c, const char *body, const char *end) {
-    c->stream = c->want_usage = c->events = c->gap_ms = c->delay_ms = 0;
+    c->stream = c->want_usage = c->events = c->gap_ms = c->delay_ms = c->lockstep = 0;
     const char *name = memmem(body, (size_t)(end - body), "[[m-", 4), *name_end = NULL;
     if (name) {
         name_end = memchr(name, ']', (size_t)(end - name));
@@ -268,6 +293,7 @@ static void read_behaviour(Connection *c, const char *body, const char *end) {
         c->delay_ms = number_after(name, name_end, 'd');
         c->events = number_after(name, name_end, 'n');
         c->gap_ms = number_after(name, name_end, 'g');
+        c->lockstep = number_after(name, name_end, 'l');
     }
     const char *stream = memmem(body, (size_t)(end - body), "\"stream\"", 8);
     if (stream) {
@@ -366,6 +392,15 @@ static void serve_timers(void) {
     }
 }
 
+static void serve_datagrams(int next) {
+    char datagram[16];
+    while (recv(next, datagram, sizeof datagram, 0) >= 0)
+        for (int fd = 0; fd < MAX_CONNECTIONS; fd++) {
+            Connection *c = connections[fd];
+            if (c && c->state == LOCKSTEP && step(c) < 0) close_connection(c);
+        }
+}
+
 static int wait_ms(void) {
     if (!heap_used) return -1;
     uint64_t now = now_ns(), due = heap[0]->due;
@@ -382,15 +417,23 @@ int main(int count, char **arguments) {
         perror("mock_engine: cannot listen");
         return 1;
     }
+    int next = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    if (bind(next, (struct sockaddr *)&address, sizeof address)) {
+        perror("mock_engine: cannot receive datagrams");
+        return 1;
+    }
     signal(SIGPIPE, SIG_IGN);
     epoll_fd = epoll_create1(0);
     struct epoll_event listening = {.events = EPOLLIN, .data.fd = listener}, events[512];
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &listening);
+    listening.data.fd = next;
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, next, &listening);
     for (;;) {
         int ready = epoll_wait(epoll_fd, events, 512, wait_ms());
         for (int i = 0; i < ready; i++) {
             int fd = events[i].data.fd;
             if (fd == listener) accept_all(listener);
+            else if (fd == next) serve_datagrams(next);
             else if (connections[fd]) serve_socket(connections[fd], events[i].events);
         }
         serve_timers();

@@ -33,6 +33,17 @@ class RigError(Exception):
     """The measurement cannot go on; the message says what to do."""
 
 
+def free_port() -> int:
+    """One that nobody listens on now, for TCP and UDP: several measurements may run on one machine."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+
+
 class LoadReport(msgspec.Struct, frozen=True):
     """What `http_load` prints: see the head of http_load.c."""
 
@@ -167,7 +178,9 @@ class Server:
     def port(self) -> int:
         return urlsplit(self.url).port or 80
 
-    def start(self, command: list[str], *, core: int, wait_s: float) -> None:
+    def start(
+        self, command: list[str], *, core: int, wait_s: float, env: dict[str, str] | None = None
+    ) -> None:
         """Start it on `core` and wait until it answers as the engine does; `start_s` is how long that took."""
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -175,7 +188,7 @@ class Server:
         BUILD.mkdir(exist_ok=True)
         started = time.monotonic()
         with pinned(core), self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=env)
         self._wait(started, wait_s=wait_s)
         self.start_s = time.monotonic() - started
 

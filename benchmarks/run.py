@@ -14,6 +14,7 @@ what they are of the floor's. The exit status is 0 when every goal is met, 1 whe
   python benchmarks/run.py --quick            about 40 seconds: the three loads that the goals speak of, short
   python benchmarks/run.py --json out.json    every sample, for later
   python benchmarks/run.py --gateway 'nginx -c /tmp/n.conf -g "daemon off;"' --url http://127.0.0.1:8080/v1/chat/completions
+  python benchmarks/run.py --before DIR       two trees in turn, 12 rounds: see alternate.py
 
 A gateway under measurement must pass the model names m-d0, m-d50, m-n100-g0 and m-n100-g20 on to the engine at
 http://127.0.0.1:18730/v1, or at least leave the prompt alone, which names them too. Ports 18730 and 18732, and 8080
@@ -29,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import alternate
 import msgspec
 from report import DIRECT, FLOOR, Footprint, Results, Sample, describe_machine, judge, show
 from rig import (
@@ -220,6 +222,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    if any(word == "--before" or word.startswith("--before=") for word in sys.argv[1:]):
+        return alternate.main()  # two trees in turn: other options, other figures
     options = parse_arguments()
     headers = dict(header.split(": ", 1) for header in options.header)
     if options.gateway:

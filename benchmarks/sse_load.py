@@ -2,6 +2,11 @@
 
     python benchmarks/sse_load.py --port 8080 [--path /v1/chat/completions] [--model m-n100-g20]
         [--streams 100] [--seconds 5] [--header 'Name: value']...
+        [--chunks N] [--ack-port PORT]
+
+With --chunks it ends with the first stream that completes N chunks in all, however long that takes (--seconds is then
+the most that it may take). With --ack-port every read that held chunks is acknowledged to the engine by a datagram:
+the mock engine then sends, to models like m-n100-l1, one chunk after the other and never two together.
 
 Every event of the mock engine carries the CLOCK_MONOTONIC time at which it was sent, and this runs on the same
 machine: the one-way delay of a chunk, engine to client, is exact. Prints one line of JSON: chunks (all received),
@@ -12,10 +17,13 @@ chunk), itl (chunk to chunk) and one_way.
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import random
 import re
+import socket
 import time
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -46,7 +54,9 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
 class Samples:
     """What the connections have seen so far; times in nanoseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, chunks: int = 0) -> None:
+        self.chunks = chunks  # how many are wanted; 0: no end but time
+        self.enough = asyncio.Event()
         self.ttft: list[int] = []
         self.itl: list[int] = []
         self.one_way: list[int] = []
@@ -87,9 +97,10 @@ def quantile_ms(samples: list[int], share: float) -> float:
 class StreamClient(asyncio.Protocol):
     """One connection: asks, reads the stream to its end, asks again."""
 
-    def __init__(self, request: bytes, samples: Samples) -> None:
+    def __init__(self, request: bytes, samples: Samples, acknowledge: Callable[[], None]) -> None:
         self._request = request
         self._samples = samples
+        self._acknowledge = acknowledge
         self._transport: asyncio.WriteTransport
         self._buffer = b""
         self._asked_at = self._last_at = 0
@@ -117,10 +128,15 @@ class StreamClient(asyncio.Protocol):
                 return
         buffer = self._buffer + data
         end = self._read_stamps(buffer, now)
+        if end and b"[DONE]" not in buffer:
+            self._acknowledge()
         self._done = self._done or b"[DONE]" in buffer
         self._buffer = buffer[end:][-KEEP_BYTES:]
         if self._done and buffer.endswith(b"0\r\n\r\n"):
             self._samples.streams += 1
+            if self._samples.chunks and len(self._samples.one_way) >= self._samples.chunks:
+                self._samples.stopping = True
+                self._samples.enough.set()
             if self._samples.stopping:
                 self._transport.close()
             else:
@@ -143,25 +159,43 @@ class StreamClient(asyncio.Protocol):
             self._samples.problem(f"the connection ended: {exc or 'closed by the server'}")
 
 
-async def run_streams(request: bytes, port: int, *, streams: int, seconds: float) -> StreamReport:
-    samples = Samples()
+def acknowledger(port: int) -> Callable[[], None]:
+    """What tells the mock engine on `port` that a chunk has arrived; nothing where there is no port."""
+    if not port:
+        return lambda: None
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.connect(("127.0.0.1", port))
+    return lambda: sender.send(b"next") and None
+
+
+async def run_streams(
+    request: bytes, port: int, *, streams: int, seconds: float, chunks: int = 0, ack_port: int = 0
+) -> StreamReport:
+    samples = Samples(chunks=chunks)
+    acknowledge = acknowledger(ack_port)
     loop = asyncio.get_running_loop()
 
     async def start(delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         try:
-            await loop.create_connection(lambda: StreamClient(request, samples), "127.0.0.1", port)
+            await loop.create_connection(
+                lambda: StreamClient(request, samples, acknowledge), "127.0.0.1", port
+            )
         except OSError as error:
             samples.problem(str(error))
 
     # Starts are spread, so that the events of the streams do not fall on the same millisecond.
-    spread_s = min(2.0, seconds / 3)
+    spread_s = 0.0 if chunks else min(2.0, seconds / 3)
+    began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for _ in range(streams):
             group.create_task(start(random.random() * spread_s))
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(samples.enough.wait(), seconds)
     samples.stopping = True
-    return samples.report(seconds)
+    if chunks and not samples.enough.is_set():
+        samples.problem(f"{len(samples.one_way)} of {chunks} chunks in {seconds:g} s")
+    return samples.report(time.monotonic() - began if chunks else seconds)
 
 
 def chat_request(port: int, path: str, *, model: str, headers: list[str]) -> bytes:
@@ -190,10 +224,21 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
+    parser.add_argument("--chunks", type=int, default=0, metavar="N")
+    parser.add_argument("--ack-port", type=int, default=0, metavar="PORT")
     options = parser.parse_args()
     request = chat_request(options.port, options.path, model=options.model, headers=options.header)
     gc.disable()  # a collection here would be read as delay of the gateway
-    report = uvloop.run(run_streams(request, options.port, streams=options.streams, seconds=options.seconds))
+    report = uvloop.run(
+        run_streams(
+            request,
+            options.port,
+            streams=options.streams,
+            seconds=options.seconds,
+            chunks=options.chunks,
+            ack_port=options.ack_port,
+        )
+    )
     print(msgspec.json.encode(report).decode())
 
 
