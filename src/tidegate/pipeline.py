@@ -1,8 +1,9 @@
 """The way of a request, in order. Read this file first.
 
-Each step is one callable in `stages/`. A step that returns nothing lets the call go on; a Reply answers it; a GatewayError
-refuses it. A step that also has `wrap` watches or changes the answer on its way back, the last step's wrap first. What a
-step takes for a call it pushes on `call.exit`, which gives everything back, last in first out, whatever happens.
+Each stage is one callable in `stages/`. A stage that returns nothing lets the call go on; a Reply answers it; a
+GatewayError refuses it. A stage that also has `wrap` watches or changes the answers of the stages behind it on their way back, the last
+stage's wrap first. What a stage takes for a call it pushes on `call.exit`, which gives everything back, last in first out,
+before the last byte leaves.
 """
 
 from __future__ import annotations
@@ -50,28 +51,35 @@ class Pipeline:
         self.steps = steps
         self._clock = clock
         self._live = [step.stage for step in steps if step.stage is not None]
-        self._wraps = [stage.wrap for stage in reversed(self._live) if isinstance(stage, _Wrapping)]
-        names = [step.name for step in steps if step.stage is not None]
-        self._timing = b", ".join(b"%b;dur=%%.3f" % name.encode() for name in [*names, "total"])
+        wraps = [stage.wrap if isinstance(stage, _Wrapping) else None for stage in self._live]
+        # By the stage that answers: only those before it, the nearest first.
+        self._around = [[wrap for wrap in reversed(wraps[:at]) if wrap] for at in range(len(wraps))]
+        names = [step.name.encode() for step in steps if step.stage is not None]
+        # By how many stages have run.
+        self._timing = [
+            b", ".join(b"%b;dur=%%.3f" % name for name in [*names[:ran], b"total"])
+            for ran in range(len(names) + 1)
+        ]
 
     def timing(self, call: Call) -> bytes:
-        """Milliseconds a stage, up to now, in the form of W3C Server Timing. The last stage is the engine's and goes on."""
+        """Milliseconds a stage, up to now, in the form of W3C Server Timing. The stage that answers is still at work."""
         now = self._clock()
-        seconds = [*call.stage_s[:-1], now - call.sent_at, now - call.received_at]
-        return self._timing % tuple([1000 * s for s in seconds])
+        seconds = [*call.stage_s[:-1], now - call.answering_at, now - call.received_at]
+        return self._timing[len(call.stage_s)] % tuple([1000 * s for s in seconds])
 
     async def run(self, call: Call) -> Reply:
         """Take a call down the way. Raises the GatewayError that refuses it. The caller closes `call.exit` at the end."""
         before = call.received_at
-        for stage in self._live:
+        for at, stage in enumerate(self._live):
             reply = await stage(call)
             now = self._clock()
             call.stage_s.append(now - before)
-            before = now
             if reply is not None:
-                for wrap in self._wraps:
+                call.answering_at = before
+                for wrap in self._around[at]:
                     reply.pieces = wrap(call, reply.pieces)
                 return reply
+            before = now
         raise AssertionError("the last step always answers")
 
 

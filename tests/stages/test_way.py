@@ -184,7 +184,7 @@ async def test_the_least_busy_deployment_serves() -> None:
 
 
 @given(st.lists(st.sampled_from(["sync", "async", "raises", "async raises"]), max_size=8))
-def test_an_exit_runs_every_step_last_in_first_out(kinds: list[str]) -> None:
+def test_an_exit_runs_every_release_last_in_first_out(kinds: list[str]) -> None:
     ran: list[int] = []
 
     async def play() -> None:

@@ -120,7 +120,7 @@ class OpenAIEngine:
         exchange, events = None, EventStream()
         try:
             exchange = await self._client.send(
-                self._targets[call.endpoint], call.headers, body, deadline - self._clock()
+                self._targets[call.endpoint], call.onward, body, deadline - self._clock()
             )
             if exchange.status != 200:
                 raise await self._refused(exchange)
@@ -157,7 +157,7 @@ class OpenAIEngine:
             (b"accept-encoding", b"identity"),
             *_JSON,
             *self._own_headers(),
-            *call.headers,
+            *call.onward,
             (b"content-length", b"%d" % len(body)),
         ]
         shown = [

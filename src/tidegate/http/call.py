@@ -47,7 +47,8 @@ class CallEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
         headers = header_values(scope)
-        request_id = self._request_id(headers)
+        own_id = b"%b%06x" % (self._id_prefix, next(self._ids))
+        request_id = request_id_of(headers) or own_id
         gateway = self._gateway
         responder = Responder(
             scope, receive, send, request_id, loop=gateway.loop, deadline_s=gateway.settings.call_deadline_s
@@ -58,7 +59,7 @@ class CallEndpoint:
         snapshot.enter()
         gateway.live.add(responder)
         try:
-            await self._respond(snapshot, scope, receive, responder)
+            await self._respond(snapshot, scope, receive, responder, own_id)
         except asyncio.CancelledError as cancelled:
             await _cancelled(responder, cancelled)
         finally:
@@ -67,10 +68,10 @@ class CallEndpoint:
             snapshot.leave()
 
     async def _respond(
-        self, snapshot: Snapshot, scope: Scope, receive: Receive, responder: Responder
+        self, snapshot: Snapshot, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
     ) -> None:
         try:
-            call = await self._receive(scope, receive, responder)
+            call = await self._receive(scope, receive, responder, own_id)
             if call is not None:
                 await self._answer(snapshot, call, responder)
         except GatewayError as error:
@@ -85,11 +86,9 @@ class CallEndpoint:
                 GatewayError("The gateway failed; the operator can find the cause by the request id")
             )
 
-    def _request_id(self, headers: dict[bytes, bytes]) -> bytes:
-        """The client's own id if it is well-formed, else a new one."""
-        return request_id_of(headers) or b"%b%06x" % (self._id_prefix, next(self._ids))
-
-    async def _receive(self, scope: Scope, receive: Receive, responder: Responder) -> Call | None:
+    async def _receive(
+        self, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
+    ) -> Call | None:
         """The call that the request makes; None for one that was refused, which is counted here and nowhere else."""
         gateway, headers = self._gateway, header_values(scope)
         settings = gateway.settings
@@ -97,7 +96,14 @@ class CallEndpoint:
             body = await _read_body(scope, headers, receive, settings.max_body_bytes)
             now = gateway.clock()
             passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            arrival = wire.Arrival(responder.request_id.decode(), now, now + settings.call_deadline_s, passed)
+            arrival = wire.Arrival(
+                own_id.decode(),
+                now,
+                now + settings.call_deadline_s,
+                passed,
+                responder.headers,
+                responder.request_id.decode(),
+            )
             return wire.parse(
                 self._endpoint,
                 body,
@@ -111,35 +117,43 @@ class CallEndpoint:
             return None
 
     async def _answer(self, snapshot: Snapshot, call: Call, responder: Responder) -> None:
-        gateway = self._gateway
+        """The exit closes before the last byte leaves: what fails in it, the client still learns."""
+        gateway, pipeline, body = self._gateway, snapshot.pipeline, b""
         responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
         async with call.exit:
             try:
-                reply = await snapshot.pipeline.run(call)
+                reply = await pipeline.run(call)
+                responder.headers += reply.headers
                 if call.stream:
-                    await self._send_stream(snapshot.pipeline, call, reply, responder)
+                    await self._send_stream(pipeline, call, reply, responder)
                 else:
-                    await self._send_whole(snapshot.pipeline, call, reply, responder)
+                    body = await self._whole(reply)
+                    call.answered_at = gateway.clock()
             except asyncio.CancelledError as cancelled:
                 raise responder.why(cancelled) from None
+        try:
+            if call.stream:
+                await responder.end_stream(_closing_comment(call, gateway.clock()) + sse.DONE)
+            else:
+                await responder.whole(body, [(b"server-timing", pipeline.timing(call))])
+        except asyncio.CancelledError as cancelled:
+            raise responder.why(cancelled) from None
 
-    async def _send_whole(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
+    async def _whole(self, reply: Reply) -> bytes:
         parts = [piece.data async for batch in reply.pieces for piece in batch]
         if not parts:
             raise UpstreamError("the engine gave no answer")
-        call.answered_at = self._gateway.clock()
-        await responder.whole(b"".join(parts), [*reply.headers, (b"server-timing", pipeline.timing(call))])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _send_stream(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
         """Nothing is sent before the first batch is there: until then a failure is a status."""
         async for batch in reply.pieces:
             if not call.answered_at:
                 call.answered_at = self._gateway.clock()
-                await responder.begin_stream([*reply.headers, (b"server-timing", pipeline.timing(call))])
+                await responder.begin_stream([(b"server-timing", pipeline.timing(call))])
             await responder.events(batch)
         if not call.answered_at:
             raise UpstreamError("the engine gave no answer")
-        await responder.end_stream(_closing_comment(call, self._gateway.clock()) + sse.DONE)
 
 
 async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) -> None:

@@ -31,7 +31,7 @@ _EVENT_STREAM = [
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 Headers = list[tuple[bytes, bytes]]
-CallWhenGone = Callable[[Callable[[], None] | None], None]
+CallWhenGone = Callable[[Callable[[], None] | None, Callable[[], None] | None], None]
 
 
 class Responder:
@@ -51,7 +51,8 @@ class Responder:
         self._receive = receive
         self._send = send
         self.request_id = request_id
-        self._fixed: Headers = [(b"x-request-id", request_id)]
+        # One list for every kind of answer; a call adds to it until the answer begins.
+        self.headers: Headers = [(b"x-request-id", request_id)]
         self._loop = loop
         self._task = asyncio.current_task(loop)
         self._call_when_gone: CallWhenGone | None = scope.get(WHEN_GONE)
@@ -71,7 +72,7 @@ class Responder:
 
     def say_it_is_the_last(self) -> None:
         """Ask the client to close the connection after this response: the gateway is draining."""
-        self._fixed.append((b"connection", b"close"))
+        self.headers.append((b"connection", b"close"))
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ class Responder:
         self.started = self.finished = True
         about = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await self._send(
-            {"type": "http.response.start", "status": status, "headers": about + self._fixed + headers}
+            {"type": "http.response.start", "status": status, "headers": about + self.headers + headers}
         )
         await self._send({"type": "http.response.body", "body": body})
 
@@ -90,7 +91,7 @@ class Responder:
             return
         self.started = True
         await self._send(
-            {"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM + self._fixed + headers}
+            {"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM + self.headers + headers}
         )
 
     async def events(self, batch: Batch) -> None:
@@ -130,7 +131,7 @@ class Responder:
         self._sent_at = self._loop.time()
         self.due_at = self._sent_at + self._deadline_s
         if self._call_when_gone is not None:
-            self._call_when_gone(self._on_gone)
+            self._call_when_gone(self._on_gone, None)
         else:
             # Another server than ours. The task belongs to this response: `release` ends it.
             self._watching = self._loop.create_task(self._until_gone())
@@ -140,7 +141,7 @@ class Responder:
     def release(self) -> None:
         """The response is over."""
         if self._call_when_gone is not None:
-            self._call_when_gone(None)
+            self._call_when_gone(None, self._on_gone)
         if self._silence is not None:
             self._silence.cancel()
         for task in (self._watching, self._comment):
@@ -149,17 +150,17 @@ class Responder:
 
     def stop(self, reason: GatewayError) -> None:
         """End the call from outside, with an error for the client."""
-        if self.stopped is None:
+        if self.stopped is None and not self.gone:
             self.stopped = reason
             if self._task is not None:
                 self._task.cancel()
 
     def end_overdue(self) -> None:
         """The body has not come, or the answer was not taken, in its time; each has the whole of it."""
-        if self._sending:
-            self.gone = True  # for all that can be told to it
         what = "answer was sent" if self._attended else "request's body had come"
         self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
+        if self._sending:
+            self.gone = True  # for all that can be told to it
 
     def why(self, cancelled: asyncio.CancelledError) -> BaseException:
         """What a cancellation means: the error that `stop` was given, or nothing more than itself."""

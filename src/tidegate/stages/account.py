@@ -8,6 +8,7 @@ engine's.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Self
 
 from tidegate.errors import GatewayError
@@ -32,7 +33,8 @@ class Account:
                 call.outcome = "internal_error" if isinstance(error, Exception) else "cancelled"
             now = self._clock()
             for sink in self._sinks:
-                sink.finished(call, now)
+                # Pushed and not called: one sink that fails does not silence the others.
+                call.exit.push(partial(_tell, sink, call, now))
 
         call.exit.push(close)
 
@@ -56,6 +58,10 @@ class Account:
                     break
         if not call.first_content_at:
             call.first_content_at = call.last_content_at
+
+
+def _tell(sink: Sink, call: Call, now: float, _: BaseException | None) -> None:
+    sink.finished(call, now)
 
 
 class _Watched:

@@ -139,7 +139,8 @@ class Metrics(Collector):
         if call.sent_at:
             series.waited.observe(call.waited_s)
         if call.answered_at:
-            engine_s = call.first_byte_at - call.sent_at
+            # An answer without an engine, such as one from a cache, is all overhead.
+            engine_s = call.first_byte_at - call.sent_at if call.sent_at else 0.0
             series.overhead.observe(call.answered_at - call.received_at - engine_s - call.waited_s)
         if call.stream and call.first_content_at:
             series.ttft.observe(call.first_content_at - call.received_at)

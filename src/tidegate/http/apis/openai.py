@@ -78,12 +78,14 @@ _EMBEDDING = msgspec.json.Decoder(EmbeddingRequest)
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """What is known of a call before its body was read."""
+    """What is known of a call before its body was read. The meanings are those of `Call`."""
 
     id: str
     received_at: float
     deadline: float
-    headers: list[tuple[bytes, bytes]]
+    onward: list[tuple[bytes, bytes]] = []
+    reply_headers: list[tuple[bytes, bytes]] = []
+    request_id: str = ""
 
 
 def parse(
@@ -97,13 +99,15 @@ def parse(
             body.decode()
         call = Call(
             id=arrival.id,
+            request_id=arrival.request_id or arrival.id,
             endpoint=endpoint,
             model="",
             fields=fields,
             exit=Exit(),
             received_at=arrival.received_at,
             deadline=arrival.deadline,
-            headers=arrival.headers,
+            onward=arrival.onward,
+            reply_headers=arrival.reply_headers,
         )
         _FILL[endpoint](call, body)
     except msgspec.ValidationError as error:

@@ -134,9 +134,10 @@ class EdgeProtocol(asyncio.Protocol):
     def eof_received(self) -> None:
         """The client sends no more, and we take that for a farewell."""
 
-    def call_when_gone(self, tell: Callable[[], None] | None) -> None:
-        """Have the request that runs told when its client leaves; None for no longer. ASGI would take a task for that."""
-        self._when_gone = tell
+    def call_when_gone(self, tell: Callable[[], None] | None, forget: Callable[[], None] | None) -> None:
+        """Call `tell` when the client leaves, until its owner takes it back as `forget`: the next request may have begun."""
+        if tell is not None or self._when_gone == forget:
+            self._when_gone = tell
 
     def is_idle(self) -> bool:
         """Whether no request is being served."""
