@@ -1,9 +1,9 @@
 """The way of a request, in order. Read this file first.
 
 Each stage is one callable in `stages/`. A stage that returns nothing lets the call go on; a Reply answers it; a
-GatewayError refuses it. A stage that also has `wrap` watches or changes the answers of the stages behind it on their way back, the last
-stage's wrap first. What a stage takes for a call it pushes on `call.exit`, which gives everything back, last in first out,
-before the last byte leaves.
+GatewayError refuses it. A stage that also has `wrap` watches or changes the answers of the stages behind it on their way
+back, the last stage's wrap first. What a stage takes for a call it pushes on `call.exit`, which gives everything back, last
+in first out, before the last byte leaves.
 """
 
 from __future__ import annotations

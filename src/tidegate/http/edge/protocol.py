@@ -135,7 +135,7 @@ class EdgeProtocol(asyncio.Protocol):
         """The client sends no more, and we take that for a farewell."""
 
     def call_when_gone(self, tell: Callable[[], None] | None, forget: Callable[[], None] | None) -> None:
-        """Call `tell` when the client leaves, until its owner takes it back as `forget`: the next request may have begun."""
+        """Call `tell` when the client leaves, until its owner takes it back as `forget`."""
         if tell is not None or self._when_gone == forget:
             self._when_gone = tell
 
