@@ -19,7 +19,7 @@ from exchanges import answer_to
 from front import Front
 
 from tidegate.config import LlamaCppConfig, OpenAIConfig, VllmConfig, parse_text
-from tidegate.dispatch.seats import Slots
+from tidegate.dispatch.seats import Seats
 from tidegate.engines.embedded.prefixes import trail_of
 from tidegate.engines.embedder import read_input
 from tidegate.engines.llamacpp import LlamaCppEngine
@@ -29,6 +29,7 @@ from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError
 from tidegate.http.apis import openai as wire
 from tidegate.kernel import sse
+from tidegate.stages.attempt import ask_for
 from tidegate.stages.route import Models, Route
 from tidegate.types import Answer, Call, Deployment, Endpoint
 
@@ -119,7 +120,7 @@ def request(endpoint: Endpoint, data: bytes, watch: Watch) -> None:
         try:
             with watch:
                 _place(call, engine)
-                body = engine.body(call)
+                body = engine.body(ask_for(call, call.candidates[0]))
         except BadRequest as error:
             _must_be_told(error)
             continue
@@ -130,12 +131,12 @@ def request(endpoint: Endpoint, data: bytes, watch: Watch) -> None:
 
 
 def _place(call: Call, engine: OpenAIEngine) -> None:
-    models = Models({"*": [Deployment("upstream", engine, Slots(None))]})
+    models = Models({"*": [Deployment("upstream", engine, Seats())]})
     try:
-        Route(models, lambda: 0.0)(call).send(None)
+        Route(models)(call).send(None)
     except StopIteration:
         return
-    raise Finding("a call waits for a slot although there is no limit")
+    raise Finding("a call waits although routing takes nothing")
 
 
 def _read_in_process(call: Call, watch: Watch) -> None:

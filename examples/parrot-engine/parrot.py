@@ -12,7 +12,7 @@ from tidegate.config import EngineConfig
 from tidegate.engines.openai import read_answer
 from tidegate.errors import BadRequest, UpstreamTimeout
 from tidegate.ports import EngineHost
-from tidegate.types import Batch, Call, Capabilities, Endpoint, Load, Piece
+from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
 class ParrotConfig(EngineConfig):
@@ -21,14 +21,14 @@ class ParrotConfig(EngineConfig):
     pause_ms: int = Field(default=50, ge=0, description="Pause before each word.")
 
 
-def piece(call: Call, said: dict[str, str], *, finish: str | None = None) -> Piece:
+def piece(ask: Ask, said: dict[str, str], *, finish: str | None = None) -> Piece:
     """One unit of an answer: its JSON, and what the gateway reads of it."""
-    name = "delta" if call.stream else "message"
+    name = "delta" if ask.stream else "message"
     body = {
-        "id": call.id,
-        "object": "chat.completion.chunk" if call.stream else "chat.completion",
+        "id": ask.call_id,
+        "object": "chat.completion.chunk" if ask.stream else "chat.completion",
         "created": 0,
-        "model": call.model,
+        "model": ask.model,
         "choices": [{"index": 0, name: said, "finish_reason": finish}],
     }
     data = msgspec.json.encode(body)
@@ -53,17 +53,17 @@ class ParrotEngine:
     async def load(self) -> Load:
         return Load()
 
-    async def count_tokens(self, call: Call) -> int | None:
+    async def count_tokens(self, ask: Ask) -> int | None:
         return None
 
-    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
-        text = call.messages[-1].content
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
+        text = ask.messages[-1].content
         if not isinstance(text, str):
             raise BadRequest("A parrot repeats nothing but text", param="messages")
-        for word in text.split() if call.stream else ():
+        for word in text.split() if ask.stream else ():
             await asyncio.sleep(self._pause_s)
-            if self._clock() >= deadline:
+            if self._clock() >= ask.deadline:
                 raise UpstreamTimeout("the parrot fell asleep")
-            yield [piece(call, {"content": f"{word} "})]
-        rest = {} if call.stream else {"role": "assistant", "content": text}
-        yield [piece(call, rest, finish="stop")]
+            yield [piece(ask, {"content": f"{word} "})]
+        rest = {} if ask.stream else {"role": "assistant", "content": text}
+        yield [piece(ask, rest, finish="stop")]

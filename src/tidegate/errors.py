@@ -15,7 +15,8 @@
     ├─ HeadTooLarge                   431
     ├─ RateLimited                    429   your own quota
     ├─ Overloaded                     503   our capacity
-    │  └─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
+    │  ├─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
+    │  └─ ConnectionsInUse            503   our own connections to the engine
     ├─ DeadlineExceeded               504
     ├─ UpstreamError                  502   the engine failed or broke off
     │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
@@ -30,11 +31,22 @@ the wire: OpenAI's error object (https://platform.openai.com/docs/guides/error-c
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
+
+
+class Again(enum.Enum):
+    """Whether a call that failed so may be tried once more before anything has left."""
+
+    NO = enum.auto()
+    SAME = enum.auto()
+    """By the same engine: it cannot have worked on the call, or it died of something else and comes back."""
+    ELSEWHERE = enum.auto()
+    """By another engine: this one was never reached."""
 
 
 class GatewayError(Exception):
@@ -48,6 +60,7 @@ class GatewayError(Exception):
     type: ClassVar[str] = "server_error"
     retryable: ClassVar[bool] = False
     level: ClassVar[int] = logging.ERROR
+    again: Again = Again.NO
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -189,6 +202,12 @@ class UpstreamBusy(Overloaded):
     code = "engine_overloaded"
 
 
+class ConnectionsInUse(Overloaded):
+    """All connections that we allow ourselves to an engine are in use; the engine was not asked."""
+
+    again = Again.ELSEWHERE
+
+
 class DeadlineExceeded(GatewayError):
     """The call's deadline passed before it was answered."""
 
@@ -213,6 +232,7 @@ class UpstreamUnreachable(UpstreamError):
 
     status = 503
     code = "engine_unreachable"
+    again = Again.ELSEWHERE
 
 
 class UpstreamTimeout(UpstreamError):

@@ -21,6 +21,7 @@ from tidegate.ports import Clock
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import gauge
+from tidegate.types import Endpoint
 
 WATCH_EVERY_S = 1.0
 # How late an overdue call may be ended, so that many of them cost one look.
@@ -116,6 +117,7 @@ class Gateway:
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.runtime)
             self.snapshot = await assemble(self._first, self.runtime)
+            self._set_limits(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
             if self._path is not None:
                 self.runtime.spawn(watch(self._path, self.try_reload), name="watch the config file")
@@ -133,8 +135,13 @@ class Gateway:
         self.live.stop(Overloaded("The gateway is shutting down", retry_after_s=1))
 
     def ready(self) -> bool:
-        """Whether new calls are welcome: not draining, and at least one engine can serve."""
-        return not self.draining and any(running.ready for running in self.runtime.engines())
+        """Whether new calls are welcome: not draining, and an engine of the configuration in force can serve.
+
+        Where any of its engines generates text, one of those has to be ready: embeddings alone do not make a gateway.
+        """
+        engines = list(self.snapshot.engines.values())
+        generating = [one for one in engines if one.engine.capabilities.fields.keys() - {Endpoint.EMBEDDINGS}]
+        return not self.draining and any(one.ready for one in generating or engines)
 
     @property
     def state(self) -> str:
@@ -143,8 +150,8 @@ class Gateway:
 
     @property
     def engine_states(self) -> dict[str, str]:
-        """`ready` or `not ready` for every open engine."""
-        return {r.name: "ready" if r.ready else "not ready" for r in self.runtime.engines()}
+        """`ready` or `not ready` for every engine of the configuration in force."""
+        return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.engines.items()}
 
     async def scrape(self) -> bytes:
         """The metrics as Prometheus reads them."""
@@ -189,7 +196,12 @@ class Gateway:
     def put_in_force(self, following: Snapshot) -> None:
         """From now on calls begin with this snapshot; the previous one ends with its last call."""
         previous, self.snapshot = self.snapshot, following
+        self._set_limits(following)
         self.runtime.spawn(previous.retire(), name="drain the previous configuration")
+
+    def _set_limits(self, snapshot: Snapshot) -> None:
+        engines = snapshot.config.engines
+        self.runtime.set_limits({name: (one, engines[name]) for name, one in snapshot.engines.items()})
 
     def _gauges(self) -> list[Metric]:
         return [

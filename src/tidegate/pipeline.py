@@ -13,8 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from tidegate.dispatch.seats import Queue
 from tidegate.ports import Clock, Sink, Stage
 from tidegate.stages.account import Account
+from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
 from tidegate.stages.route import Models, Route
 from tidegate.types import Batch, Call, Reply
@@ -28,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
     stage: Stage | None = None
 
 
-def the_way(models: Models, sinks: Sequence[Sink], clock: Clock) -> list[Step]:
+def the_way(models: Models, sinks: Sequence[Sink], clock: Clock, queue: Queue) -> list[Step]:
     """Every step from the parsed request to the engine and back."""
     return [
         Step("authenticate", "who calls: key to tenant, and the policy that applies"),
@@ -36,11 +38,11 @@ def the_way(models: Models, sinks: Sequence[Sink], clock: Clock) -> list[Step]:
         Step("account", "measure, settle, bill and log, exactly once", Account(sinks, clock)),
         Step("screen", "input rails that are rules: microseconds, inline"),
         Step("recall", "answer from the exact or semantic cache, or join an identical call"),
-        Step("admit", "a place in the bounded, fair queue"),
+        Step("admit", "a place in the queue, first come, first served", Admit(queue)),
         Step("guard", "input rails that are models, in parallel, while queued"),
         Step("remember", "session, user and global memory into the prompt"),
-        Step("route", "choose the deployment and take its engine's slot", Route(models, clock)),
-        Step("attempt", "ask the engine, check the answer as it streams", Attempt(clock)),
+        Step("route", "order the deployments that can serve", Route(models)),
+        Step("attempt", "take a seat, ask the engine, pass the answer on", Attempt(clock)),
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from tidegate.types import Batch, Call, Capabilities, Load, Reply, Ticket, Usage, Verdict
+from tidegate.types import Ask, Batch, Call, Capabilities, Load, Reply, Ticket, Usage, Verdict
 
 Stage = Callable[[Call], Awaitable[Reply | None]]
 """One step of a request's way: None goes on, a Reply answers, a GatewayError refuses."""
@@ -51,7 +51,7 @@ class Engine(Protocol):
     `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. It raises
     GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
     generator early cancels the work. An `open` that raises leaves nothing behind: nobody calls `close` after it.
-    `deadline` is in seconds of the host's clock. `capabilities` may be set anew by `open`, and hold from then on.
+    `capabilities` may be set anew by `open`, and hold from then on.
     """
 
     capabilities: Capabilities
@@ -59,9 +59,9 @@ class Engine(Protocol):
     async def open(self, host: EngineHost) -> None: ...
     async def close(self) -> None: ...
     async def ready(self) -> bool: ...
-    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]: ...
+    def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]: ...
     async def load(self) -> Load: ...
-    async def count_tokens(self, call: Call) -> int | None: ...
+    async def count_tokens(self, ask: Ask) -> int | None: ...
 
 
 class Rail(Protocol):

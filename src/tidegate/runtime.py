@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 
 from tidegate import registry
 from tidegate.config import EngineConfig, digest
-from tidegate.dispatch.seats import Slots
+from tidegate.dispatch.seats import Queue, Seats
 from tidegate.errors import GatewayError
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, Embedder, Engine
@@ -34,14 +34,22 @@ log = logging.getLogger(__name__)
 class RunningEngine:
     """An engine that is open, with what the process knows of it. `borrowers` counts the snapshots that use it."""
 
-    def __init__(self, name: str, engine: Engine, slots: Slots) -> None:
+    def __init__(self, name: str, engine: Engine, seats: Seats) -> None:
         self.name = name
         self.engine = engine
-        self.slots = slots
+        self.seats = seats
         self.borrowers = 0
-        self.ready = False
         self.load: Load | None = None
-        self._asked = False
+        self._asked = self._ready = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine said so when it was last asked."""
+        return self._ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = self.seats.ready = ready
 
     async def probe(self) -> None:
         """Ask the engine whether it is ready and how busy, for at most a few seconds: see `ready` and `load`."""
@@ -88,6 +96,8 @@ class Runtime:
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
         self.embedder: Embedder = MiniLm()
+        self.queue = Queue(clock)
+        self._seats: dict[str, Seats] = {}
         self._engines: dict[str, RunningEngine] = {}
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +132,8 @@ class Runtime:
 
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
         """The running engine with these settings, opened now if there is none. Raises what the engine's `open` raises."""
-        key = f"{name}:{digest(config)}"
+        # Seats are kept by name: their number is no reason for another engine.
+        key = f"{name}:{digest(config.model_copy(update={'max_in_flight': None}))}"
         async with self._opening:  # two who ask at once get the same one
             running = self._engines.get(key)
             if running is None:
@@ -134,9 +145,15 @@ class Runtime:
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
         await engine.open(self)
-        # What the engine can take may only be known once it is open.
-        limit = config.max_in_flight or engine.capabilities.slots
-        return RunningEngine(name, engine, Slots(limit))
+        return RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
+
+    def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
+        """Put the numbers of seats in force that a configuration says; what an engine can take it says once it is open."""
+        for running, config in engines.values():
+            running.seats.set_limit(config.max_in_flight or running.engine.capabilities.slots)
+        for name in self._seats.keys() - {running.name for running in self._engines.values()}:
+            if not self._seats[name].in_flight:
+                del self._seats[name]
 
     async def give_back(self, running: RunningEngine) -> None:
         """End one loan; the engine closes with the last one."""
@@ -155,7 +172,8 @@ class Runtime:
             await asyncio.sleep(PROBE_EVERY_S)
 
     def _gauges(self) -> Iterable[Metric]:
-        rows = self.engines()
+        # By name: while a reload drains, two engines may have the same, and they share their seats.
+        rows = list({running.name: running for running in self.engines()}.values())
         yield gauge(
             "engine_ready", "1 if the engine is ready.", ["engine"], (([r.name], r.ready) for r in rows)
         )
@@ -163,13 +181,13 @@ class Runtime:
             "engine_in_flight",
             "Calls the engine has.",
             ["engine"],
-            (([r.name], r.slots.in_flight) for r in rows),
+            (([r.name], r.seats.in_flight) for r in rows),
         )
         yield gauge(
             "engine_waiting",
-            "Calls waiting for a slot.",
+            "Calls waiting for a seat.",
             ["engine"],
-            (([r.name], r.slots.waiting) for r in rows),
+            (([r.name], r.seats.waiting) for r in rows),
         )
         told = [(running.name, running.load) for running in rows if running.load is not None]
         yield gauge(

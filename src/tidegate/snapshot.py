@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from tidegate.config import Config
@@ -23,10 +24,18 @@ log = logging.getLogger(__name__)
 class Snapshot:
     """One configuration, ready to serve. Count calls in and out with `enter` and `leave`."""
 
-    def __init__(self, config: Config, models: Models, pipeline: Pipeline, loans: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        config: Config,
+        models: Models,
+        pipeline: Pipeline,
+        engines: Mapping[str, RunningEngine],
+        loans: AsyncExitStack,
+    ) -> None:
         self.config = config
         self.models = models
         self.pipeline = pipeline
+        self.engines = engines
         self.calls = 0
         self._loans = loans
         self._empty = asyncio.Event()
@@ -68,8 +77,8 @@ async def assemble(config: Config, runtime: Runtime) -> Snapshot:
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
         models = Models(_deployments(config, engines))
-        pipeline = Pipeline(the_way(models, [runtime.metrics], runtime.clock), runtime.clock)
-        return Snapshot(config, models, pipeline, loans.pop_all())
+        pipeline = Pipeline(the_way(models, [runtime.metrics], runtime.clock, runtime.queue), runtime.clock)
+        return Snapshot(config, models, pipeline, engines, loans.pop_all())
     raise AssertionError("unreachable: the stack swallows nothing")
 
 
@@ -78,7 +87,7 @@ def _deployments(config: Config, engines: dict[str, RunningEngine]) -> dict[str,
     for name, model in config.models.items():
         found[name] = [
             Deployment(
-                chosen.engine, engines[chosen.engine].engine, engines[chosen.engine].slots, chosen.model
+                chosen.engine, engines[chosen.engine].engine, engines[chosen.engine].seats, chosen.model
             )
             for chosen in model.deployments
         ]

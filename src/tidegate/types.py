@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
-    from tidegate.dispatch.seats import Slots
+    from tidegate.dispatch.seats import Place, Seats
     from tidegate.ports import Engine
 
 
@@ -172,7 +172,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     engine_name: str
     engine: Engine
-    slots: Slots
+    seats: Seats
     model: str | None = None
 
 
@@ -245,6 +245,39 @@ async def _uncut(waiting: Awaitable[None]) -> None:
     task.result()
 
 
+class Spent(msgspec.Struct):
+    """One engine call made on a call's behalf. `purpose` is what it was for: `answer`. Times are those of the `Clock`."""
+
+    purpose: str
+    engine: str
+    model: str
+    sent_at: float
+    first_byte_at: float = 0.0
+    ended_at: float = 0.0
+    usage: Usage | None = None
+    outcome: str = "running"
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What one engine is asked, once. Every round has its own, and an engine sees nothing else of the call.
+
+    `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
+    unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
+    the place in an engine's own queue: lower is earlier.
+    """
+
+    call_id: str
+    endpoint: Endpoint
+    model: str
+    fields: Mapping[str, msgspec.Raw]
+    messages: Sequence[Message]
+    onward: list[tuple[bytes, bytes]]
+    deadline: float
+    stream: bool = False
+    choices: int = 1
+    priority: int = 0
+
+
 class Call(msgspec.Struct, kw_only=True):
     """One request in flight, from its head to the last byte of its answer.
 
@@ -252,9 +285,10 @@ class Call(msgspec.Struct, kw_only=True):
     `reply_headers` leave with every kind of answer; whoever adds to them does so before the answer begins. `onward` are
     headers that go to the engine. `fields` is the request body, top-level name to unparsed JSON: what is sent on is rebuilt
     from it, so a value nobody changed arrives byte for byte. `priority` is its place in an engine's own queue, lower is
-    earlier: no client can set
-    it, and no stage does today. What a stage takes it pushes on `exit`, which gives it back whatever happens. Times are
-    seconds of the gateway's monotonic `Clock`; 0 means not yet.
+    earlier: no client can set it, and no stage does today. `route` sets the `candidates`, `attempt` the `deployment` that
+    it asked last; `spent` has an entry for each engine call, and `when_asked` is called as each begins. What a stage takes
+    it pushes on `exit`, which gives it back whatever happens. Times are seconds of the gateway's monotonic `Clock`; 0
+    means not yet.
     """
 
     id: str
@@ -272,16 +306,17 @@ class Call(msgspec.Struct, kw_only=True):
     stream: bool = False
     choices: int = 1
     route: str = ""
+    place: Place | None = None
+    candidates: Sequence[Deployment] = ()
     deployment: Deployment | None = None
+    spent: list[Spent] = []
+    when_asked: Callable[[], None] | None = None
     waited_s: float = 0.0
-    sent_at: float = 0.0
-    first_byte_at: float = 0.0
     answering_at: float = 0.0
     answered_at: float = 0.0
     first_content_at: float = 0.0
     last_content_at: float = 0.0
     content_events: int = 0
-    usage: Usage | None = None
     stage_s: list[float] = []
     outcome: str = "ok"
 

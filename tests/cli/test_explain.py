@@ -162,6 +162,7 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
     assert {name for name, state in states.items() if state == "passed"} == {
         "http",
         "account",
+        "admit",
         "route",
         "attempt",
     }

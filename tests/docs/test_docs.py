@@ -18,6 +18,7 @@ from openai import APIStatusError, BadRequestError, OpenAI
 from serving import Process, ask, serve
 
 from tidegate.config import Config, parse_text
+from tidegate.dispatch.seats import Queue
 from tidegate.errors import ConfigError
 from tidegate.pipeline import the_way
 from tidegate.stages.route import Models
@@ -156,7 +157,7 @@ def test_every_file_that_is_named_exists(name: str):
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md"])
 def test_the_way_is_drawn_with_its_empty_places(name: str):
     drawing = next(code for _, code in BLOCK.findall(TEXTS[name]) if "attempt" in code)
-    steps = the_way(Models({}), [], lambda: 0.0)
+    steps = the_way(Models({}), [], lambda: 0.0, Queue(lambda: 0.0))
     at = [re.search(rf"\b{step.name}\b *(·?)", drawing) for step in steps]
     assert all(at), "a step is missing"
     found = [match for match in at if match]

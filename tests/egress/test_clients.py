@@ -11,7 +11,7 @@ import pytest
 from egress.roads import AMPLE, Road, ask, dribble, echo, told, whole
 from egress.servers import Peer
 
-from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tidegate.errors import ConnectionsInUse, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -300,11 +300,11 @@ async def test_max_connections(road: Road) -> None:
     server = await road.serve(dribble)
     client = road.client(server.port, max_connections=2)
     held = [await ask(client), await ask(client)]
-    with pytest.raises(UpstreamBusy):
+    with pytest.raises(ConnectionsInUse):
         await ask(client)
     await held.pop().close()
     held.append(await ask(client))
-    with pytest.raises(UpstreamBusy):
+    with pytest.raises(ConnectionsInUse):
         await ask(client)
     for exchange in held:
         await exchange.close()

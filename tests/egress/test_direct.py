@@ -14,7 +14,7 @@ from tidegate.egress import connection, pool
 from tidegate.egress.connection import Connection
 from tidegate.egress.exchange import Exchange, Timeouts
 from tidegate.egress.pool import DirectClient
-from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tidegate.errors import ConnectionsInUse, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -202,7 +202,7 @@ async def test_an_expected_end_counts_until_it_has_come() -> None:
         await exchange.close(expect_end=True)
         await exchange.close()
         assert books(client) == (1, 0)
-        with pytest.raises(UpstreamBusy):
+        with pytest.raises(ConnectionsInUse):
             await ask(client)
         go_on.set()
         async with asyncio.timeout(0.4):

@@ -5,7 +5,6 @@ import base64
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +17,7 @@ from tidegate.engines.embedder import EmbedderEngine
 from tidegate.errors import BadRequest, DeadlineExceeded
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Engine
-from tidegate.types import Call, Endpoint, Piece
+from tidegate.types import Ask, Endpoint, Piece
 
 pytestmark = pytest.mark.anyio
 
@@ -35,21 +34,14 @@ async def engine() -> AsyncIterator[EmbedderEngine]:
     await embedder.close()
 
 
-def call(fields: dict[str, bytes]) -> Call:
-    return Call(
-        id="1",
-        endpoint=Endpoint.EMBEDDINGS,
-        model="default",
-        fields={"model": msgspec.Raw(b'"default"')} | {name: msgspec.Raw(v) for name, v in fields.items()},
-        exit=AsyncExitStack(),
-        received_at=0,
-        deadline=0,
-    )
+def call(fields: dict[str, bytes], seconds: float = 60) -> Ask:
+    given = {"model": msgspec.Raw(b'"default"')} | {name: msgspec.Raw(v) for name, v in fields.items()}
+    return Ask("1", Endpoint.EMBEDDINGS, "default", given, [], [], time.monotonic() + seconds)
 
 
 async def answer(engine: Engine, *, seconds: float = 60, **fields: Any) -> tuple[Piece, dict[str, Any]]:
-    asked = call({name: msgspec.json.encode(value) for name, value in fields.items()})
-    batches = [batch async for batch in engine.stream(asked, time.monotonic() + seconds)]
+    asked = call({name: msgspec.json.encode(value) for name, value in fields.items()}, seconds)
+    batches = [batch async for batch in engine.stream(asked)]
     ((piece,),) = batches
     return piece, msgspec.json.decode(piece.data)
 
@@ -131,7 +123,7 @@ async def test_an_input_that_cannot_be_embedded_is_refused(
 @pytest.mark.parametrize("fields", [{}, {"input": b'"\xff"'}, {"input": b'"\\ud800"'}])
 async def test_a_missing_or_broken_input_is_refused(engine: EmbedderEngine, fields: dict[str, bytes]) -> None:
     with pytest.raises(BadRequest) as refusal:
-        _ = [batch async for batch in engine.stream(call(fields), time.monotonic() + 60)]
+        _ = [batch async for batch in engine.stream(call(fields))]
     assert refusal.value.param == "input"
 
 

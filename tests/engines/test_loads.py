@@ -33,7 +33,7 @@ from tidegate.engines.scripted.persona import Persona
 from tidegate.engines.scripted.script import Fault, Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from tidegate.types import Call, Endpoint, Exit, Load
+from tidegate.types import Ask, Endpoint, Load
 
 PAGES = Path(__file__).parent / "pages"
 OWN = Load(running=7)
@@ -398,17 +398,8 @@ def test_a_scripted_server_refuses_in_their_words(kind: str, body: bytes) -> Non
 def test_a_priority_means_the_same_to_every_engine(kind: str, priority: int, sent: int | None) -> None:
     engine_class = registry.find("tidegate.engines", kind)
     engine: OpenAIEngine = engine_class(engine_class.Config(kind=kind, url="http://127.0.0.1:9/v1"))
-    call = Call(
-        id="1",
-        endpoint=Endpoint.CHAT,
-        model="m",
-        fields={"model": msgspec.Raw(b'"m"')},
-        exit=Exit(),
-        received_at=0,
-        deadline=1,
-        priority=priority,
-    )
-    assert msgspec.json.decode(engine.body(call)).get("priority") == sent
+    asked = Ask("1", Endpoint.CHAT, "m", {"model": msgspec.Raw(b'"m"')}, [], [], 1.0, priority=priority)
+    assert msgspec.json.decode(engine.body(asked)).get("priority") == sent
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang"])

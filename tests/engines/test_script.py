@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tidegate.engines.scripted.answer import beats, embedding, whole
 from tidegate.engines.scripted.script import (
-    Ask,
     Fault,
+    Question,
     Script,
     cut,
     override,
@@ -29,8 +29,8 @@ CHAT, COMPLETIONS, EMBEDDINGS = Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EM
 decode = msgspec.json.decode
 
 
-def ask(text: str = "hello", **fields: Any) -> Ask:
-    return Ask(messages=[Message("user", text)], **fields)
+def ask(text: str = "hello", **fields: Any) -> Question:
+    return Question(messages=[Message("user", text)], **fields)
 
 
 def scripted(text: str, base: Script | None = None) -> Script:
@@ -179,7 +179,7 @@ def add_up(events: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 @given(scripts, asks)
-def test_the_stream_adds_up_to_the_whole_answer(script: Script, ask: Ask) -> None:
+def test_the_stream_adds_up_to_the_whole_answer(script: Script, ask: Question) -> None:
     score = beats(script, ask, CHAT)
     events = [decode(event) for beat in score for event in beat.events]
     streamed, answer = add_up(events), decode(whole(script, ask, CHAT).events[0])
@@ -198,7 +198,7 @@ def test_the_stream_adds_up_to_the_whole_answer(script: Script, ask: Ask) -> Non
 
 @given(st.integers(1, 3), st.integers(0, 9), st.sampled_from([None, 0, 1]))
 def test_completions_add_up_too(n: int, tokens: int, logprobs: int | None) -> None:
-    request = Ask(prompt=["one", "two"], n=n, logprobs=logprobs)
+    request = Question(prompt=["one", "two"], n=n, logprobs=logprobs)
     script = Script(tokens=tokens)
     texts: dict[int, str] = {}
     for event in (decode(event) for beat in beats(script, request, COMPLETIONS) for event in beat.events):
@@ -276,9 +276,11 @@ def test_embeddings_are_unit_vectors_that_depend_on_the_text_alone(text: str, di
 
 
 def test_embeddings_in_base64_are_the_same_vectors() -> None:
-    plain = decode(whole(Script(), Ask(input=["a", "b"], dimensions=3), EMBEDDINGS).events[0])
+    plain = decode(whole(Script(), Question(input=["a", "b"], dimensions=3), EMBEDDINGS).events[0])
     packed = decode(
-        whole(Script(), Ask(input=["a", "b"], dimensions=3, encoding_format="base64"), EMBEDDINGS).events[0]
+        whole(
+            Script(), Question(input=["a", "b"], dimensions=3, encoding_format="base64"), EMBEDDINGS
+        ).events[0]
     )
     for one, other in zip(plain["data"], packed["data"], strict=True):
         assert struct.unpack("<3f", base64.b64decode(other["embedding"])) == pytest.approx(one["embedding"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.engines.scripted.answer import beats
-from tidegate.engines.scripted.script import Ask, Fault, Script, override
+from tidegate.engines.scripted.script import Fault, Question, Script, override
 from tidegate.engines.scripted.wire import Ending, Performance, perform
 from tidegate.kernel.sse import SseReader
 from tidegate.types import Endpoint, Message
@@ -18,8 +18,8 @@ CHAT, COMPLETIONS = Endpoint.CHAT, Endpoint.COMPLETIONS
 decode = msgspec.json.decode
 
 
-def ask(text: str = "hello", **fields: Any) -> Ask:
-    return Ask(messages=[Message("user", text)], **fields)
+def ask(text: str = "hello", **fields: Any) -> Question:
+    return Question(messages=[Message("user", text)], **fields)
 
 
 class Reading:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,28 +20,27 @@ from tidegate.errors import (
     UpstreamTimeout,
 )
 from tidegate.ports import Engine
-from tidegate.types import Call, Endpoint, Piece
+from tidegate.types import Ask, Endpoint, Piece
 
 pytestmark = pytest.mark.anyio
 
 
-def call(text: str = "hi", *, stream: bool = True, endpoint: Endpoint = Endpoint.CHAT, **more: Any) -> Call:
+def call(
+    text: str = "hi",
+    *,
+    stream: bool = True,
+    endpoint: Endpoint = Endpoint.CHAT,
+    seconds: float = 60,
+    **more: Any,
+) -> Ask:
     told: dict[Endpoint, dict[str, Any]] = {
         Endpoint.CHAT: {"messages": [{"role": "user", "content": text}]},
         Endpoint.COMPLETIONS: {"prompt": text},
         Endpoint.EMBEDDINGS: {"input": text},
     }
     body = msgspec.json.encode({"model": "m", "stream": stream, **told[endpoint], **more})
-    return Call(
-        id="1",
-        endpoint=endpoint,
-        model="m",
-        fields=msgspec.json.decode(body, type=dict[str, msgspec.Raw]),
-        exit=AsyncExitStack(),
-        received_at=0,
-        deadline=0,
-        stream=stream,
-    )
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return Ask("1", endpoint, "m", fields, [], [], time.monotonic() + seconds, stream=stream)
 
 
 async def opened(**config: Any) -> ScriptedEngine:
@@ -50,8 +49,8 @@ async def opened(**config: Any) -> ScriptedEngine:
     return engine
 
 
-async def collect(engine: Engine, call: Call, pieces: list[Piece], *, seconds: float = 60) -> None:
-    async for batch in engine.stream(call, time.monotonic() + seconds):
+async def collect(engine: Engine, call: Ask, pieces: list[Piece]) -> None:
+    async for batch in engine.stream(call):
         pieces += batch
 
 
@@ -125,7 +124,7 @@ async def test_what_an_adapter_smooths_out_is_a_complete_answer(marker: str) -> 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_deadline_ends_a_silence(marker: str, stream: bool) -> None:
     with pytest.raises(UpstreamTimeout):
-        await collect(await opened(), call(f"[[scripted {marker}]]", stream=stream), [], seconds=0)
+        await collect(await opened(), call(f"[[scripted {marker}]]", stream=stream, seconds=0), [])
 
 
 @pytest.mark.parametrize("fault", ["close", "garbage", "cut_json", "error_event", "truncated_body", "reset"])
@@ -136,7 +135,7 @@ async def test_whole_answers_break_too(fault: str) -> None:
 
 async def test_load_counts_until_the_stream_is_closed() -> None:
     engine = await opened(slots=3)
-    async with aclosing(engine.stream(call(), time.monotonic() + 60)) as stream:
+    async with aclosing(engine.stream(call())) as stream:
         await anext(stream)
         load = await engine.load()
         assert (load.running, load.slots) == (1, 3)

@@ -108,9 +108,9 @@ def test_the_deadline_is_504_before_the_first_byte_and_an_event_after(engine: Sc
 def test_the_deadline_counts_the_wait_for_a_slot(engine: ScriptedServer) -> None:
     with run_gateway(config_to(engine.base_url, server={"call_deadline_s": 0.2}, max_in_flight=1)) as gateway:
         (running,) = gateway.gateway.runtime.engines()
-        gateway.run(running.slots.take(1))
+        assert running.seats.try_take()
         before = engine.record.requests
         answer = post(gateway, chat())
         assert (answer.status, answer.error["code"]) == (504, "deadline_exceeded")
         assert engine.record.requests == before
-        assert running.slots.waiting == 0
+        assert running.seats.waiting == 0

@@ -243,7 +243,7 @@ def test_nothing_is_left_of_them(gateway: Running, engine: ScriptedServer) -> No
     assert engine.record.in_flight == 0
     assert not gateway.gateway.live
     assert gateway.gateway.snapshot.calls == 0
-    assert [running.slots.in_flight for running in gateway.gateway.runtime.engines()] == [0, 0]
+    assert [running.seats.in_flight for running in gateway.gateway.runtime.engines()] == [0, 0]
 
 
 async def serve_one(base_url: str) -> None:

@@ -88,10 +88,10 @@ def test_a_client_that_leaves_the_line_takes_no_slot(engine: ScriptedServer) -> 
             first.read_head()
             before = engine.record.requests
             second.post(chat())
-            eventually(lambda: running.slots.waiting == 1, "the second waits")
+            eventually(lambda: running.seats.waiting == 1, "the second waits")
             second.connection.close()
-            eventually(lambda: running.slots.waiting == 0, "the second has left the line")
-        eventually(lambda: running.slots.in_flight == 0, "the slot is free")
+            eventually(lambda: running.seats.waiting == 0, "the second has left the line")
+        eventually(lambda: running.seats.in_flight == 0, "the slot is free")
         assert engine.record.requests == before
         assert post(gateway, chat()).status == 200
 
@@ -119,7 +119,7 @@ def test_clients_that_leave_at_any_moment_leave_nothing_behind(
         eventually(lambda: engine.record.in_flight == 0 and not gateway.gateway.live, "all is over")
     assert gateway.gateway.snapshot.calls == 0
     (running,) = gateway.gateway.runtime.engines()
-    assert running.slots.in_flight == 0
+    assert running.seats.in_flight == 0
     assert [record.getMessage() for record in caplog.records] == []
 
 
@@ -175,8 +175,8 @@ def test_a_client_that_never_reads_keeps_its_slot_until_the_deadline() -> None:
         (running,) = gateway.gateway.runtime.engines()
         client.post(stream())
         client.read_head()
-        assert running.slots.in_flight == 1
-        eventually(lambda: running.slots.in_flight == 0, "the slot is free")
+        assert running.seats.in_flight == 1
+        eventually(lambda: running.seats.in_flight == 0, "the slot is free")
         eventually(lambda: not gateway.gateway.live, "the call is over")
         assert 'outcome="deadline_exceeded"' in ask(f"{gateway.url}/metrics", method="GET").body.decode()
         # What is left of the answer has no end: nobody takes it for a whole one.

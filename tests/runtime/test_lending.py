@@ -16,7 +16,7 @@ from tidegate.gateway import Gateway
 from tidegate.ports import EngineHost
 from tidegate.runtime import Runtime
 from tidegate.snapshot import assemble
-from tidegate.types import Batch, Call, Capabilities, Load
+from tidegate.types import Ask, Batch, Capabilities, Load
 
 pytestmark = pytest.mark.anyio
 
@@ -52,10 +52,10 @@ class Moody:
             raise UpstreamError("canary")
         return Load(running=3)
 
-    async def count_tokens(self, call: Call) -> int | None:
+    async def count_tokens(self, ask: Ask) -> int | None:
         return None
 
-    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+    def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         raise NotImplementedError
 
 
@@ -125,16 +125,39 @@ async def test_how_busy_an_engine_is_is_known_where_it_says_so_and_one_that_does
 
 
 async def test_an_engine_gets_as_many_calls_as_it_says_unless_its_settings_say_otherwise() -> None:
-    async with Runtime() as runtime:
-        limits = [
-            (await runtime.borrow(str(settings), settings)).slots.limit
-            for settings in (
-                ScriptedConfig(kind="scripted"),
-                ScriptedConfig(kind="scripted", slots=3),
-                ScriptedConfig(kind="scripted", slots=3, max_in_flight=2),
-            )
-        ]
-    assert limits == [None, 3, 2]
+    several = """
+engines: {a: {kind: scripted}, b: {kind: scripted, slots: 3}, c: {kind: scripted, slots: 3, max_in_flight: 2}}
+models: {m: {deployments: [{engine: a}]}}
+"""
+    async with Gateway(config.parse_text(several, source="x")) as running:
+        assert [one.seats.limit for one in running.snapshot.engines.values()] == [None, 3, 2]
+
+
+async def test_a_reload_that_changes_an_engine_never_gives_it_more_calls_than_its_limit(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "tidegate.yaml"
+
+    def write(ttft_ms: int, limit: int) -> None:
+        engine = f"{{kind: scripted, ttft_ms: {ttft_ms}, max_in_flight: {limit}}}"
+        path.write_text(f"engines: {{a: {engine}}}\nmodels: {{m: {{deployments: [{{engine: a}}]}}}}\n")
+
+    write(1, 2)
+    async with Gateway(config.load(path), path=path) as running:
+        before = running.snapshot.engines["a"]
+        assert before.seats.try_take()
+        write(2, 2)
+        await running.reload()
+        after = running.snapshot.engines["a"]
+        assert after.engine is not before.engine
+        assert after.seats is before.seats
+        assert [after.seats.try_take(), after.seats.try_take()] == [True, False]
+        write(2, 3)
+        await running.reload()
+        assert running.snapshot.engines["a"].engine is after.engine, "seats are no reason for a new engine"
+        assert after.seats.try_take()
+        told = running.runtime.metrics.render().decode()
+        assert told.count('tidegate_engine_in_flight{engine="a"}') == 1
 
 
 async def test_an_engine_that_was_never_ready_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.dispatch.seats import Slots
+from tidegate.dispatch.seats import Queue, Seats
 from tidegate.engines.openai import read_answer
-from tidegate.errors import BadRequest, GatewayError, ModelNotFound, NotSupported, UpstreamError
+from tidegate.errors import (
+    Again,
+    BadRequest,
+    GatewayError,
+    ModelNotFound,
+    NotSupported,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamUnreachable,
+)
 from tidegate.http.apis.openai import Arrival, parse
-from tidegate.pipeline import Pipeline, the_way
+from tidegate.pipeline import Pipeline, Step, the_way
 from tidegate.ports import EngineHost
 from tidegate.stages.route import Models
-from tidegate.types import Batch, Call, Capabilities, Deployment, Endpoint, Exit, Load, Piece
+from tidegate.types import (
+    Ask,
+    Batch,
+    Call,
+    Capabilities,
+    Deployment,
+    Endpoint,
+    Exit,
+    Load,
+    Piece,
+    Reply,
+    Usage,
+)
 
 pytestmark = pytest.mark.anyio
 ANSWER = (
@@ -40,14 +61,13 @@ class Echo:
     async def load(self) -> Load:
         return Load()
 
-    async def count_tokens(self, call: Call) -> int | None:
-        del call
+    async def count_tokens(self, ask: Ask) -> int | None:
+        del ask
         return None
 
-    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
-        del deadline
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         try:
-            if call.model == "broken":
+            if ask.model == "broken":
                 raise UpstreamError("broken")
             yield [Piece(ANSWER, read_answer(ANSWER))]
             yield [Piece(ANSWER, read_answer(ANSWER))]
@@ -70,10 +90,15 @@ class Scene:
     """A pipeline of its own with a clock that stands still."""
 
     def __init__(self, *names: str, limit: int | None = None) -> None:
-        self.engine, self.slots, self.told = Echo(), Slots(limit), Told()
-        deployment = Deployment("echo", self.engine, self.slots)
+        self.engine, self.seats, self.told = Echo(), Seats(limit), Told()
+        deployment = Deployment("echo", self.engine, self.seats)
         self.pipeline = Pipeline(
-            the_way(Models({name: [deployment] for name in names or ("*",)}), [self.told], lambda: 1.0),
+            the_way(
+                Models({name: [deployment] for name in names or ("*",)}),
+                [self.told],
+                lambda: 1.0,
+                Queue(lambda: 1.0),
+            ),
             lambda: 1.0,
         )
 
@@ -84,12 +109,12 @@ class Scene:
         async with call.exit:
             reply = await self.pipeline.run(call)
             async for _ in reply.pieces:
-                assert self.slots.in_flight == 1
+                assert self.seats.in_flight == 1
         return call
 
 
 def test_the_way_is_the_design() -> None:
-    steps = the_way(Models({}), [], lambda: 0.0)
+    steps = the_way(Models({}), [], lambda: 0.0, Queue(lambda: 0.0))
     assert [step.name for step in steps] == (
         [
             "authenticate",
@@ -104,7 +129,7 @@ def test_the_way_is_the_design() -> None:
             "attempt",
         ]
     )
-    assert [step.name for step in steps if step.stage] == ["account", "route", "attempt"]
+    assert [step.name for step in steps if step.stage] == ["account", "admit", "route", "attempt"]
 
 
 async def test_a_call_is_told_once_with_its_usage_and_frees_its_slot() -> None:
@@ -112,9 +137,10 @@ async def test_a_call_is_told_once_with_its_usage_and_frees_its_slot() -> None:
     call = await scene.run()
     assert scene.told.calls == [call]
     assert call.outcome == "ok"
-    assert call.usage is not None
-    assert (call.usage.prompt_tokens, call.usage.cached_tokens, call.usage.completion_tokens) == (3, 2, 1)
-    assert (scene.slots.in_flight, scene.engine.closed) == (0, 1)
+    [spent] = call.spent
+    assert spent.usage == Usage(prompt_tokens=3, completion_tokens=1, cached_tokens=2)
+    assert (spent.purpose, spent.engine, spent.outcome) == ("answer", "echo", "ok")
+    assert (scene.seats.in_flight, scene.engine.closed) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +157,7 @@ async def test_a_failed_call_is_told_too(
     with pytest.raises(error):
         await scene.run(model, body)
     assert [call.outcome for call in scene.told.calls] == [outcome]
-    assert scene.slots.in_flight == 0
+    assert scene.seats.in_flight == 0
 
 
 async def test_a_call_that_is_cancelled_while_it_streams_gives_everything_back() -> None:
@@ -146,7 +172,7 @@ async def test_a_call_that_is_cancelled_while_it_streams_gives_everything_back()
             reply = await scene.pipeline.run(call)
             async for _ in reply.pieces:
                 raise asyncio.CancelledError
-    assert (scene.slots.in_flight, scene.engine.closed, call.outcome) == (0, 1, "cancelled")
+    assert (scene.seats.in_flight, scene.engine.closed, call.outcome) == (0, 1, "cancelled")
     assert scene.told.calls == [call]
 
 
@@ -172,13 +198,14 @@ async def test_an_unknown_model_is_told_which_exist() -> None:
 
 async def test_the_least_busy_deployment_serves() -> None:
     engine = Echo()
-    busy, idle = Slots(), Slots()
+    busy, idle = Seats(), Seats()
     busy.in_flight = 2
     models = Models({"m": [Deployment("busy", engine, busy), Deployment("idle", engine, idle)]})
-    pipeline = Pipeline(the_way(models, [], lambda: 1.0), lambda: 1.0)
+    pipeline = Pipeline(the_way(models, [], lambda: 1.0, Queue(lambda: 1.0)), lambda: 1.0)
     call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}', Arrival("id", 0.0, 60.0, []))
     async with call.exit:
-        await pipeline.run(call)
+        reply = await pipeline.run(call)
+        await anext(reply.pieces)
         assert call.deployment is not None
         assert call.deployment.engine_name == "idle"
 
@@ -216,3 +243,179 @@ def _step(ran: list[int], number: int, kind: str):
             raise ZeroDivisionError
 
     return (lambda _: later()) if "async" in kind else now
+
+
+class Failing(Echo):
+    """An engine that raises what it is given before its first batch."""
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__()
+        self.error = error
+        self.asked = 0
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
+        del ask
+        self.asked += 1
+        raise self.error
+        yield []
+
+
+async def served_by(*deployments: Deployment, times: int = 1) -> list[str]:
+    """The engines that answered so many calls, one after the other."""
+    pipeline = Pipeline(
+        the_way(Models({"m": deployments}), [], lambda: 1.0, Queue(lambda: 1.0)),
+        lambda: 1.0,
+    )
+    engines: list[str] = []
+    for _ in range(times):
+        body = b'{"model":"m","messages":[{"role":"user"}]}'
+        call = parse(Endpoint.CHAT, body, Arrival("id", 0.0, 60.0))
+        async with call.exit:
+            async for _ in (await pipeline.run(call)).pieces:
+                pass
+        assert call.deployment is not None
+        engines.append(call.deployment.engine_name)
+    assert all(one.seats.in_flight == 0 for one in deployments)
+    return engines
+
+
+def ready(name: str, engine: Echo, *, is_ready: bool = True) -> Deployment:
+    seats = Seats(4)
+    seats.ready = is_ready
+    return Deployment(name, engine, seats)
+
+
+async def test_an_engine_that_was_never_reached_is_made_up_for_by_another() -> None:
+    dead = Failing(UpstreamUnreachable("no connection"))
+    engines = await served_by(ready("dead", dead), ready("alive", Echo()), times=4)
+    assert engines == ["alive"] * 4
+    assert dead.asked == 2, "equal ones share the calls: every other one found it first"
+
+
+@pytest.mark.parametrize("error", [UpstreamError("broke off"), UpstreamBusy("full", retry_after_s=1)])
+async def test_an_engine_that_may_have_worked_on_a_call_is_not_made_up_for(error: GatewayError) -> None:
+    failing = Failing(error)
+    with pytest.raises(type(error)):
+        await served_by(ready("failing", failing), ready("other", Echo(), is_ready=False))
+    assert failing.asked == 1
+
+
+async def test_an_engine_that_dies_again_and_again_is_asked_three_times_at_most() -> None:
+    error = UpstreamError("died")
+    error.again = Again.SAME
+    dying = Failing(error)
+    with pytest.raises(UpstreamError):
+        await served_by(ready("dying", dying))
+    assert dying.asked == 3
+
+
+async def test_a_ready_deployment_beside_a_dead_one_gets_every_call() -> None:
+    dead = Failing(UpstreamUnreachable("no connection"))
+    engines = await served_by(ready("dead", dead, is_ready=False), ready("alive", Echo()), times=20)
+    assert (engines, dead.asked) == (["alive"] * 20, 0)
+
+
+async def test_two_equal_deployments_share_the_calls() -> None:
+    engines = await served_by(ready("one", Echo()), ready("two", Echo()), times=20)
+    assert (engines.count("one"), engines.count("two")) == (10, 10)
+
+
+async def test_a_field_that_one_deployment_takes_is_no_mistake() -> None:
+    picky, open_minded = Echo(), Echo(frozenset(("model", "messages", "stream", "seed")))
+    models = Models({"m": [ready("picky", picky), ready("open", open_minded)]})
+    pipeline = Pipeline(the_way(models, [], lambda: 1.0, Queue(lambda: 1.0)), lambda: 1.0)
+    for _ in range(4):
+        body = b'{"model":"m","messages":[{"role":"user"}],"seed":1}'
+        call = parse(Endpoint.CHAT, body, Arrival("id", 0.0, 60.0))
+        async with call.exit:
+            await pipeline.run(call)
+        assert [one.engine_name for one in call.candidates] == ["open"]
+
+
+class Hit:
+    """A stage in the middle that answers, as a cache would."""
+
+    async def __call__(self, call: Call) -> Reply:
+        async def pieces() -> AsyncGenerator[Batch, None]:
+            yield [Piece(ANSWER, read_answer(ANSWER))]
+
+        return Reply(pieces(), [(b"x-hit", b"yes")])
+
+
+class Wrapping:
+    """A stage that lets calls go on, and remembers whose answers it saw."""
+
+    def __init__(self) -> None:
+        self.wrapped = 0
+
+    async def __call__(self, call: Call) -> None: ...
+
+    def wrap(self, call: Call, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+        self.wrapped += 1
+        return pieces
+
+
+async def test_an_early_reply_is_wrapped_by_the_stages_before_it_and_timed() -> None:
+    before, behind = Wrapping(), Wrapping()
+    steps = [Step("before", "", before), Step("recall", "", Hit()), Step("behind", "", behind)]
+    pipeline = Pipeline(steps, lambda: 1.0)
+    call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}', Arrival("id", 0.0, 60.0))
+    async with call.exit:
+        await pipeline.run(call)
+    assert (before.wrapped, behind.wrapped) == (1, 0)
+    assert pipeline.timing(call) == b"before;dur=1000.000, recall;dur=0.000, total;dur=1000.000"
+
+
+async def test_no_cancellation_cuts_what_an_exit_awaits() -> None:
+    ended: list[str] = []
+
+    async def settle() -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        ended.append("settled")
+
+    async def play() -> None:
+        leaving = Exit()
+        leaving.push(lambda _: settle())
+        async with leaving:
+            pass
+
+    task = asyncio.ensure_future(play())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["settled"]
+
+
+async def test_a_task_of_a_call_ends_with_it() -> None:
+    leaving, ended = Exit(), list[str]()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cancelled")
+
+    async with leaving:
+        leaving.task(work(), name="a judge")
+        await asyncio.sleep(0)
+    assert ended == ["cancelled"]
+
+
+async def test_a_sink_that_fails_silences_no_other() -> None:
+    class Broken:
+        def finished(self, call: Call, now: float) -> None:
+            raise ZeroDivisionError
+
+    told = Told()
+    for sinks in ([Broken(), told], [told, Broken()]):
+        told.calls.clear()
+        steps = the_way(Models({"m": [ready("e", Echo())]}), sinks, lambda: 1.0, Queue(lambda: 1.0))
+        call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}', Arrival("id", 0.0, 60.0))
+        with pytest.raises(ZeroDivisionError):
+            async with call.exit:
+                await Pipeline(steps, lambda: 1.0).run(call)
+        assert told.calls == [call]

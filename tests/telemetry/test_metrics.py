@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tidegate.engines.openai import read_answer
 from tidegate.telemetry.metrics import OVERHEAD, Histogram, Metrics
-from tidegate.types import Call, Endpoint, Exit, Usage
+from tidegate.types import Call, Endpoint, Exit, Spent, Usage
 
 
 def a_call(**values: float) -> Call:
@@ -23,13 +23,13 @@ def a_call(**values: float) -> Call:
         received_at=100.0,
         deadline=200.0,
         stream=True,
-        sent_at=100.001,
-        first_byte_at=100.051,
+        spent=[
+            Spent("answer", "gpu", "gpt-4o", 100.001, 100.051, 100.17, Usage(7, 11, 5)),
+        ],
         answered_at=100.0512,
         first_content_at=100.06,
         last_content_at=100.16,
         content_events=11,
-        usage=Usage(prompt_tokens=7, completion_tokens=11, cached_tokens=5),
         **values,
     )
 
@@ -57,7 +57,15 @@ def test_a_stream_is_measured_by_the_definitions() -> None:
     assert round(value(metrics, "itl_seconds_sum"), 6) == 0.01
     assert round(value(metrics, "overhead_seconds_sum"), 6) == 0.0012
     assert round(value(metrics, "duration_seconds_sum"), 6) == 0.2
-    assert value(metrics, "tokens_total", kind="cached") == 5
+    assert value(metrics, "tokens_total", kind="cached", engine="gpu") == 5
+
+
+def test_an_answer_without_an_engine_is_all_overhead() -> None:
+    metrics = Metrics()
+    call = a_call()
+    call.spent = []
+    metrics.finished(call, 100.2)
+    assert round(value(metrics, "overhead_seconds_sum"), 6) == 0.0512
 
 
 def test_waiting_for_a_slot_is_not_overhead() -> None:

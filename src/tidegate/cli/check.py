@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tidegate.cli import settings
 from tidegate.config import Config
+from tidegate.dispatch.seats import Queue
 from tidegate.errors import ConfigError
 from tidegate.pipeline import the_way
 from tidegate.stages.route import Models
@@ -61,7 +62,14 @@ def check(
 
 
 def _steps() -> list[tuple[str, str, bool]]:
-    return [(step.name, step.does, step.stage is not None) for step in the_way(Models({}), [], lambda: 0.0)]
+    return [
+        (step.name, step.does, step.stage is not None)
+        for step in the_way(Models({}), [], _no_clock, Queue(_no_clock))
+    ]
+
+
+def _no_clock() -> float:
+    return 0.0
 
 
 def _print(config: Config, path: Path | None) -> None:

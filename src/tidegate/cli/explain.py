@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from tidegate.config import Config, DeploymentConfig
-from tidegate.dispatch.seats import Slots
-from tidegate.engines.preview import Foretelling, Outgoing
+from tidegate.dispatch.seats import Queue, Seats
+from tidegate.engines.preview import Outgoing, Preview
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
 from tidegate.http.apis import openai as wire
 from tidegate.pipeline import Step, the_way
 from tidegate.ports import Engine
 from tidegate.runtime import make_engine
+from tidegate.stages.attempt import ask_for
 from tidegate.stages.route import Models
 from tidegate.types import Call, Deployment, Endpoint
 
@@ -139,7 +140,7 @@ class _Dry:
         )
 
     def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Step]:
-        return the_way(Models(models), [], self._clock)
+        return the_way(Models(models), [], self._clock, Queue(self._clock))
 
     async def _walk(self, call: Call, seen: list[Passed]) -> Refusal | None:
         """Through every stage but the last, which would ask the engine."""
@@ -164,17 +165,22 @@ class _Dry:
 
     def _note(self, step: Step, call: Call) -> str:
         """What a stage does for this call, where there is more to say than what it always does."""
-        if step.name == "route" and call.deployment is not None:
+        if step.name == "route" and call.candidates:
             found = self._models[call.route]
             matched = "" if call.route == call.model else f", which matches '{call.route}'"
             of = f" (the first of {len(found)}; the least busy is taken)" if len(found) > 1 else ""
-            return f"model '{call.model}'{matched}: engine '{call.deployment.engine_name}'{of}"
-        if step.name == "attempt" and call.deployment is not None:
-            within_s = self._within_s(call.deployment.engine_name)
-            return f"asks engine '{call.deployment.engine_name}' once, for at most {within_s:g} s"
+            return f"model '{call.model}'{matched}: engine '{self._first(call)}'{of}"
+        if step.name == "attempt" and call.candidates:
+            within_s = self._within_s(self._first(call))
+            return f"asks engine '{self._first(call)}' once, for at most {within_s:g} s"
         if step.name == "account":
             return "tokens, times and outcome, counted for the model's configured name"
         return ""
+
+    def _first(self, call: Call) -> str:
+        """The engine that stands first in the configuration among those that can serve: all of them are idle here."""
+        able = {one.engine_name for one in call.candidates}
+        return next(one.engine_name for one in self._models[call.route] if one.engine_name in able)
 
     async def _place(self, endpoint: Endpoint, body: bytes, chosen: tuple[str, Deployment]) -> Place:
         """What happens to the call where a busy engine before it leaves it to this one: the same way, one deployment."""
@@ -189,10 +195,11 @@ class _Dry:
                 for step in self._way({route: [deployment]})[:-1]:
                     if step.stage is not None:
                         await step.stage(call)
-                if isinstance(deployment.engine, Foretelling):
-                    request = deployment.engine.outgoing(call)
+                ask = ask_for(call, deployment)
+                if isinstance(deployment.engine, Preview):
+                    request = deployment.engine.outgoing(ask)
                 else:
-                    handed = msgspec.Raw(msgspec.json.encode(call.fields))
+                    handed = msgspec.Raw(msgspec.json.encode(ask.fields))
         except GatewayError as error:
             refused = Refusal.of(error)
         return Place(
@@ -208,7 +215,7 @@ class _Dry:
 
     def _deployment(self, chosen: DeploymentConfig) -> Deployment:
         limit = self._config.engines[chosen.engine].max_in_flight
-        return Deployment(chosen.engine, self._engines[chosen.engine], Slots(limit), chosen.model)
+        return Deployment(chosen.engine, self._engines[chosen.engine], Seats(limit), chosen.model)
 
     def _within_s(self, engine: str) -> float:
         """The call's deadline, or the engine's own total time where that is shorter; seconds."""

@@ -24,8 +24,8 @@ BUFFER_BYTES = 2 * 1024
 # memory, and no longer speed.
 READ_BYTES = 32 * 1024
 READ_WHEN_SLOW_BYTES = 4 * 1024
-# A kept-alive connection that closes so soon after a request was closing already; later, the engine had begun to work.
-STALE_S = 1.0
+# A kept-alive connection that closes so soon after a request was closing already; later, the engine may have begun to work.
+STALE_S = 0.01
 # How long the end of an answer that says nothing more may take to arrive.
 DRAIN_S = 0.5
 MAX_HEADER_BYTES = 64 * 1024

@@ -24,6 +24,7 @@ class Target(msgspec.Struct, frozen=True):
     method: str
     url: str
     prepared: object
+    once: bool = False
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -69,8 +70,12 @@ class Exchange(Protocol):
 class Client(Protocol):
     """Connections to one engine."""
 
-    def target(self, method: str, path: str, headers: Headers) -> Target:
-        """Prepare a path below the engine's base URL."""
+    def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
+        """Prepare a path below the engine's base URL.
+
+        `once`: the client never sends it twice by itself. Without that it does, where a kept connection closed within a
+        few milliseconds of the request.
+        """
         ...
 
     async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
 from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
-from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamUnreachable
+from tidegate.errors import Again, ConnectionsInUse, UpstreamError, UpstreamUnreachable
 
 # uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
 NEAR_IDLE_S = 4.0
@@ -61,7 +61,7 @@ class DirectClient:
         self._buffer = bytearray(READ_BYTES)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def target(self, method: str, path: str, headers: Headers) -> Target:
+    def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """See `Client.target`. Raises ValueError for a header that would end before its time."""
         assert method != "HEAD"  # the parser cannot know that no body follows
         fixed = [(b"host", self._authority.encode()), (b"accept-encoding", b"identity"), *headers]
@@ -69,7 +69,7 @@ class DirectClient:
             if b"\n" in name + value or b"\r" in name + value:
                 raise ValueError(f"the header {name!r} holds a line break")
         head = f"{method} {self._base}/{path} HTTP/1.1\r\n".encode() + _lines(fixed)
-        return Target(method, f"{self._base}/{path}", head)
+        return Target(method, f"{self._base}/{path}", head, once)
 
     async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
         """See `Client.send`."""
@@ -89,8 +89,11 @@ class DirectClient:
                 await connection.start(request, ends_at)
             except Disconnected as error:
                 self.give_back(connection)
-                # A kept-alive connection may have been closed while the request was on its way.
                 if fresh or not error.unseen:
+                    raise
+                # A kept connection may have been closed while the request was on its way.
+                if target.once:
+                    error.again = Again.SAME
                     raise
                 connection = None
             except (UpstreamError, asyncio.CancelledError):
@@ -129,7 +132,7 @@ class DirectClient:
         if self._closed:
             raise UpstreamUnreachable("the connections to the engine are closed")
         if len(self._open) >= self._max_connections:
-            raise UpstreamBusy(
+            raise ConnectionsInUse(
                 f"all {self._max_connections} connections to the engine are in use", retry_after_s=1
             )
         connection = Connection(self._timeouts, self._buffer)

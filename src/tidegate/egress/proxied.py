@@ -20,7 +20,7 @@ from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
-from tidegate.errors import UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tidegate.errors import ConnectionsInUse, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 # Load balancers in front of providers close idle connections after 60 s or more; a handshake costs two round trips.
 IDLE_S = 30.0
@@ -144,12 +144,12 @@ class ProxiedClient:
         self._lanes = [Lane(self._build())]
         self._closed = False
 
-    def target(self, method: str, path: str, headers: Headers) -> Target:
+    def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """See `Client.target`. Raises ValueError for a header that cannot be sent."""
         url = f"{self._base}/{path}"
         # An unreadable value would fail at every request: HeaderMap refuses it now.
         fixed = HeaderMap([("accept-encoding", "identity"), *_pairs(headers)])
-        return Target(method, url, (Url(url), fixed))
+        return Target(method, url, (Url(url), fixed), once)
 
     async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
         """See `Client.send`; the first byte's time includes connecting.
@@ -203,7 +203,7 @@ class ProxiedClient:
         if self._closed:
             raise UpstreamUnreachable("the connections to the engine are closed")
         if self._in_flight >= self._max_connections:
-            raise UpstreamBusy(
+            raise ConnectionsInUse(
                 f"all {self._max_connections} connections to the engine are in use", retry_after_s=1
             )
         lane = next((lane for lane in self._lanes if lane.in_flight < EXCHANGES_A_LANE), None)

@@ -19,7 +19,7 @@ from tidegate.config import EmbedderConfig
 from tidegate.engines import fields
 from tidegate.errors import BadRequest, DeadlineExceeded
 from tidegate.ports import Embedder, EngineHost
-from tidegate.types import Answer, Batch, Call, Capabilities, Endpoint, Load, Piece, TokenCounts
+from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece, TokenCounts
 
 MAX_INPUTS: Final = 2048  # OpenAI's bound
 
@@ -50,23 +50,21 @@ class EmbedderEngine:
         """Whether it is open: there is nothing to wait for."""
         return self._host is not None
 
-    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """The whole answer as one piece.
 
         Raises BadRequest for what cannot be embedded, DeadlineExceeded, and what the embedder raises.
         """
         host = self._opened()
-        texts = read_input(call)
-        as_base64 = read_options(call, host.embedder.dimensions)
+        texts = read_input(ask)
+        as_base64 = read_options(ask, host.embedder.dimensions)
         self._running += 1
         try:
-            async with asyncio.timeout(deadline - host.clock()):
+            async with asyncio.timeout(ask.deadline - host.clock()):
                 vectors = await host.embedder.embed(texts)
                 # Counting and encoding 2,048 texts takes a while: not on the event loop.
                 prompt_tokens = await asyncio.to_thread(count, host.embedder, texts)
-                body = await asyncio.to_thread(
-                    render, call.model, vectors, prompt_tokens, as_base64=as_base64
-                )
+                body = await asyncio.to_thread(render, ask.model, vectors, prompt_tokens, as_base64=as_base64)
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the embeddings were made") from error
         finally:
@@ -76,27 +74,27 @@ class EmbedderEngine:
     async def load(self) -> Load:
         return Load(running=self._running)
 
-    async def count_tokens(self, call: Call) -> int | None:
+    async def count_tokens(self, ask: Ask) -> int | None:
         """Tokens of all inputs together."""
-        return await asyncio.to_thread(count, self._opened().embedder, read_input(call))
+        return await asyncio.to_thread(count, self._opened().embedder, read_input(ask))
 
     def _opened(self) -> EngineHost:
         assert self._host is not None, "open() comes first"
         return self._host
 
 
-def decode(decoder: msgspec.json.Decoder[Any], call: Call, name: str, expected: str) -> Any:
+def decode(decoder: msgspec.json.Decoder[Any], ask: Ask, name: str, expected: str) -> Any:
     try:
-        return decoder.decode(call.fields[name])
+        return decoder.decode(ask.fields[name])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"'{name}' has to be {expected}", param=name) from error
 
 
-def read_input(call: Call) -> list[str]:
-    """The texts of a call. Raises BadRequest, as OpenAI does, for none, for too many and for empty ones."""
-    if "input" not in call.fields:
+def read_input(ask: Ask) -> list[str]:
+    """The texts to embed. Raises BadRequest, as OpenAI does, for none, for too many and for empty ones."""
+    if "input" not in ask.fields:
         raise BadRequest("'input' is missing: a string or a list of strings", param="input")
-    value = decode(INPUT, call, "input", "a string or a list of strings; token ids are not accepted")
+    value = decode(INPUT, ask, "input", "a string or a list of strings; token ids are not accepted")
     texts: list[str] = [value] if isinstance(value, str) else value
     if not texts:
         raise BadRequest("'input' is an empty list", param="input")
@@ -107,14 +105,14 @@ def read_input(call: Call) -> list[str]:
     return texts
 
 
-def read_options(call: Call, dimensions: int) -> bool:
+def read_options(ask: Ask, dimensions: int) -> bool:
     """Whether vectors go out as base64. Raises BadRequest for an unknown format or a length the model does not have."""
     encoding = None
-    if "encoding_format" in call.fields:
-        encoding = decode(ENCODING, call, "encoding_format", "'float' or 'base64'")
-    if "dimensions" in call.fields:
-        expected = f"{dimensions}: vectors of '{call.model}' cannot be shortened"
-        if decode(DIMENSIONS, call, "dimensions", expected) not in {None, dimensions}:
+    if "encoding_format" in ask.fields:
+        encoding = decode(ENCODING, ask, "encoding_format", "'float' or 'base64'")
+    if "dimensions" in ask.fields:
+        expected = f"{dimensions}: vectors of '{ask.model}' cannot be shortened"
+        if decode(DIMENSIONS, ask, "dimensions", expected) not in {None, dimensions}:
             raise BadRequest(f"'dimensions' has to be {expected}", param="dimensions")
     return encoding == "base64"
 

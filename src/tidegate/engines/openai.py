@@ -28,7 +28,7 @@ from tidegate.errors import (
 )
 from tidegate.kernel.sse import EventTooLarge, SseReader
 from tidegate.ports import Clock, EngineHost
-from tidegate.types import Answer, Batch, Call, Capabilities, Endpoint, Load, Piece
+from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 60.0
@@ -81,7 +81,7 @@ class OpenAIEngine:
         self._client = open_client(self._config)
         headers = _JSON + self._own_headers()
         self._targets = {
-            endpoint: self._client.target("POST", endpoint.value, headers) for endpoint in Endpoint
+            endpoint: self._client.target("POST", endpoint.value, headers, once=True) for endpoint in Endpoint
         }
         self._models = self._client.target("GET", "models", self._own_headers())
 
@@ -105,59 +105,55 @@ class OpenAIEngine:
         """The plain API does not tell, but how many of this gateway's own calls it has is known."""
         return Load(running=self._running)
 
-    async def count_tokens(self, call: Call) -> int | None:
+    async def count_tokens(self, ask: Ask) -> int | None:
         """None: the plain API cannot count."""
-        del call
+        del ask
         return None
 
-    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+    def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`."""
-        return self.ask(call, self.body(call), deadline)
+        return self.send(ask, self.body(ask))
 
-    async def ask(self, call: Call, body: bytes, deadline: float) -> AsyncGenerator[Batch, None]:
-        """Send a request body for a call and yield the answer; see `Engine.stream`."""
+    async def send(self, ask: Ask, body: bytes) -> AsyncGenerator[Batch, None]:
+        """Send a request body and yield the answer; see `Engine.stream`."""
         self._running += 1
         exchange, events = None, EventStream()
         try:
             exchange = await self._client.send(
-                self._targets[call.endpoint], call.onward, body, deadline - self._clock()
+                self._targets[ask.endpoint], ask.onward, body, ask.deadline - self._clock()
             )
             if exchange.status != 200:
                 raise await self._refused(exchange)
-            if not call.stream:
+            if not ask.stream:
                 data = await read_whole(exchange, self._config.max_response_bytes)
                 answer = read_answer(data)
-                if answer.choices is None and call.endpoint is not Endpoint.EMBEDDINGS:
+                if answer.choices is None and ask.endpoint is not Endpoint.EMBEDDINGS:
                     raise UpstreamError("the engine sent an answer without choices")
                 yield [Piece(data, answer)]
                 return
             while not events.done and (data := await exchange.read()):
                 if batch := events.feed(data):
                     yield batch
-            events.finish(call.choices)
+            events.finish(ask.choices)
         finally:
             self._running -= 1
             if exchange is not None:
                 await exchange.close(expect_end=events.done)
 
-    def body(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """The request body for the engine: the client's fields, the engine's own name for the model, and `more`."""
-        changes = dict(more)
-        model = call.deployment.model if call.deployment else None
-        if model is not None and model != call.model:
-            changes["model"] = msgspec.Raw(_ENCODER.encode(model))
-        return _ENCODER.encode(call.fields | changes if changes else call.fields)
+    def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
+        """The request body for the engine: the fields of the ask, and `more`."""
+        return _ENCODER.encode({**ask.fields, **more} if more else ask.fields)
 
-    def outgoing(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> Outgoing:
-        """See `Foretelling`. The first two and the last header are the HTTP client's."""
-        url, body = self._config.url, self.body(call, more)
+    def outgoing(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> Outgoing:
+        """See `Preview`. The first two and the last header are the HTTP client's."""
+        url, body = self._config.url, self.body(ask, more)
         secrets = {name for name, _ in self._own_headers()}
         headers = [
             (b"host", urlsplit(url).netloc.encode()),
             (b"accept-encoding", b"identity"),
             *_JSON,
             *self._own_headers(),
-            *call.onward,
+            *ask.onward,
             (b"content-length", b"%d" % len(body)),
         ]
         shown = [
@@ -165,7 +161,7 @@ class OpenAIEngine:
             for name, value in headers
         ]
         notes = [_PROXIED] if self._config.proxy else []
-        return Outgoing("POST", f"{url}/{call.endpoint.value}", shown, msgspec.Raw(body), notes)
+        return Outgoing("POST", f"{url}/{ask.endpoint.value}", shown, msgspec.Raw(body), notes)
 
     def _own_headers(self) -> Headers:
         headers = [

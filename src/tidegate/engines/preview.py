@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from tidegate.types import Call
+from tidegate.types import Ask
 
 MASK = "**********"
 """Stands for a secret, as it does in every place that prints the configuration."""
@@ -26,9 +26,9 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 @runtime_checkable
-class Foretelling(Protocol):
+class Preview(Protocol):
     """An engine that can tell what it would send. Those that answer in the gateway's process send nothing and have none."""
 
-    def outgoing(self, call: Call) -> Outgoing:
-        """What `stream` would send for a call that `route` has placed. Pure: needs no `open`, asks nobody."""
+    def outgoing(self, ask: Ask) -> Outgoing:
+        """What `stream` would send. Pure: it needs no `open` and no engine."""
         ...

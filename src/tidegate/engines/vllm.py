@@ -11,7 +11,7 @@ from tidegate.config import HttpEngineConfig, VllmConfig
 from tidegate.engines import fields
 from tidegate.engines.openai import NOTHING
 from tidegate.engines.pages import TellingEngine, read_vllm
-from tidegate.types import Call, Endpoint, Load
+from tidegate.types import Ask, Endpoint, Load
 
 
 class VllmEngine(TellingEngine):
@@ -25,11 +25,11 @@ class VllmEngine(TellingEngine):
         page, own = await self._pages.get("metrics"), await super().load()
         return own if page is None else read_vllm(page, own)
 
-    def body(self, call: Call, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
+    def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
         """See `OpenAIEngine.body`. In vLLM too the lower priority is served first.
 
         It refuses one other than 0 unless it runs with `--scheduling-policy priority`.
         """
-        if call.priority:
-            more = {**more, "priority": msgspec.Raw(b"%d" % call.priority)}
-        return super().body(call, more)
+        if ask.priority:
+            more = {**more, "priority": msgspec.Raw(b"%d" % ask.priority)}
+        return super().body(ask, more)

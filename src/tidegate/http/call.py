@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import logging
 import os
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -119,7 +120,10 @@ class CallEndpoint:
     async def _answer(self, snapshot: Snapshot, call: Call, responder: Responder) -> None:
         """The exit closes before the last byte leaves: what fails in it, the client still learns."""
         gateway, pipeline, body = self._gateway, snapshot.pipeline, b""
-        responder.attend(gateway.settings.sse_keep_alive_s if call.stream else None)
+        responder.attend()
+        if call.stream:
+            # A comment sends the status: only once an engine has been asked is it too late for a refusal's own.
+            call.when_asked = partial(responder.comment_in_silence, gateway.settings.sse_keep_alive_s)
         async with call.exit:
             try:
                 reply = await pipeline.run(call)

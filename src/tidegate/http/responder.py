@@ -125,8 +125,8 @@ class Responder:
 
     # -- whether anybody is there ----------------------------------------------------------------------------------
 
-    def attend(self, keep_alive_s: float | None) -> None:
-        """The request is whole: notice a client that leaves; on a stream, comment after that many silent seconds."""
+    def attend(self) -> None:
+        """The request is whole: notice a client that leaves."""
         self._attended = True
         self._sent_at = self._loop.time()
         self.due_at = self._sent_at + self._deadline_s
@@ -135,7 +135,11 @@ class Responder:
         else:
             # Another server than ours. The task belongs to this response: `release` ends it.
             self._watching = self._loop.create_task(self._until_gone())
-        if keep_alive_s is not None:
+
+    def comment_in_silence(self, keep_alive_s: float) -> None:
+        """From now on, send a comment after so many seconds in which nothing was sent."""
+        if self._silence is None:
+            self._sent_at = self._loop.time()
             self._silence = self._loop.call_later(keep_alive_s, self._on_silence, keep_alive_s)
 
     def release(self) -> None:

@@ -43,15 +43,10 @@ class Account:
         return _Watched(self, call, pieces)
 
     def note(self, call: Call, batch: Batch) -> None:
-        """Times of the first byte and of content, and the usage, of one batch."""
+        """Times of content, as the client sees it, of one batch."""
         now = self._clock()
-        if not call.first_byte_at:
-            call.first_byte_at = now
         for piece in batch:
-            answer = piece.answer
-            if answer.usage is not None:
-                call.usage = answer.read_usage()
-            for choice in answer.choices or ():
+            for choice in piece.answer.choices or ():
                 if choice.has_content():
                     call.content_events += 1
                     call.last_content_at = now

@@ -1,15 +1,14 @@
-"""Which model on which engine serves the call; the engine's slot is taken here, at dispatch.
+"""Which deployments can serve a call, in the order in which they should be tried.
 
-A name matches a configured model exactly, or the longest configured prefix (`gpt-*`). Of several deployments the one with
-the fewest calls in flight and in line serves.
+A name matches a configured model exactly, or the longest configured prefix (`gpt-*`). Deployments that cannot take the
+request are left out before any is chosen; ready ones come before those that are not, the least busy first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tidegate.errors import BadRequest, ModelNotFound, NotSupported
-from tidegate.ports import Clock
+from tidegate.errors import BadRequest, GatewayError, ModelNotFound, NotSupported
 from tidegate.types import Call, Deployment
 
 
@@ -38,39 +37,47 @@ class Models:
 
 
 class Route:
-    """The stage `route`."""
+    """The stage `route`: it orders the deployments that can serve a call, and takes nothing."""
 
-    def __init__(self, models: Models, clock: Clock) -> None:
+    def __init__(self, models: Models) -> None:
         self._models = models
-        self._clock = clock
+        self._turn = 0
 
     async def __call__(self, call: Call) -> None:
-        """Choose a deployment and take a slot of its engine. Raises ModelNotFound, NotSupported, BadRequest, Overloaded."""
+        """Set the call's candidates, the best first. Raises ModelNotFound, NotSupported, BadRequest."""
         call.route, deployments = self._models.find(call.model)
-        deployment = _least_busy(deployments)
-        _admit(call, deployment)
-        call.deployment = deployment
-        slots, now = deployment.slots, self._clock()
-        await slots.take(call.deadline - now)
-        call.exit.push(slots.give_back)
-        call.waited_s = self._clock() - now
+        able = [one for one in deployments if _refusal(call, one) is None]
+        if not able:
+            raise _nearest_refusal(call, deployments)
+        if len(able) > 1:
+            # Turned by one each time: of equal ones each gets its share. Ready ones first; others only after all of them.
+            self._turn += 1
+            first = self._turn % len(able)
+            able = sorted(able[first:] + able[:first], key=_busyness)
+        call.candidates = able
 
 
-def _least_busy(deployments: Sequence[Deployment]) -> Deployment:
-    if len(deployments) == 1:
-        return deployments[0]
-    return min(deployments, key=lambda deployment: deployment.slots.in_flight + deployment.slots.waiting)
+def _busyness(deployment: Deployment) -> tuple[bool, int]:
+    seats = deployment.seats
+    return (not seats.ready, seats.in_flight + seats.waiting)
 
 
-def _admit(call: Call, deployment: Deployment) -> None:
+def _refusal(call: Call, deployment: Deployment) -> GatewayError | None:
+    """Why a deployment cannot serve a call; None where it can."""
     allowed = deployment.engine.capabilities.fields.get(call.endpoint)
     if allowed is None:
-        raise NotSupported(
+        return NotSupported(
             f"The model '{call.model}' does not serve /v1/{call.endpoint.value}", param="model"
         )
     if not call.fields.keys() <= allowed:
         name = min(call.fields.keys() - allowed)
-        raise BadRequest(
-            f"The field '{name}' is not accepted for the model '{call.model}'; leave it out",
-            param=name,
+        return BadRequest(
+            f"The field '{name}' is not accepted for the model '{call.model}'; leave it out", param=name
         )
+    return None
+
+
+def _nearest_refusal(call: Call, deployments: Sequence[Deployment]) -> GatewayError:
+    """The refusal of the deployment that comes nearest: one that serves the endpoint names the field."""
+    refusals = [refusal for one in deployments if (refusal := _refusal(call, one)) is not None]
+    return min(refusals, key=lambda refusal: isinstance(refusal, NotSupported))

@@ -136,20 +136,22 @@ class Metrics(Collector):
         series = self._series_of(call.endpoint, call.route or UNROUTED, engine)
         series.outcomes[call.outcome] = series.outcomes.get(call.outcome, 0) + 1
         series.duration.observe(now - call.received_at)
-        if call.sent_at:
+        if call.spent:
             series.waited.observe(call.waited_s)
         if call.answered_at:
             # An answer without an engine, such as one from a cache, is all overhead.
-            engine_s = call.first_byte_at - call.sent_at if call.sent_at else 0.0
+            engine_s = sum([(one.first_byte_at or one.ended_at) - one.sent_at for one in call.spent])
             series.overhead.observe(call.answered_at - call.received_at - engine_s - call.waited_s)
         if call.stream and call.first_content_at:
             series.ttft.observe(call.first_content_at - call.received_at)
             if call.content_events > 1:
                 series.itl.observe((call.last_content_at - call.first_content_at) / (call.content_events - 1))
-        if call.usage is not None:
-            series.tokens["prompt"] += call.usage.prompt_tokens
-            series.tokens["cached"] += call.usage.cached_tokens
-            series.tokens["completion"] += call.usage.completion_tokens
+        for one in call.spent:
+            if one.usage is not None:
+                counted = self._series_of(call.endpoint, call.route, one.engine).tokens
+                counted["prompt"] += one.usage.prompt_tokens
+                counted["cached"] += one.usage.cached_tokens
+                counted["completion"] += one.usage.completion_tokens
 
     def refused(self, endpoint: Endpoint, code: str) -> None:
         """Count a request that never became a call, by the error's code."""

@@ -24,9 +24,9 @@ from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, Trail, trail
 from tidegate.engines.embedded.server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.preview import Outgoing
-from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
+from tidegate.errors import Again, GatewayError, UpstreamError
 from tidegate.ports import EngineHost
-from tidegate.types import Batch, Call, Capabilities, Endpoint, Load
+from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load
 
 CONTROL_TIMEOUT_S = 10.0
 NOTICED_WITHIN_S = 0.2
@@ -128,13 +128,13 @@ class EmbeddedEngine:
         found = await (await self._current()).adapter.load()
         return msgspec.structs.replace(found, slots=len(self._llama.slots))
 
-    async def count_tokens(self, call: Call) -> int | None:
+    async def count_tokens(self, ask: Ask) -> int | None:
         """Exact for chats, by the server's own template and tokenizer; None otherwise, or while it is down."""
-        if "messages" not in call.fields:
+        if "messages" not in ask.fields:
             return None
         try:
             _, body = await self._control(
-                "/apply-template", _ENCODER.encode({"messages": call.fields["messages"]})
+                "/apply-template", _ENCODER.encode({"messages": ask.fields["messages"]})
             )
             prompt = msgspec.json.decode(body, type=_Templated).prompt
             question = {"content": prompt, "add_special": True, "parse_special": True}
@@ -143,29 +143,24 @@ class EmbeddedEngine:
         except (GatewayError, msgspec.DecodeError):
             return None
 
-    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
-        """See `Engine.stream`. A call that the server dies under before it answers is asked once more."""
-        retries, begun = 1, False
-        while True:
-            await self._llama.await_ready(deadline)
-            run = self._llama.served
-            try:
-                async with aclosing(self._ask(call, deadline)) as pieces:
-                    async for batch in pieces:
-                        begun = True
-                        yield batch
-                return
-            except UpstreamError as error:
-                sent = not isinstance(error, UpstreamUnreachable)
-                # Once only, for what was sent: the call itself may be what the server dies of.
-                if begun or retries < sent or not await self._has_died(run, deadline):
-                    raise
-                retries -= sent
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
+        """See `Engine.stream`. Where the server dies before it answers, the error says that the call may come again."""
+        await self._llama.await_ready(ask.deadline)
+        run, begun = self._llama.served, False
+        try:
+            async with aclosing(self._ask(ask)) as pieces:
+                async for batch in pieces:
+                    begun = True
+                    yield batch
+        except UpstreamError as error:
+            if not begun and await self._has_died(run, ask.deadline):
+                error.again = Again.SAME
+            raise
 
-    def outgoing(self, call: Call) -> Outgoing:
-        """See `Foretelling`: to the gateway's own llama.cpp server, whose port and key are made when it starts."""
+    def outgoing(self, ask: Ask) -> Outgoing:
+        """See `Preview`: to the gateway's own llama.cpp server, whose port and key are made when it starts."""
         adapter = _adapter("http://127.0.0.1:0/v1", SecretStr(""), self._config)
-        told = adapter.outgoing(call, _slot(self._llama.slots[0]))
+        told = adapter.outgoing(ask, _slot(self._llama.slots[0]))
         return msgspec.structs.replace(told, notes=list(_CHOSEN_LATER))
 
     async def _has_died(self, run: Served, deadline: float) -> bool:
@@ -177,23 +172,23 @@ class EmbeddedEngine:
             await asyncio.sleep(NOTICED_WITHIN_S / 10)
         return True
 
-    async def _ask(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+    async def _ask(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         connection = await self._current()
         generation = connection.served.generation
-        async with self._share.lease(self._trail(call), generation, width=call.choices) as lease:
+        async with self._share.lease(self._trail(ask), generation, width=ask.choices) as lease:
             adapter = connection.adapter
-            body = adapter.body(call, _slot(lease.slot))
-            async with aclosing(adapter.ask(call, body, deadline)) as pieces:
+            body = adapter.body(ask, _slot(lease.slot))
+            async with aclosing(adapter.send(ask, body)) as pieces:
                 async for batch in pieces:
                     lease.read = True
                     yield batch
 
-    def _trail(self, call: Call) -> Trail:
+    def _trail(self, ask: Ask) -> Trail:
         """What the call's prompt begins with; whatever else shapes the prompt counts too."""
-        if not self._config.share_prefixes or "messages" not in call.fields:
+        if not self._config.share_prefixes or "messages" not in ask.fields:
             return Trail()
-        shaping = b"".join(bytes(call.fields[name]) for name in _SHAPING if name in call.fields)
-        return trail_of(call.fields["messages"], setting=shaping)
+        shaping = b"".join(bytes(ask.fields[name]) for name in _SHAPING if name in ask.fields)
+        return trail_of(ask.fields["messages"], setting=shaping)
 
     async def _current(self) -> _Connection:
         if self._connection.served != self._llama.served:

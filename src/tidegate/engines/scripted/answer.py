@@ -16,8 +16,8 @@ import msgspec
 
 from tidegate.engines.scripted.script import (
     BREAKS_OFF,
-    Ask,
     Fault,
+    Question,
     Script,
     count_prompt_tokens,
     cut,
@@ -63,13 +63,13 @@ def words(seed: int, count: int) -> list[str]:
     return chosen
 
 
-def voices(script: Script, ask: Ask, endpoint: Endpoint) -> list[Voice]:
+def voices(script: Script, ask: Question, endpoint: Endpoint) -> list[Voice]:
     """What each choice says, by index."""
     count = (ask.n or 1) * (len(prompts(ask)) if endpoint is Endpoint.COMPLETIONS else 1)
     return [_voice(script, ask, endpoint, index) for index in range(count)]
 
 
-def _voice(script: Script, ask: Ask, endpoint: Endpoint, index: int) -> Voice:
+def _voice(script: Script, ask: Question, endpoint: Endpoint, index: int) -> Voice:
     seed = (script.seed if script.seed is not None else ask.seed or 0) + index * 7919
     text = cut(script.text, script.tokens) if script.text is not None else words(seed, script.tokens)
     deltas: list[Json] = [{"content": piece} for piece in text]
@@ -110,7 +110,7 @@ def fault_step(script: Script, steps: int) -> int:
     return min(max(1, steps // 2) if script.fault_at is None else script.fault_at, steps)
 
 
-def beats(script: Script, ask: Ask, endpoint: Endpoint) -> list[Beat]:
+def beats(script: Script, ask: Question, endpoint: Endpoint) -> list[Beat]:
     """A streamed answer, whole, as if nothing failed: tokens, then the finish, then usage where asked."""
     said = voices(script, ask, endpoint)
     frame = _Frame(script, ask, endpoint)
@@ -156,7 +156,7 @@ def in_one(score: list[Beat]) -> list[Beat]:
 class _Frame:
     """Renders the events of one stream: everything around the choices is made once."""
 
-    def __init__(self, script: Script, ask: Ask, endpoint: Endpoint) -> None:
+    def __init__(self, script: Script, ask: Question, endpoint: Endpoint) -> None:
         self._script = script
         self._ask = ask
         self._chat = endpoint is Endpoint.CHAT
@@ -196,7 +196,7 @@ class _Frame:
         return _encode({**self._top, "choices": [choice]})
 
 
-def whole(script: Script, ask: Ask, endpoint: Endpoint) -> Beat:
+def whole(script: Script, ask: Question, endpoint: Endpoint) -> Beat:
     """A whole answer as its JSON body, due when its last token is."""
     if endpoint is Endpoint.EMBEDDINGS:
         return Beat(due_s(script, 0), [_embeddings(script, ask)])
@@ -212,7 +212,7 @@ def whole(script: Script, ask: Ask, endpoint: Endpoint) -> Beat:
     return Beat(due_s(script, max(0, steps - 1)), [body], sum(len(voice.deltas) for voice in said))
 
 
-def _whole_choice(script: Script, ask: Ask, index: int, voice: Voice, chat: bool) -> Json:  # noqa: FBT001
+def _whole_choice(script: Script, ask: Question, index: int, voice: Voice, chat: bool) -> Json:  # noqa: FBT001
     deltas = voice.deltas
     said: Json = {"text": _joined(deltas, "content") or ""}
     if chat:
@@ -248,7 +248,7 @@ def _joined(deltas: list[Json], field: str) -> str | None:
     return "".join(pieces) if pieces else None
 
 
-def _top(script: Script, ask: Ask, kind: str) -> Json:
+def _top(script: Script, ask: Question, kind: str) -> Json:
     source = f"{script.seed}\n{prompt_text(ask)}".encode(errors="surrogatepass")
     prefix = "cmpl-" if kind == "text_completion" else "chatcmpl-"
     return {
@@ -261,7 +261,7 @@ def _top(script: Script, ask: Ask, kind: str) -> Json:
     }
 
 
-def usage(script: Script, ask: Ask, said: list[Voice]) -> Json:
+def usage(script: Script, ask: Question, said: list[Voice]) -> Json:
     """The token counts of an answer; every delta counts as one token."""
     prompt = count_prompt_tokens(script, ask)
     completion = sum(len(voice.deltas) for voice in said)
@@ -276,7 +276,7 @@ def usage(script: Script, ask: Ask, said: list[Voice]) -> Json:
     }
 
 
-def _logprobs(ask: Ask, deltas: list[Json], steps: range, *, chat: bool) -> Json | None:
+def _logprobs(ask: Question, deltas: list[Json], steps: range, *, chat: bool) -> Json | None:
     if ask.logprobs is None or ask.logprobs is False:
         return None
     spoken = [(step, deltas[step]["content"]) for step in steps if "content" in deltas[step]]
@@ -296,7 +296,7 @@ def _logprobs(ask: Ask, deltas: list[Json], steps: range, *, chat: bool) -> Json
     }
 
 
-def _token_logprob(ask: Ask, step: int, text: str) -> Json:
+def _token_logprob(ask: Question, step: int, text: str) -> Json:
     entry: Json = {
         "token": text,
         "logprob": _logprob(step),
@@ -317,7 +317,7 @@ def embedding(text: str, dimensions: int) -> list[float]:
     return [value / length for value in values]
 
 
-def _embeddings(script: Script, ask: Ask) -> bytes:
+def _embeddings(script: Script, ask: Question) -> bytes:
     dimensions = ask.dimensions or script.dimensions
     extra = script.extra.get("choice", {})
     data: list[Json] = []

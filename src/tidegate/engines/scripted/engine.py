@@ -29,8 +29,8 @@ from tidegate.engines.scripted.answer import (
 )
 from tidegate.engines.scripted.script import (
     BREAKS_OFF,
-    Ask,
     Fault,
+    Question,
     Script,
     count_prompt_tokens,
     from_config,
@@ -40,7 +40,7 @@ from tidegate.engines.scripted.script import (
 from tidegate.engines.scripted.wire import HEAD_BYTES, encode_event
 from tidegate.errors import GatewayError, UpstreamError, UpstreamTimeout
 from tidegate.ports import Clock, EngineHost
-from tidegate.types import Batch, Call, Capabilities, Endpoint, Load, Piece
+from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
 class ScriptedEngine:
@@ -73,17 +73,17 @@ class ScriptedEngine:
         """The calls being answered, and the slots of the config."""
         return Load(running=self._running, slots=self._slots)
 
-    async def count_tokens(self, call: Call) -> int:
+    async def count_tokens(self, ask: Ask) -> int:
         """The words of the prompt, or what the script says."""
-        ask = _ask_of(call)
-        return count_prompt_tokens(script_for(self._script, ask), ask)
+        question = _question_of(ask)
+        return count_prompt_tokens(script_for(self._script, question), question)
 
-    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Batch, None]:
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`. Raises BadRequest for a marker that cannot be read, and what the script's fault causes."""
-        ask = _ask_of(call)
+        question = _question_of(ask)
         # An adapter drops comments, so there are none here.
-        script = msgspec.structs.replace(script_for(self._script, ask), comment=False)
-        timer = _Timer(deadline - self._clock())
+        script = msgspec.structs.replace(script_for(self._script, question), comment=False)
+        timer = _Timer(ask.deadline - self._clock())
         self._running += 1
         try:
             if script.fault is Fault.SLOW_HEADERS:
@@ -91,10 +91,10 @@ class ScriptedEngine:
             if script.fault in (Fault.ERROR_STATUS, Fault.GARBAGE):
                 await timer.until(due_s(script, 0))
                 raise _failure(script)
-            if call.stream and call.endpoint is not Endpoint.EMBEDDINGS:
-                answer = self._streamed(script, beats(script, ask, call.endpoint), timer)
+            if ask.stream and ask.endpoint is not Endpoint.EMBEDDINGS:
+                answer = self._streamed(script, beats(script, question, ask.endpoint), timer)
             else:
-                answer = self._whole(script, whole(script, ask, call.endpoint), timer)
+                answer = self._whole(script, whole(script, question, ask.endpoint), timer)
             async with aclosing(answer):
                 async for batch in answer:
                     yield batch
@@ -164,7 +164,5 @@ def _failure(script: Script) -> GatewayError:
     return UpstreamError(_MESSAGES[script.fault])
 
 
-def _ask_of(call: Call) -> Ask:
-    ask = read_ask(msgspec.json.encode(call.fields))
-    model = call.deployment.model if call.deployment is not None else None
-    return ask if model is None else msgspec.structs.replace(ask, model=model)
+def _question_of(ask: Ask) -> Question:
+    return read_ask(msgspec.json.encode(ask.fields))

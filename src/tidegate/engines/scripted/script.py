@@ -134,7 +134,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool = False
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What a script reads of a request body; everything else is ignored."""
 
     model: str = "scripted"
@@ -163,10 +163,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
-_ASK = msgspec.json.Decoder(Ask)
+_ASK = msgspec.json.Decoder(Question)
 
 
-def read_ask(body: bytes) -> Ask:
+def read_ask(body: bytes) -> Question:
     """The request body as a script reads it. Raises BadRequest."""
     try:
         return _ASK.decode(body)
@@ -174,7 +174,7 @@ def read_ask(body: bytes) -> Ask:
         raise BadRequest(f"the request body cannot be used: {error}") from error
 
 
-def prompts(ask: Ask) -> list[str]:
+def prompts(ask: Question) -> list[str]:
     """The texts of `prompt` or `input`, one for each answer asked; a list of token ids is one text. Raises BadRequest."""
     source = ask.input if ask.prompt is None else ask.prompt
     if isinstance(source, str):
@@ -195,7 +195,7 @@ def _text(item: Any) -> str:
     raise BadRequest("a prompt is a text or a list of token ids")
 
 
-def prompt_text(ask: Ask) -> str:
+def prompt_text(ask: Question) -> str:
     """Everything the request says, in order, joined by line ends."""
     if ask.messages:
         return "\n".join(text for message in ask.messages for text in _message_texts(message))
@@ -211,7 +211,7 @@ def _message_texts(message: Message) -> Iterator[str]:
             yield text
 
 
-def count_prompt_tokens(script: Script, ask: Ask) -> int:
+def count_prompt_tokens(script: Script, ask: Question) -> int:
     """Tokens of the prompt: as scripted, else its words, markers left out."""
     if script.prompt_tokens is not None:
         return script.prompt_tokens
@@ -229,7 +229,7 @@ def from_config(config: ScriptedConfig) -> Script:
         raise ConfigError("scripted engine", [Problem("fault", error.message)]) from error
 
 
-def script_for(base: Script, ask: Ask) -> Script:
+def script_for(base: Script, ask: Question) -> Script:
     """The script of one call: `base` changed by the last marker in the prompt. Raises BadRequest."""
     text = prompt_text(ask)
     if "[[scripted" not in text:

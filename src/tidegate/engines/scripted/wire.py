@@ -22,7 +22,7 @@ from tidegate.engines.scripted.answer import (
     token_steps,
     whole,
 )
-from tidegate.engines.scripted.script import Ask, Fault, Script
+from tidegate.engines.scripted.script import Fault, Question, Script
 from tidegate.types import Endpoint
 
 _JSON = b"application/json"
@@ -74,7 +74,7 @@ def respond(
     )
 
 
-def perform(script: Script, ask: Ask, endpoint: Endpoint) -> Performance:
+def perform(script: Script, ask: Question, endpoint: Endpoint) -> Performance:
     """The response to one call."""
     if script.fault is Fault.ERROR_STATUS:
         return _delayed(script, _refusal(script))
@@ -119,7 +119,7 @@ def _head(
 # ------------------------------------------------------------------------------------------------------ whole answers
 
 
-def _whole(script: Script, ask: Ask, endpoint: Endpoint) -> Performance:
+def _whole(script: Script, ask: Question, endpoint: Endpoint) -> Performance:
     answer = whole(script, ask, endpoint)
     body, due = answer.events[0], answer.due_s
     half, tokens, length, ending = len(body) // 2, answer.tokens, len(body), Ending.KEEP
@@ -159,7 +159,7 @@ def encode_event(script: Script, data: bytes) -> bytes:
     return (b": ping" + end + end if script.comment else b"") + b"data: " + data + end + end
 
 
-def _stream(script: Script, ask: Ask, endpoint: Endpoint) -> Performance:
+def _stream(script: Script, ask: Question, endpoint: Endpoint) -> Performance:
     score = beats(script, ask, endpoint)
     kept = before_fault(script, score)
     ending = _ENDINGS.get(script.fault, Ending.KEEP)
