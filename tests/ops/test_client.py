@@ -12,7 +12,7 @@ from tidegate.egress.exchange import Timeouts
 from tidegate.egress.pool import DirectClient
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
-from tidegate.ops.load.client import ChatClient, Question
+from tidegate.ops.load.client import ChatClient, Ask
 from tidegate.ops.load.prompts import Prompt, _prompt
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ async def ask(url: str, text: str = "hello", *, max_tokens: int | None = None, k
     limit = how.get("timeout_s", 20.0)
     client = DirectClient(url, Timeouts(5.0, limit, limit, limit), max_connections=4)
     try:
-        asker = ChatClient(client, Question(model="scripted", **how), clock=time.perf_counter)
+        asker = ChatClient(client, Ask(model="scripted", **how), clock=time.perf_counter)
         prompt: Prompt = _prompt([{"role": "user", "content": text}], max_tokens)
         return await asker.ask(prompt, time.perf_counter(), keep=keep)
     finally:
