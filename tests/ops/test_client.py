@@ -12,7 +12,7 @@ from tidegate.egress.exchange import Timeouts
 from tidegate.egress.pool import DirectClient
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
-from tidegate.ops.load.client import ChatClient, Ask
+from tidegate.ops.load.client import Ask, ChatClient
 from tidegate.ops.load.prompts import Prompt, _prompt
 
 pytestmark = pytest.mark.anyio
