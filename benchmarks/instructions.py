@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from rig import BUILD, HERE, LoadReport, RigError, build
 from sse_load import StreamReport
-from trees import AFTER, BEFORE, FLOOR, SOURCE, Engine, Target, floor, gateway, source_of
+from trees import AFTER, BEFORE, FLOOR, SOURCE, Engine, Target, check_source, floor, gateway, source_of
 
 BOUND = 1.03  # after / before, of instructions: more is a change in cost
 REQUESTS, CHUNKS = 2000, 20_000
@@ -410,6 +410,8 @@ def main() -> int:
     if options.before:
         sources = {BEFORE: source_of(options.before), AFTER: source_of(options.src)}
     try:
+        for source in sources.values():
+            check_source(source)  # now, and not after the floor has been counted
         for name in ("mock_engine", "http_load"):
             build(name)
         counts = Run(plan).count(sources)

@@ -56,11 +56,16 @@ def floor(engine_port: int) -> Target:
     return Target(server, command, environment(FLOOR_ENGINE_PORT=str(engine_port)))
 
 
+def check_source(source: Path) -> None:
+    """Raises RigError when the folder holds no gateway."""
+    if not (source / "tidegate" / "__main__.py").exists():
+        raise RigError(f"{source} holds no tidegate: name the folder src of a checkout, or the checkout")
+
+
 def gateway(name: str, source: Path, engine_port: int) -> Target:
     """`tidegate serve` from the tree, with rig.yaml on free ports. Raises RigError when it holds no gateway."""
     source = source.resolve()
-    if not (source / "tidegate" / "__main__.py").exists():
-        raise RigError(f"{source} holds no tidegate: name the folder src of a checkout")
+    check_source(source)
     port = free_port()
     config = BUILD / f"{name}-{port}.yaml"
     BUILD.mkdir(exist_ok=True)
