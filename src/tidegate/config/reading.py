@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tidegate import registry
-from tidegate.config.tree import Config, EngineConfig, Settings
+from tidegate.config.engines import EngineConfig
+from tidegate.config.settings import Settings
+from tidegate.config.tree import Config
 from tidegate.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("tidegate.yaml")
