@@ -29,6 +29,7 @@ DOCUMENTED = (
     "config/settings",
     "config/server",
     "config/engines",
+    "config/kinds",
     "config/models",
 )
 NAMES_WITHOUT_MEANING = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}

@@ -13,6 +13,7 @@ from tidegate.config.engines import (
     TimeoutsConfig,
     VllmConfig,
 )
+from tidegate.config.kinds import Kinded
 from tidegate.config.models import DeploymentConfig, ModelConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
@@ -29,6 +30,7 @@ __all__ = [
     "EmbedderConfig",
     "EngineConfig",
     "HttpEngineConfig",
+    "Kinded",
     "LlamaCppConfig",
     "LoraConfig",
     "ModelConfig",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import Field, SecretStr
 
 from tidegate.config.engines import EngineConfig
+from tidegate.config.kinds import Kinded
 from tidegate.config.models import ModelConfig
 from tidegate.config.server import AdminConfig, ServerConfig
-from tidegate.config.settings import Settings
+from tidegate.config.settings import Name, Settings
 
 
 class Config(Settings):
@@ -21,8 +22,10 @@ class Config(Settings):
 
     server: ServerConfig = Field(default=ServerConfig(), description="Listening, deadlines, draining.")
     admin: AdminConfig = Field(default=AdminConfig(), description="The admin API.")
-    engines: Mapping[str, EngineConfig] = Field(default={}, description="Where answers are made, by name.")
-    models: Mapping[str, ModelConfig] = Field(
+    engines: Mapping[Name, Annotated[EngineConfig, Kinded("tidegate.engines")]] = Field(
+        default={}, description="Where answers are made, by name."
+    )
+    models: Mapping[Name, ModelConfig] = Field(
         default={},
         description="What clients may ask for: a name, or a prefix and `*`. The longest match wins.",
     )
