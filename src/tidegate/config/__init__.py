@@ -18,7 +18,7 @@ from tidegate.config.models import DeploymentConfig, ModelConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
-from tidegate.config.tree import Config, digest
+from tidegate.config.tree import Config, digest, engine_digest
 
 __all__ = [
     "DEFAULT_PATH",
@@ -44,6 +44,7 @@ __all__ = [
     "VllmConfig",
     "built_in",
     "digest",
+    "engine_digest",
     "load",
     "parse",
     "parse_text",

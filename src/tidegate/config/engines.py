@@ -34,6 +34,20 @@ class EngineConfig(Settings):
         gt=0,
         description="Calls the engine gets at once; more wait in line. Default: as many as it says.",
     )
+    reserved_seats: int = Field(
+        default=0,
+        ge=0,
+        description="Seats kept for calls of the gateway's own, such as judges; clients never take them.",
+    )
+
+    @model_validator(mode="after")
+    def _a_seat_for_clients(self) -> Self:
+        if self.max_in_flight is not None and self.reserved_seats >= self.max_in_flight:
+            raise ValueError(
+                f"reserved_seats, {self.reserved_seats}, must be less than max_in_flight, {self.max_in_flight}:"
+                " clients would get no seat"
+            )
+        return self
 
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,8 +31,17 @@ class Config(Settings):
     )
 
 
-def digest(settings: Settings) -> str:
-    """A fingerprint of a section, secrets and the state of the files it names included."""
+# How many calls an engine gets, not what it is: a reload that changes only these keeps it running.
+SEATS = frozenset({"max_in_flight", "reserved_seats"})
+
+
+def engine_digest(engine: EngineConfig) -> str:
+    """A fingerprint of what makes an engine the same one: all its settings but the numbers of its seats."""
+    return digest(engine, without=SEATS)
+
+
+def digest(settings: Settings, *, without: Collection[str] = ()) -> str:
+    """A fingerprint of a section, secrets and the state of the files it names included; `without` some of its keys."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Path) and value.is_file():
@@ -41,5 +50,7 @@ def digest(settings: Settings) -> str:
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     return hashlib.sha256(
-        msgspec.json.encode(settings.model_dump(mode="python"), enc_hook=plain, order="deterministic")
+        msgspec.json.encode(
+            settings.model_dump(mode="python", exclude=set(without)), enc_hook=plain, order="deterministic"
+        )
     ).hexdigest()
