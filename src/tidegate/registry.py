@@ -26,26 +26,40 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "embedder": "tidegate.engines.embedder:EmbedderEngine",
                 "scripted": "tidegate.engines.scripted.engine:ScriptedEngine",
             }
-        )
+        ),
+        "tidegate.rails": MappingProxyType({}),
+        "tidegate.caches": MappingProxyType({}),
+        "tidegate.stores": MappingProxyType({}),
     }
 )
 
 
+class UnknownGroup(LookupError):
+    """No such group of parts, a mistake in the code that asks; the message lists those that exist."""
+
+
 class UnknownKind(LookupError):
-    """No part of this kind; the message lists those that exist."""
+    """No part of this kind, or none that can be used; the message says why, and lists those that exist."""
+
+
+def built_in(group: str) -> Mapping[str, str]:
+    """The kinds of a group that are listed here, and where their classes are. Raises UnknownGroup."""
+    if group not in BUILT_IN:
+        raise UnknownGroup(f"there is no group of parts '{group}'; there are: {', '.join(BUILT_IN)}")
+    return BUILT_IN[group]
 
 
 def kinds(group: str) -> list[str]:
-    """The kinds of a group, built in and installed, in alphabetical order."""
-    return sorted({*BUILT_IN[group], *(point.name for point in entry_points(group=group))})
+    """The kinds of a group, built in and installed, in alphabetical order. Raises UnknownGroup."""
+    return sorted({*built_in(group), *(point.name for point in entry_points(group=group))})
 
 
 def find(group: str, kind: str) -> Any:
     """The class of one kind, imported now.
 
-    Raises UnknownKind for a kind that nobody offers, or that two packages offer.
+    Raises UnknownKind for a kind that nobody offers, or that two packages offer, and UnknownGroup.
     """
-    if target := BUILT_IN[group].get(kind):
+    if target := built_in(group).get(kind):
         module, _, name = target.partition(":")
         return getattr(import_module(module), name)
     points = entry_points(group=group, name=kind)
@@ -54,4 +68,4 @@ def find(group: str, kind: str) -> Any:
         raise UnknownKind(f"'{kind}' is offered more than once: {offers}; uninstall all but one")
     for point in points:
         return point.load()
-    raise UnknownKind(f"there is no kind '{kind}'; there are: {', '.join(kinds(group))}")
+    raise UnknownKind(f"there is no kind '{kind}'; there are: {', '.join(kinds(group)) or 'none'}")

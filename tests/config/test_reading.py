@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import config
-from tidegate.config import OpenAIConfig
+from tidegate.config import OpenAIConfig, ScriptedConfig
 from tidegate.errors import ConfigError, Problem
 
 GOOD = """
@@ -141,6 +141,26 @@ def test_the_digest_tells_settings_apart_secrets_included() -> None:
 
     assert config.digest(engine("a")) == config.digest(engine("a"))
     assert config.digest(engine("a")) != config.digest(engine("b"))
+
+
+def test_the_seats_of_an_engine_are_no_other_engine() -> None:
+    plain = ScriptedConfig(kind="scripted", ttft_ms=1)
+    seats = ScriptedConfig(kind="scripted", ttft_ms=1, max_in_flight=4, reserved_seats=1)
+    assert config.engine_digest(plain) == config.engine_digest(seats)
+    assert config.digest(plain) != config.digest(seats)
+    assert config.engine_digest(plain) != config.engine_digest(plain.model_copy(update={"ttft_ms": 2}))
+
+
+def test_reserved_seats_leave_one_for_clients() -> None:
+    text = "engines: {s: {kind: scripted, %s}}\nmodels: {m: {deployments: [{engine: s}]}}\n"
+    for right in ("reserved_seats: 3, max_in_flight: 4", "reserved_seats: 3", "max_in_flight: 1"):
+        config.parse_text(text % right, source="x")
+    assert problems(text % "reserved_seats: 4, max_in_flight: 4") == [
+        Problem(
+            "engines.s", "reserved_seats, 4, must be less than max_in_flight, 4: clients would get no seat"
+        )
+    ]
+    assert paths(text % "reserved_seats: -1") == {"engines.s.reserved_seats"}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,27 @@ def test_every_limit_that_is_too_small_is_named() -> None:
     ]
 
 
+def with_seats(seats: int, reserved: int) -> str:
+    return ENGINES.replace("max_in_flight: 7", f"max_in_flight: {seats}, reserved_seats: {reserved}")
+
+
+@pytest.mark.parametrize(("seats", "reserved"), [(10, 5), (14, 9), (13, 8)])
+def test_every_worker_keeps_reserved_seats_and_has_some_for_clients(seats: int, reserved: int) -> None:
+    config = parse_text(with_seats(seats, reserved), source="the test")
+    refuse_unshareable(config, 4)
+    scripts = [share(config, number, 4).engines["script"] for number in range(4)]
+    assert sum(script.max_in_flight or 0 for script in scripts) == seats
+    assert sum(script.reserved_seats for script in scripts) == reserved
+    assert all(0 < script.reserved_seats < (script.max_in_flight or 0) for script in scripts)
+
+
+@pytest.mark.parametrize("reserved", [3, 5])
+def test_reserved_seats_that_not_every_worker_can_have_beside_clients_are_named(reserved: int) -> None:
+    with pytest.raises(ConfigError) as refused:
+        refuse_unshareable(parse_text(with_seats(8, reserved), source="the test"), 4)
+    assert [problem.path for problem in refused.value.problems] == ["engines.script.reserved_seats"]
+
+
 def scraped(calls: int, *, waiting: int = 0, ready: int = 1) -> list[Metric]:
     counter = CounterMetricFamily("tidegate_calls", "Calls.", labels=["model"])
     counter.add_metric(["m"], calls)

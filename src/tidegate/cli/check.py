@@ -126,6 +126,4 @@ def _speaks_for(body: bytes) -> Endpoint:
 
 def effective(config: Config) -> dict[str, Any]:
     """The whole tree as plain data, secrets masked."""
-    tree = config.model_dump(mode="json")
-    tree["engines"] = {name: engine.model_dump(mode="json") for name, engine in config.engines.items()}
-    return tree
+    return config.model_dump(mode="json")

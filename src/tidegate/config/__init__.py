@@ -1,27 +1,24 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
-from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
-from tidegate.config.tree import (
-    AdminConfig,
-    Config,
-    DeploymentConfig,
+from tidegate.config.engines import (
     EmbeddedConfig,
     EmbedderConfig,
     EngineConfig,
     HttpEngineConfig,
     LlamaCppConfig,
     LoraConfig,
-    ModelConfig,
     OpenAIConfig,
     ScriptedConfig,
-    ServerConfig,
-    Settings,
     SglangConfig,
     TimeoutsConfig,
-    TlsConfig,
     VllmConfig,
-    digest,
 )
+from tidegate.config.kinds import Kinded
+from tidegate.config.models import DeploymentConfig, ModelConfig
+from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
+from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
+from tidegate.config.settings import Settings
+from tidegate.config.tree import Config, digest, engine_digest
 
 __all__ = [
     "DEFAULT_PATH",
@@ -33,6 +30,7 @@ __all__ = [
     "EmbedderConfig",
     "EngineConfig",
     "HttpEngineConfig",
+    "Kinded",
     "LlamaCppConfig",
     "LoraConfig",
     "ModelConfig",
@@ -46,6 +44,7 @@ __all__ = [
     "VllmConfig",
     "built_in",
     "digest",
+    "engine_digest",
     "load",
     "parse",
     "parse_text",

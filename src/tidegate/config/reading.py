@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tidegate import registry
-from tidegate.config.tree import Config, EngineConfig, Settings
+from tidegate.config.kinds import Kinded
+from tidegate.config.settings import Settings
+from tidegate.config.tree import Config
 from tidegate.errors import ConfigError, Problem
 
 DEFAULT_PATH = Path("tidegate.yaml")
@@ -61,17 +62,15 @@ def parse(tree: Any, *, source: str) -> Config:
     top = cast("dict[str, Any]", _with_environment(tree, "", problems))
     if not top.get("engines"):
         top |= {key: value for key, value in _default_tree(None).items() if not top.get(key)}
-    section = top.pop("engines")
-    engines = _engines(section, problems)
-    config = _validated(Config, top, "", problems)
+    config = _validated(top, problems)
     if not top.get("models"):
         problems.append(
             Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}")
         )
-    problems += _dangling(top.get("models"), section)
+    problems += _dangling(top.get("models"), top["engines"])
     if problems or config is None:
         raise ConfigError(source, problems)
-    return config.model_copy(update={"engines": engines})
+    return config
 
 
 def built_in(*, model_path: Path | None = None, demo: bool = False) -> Config:
@@ -122,8 +121,6 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-S = TypeVar("S", bound=Settings)
-
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -151,72 +148,65 @@ def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
     return _VARIABLE.sub(fill, value)
 
 
-def _engines(section: Any, problems: list[Problem]) -> dict[str, EngineConfig]:
-    if not isinstance(section, dict):
-        problems.append(Problem("engines", "must be a mapping from a name to an engine"))
-        return {}
-    found: dict[str, EngineConfig] = {}
-    for name, settings in cast("dict[Any, Any]", section).items():
-        path = f"engines.{name}"
-        if not isinstance(name, str):
-            problems.append(Problem(path, f"a name must be text: write '{name}' in quotes"))
-            continue
-        kind = cast("dict[str, Any]", settings).get("kind") if isinstance(settings, dict) else None
-        if not isinstance(kind, str):
-            known = ", ".join(registry.kinds("tidegate.engines"))
-            problems.append(Problem(f"{path}.kind", f"is missing; one of: {known}"))
-            continue
-        try:
-            model: type[EngineConfig] = registry.find("tidegate.engines", kind).Config
-        except registry.UnknownKind as error:
-            problems.append(Problem(f"{path}.kind", str(error)))
-            continue
-        except (ImportError, AttributeError) as error:  # a package from outside that is broken, or too old
-            problems.append(Problem(f"{path}.kind", f"cannot be loaded: {error}"))
-            continue
-        if engine := _validated(model, settings, path, problems):
-            found[name] = engine
-    return found
-
-
-def _validated(model: type[S], data: Any, path: str, problems: list[Problem]) -> S | None:
+def _validated(data: dict[str, Any], problems: list[Problem]) -> Config | None:
     try:
-        return model.model_validate(data)
+        return Config.model_validate(data)
     except ValidationError as error:
         problems.extend(
-            Problem(_dotted(path, mistake["loc"]), _in_words(mistake, model)) for mistake in error.errors()
+            Problem(_dotted(mistake["loc"], data), _in_words(mistake, data)) for mistake in error.errors()
         )
     return None
 
 
-def _dotted(path: str, location: tuple[int | str, ...]) -> str:
+def _dotted(location: tuple[int | str, ...], data: Any) -> str:
+    """A place as people write it: `engines.near.url`, `deployments[0]`; a number may also be a name that lacks quotes."""
+    path = ""
     for part in location:
-        path = f"{path}[{part}]" if isinstance(part, int) else f"{path}.{part}" if path else part
+        if part == "[key]":  # pydantic's mark for the name of an entry, which the part before it is
+            break
+        path += f"[{part}]" if isinstance(data, list) else f".{part}" if path else str(part)
+        data = _inside(data, part)
     return path
 
 
-def _in_words(mistake: ErrorDetails, model: type[Settings]) -> str:
+def _inside(data: Any, part: int | str) -> Any:
+    try:
+        return data[part]
+    except (LookupError, TypeError):
+        return None
+
+
+def _in_words(mistake: ErrorDetails, data: Any) -> str:
     """A mistake as a person would put it: what is wrong, and what would be right."""
     if mistake["type"] == "missing":
         return "is missing"
+    if mistake["type"] in {"mapping_type", "dict_type"}:
+        return "must be a mapping, from names to what they stand for"
     if mistake["type"] != "extra_forbidden":
         return mistake["msg"].removeprefix("Value error, ")
-    section = _section(model, mistake["loc"][:-1])
+    section = _section(mistake["loc"][:-1], data)
     known = list(section.model_fields) if section else []
     close = get_close_matches(str(mistake["loc"][-1]), known, n=1)
     return "is not a setting" + (f"; did you mean '{close[0]}'?" if close else "")
 
 
-def _section(model: type[Settings], location: tuple[int | str, ...]) -> type[Settings] | None:
-    """The settings that a place in the tree holds; list indexes and the names in mappings lead nowhere new."""
-    for part in location:
+def _section(location: tuple[int | str, ...], data: Any) -> type[Settings] | None:
+    """The settings that a place in the tree holds; where there are kinds, the data says which."""
+    model: type[Settings] = Config
+    parts = iter(location)
+    for part in parts:
         field = model.model_fields.get(str(part))
         if field is None:
-            continue
-        nested = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, Settings)]
-        if not nested:
             return None
-        model = nested[0]
+        data = _inside(data, part)
+        found = [*_types(field.annotation), *field.metadata]
+        if any(get_origin(t) in {tuple, Mapping} for t in found):
+            data = _inside(data, next(parts, ""))
+        kinded = next((t for t in found if isinstance(t, Kinded)), None)
+        nested = next((t for t in found if isinstance(t, type) and issubclass(t, Settings)), None)
+        if nested is None:
+            return None
+        model = kinded.model(data) if kinded else nested
     return model
 
 

@@ -47,6 +47,9 @@ def share(config: Config, number: int, of: int) -> Config:
 
     def mine(engine: EngineConfig) -> EngineConfig:
         parts = {field: len(part(limit, number, of)) for field, limit in _limits(engine)}
+        if engine.max_in_flight is not None:  # divided apart, or a worker might reserve all of its seats
+            clients = engine.max_in_flight - engine.reserved_seats
+            parts["max_in_flight"] = len(part(clients, number, of)) + parts.get("reserved_seats", 0)
         if isinstance(engine, EmbeddedConfig):
             del parts["slots"]  # of one server that all workers use: they divide the slots' numbers
         return engine.model_copy(update=parts)
@@ -70,6 +73,15 @@ def refuse_unshareable(config: Config, workers: int) -> None:
         for field, limit in _limits(engine)
         if limit < workers
     ]
+    problems += [
+        Problem(
+            f"engines.{name}.reserved_seats",
+            f"leaves {clients} of max_in_flight, too few for {workers} workers to share; lower it, or start fewer workers",
+        )
+        for name, engine in config.engines.items()
+        if engine.max_in_flight is not None
+        and (clients := engine.max_in_flight - engine.reserved_seats) < workers <= engine.max_in_flight
+    ]
     if problems:
         raise ConfigError(f"--workers {workers}", problems)
 
@@ -85,3 +97,5 @@ def _limits(engine: EngineConfig) -> Iterator[tuple[str, int]]:
         limit: Any = getattr(engine, field, None)
         if isinstance(limit, int):
             yield field, limit
+    if engine.reserved_seats:
+        yield "reserved_seats", engine.reserved_seats

@@ -1,0 +1,227 @@
+"""The section `engines`: what every engine has, and what each built-in kind adds."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
+
+from tidegate.config.settings import Settings
+
+
+class TimeoutsConfig(Settings):
+    """How long an engine may be silent, at each step of a call."""
+
+    connect_ms: int = Field(default=5_000, gt=0, description="To connect, TLS included.")
+    first_byte_ms: int = Field(
+        default=300_000, gt=0, description="From the request sent to the first byte of the answer."
+    )
+    idle_ms: int = Field(default=60_000, gt=0, description="Between two reads of an answer.")
+    total_ms: int = Field(default=600_000, gt=0, description="For the whole exchange.")
+
+
+class EngineConfig(Settings):
+    """What every engine has. A part installed from outside subclasses this for its own settings."""
+
+    kind: str = Field(description="Which adapter: see the list of engines.")
+    max_in_flight: int | None = Field(
+        default=None,
+        gt=0,
+        description="Calls the engine gets at once; more wait in line. Default: as many as it says.",
+    )
+    reserved_seats: int = Field(
+        default=0,
+        ge=0,
+        description="Seats kept for calls of the gateway's own, such as judges; clients never take them.",
+    )
+
+    @model_validator(mode="after")
+    def _a_seat_for_clients(self) -> Self:
+        if self.max_in_flight is not None and self.reserved_seats >= self.max_in_flight:
+            raise ValueError(
+                f"reserved_seats, {self.reserved_seats}, must be less than max_in_flight, {self.max_in_flight}:"
+                " clients would get no seat"
+            )
+        return self
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+
+
+def _check_port(url: str) -> None:
+    """Raises ValueError for a URL whose host or port cannot be."""
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it is the check
+    except ValueError as error:
+        # Not the error's own words: they may hold the password.
+        raise ValueError("has a host or a port that cannot be") from error
+
+
+def _breaks(text: str) -> bool:
+    return "\n" in text or "\r" in text
+
+
+class HttpEngineConfig(EngineConfig):
+    """An engine behind a URL."""
+
+    url: str = Field(description="Base URL, up to and with `/v1`.", examples=["http://127.0.0.1:8000/v1"])
+    api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token.")
+    headers: Mapping[str, SecretStr] = Field(
+        default={}, description="Further headers sent with every request."
+    )
+    allow_fields: tuple[str, ...] = Field(
+        default=(), description="Request body fields let through beyond the kind's own."
+    )
+    proxy: str | None = Field(
+        default=None, description="HTTP proxy to go through.", examples=["http://proxy:3128"]
+    )
+    ca_path: Path | None = Field(
+        default=None, description="PEM file of a certificate authority to trust beside the system's."
+    )
+    max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
+    max_response_bytes: int = Field(
+        default=64 * 2**20, gt=0, description="Largest answer taken when it is not streamed."
+    )
+    timeouts: TimeoutsConfig = Field(
+        default=TimeoutsConfig(), description="How long the engine may be silent."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+            raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
+        _check_port(url)
+        return url.rstrip("/")
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_usable(cls, proxy: str | None) -> str | None:
+        if proxy is not None:
+            if not re.fullmatch(r"https?://([^\s/?#@]*@)?[^\s/?#@]+/?", proxy):
+                raise ValueError("must look like http://user:password@host:port")
+            _check_port(proxy)
+        return proxy
+
+    @field_serializer("proxy", when_used="json")
+    def _proxy_without_password(self, proxy: str | None) -> str | None:
+        return proxy and re.sub(r"//[^/@]*@", "//**********@", proxy)
+
+    @field_validator("api_key")
+    @classmethod
+    def _key_on_one_line(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and _breaks(key.get_secret_value()):
+            raise ValueError("holds a line break, often the last character of a file it was read from")
+        return key
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_on_one_line(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, value in headers.items():
+            if not _breaks(name) and not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a header")
+            if _breaks(name) or _breaks(value.get_secret_value()):
+                raise ValueError(f"the header {name!r} holds a line break")
+        return headers
+
+    @field_validator("ca_path")
+    @classmethod
+    def _certificates(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        try:
+            # The Rust client takes a file without certificates for one that names none.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError as error:
+            raise ValueError(f"no certificate can be read from {path}") from error
+        return path
+
+
+class OpenAIConfig(HttpEngineConfig):
+    """Any server that speaks the OpenAI API."""
+
+
+class VllmConfig(HttpEngineConfig):
+    """A vLLM server: its own request fields pass too."""
+
+
+class SglangConfig(HttpEngineConfig):
+    """An SGLang server: its own request fields pass too."""
+
+
+class LlamaCppConfig(HttpEngineConfig):
+    """A llama.cpp server that you run: its own request fields pass too."""
+
+
+class LoraConfig(Settings):
+    """One LoRA adapter of the embedded engine."""
+
+    path: Path = Field(description="The adapter, GGUF.")
+    scale: float = Field(default=1.0, description="How strongly it applies.")
+
+
+MIN_SLOT_TOKENS = 256  # with less, llama.cpp refuses nearly every prompt
+
+
+class EmbeddedConfig(EngineConfig):
+    """llama.cpp as a child process of the gateway: no server needed."""
+
+    model_path: Path | None = Field(
+        default=None, description="A GGUF file; default: the installed SmolLM2-135M-Instruct."
+    )
+    slots: int = Field(default=4, gt=0, le=64, description="Calls served at once.")
+    context_tokens: int = Field(
+        default=8192,
+        gt=0,
+        description="Context of all slots together, divided evenly; at least 256 for each.",
+    )
+    threads: int | None = Field(default=None, gt=0, description="Threads that decode; default: cores - 1.")
+    batch_threads: int | None = Field(
+        default=None, gt=0, description="Threads that read prompts; default: cores."
+    )
+    cache_ram_mib: int = Field(
+        default=128, ge=0, description="Memory for prompts kept beyond the slots, MiB."
+    )
+    speculation: Literal["none", "ngram"] = Field(
+        default="none", description="`ngram` speeds up repetitive text."
+    )
+    lora: tuple[LoraConfig, ...] = Field(default=(), description="Adapters loaded at start.")
+    share_prefixes: bool = Field(
+        default=True, description="Copy a system prompt that was read once to the other slots."
+    )
+    start_timeout_ms: int = Field(default=60_000, gt=0, description="To load the model.")
+    timeouts: TimeoutsConfig = Field(
+        default=TimeoutsConfig(), description="How long the engine may be silent."
+    )
+
+    @model_validator(mode="after")
+    def _room_in_every_slot(self) -> Self:
+        if self.context_tokens < self.slots * MIN_SLOT_TOKENS:
+            raise ValueError(
+                f"context_tokens, {self.context_tokens}, is divided by slots, {self.slots}: that leaves"
+                f" {self.context_tokens // self.slots} for a call, and at least {MIN_SLOT_TOKENS} are needed:"
+                f" context_tokens: {self.slots * MIN_SLOT_TOKENS} or more, or fewer slots"
+            )
+        return self
+
+
+class EmbedderConfig(EngineConfig):
+    """all-MiniLM-L6-v2 in process: embeddings without a server."""
+
+
+class ScriptedConfig(EngineConfig):
+    """Answers by script, for tests and demonstrations of timing and faults; never a model."""
+
+    ttft_ms: float = Field(default=0, ge=0, description="Time to the first token.")
+    itl_ms: float = Field(default=0, ge=0, description="Time between tokens.")
+    tokens: int = Field(default=16, ge=0, description="Tokens in an answer.")
+    text: str | None = Field(default=None, description="The answer; default: made-up words.")
+    fault: str | None = Field(default=None, description="A fault and its token, such as `reset@10`.")
+    slots: int | None = Field(default=None, gt=0, description="Calls served at once; default: any number.")

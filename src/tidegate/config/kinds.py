@@ -1,0 +1,74 @@
+"""Sections whose settings depend on their `kind`: the part that the registry has for a kind brings the model of its own.
+
+Nothing here knows a group: `Annotated[RailConfig, Kinded("tidegate.rails")]` is read as engines are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import GetCoreSchemaHandler, ValidationError, ValidatorFunctionWrapHandler
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from tidegate import registry
+from tidegate.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class Kinded:
+    """Marks a type as the base of a group's settings: `Annotated[EngineConfig, Kinded("tidegate.engines")]`.
+
+    What is read becomes the `Config` of the class that `registry.find(group, kind)` has; that must be a subclass of the
+    marked type. Dumps hold every field of it. Raises registry.UnknownGroup.
+    """
+
+    group: str
+
+    def __post_init__(self) -> None:
+        registry.built_in(self.group)  # raises: a group's name that is wrong is found on import
+
+    def model(self, settings: Any, base: type[Settings] = Settings) -> type[Settings]:
+        """The model of one section, by its `kind`. Raises registry.UnknownKind with what is wrong with that."""
+        kind = cast("dict[Any, Any]", settings).get("kind") if isinstance(settings, dict) else None
+        if not isinstance(kind, str):
+            raise registry.UnknownKind(
+                f"is missing; one of: {', '.join(registry.kinds(self.group)) or 'none'}"
+            )
+        try:
+            model: Any = registry.find(self.group, kind).Config
+        except (ImportError, AttributeError) as error:  # a package from outside that is broken, or too old
+            raise registry.UnknownKind(f"cannot be loaded: {error}") from error
+        if not isinstance(model, type) or not issubclass(model, base):
+            raise registry.UnknownKind(f"cannot be loaded: its Config is not a subclass of {base.__name__}")
+        return model
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic asks of an annotation: how to read a section, and how to write it."""
+        base: type[Settings] = source
+
+        def read(settings: Any, _: ValidatorFunctionWrapHandler) -> Settings:
+            if isinstance(settings, base):
+                return settings
+            try:
+                model = self.model(settings, base)
+            except registry.UnknownKind as error:
+                raise _at("kind", str(error)) from error
+            return model.model_validate(settings)
+
+        # The base's own schema is there for its name in a JSON schema alone. The serializer is that of `SerializeAsAny`.
+        return core_schema.no_info_wrap_validator_function(
+            read,
+            handler(source),
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda settings, write: write(settings), schema=core_schema.any_schema()
+            ),
+        )
+
+
+def _at(place: str, reason: str) -> ValidationError:
+    """A mistake at one key of a section, as pydantic tells its own."""
+    mistake = PydanticCustomError("kind", "{reason}", {"reason": reason})
+    return ValidationError.from_exception_data(
+        "kind", [InitErrorDetails(type=mistake, loc=(place,), input=None)], hide_input=True
+    )

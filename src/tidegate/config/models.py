@@ -1,0 +1,22 @@
+"""The section `models`: what clients may ask for, and where it is served."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tidegate.config.settings import Settings
+
+
+class DeploymentConfig(Settings):
+    """One place where a model is served."""
+
+    engine: str = Field(description="Name of an engine above.")
+    model: str | None = Field(
+        default=None, description="The engine's name for the model; default: the name the client asked."
+    )
+
+
+class ModelConfig(Settings):
+    """A model that clients may ask for; the least busy deployment serves."""
+
+    deployments: tuple[DeploymentConfig, ...] = Field(min_length=1, description="Where it is served.")

@@ -1,0 +1,23 @@
+"""What every section of the configuration is. Units stand in the key names: `_ms`, `_s`, `_bytes`, `_tokens`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+class Settings(BaseModel):
+    """The base of every section: frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+
+
+def _text(name: Any) -> Any:
+    if not isinstance(name, str):
+        raise ValueError(f"a name must be text: write '{name}' in quotes")  # noqa: TRY004 - what pydantic collects
+    return name
+
+
+# What people call an engine or a model; YAML reads an unquoted 1 or yes as something else.
+Name = Annotated[str, BeforeValidator(_text)]
