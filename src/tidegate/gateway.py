@@ -9,15 +9,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
+import msgspec
 from prometheus_client.core import Metric
 
 from tidegate import config as configuration
 from tidegate.aio import EARLY_S, Alarm
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
-from tidegate.ports import Clock
+from tidegate.ports import Clock, Spawn
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import gauge
@@ -28,6 +29,21 @@ WATCH_EVERY_S = 1.0
 DUE_WITHIN_S = 0.05
 
 log = logging.getLogger(__name__)
+
+
+class Stamp(NamedTuple):
+    """By what one state of a file is told from another."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+
+class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a reload has put in force. `restarted` are the workers that did not confirm it and start anew with it."""
+
+    models: list[str]
+    restarted: list[int] = []
 
 
 class LiveCall(Protocol):
@@ -92,8 +108,12 @@ class Gateway:
         path: Path | None = None,
         runtime: Runtime | None = None,
         settings: ServerConfig | None = None,
+        seen: Stamp | None = None,
     ) -> None:
-        """`path` is the file that `config` was read from; `settings` hold instead of its section `server`."""
+        """`path` is the file that `config` was read from; `settings` hold instead of its section `server`.
+
+        `seen` is the file's stamp from before it was read. Without it, the file counts as unchanged since it was read.
+        """
         self.runtime = runtime or Runtime()
         self.draining = False
         self.snapshot: Snapshot
@@ -102,6 +122,7 @@ class Gateway:
         self.settings = settings or config.server
         self._first = config
         self._path = path
+        self._seen = seen if seen is not None or path is None else stamp(path)
         self._reloading = asyncio.Lock()
         self._exit = AsyncExitStack()
 
@@ -120,7 +141,8 @@ class Gateway:
             self._set_limits(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
             if self._path is not None:
-                self.runtime.spawn(watch(self._path, self.try_reload), name="watch the config file")
+                watching = watch(self._path, self.try_reload, spawn=self.runtime.spawn, seen=self._seen)
+                self.runtime.spawn(watching, name="watch the config file")
             self._exit = opened.pop_all()
         return self
 
@@ -157,20 +179,25 @@ class Gateway:
         """The metrics as Prometheus reads them."""
         return self.runtime.metrics.render()
 
-    async def reload(self) -> None:
-        """Read the config file again and swap to it. Raises ConfigError; then nothing has changed."""
+    async def reload(self) -> Reloaded:
+        """Read the config file again and swap to it. Raises ConfigError; then nothing has changed.
+
+        What else an engine raises when it closes is raised too, and nothing has changed either.
+        """
         if self._path is None:
             raise no_file()
-        path = self._path
+        path, ok = self._path, False
         async with self._reloading:
             try:
                 self.put_in_force(await self.prepare(configuration.load(path)))
+                ok = True
             except ConfigError as error:
-                self.runtime.metrics.reloaded(ok=False)
                 log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
                 raise
-            self.runtime.metrics.reloaded(ok=True)
+            finally:
+                self.runtime.metrics.reloaded(ok=ok)
             log.info("%s is in force", path)
+            return Reloaded(list(self.snapshot.models.names))
 
     async def try_reload(self) -> None:
         """Reload where nobody waits for the answer; a refusal is in the log."""
@@ -211,18 +238,32 @@ class Gateway:
         ]
 
 
-async def watch(path: Path, changed: Callable[[], Awaitable[None]]) -> None:
+async def watch(
+    path: Path, changed: Callable[[], Awaitable[None]], *, spawn: Spawn, seen: Stamp | None
+) -> None:
     """Call `changed` whenever the file has. Polling sees every way of replacing a file, a symbolic link included.
 
-    A file that still changes is left alone: half of it may be a valid configuration, and an empty one is.
+    `seen` is the stamp from before the file was first read. `changed` runs as background work of its own: what it raises
+    goes to the log, and later changes are still seen. A file that still changes is left alone: half of it may be a valid
+    configuration, and an empty one is.
     """
-    seen = before = _stamp(path)
+    done = asyncio.Event()
+
+    async def handle() -> None:
+        try:
+            await changed()
+        finally:
+            done.set()
+
+    before = seen
     while True:
         await asyncio.sleep(WATCH_EVERY_S)
-        now = _stamp(path)
+        now = stamp(path)
         if now is not None and now != seen and now == before:
             seen = now
-            await changed()
+            done.clear()
+            spawn(handle(), name="take in the changed config file")
+            await done.wait()
         before = now
 
 
@@ -238,9 +279,10 @@ async def _not_ready(engines: list[RunningEngine]) -> list[str]:
     return [running.name for running in engines if not running.ready]
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def stamp(path: Path) -> Stamp | None:
+    """The state of a file; None while there is none. Taken before the file is read, it belongs to what is read."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino)

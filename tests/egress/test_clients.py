@@ -232,6 +232,14 @@ async def test_a_break_after_the_first_byte_is_never_retried(road: Road) -> None
     assert [len(server.peers), len(server.requests)] == [1, 2]
 
 
+async def test_a_closed_client_says_when_to_try_again(road: Road) -> None:
+    client = road.client(1)
+    await client.close()
+    with pytest.raises(UpstreamUnreachable) as refused:
+        await ask(client)
+    assert refused.value.retry_after_s == 1
+
+
 async def test_a_connection_closed_while_idle_is_replaced(road: Road) -> None:
     async def script(peer: Peer) -> None:
         request = await peer.request()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from egress import servers
 from egress.servers import Peer
-from virtual import run
+from virtual import VirtualLoop, run
 from wire import Wire
 
 from tidegate.egress import connection, pool
@@ -234,6 +235,52 @@ async def test_a_client_closed_while_it_connects() -> None:
         async with asyncio.timeout(1):
             while server.peers and not server.peers[0].left.is_set():
                 await asyncio.sleep(0)
+
+
+# -- what a burst leaves behind -------------------------------------------------------------------------------------
+
+
+class Answering(VirtualLoop):
+    """A virtual loop whose connections lead to an engine that answers each request after a tenth of a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wires: list[Wire] = []
+
+    async def create_connection(self, protocol_factory: Any, *_: Any, **__: Any) -> Any:
+        one, loop = protocol_factory(), self
+
+        class Engine(Wire):
+            def write(self, data: Any) -> None:
+                super().write(data)
+                loop.call_later(0.1, one.data_received, heard(b"ok"))
+
+        self.wires.append(Engine())
+        one.connection_made(self.wires[-1])
+        return self.wires[-1], one
+
+
+@pytest.mark.parametrize("calls_after", [0, 12], ids=["silence", "one call a second"])
+def test_connections_of_a_burst_are_closed_and_forgotten_when_they_have_been_idle(calls_after: int) -> None:
+    loop = Answering()
+
+    async def scene() -> tuple[int, int]:
+        client = near(1, most=100)
+        await asyncio.gather(*(told(client) for _ in range(50)))
+        assert books(client) == (50, 50)
+        for _ in range(calls_after):
+            await told(client)
+            await asyncio.sleep(1)
+        await asyncio.sleep(0 if calls_after else 12)
+        return books(client)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        left = 1 if calls_after else 0
+        assert runner.run(scene()) == (left, left)
+    closed = [wire.closed_at for wire in loop.wires if wire.closed_at is not None]
+    assert len(loop.wires) == 50
+    assert len(closed) == 50 - left
+    assert 4.0 <= min(closed) <= max(closed) <= 4.2 + pool.OLD_WITHIN_S
 
 
 # -- one timer for all exchanges of a connection ------------------------------------------------------------------------

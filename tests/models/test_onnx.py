@@ -244,10 +244,11 @@ async def test_closing_refuses_what_waits_and_what_comes() -> None:
     waiting = asyncio.ensure_future(model.embed([LONG] * 8))
     await asyncio.sleep(0)  # one step: it is in the queue now
     await model.close()
-    with pytest.raises(Overloaded, match="closed"):
+    with pytest.raises(Overloaded, match="closed") as refused:
         await waiting
-    with pytest.raises(Overloaded, match="closed"):
+    with pytest.raises(Overloaded, match="closed") as late:
         await model.embed(["hello"])
+    assert (refused.value.retry_after_s, late.value.retry_after_s) == (1, 1)
     assert model.runs <= 1
 
 

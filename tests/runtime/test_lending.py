@@ -186,22 +186,68 @@ async def test_the_file_is_still_watched_after_a_reload_that_met_a_broken_engine
     path = tmp_path / "tidegate.yaml"
     path.write_text(text("a"))
 
-    async def until(reached: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not reached():
-                await asyncio.sleep(0.005)
-
     async with Gateway(config.load(path), path=path, runtime=Runtime(make=make)) as running:
         await asyncio.sleep(0.05)
         with caplog.at_level(logging.ERROR):
             path.write_bytes(b"\xff")
-            await until(lambda: "UTF-8" in caplog.text)
+            await eventually(lambda: "UTF-8" in caplog.text)
             path.write_text(text("a", "b"))
-            await until(lambda: "stays as it was" in caplog.text and "engines.b" in caplog.text)
+            await eventually(lambda: "stays as it was" in caplog.text and "engines.b" in caplog.text)
         assert set(running.engine_states) == {"a"}
         path.write_text(text("a", "c"))
-        await until(lambda: "c" in running.engine_states)
+        await eventually(lambda: "c" in running.engine_states)
     assert made["a"].opened == 1
+
+
+async def eventually(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not reached():
+            await asyncio.sleep(0.005)
+
+
+async def test_the_file_is_still_watched_after_an_engine_of_a_refused_reload_did_not_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gateway, "WATCH_EVERY_S", 0.01)
+    made, make = engines(b="close", c="open")
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text("a"))
+    async with Gateway(config.load(path), path=path, runtime=Runtime(make=make)) as running:
+        path.write_text(text("a", "b", "c"))
+        await eventually(lambda: "b" in made and made["b"].closed == 1)
+        path.write_text(text("a", "dd"))
+        await eventually(lambda: "dd" in running.engine_states)
+        told = running.runtime.metrics.render().decode()
+    assert 'tidegate_config_reloads_total{result="ok"} 1.0' in told
+
+
+async def test_a_change_of_the_file_while_the_engines_open_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "WATCH_EVERY_S", 0.01)
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text("a"))
+    _, make = engines()
+
+    def change_and_make(name: str, settings: EngineConfig) -> Moody:
+        path.write_text(text("a", "changed"))
+        return make(name, settings)
+
+    async with Gateway(config.load(path), path=path, runtime=Runtime(make=change_and_make)) as running:
+        await eventually(lambda: "changed" in running.engine_states)
+
+
+async def test_a_change_of_the_file_between_reading_it_and_making_the_gateway_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "WATCH_EVERY_S", 0.01)
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text("a"))
+    _, make = engines()
+    seen, loaded = gateway.stamp(path), config.load(path)
+    path.write_text(text("a", "changed"))
+    async with Gateway(loaded, path=path, runtime=Runtime(make=make), seen=seen) as running:
+        await eventually(lambda: "changed" in running.engine_states)
 
 
 async def test_only_a_change_of_the_file_is_called_a_change(
@@ -236,7 +282,8 @@ async def test_a_file_that_is_still_being_written_is_not_read(monkeypatch: pytes
         read.append(now)
 
     monkeypatch.setattr(gateway, "WATCH_EVERY_S", 0)
-    monkeypatch.setattr(gateway, "_stamp", stamp)
-    with pytest.raises(RuntimeError):  # the stamps are at their end
-        await gateway.watch(Path("x"), changed)
+    monkeypatch.setattr(gateway, "stamp", stamp)
+    async with Runtime() as runtime:
+        with pytest.raises(RuntimeError):  # the stamps are at their end
+            await gateway.watch(Path("x"), changed, spawn=runtime.spawn, seen=gateway.stamp(Path("x")))
     assert read == ["D", "F"]

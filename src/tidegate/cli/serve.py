@@ -10,9 +10,9 @@ import uvloop
 from cyclopts import Parameter, validators
 
 from tidegate.cli import settings
-from tidegate.config import Config, ServerConfig
+from tidegate.config import DEFAULT_PATH, Config, ServerConfig
 from tidegate.errors import ConfigError
-from tidegate.gateway import Gateway
+from tidegate.gateway import Gateway, Stamp, stamp
 from tidegate.http.edge.server import CannotListen, bind
 from tidegate.http.serving import GatewayServer, settle_garbage
 
@@ -55,12 +55,13 @@ def serve(  # noqa: PLR0913 - an option each
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    seen = stamp(config or DEFAULT_PATH)  # from before it is read: a change since then is still a change
     loaded, path = settings.load(config, model, demo=demo)
     overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     server = loaded.server.model_copy(update=overrides)
     try:
         if workers == 1:
-            uvloop.run(run(loaded, path, server))
+            uvloop.run(run(loaded, path, server, seen))
         else:
             # Only several workers need a supervisor.
             from tidegate.workers.supervisor import Source, supervise  # noqa: PLC0415
@@ -74,10 +75,10 @@ def serve(  # noqa: PLR0913 - an option each
         settings.fail("\n".join(str(error) for error in group.exceptions))
 
 
-async def run(config: Config, path: Path | None, settings: ServerConfig) -> None:
+async def run(config: Config, path: Path | None, settings: ServerConfig, seen: Stamp | None) -> None:
     """Open the gateway, listen, serve until a signal, drain. Raises ConfigError and CannotListen."""
     listener = bind(settings)
-    async with Gateway(config, path=path, settings=settings) as gateway:
+    async with Gateway(config, path=path, settings=settings, seen=seen) as gateway:
         scheme = "https" if settings.tls else "http"
         host, port = listener.getsockname()[:2]
         server = GatewayServer(gateway, listener)

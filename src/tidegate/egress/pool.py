@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
+from tidegate.aio import EARLY_S, Alarm
 from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
 from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
 from tidegate.errors import Again, ConnectionsInUse, UpstreamError, UpstreamUnreachable
@@ -18,6 +19,8 @@ from tidegate.errors import Again, ConnectionsInUse, UpstreamError, UpstreamUnre
 NEAR_IDLE_S = 4.0
 # Providers keep them for a minute and more, and a new one costs two round trips over the world.
 FAR_IDLE_S = 30.0
+# How late an old idle connection may be closed, so that those of one burst cost one look and not one each.
+OLD_WITHIN_S = 0.5
 
 
 class DirectExchange:
@@ -60,6 +63,7 @@ class DirectClient:
         self._closed = False
         self._buffer = bytearray(READ_BYTES)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: Alarm | None = None  # rings when the oldest idle connection is too old
 
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """See `Client.target`. Raises ValueError for a header that would end before its time."""
@@ -79,6 +83,7 @@ class DirectClient:
         loop = self._loop
         if loop is None:  # kept, because asking for it is a system call in Python 3.11
             loop = self._loop = asyncio.get_running_loop()
+            self._alarm = Alarm(loop, self._close_old)
         now = loop.time()
         ends_at = now + min(total_s, self._timeouts.total)
         connection, fresh = self._take(now), False
@@ -105,6 +110,8 @@ class DirectClient:
     async def close(self) -> None:
         """See `Client.close`."""
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.stop()
         for connection in list(self._open):
             connection.abort()
         self._open.clear()
@@ -116,8 +123,23 @@ class DirectClient:
             return
         if connection.finish():
             self._idle.append(connection)
+            if self._alarm is not None:
+                self._alarm.ring_by(connection.idle_since + self._idle_s)
         else:
             self._open.discard(connection)
+
+    def _close_old(self) -> None:
+        """Close the connections that a burst left behind. The last one used is taken first, so the oldest stand first."""
+        assert self._loop is not None
+        assert self._alarm is not None
+        now = self._loop.time()
+        old = [one for one in self._idle if one.closed or now + EARLY_S >= one.idle_since + self._idle_s]
+        for connection in old:
+            connection.abort()
+        self._open.difference_update(old)
+        self._idle = [one for one in self._idle if not one.closed]
+        if self._idle:
+            self._alarm.ring_by(max(self._idle[0].idle_since + self._idle_s, now + OLD_WITHIN_S))
 
     def _take(self, now: float) -> Connection | None:
         while self._idle:
@@ -130,7 +152,7 @@ class DirectClient:
 
     async def _connect(self, ends_at: float) -> Connection:
         if self._closed:
-            raise UpstreamUnreachable("the connections to the engine are closed")
+            raise UpstreamUnreachable("the connections to the engine are closed", retry_after_s=1)
         if len(self._open) >= self._max_connections:
             raise ConnectionsInUse(
                 f"all {self._max_connections} connections to the engine are in use", retry_after_s=1

@@ -201,7 +201,7 @@ class ProxiedClient:
     def _lane(self) -> Lane:
         """A place for one more exchange."""
         if self._closed:
-            raise UpstreamUnreachable("the connections to the engine are closed")
+            raise UpstreamUnreachable("the connections to the engine are closed", retry_after_s=1)
         if self._in_flight >= self._max_connections:
             raise ConnectionsInUse(
                 f"all {self._max_connections} connections to the engine are in use", retry_after_s=1

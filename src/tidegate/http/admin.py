@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidegate.errors import ConfigError, Forbidden, GatewayError, ModelNotFound, Unauthenticated
-from tidegate.gateway import Gateway
+from tidegate.gateway import Gateway, Reloaded
 from tidegate.telemetry.metrics import CONTENT_TYPE
 
 
@@ -27,8 +28,56 @@ def as_error(error: GatewayError, more: Mapping[str, str] | None = None) -> Resp
     return Response(error.body(), error.status, headers, media_type="application/json")
 
 
+class Operator(Protocol):
+    """What the admin port asks of whoever runs the calls: one gateway, or the supervisor of several."""
+
+    @property
+    def token(self) -> SecretStr | None:
+        """The admin token in force."""
+        ...
+
+    async def readiness(self) -> tuple[str, dict[str, object]]:
+        """The state, `ready` where new calls are welcome, and the details of it."""
+        ...
+
+    async def scrape(self) -> bytes:
+        """The metrics as Prometheus reads them. Raises GatewayError."""
+        ...
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration again and swap to it. Raises ConfigError and GatewayError."""
+        ...
+
+
+def admin_routes(operator: Operator) -> list[Route]:
+    """Health, readiness, metrics and reload, for Starlette's router."""
+
+    async def health(_: Request) -> Response:
+        return as_json({"status": "ok"})
+
+    async def ready(_: Request) -> Response:
+        state, details = await operator.readiness()
+        return as_json({"status": state, **details}, status=200 if state == "ready" else 503)
+
+    async def metrics(_: Request) -> Response:
+        try:
+            return Response(await operator.scrape(), headers={"content-type": CONTENT_TYPE.decode()})
+        except GatewayError as error:
+            return as_error(error)
+
+    async def reload(request: Request) -> Response:
+        return await _answer_reload(request, operator)
+
+    return [
+        Route("/healthz", health, methods=["GET"]),
+        Route("/readyz", ready, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+        Route("/admin/reload", reload, methods=["POST"]),
+    ]
+
+
 class Admin:
-    """The cold endpoints of one gateway."""
+    """The cold endpoints of one gateway. Satisfies `Operator`."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -36,22 +85,27 @@ class Admin:
     def routes(self) -> list[Route]:
         """For Starlette's router."""
         return [
-            Route("/healthz", self._health, methods=["GET"]),
-            Route("/readyz", self._ready, methods=["GET"]),
-            Route("/metrics", self._metrics, methods=["GET"]),
+            *admin_routes(self),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{model:path}", self._model, methods=["GET"]),
-            Route("/admin/reload", self._reload, methods=["POST"]),
         ]
 
-    async def _health(self, _: Request) -> Response:
-        return as_json({"status": "ok"})
+    @property
+    def token(self) -> SecretStr | None:
+        """See `Operator`."""
+        return self._gateway.snapshot.config.admin.token
 
-    async def _ready(self, _: Request) -> Response:
-        return answer_ready(self._gateway.state, engines=self._gateway.engine_states)
+    async def readiness(self) -> tuple[str, dict[str, object]]:
+        """See `Operator`; the details are the state of each engine."""
+        return self._gateway.state, {"engines": self._gateway.engine_states}
 
-    async def _metrics(self, _: Request) -> Response:
-        return await answer_scrape(self._gateway.scrape)
+    async def scrape(self) -> bytes:
+        """See `Operator`."""
+        return await self._gateway.scrape()
+
+    async def reload(self) -> Reloaded:
+        """See `Operator`."""
+        return await self._gateway.reload()
 
     async def _models(self, _: Request) -> Response:
         names = self._gateway.snapshot.models.names
@@ -67,34 +121,11 @@ class Admin:
             return as_error(error)
         return as_json(_model_object(name))
 
-    async def _reload(self, request: Request) -> Response:
-        async def reload() -> Sequence[str]:
-            await self._gateway.reload()
-            return self._gateway.snapshot.models.names
 
-        return await answer_reload(request, self._gateway.snapshot.config.admin.token, reload)
-
-
-def answer_ready(state: str, **more: object) -> Response:
-    """The answer to GET /readyz."""
-    return as_json({"status": state, **more}, status=200 if state == "ready" else 503)
-
-
-async def answer_scrape(scrape: Callable[[], Awaitable[bytes]]) -> Response:
-    """The answer to GET /metrics."""
+async def _answer_reload(request: Request, operator: Operator) -> Response:
     try:
-        return Response(await scrape(), headers={"content-type": CONTENT_TYPE.decode()})
-    except GatewayError as error:
-        return as_error(error)
-
-
-async def answer_reload(
-    request: Request, token: SecretStr | None, reload: Callable[[], Awaitable[Sequence[str]]]
-) -> Response:
-    """The answer to POST /admin/reload; `reload` returns the names of the models in force."""
-    try:
-        _authorize(request, token)
-        models = await reload()
+        _authorize(request, operator.token)
+        reloaded = await operator.reload()
     except GatewayError as error:
         return as_error(error)
     except ConfigError as error:
@@ -106,7 +137,7 @@ async def answer_reload(
             "param": None,
         }
         return as_json({"error": detail, "problems": problems}, status=422)
-    return as_json({"status": "reloaded", "models": models})
+    return as_json({"status": "reloaded", **msgspec.to_builtins(reloaded)})
 
 
 def _authorize(request: Request, token: SecretStr | None) -> None:

@@ -143,7 +143,7 @@ class MiniLm:
         request = Request(texts)
         with self._lock:
             if self._closed:
-                raise Overloaded("The embedding model is closed")
+                raise Overloaded("The embedding model is closed", retry_after_s=1)
             if self._waiting >= self._max_queue:
                 wait_s = self._waiting * self._text_s
                 raise Overloaded("Too many texts wait for the embedding model", retry_after_s=wait_s)
@@ -168,7 +168,7 @@ class MiniLm:
             self._queue.clear()
             self._waiting = 0
         for request in refused:
-            request.fail(Overloaded("The embedding model was closed"))
+            request.fail(Overloaded("The embedding model was closed", retry_after_s=1))
         await asyncio.to_thread(self._pool.shutdown)
         with self._load_lock:
             self._session = self._tokenizer = None

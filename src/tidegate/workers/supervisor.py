@@ -6,22 +6,23 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import SecretStr
+from starlette.applications import Starlette
 
 from tidegate.config import Config, ServerConfig, read_text
 from tidegate.errors import ConfigError, Problem
-from tidegate.gateway import no_file, watch
+from tidegate.gateway import Reloaded, Stamp, no_file, stamp, watch
+from tidegate.http.admin import admin_routes
 from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
 from tidegate.telemetry.metrics import gauge
-from tidegate.workers.admin import create_admin_app
 from tidegate.workers.line import Gone
 from tidegate.workers.llamas import Llamas, Loan
 from tidegate.workers.member import Member
@@ -43,18 +44,24 @@ async def supervise(source: Source, path: Path | None, *, workers: int, log_leve
 
     `path` is the file to read and to watch; None for the built-in configuration that `source` describes.
     """
+    seen = None
     if path is not None:
+        seen = stamp(path)  # from before it is read: a change since then is still a change
         source = msgspec.structs.replace(source, name=str(path), text=read_text(path))
-    await Supervisor(source, path, count=workers, log_level=log_level).run()
+    await Supervisor(source, path, seen, count=workers, log_level=log_level).run()
 
 
 class Supervisor:
-    """Keeps `count` workers. Satisfies `Crew`."""
+    """Keeps `count` workers. Satisfies `Operator` of the admin port."""
 
-    def __init__(self, source: Source, path: Path | None, *, count: int, log_level: str) -> None:
+    def __init__(
+        self, source: Source, path: Path | None, seen: Stamp | None = None, *, count: int, log_level: str
+    ) -> None:
+        """`seen` is the stamp of the file at `path` from before it was read."""
         self._source = source  # what is in force
         self._config: Config = source.read()
         self._path = path
+        self._seen = seen
         self._count = count
         self._log_level = log_level
         self._runtime = Runtime()
@@ -79,10 +86,11 @@ class Supervisor:
             opened.push_async_callback(self._kill)
             await self._hire_all()
             self._runtime.metrics.add_gauges(self._gauges)
-            admin = EdgeServer(create_admin_app(self))
+            admin = EdgeServer(Starlette(routes=admin_routes(self)))
             self._runtime.spawn(admin.serve([admin_listener]), name="serve the admin port")
             if self._path is not None:
-                self._runtime.spawn(watch(self._path, self._try_reload), name="watch the config file")
+                watching = watch(self._path, self._try_reload, spawn=self._runtime.spawn, seen=self._seen)
+                self._runtime.spawn(watching, name="watch the config file")
             self._listen_to_signals()
             log.info(
                 "the admin port of all %d workers: http://%s:%d",
@@ -192,7 +200,7 @@ class Supervisor:
         """The admin token in force."""
         return self._config.admin.token
 
-    async def readiness(self) -> tuple[str, list[dict[str, object]]]:
+    async def readiness(self) -> tuple[str, dict[str, object]]:
         """`ready` only if every worker is, and each worker's own account."""
         reports = await self._reports()
         rows: list[dict[str, object]] = [
@@ -201,7 +209,8 @@ class Supervisor:
         for n, r in reports.items():
             rows[n] |= {"status": r.state, "pid": r.pid, "calls": r.calls, "engines": r.engines}
         ready = all(row["status"] == "ready" for row in rows)
-        return ("draining" if self._ending.is_set() else "ready" if ready else "not ready"), rows
+        state = "draining" if self._ending.is_set() else "ready" if ready else "not ready"
+        return state, {"workers": rows}
 
     async def scrape(self) -> bytes:
         """The metrics of all workers as one."""
@@ -229,8 +238,8 @@ class Supervisor:
 
     # -- changing all of them --------------------------------------------------------------------------------------
 
-    async def reload(self) -> Sequence[str]:
-        """Have every worker swap to what the file says now, or none: then it raises ConfigError. The models in force."""
+    async def reload(self) -> Reloaded:
+        """Have every worker swap to what the file says now, or none: then it raises ConfigError."""
         if self._path is None:
             raise no_file()
         async with self._changing:
@@ -242,7 +251,7 @@ class Supervisor:
                 raise
             self._runtime.metrics.reloaded(ok=True)
             log.info("%s is in force", self._path)
-            return sorted(self._config.models)
+            return Reloaded(sorted(self._config.models))
 
     async def _try_reload(self) -> None:
         with suppress(ConfigError):

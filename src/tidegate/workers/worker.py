@@ -21,7 +21,7 @@ from tidegate.config import Config, EmbeddedConfig, EngineConfig
 from tidegate.engines.embedded.engine import EmbeddedEngine
 from tidegate.engines.embedded.llama import LentLlama
 from tidegate.errors import ConfigError, Overloaded, Problem
-from tidegate.gateway import Gateway
+from tidegate.gateway import Gateway, Reloaded
 from tidegate.http.edge.server import CannotListen, bind
 from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
@@ -74,12 +74,13 @@ class WorkerGateway(Gateway):
         except Gone as error:
             raise Overloaded(f"The metrics cannot be had now: {error}", retry_after_s=1) from error
 
-    async def reload(self) -> None:
+    async def reload(self) -> Reloaded:
         """Have every worker reload. Raises ConfigError; then nothing has changed anywhere."""
         try:
-            await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
+            answer = await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
         except Gone as error:
             raise Overloaded(f"The supervisor cannot reload now: {error}", retry_after_s=1) from error
+        return msgspec.json.decode(answer, type=Reloaded)
 
 
 class Worker:
