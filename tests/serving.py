@@ -30,7 +30,8 @@ import uvloop
 
 from tidegate.config import parse_text
 from tidegate.gateway import Gateway
-from tidegate.http.edge.server import GatewayServer, bind
+from tidegate.http.edge.server import bind
+from tidegate.http.serving import GatewayServer
 
 T = TypeVar("T")
 
