@@ -17,7 +17,7 @@ from typing import Any, Self
 from prometheus_client.core import Metric
 
 from tidegate import registry
-from tidegate.config import EngineConfig, digest
+from tidegate.config import EngineConfig, engine_digest
 from tidegate.dispatch.seats import Queue, Seats
 from tidegate.errors import GatewayError
 from tidegate.models.onnx import MiniLm
@@ -133,7 +133,7 @@ class Runtime:
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
         """The running engine with these settings, opened now if there is none. Raises what the engine's `open` raises."""
         # Seats are kept by name: their number is no reason for another engine.
-        key = f"{name}:{digest(config.model_copy(update={'max_in_flight': None}))}"
+        key = f"{name}:{engine_digest(config)}"
         async with self._opening:  # two who ask at once get the same one
             running = self._engines.get(key)
             if running is None:
@@ -150,7 +150,10 @@ class Runtime:
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
         """Put the numbers of seats in force that a configuration says; what an engine can take it says once it is open."""
         for running, config in engines.values():
-            running.seats.set_limit(config.max_in_flight or running.engine.capabilities.slots)
+            limit = config.max_in_flight or running.engine.capabilities.slots
+            # Where the engine itself says how many it takes, at least one seat stays for clients.
+            reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
+            running.seats.set_limit(limit, reserved=reserved)
         for name in self._seats.keys() - {running.name for running in self._engines.values()}:
             if not self._seats[name].in_flight:
                 del self._seats[name]

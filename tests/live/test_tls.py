@@ -1,28 +1,166 @@
-"""HTTPS by certificate files, through the official SDK."""
+"""HTTPS by certificate files, through the official SDK, and clients that never finish a handshake."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import ssl
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+import uvloop
 from openai import OpenAI
-from serving import config_to, serve
+from serving import Process, config_to, eventually, serve
+from starlette.types import Receive, Scope, Send
 
-from tidegate.config import parse_text
+from tidegate.config import ServerConfig, TlsConfig, parse_text
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import ConfigError
+from tidegate.http.edge.server import EdgeServer, bind, tls_context
 
 TLS = Path(__file__).parent.parent / "egress" / "tls"
 
 
+FILES = {"certificate_path": str(TLS / "server.pem"), "key_path": str(TLS / "server.pem")}
+MAX_CONNECTIONS = 4
+STANDING_ROOM = 64
+
+
+def descriptors(process: Process) -> int:
+    return sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir())
+
+
+@contextlib.contextmanager
+def secure(url: str, *, bytes_of_hello: int | None = None) -> Iterator[socket.socket]:
+    """A connection with its handshake done; or with so many bytes of it sent and nothing more."""
+    parts = urlsplit(url)
+    trust = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as plain:
+        if bytes_of_hello is None:
+            with trust.wrap_socket(plain, server_hostname="localhost") as wrapped:
+                yield wrapped
+            return
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        plain.sendall(outgoing.read()[:bytes_of_hello])
+        yield plain
+
+
+def get(url: str, path: str = "/healthz") -> bytes:
+    """The answer of a request that asks to close afterwards."""
+    with secure(url) as client:
+        client.sendall(b"GET %b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n" % path.encode())
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def ended(client: socket.socket) -> bool:
+    """True once the server has closed; raises TimeoutError where it does not."""
+    client.settimeout(5)
+    try:
+        while client.recv(65536):
+            pass  # the server's part of the handshake
+    except ConnectionResetError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("bytes_of_hello", [0, 1, 100, 10_000])
+def test_who_never_finishes_the_handshake_counts_and_is_closed(bytes_of_hello: int) -> None:
+    settings = {"tls": FILES, "max_connections": MAX_CONNECTIONS, "first_byte_timeout_ms": 1000}
+    with (
+        serve(config_to("http://127.0.0.1:1/v1", server=settings)) as process,
+        contextlib.ExitStack() as opened,
+    ):
+        before = descriptors(process)
+        silent = [
+            opened.enter_context(secure(process.url, bytes_of_hello=bytes_of_hello)) for _ in range(200)
+        ]
+        assert get(process.url).startswith(b"HTTP/1.1 200"), "whoever speaks is served"
+        assert descriptors(process) <= before + MAX_CONNECTIONS + STANDING_ROOM
+        began = time.monotonic()
+        assert all(map(ended, silent))
+        assert time.monotonic() - began < 3
+        eventually(lambda: descriptors(process) <= before, "all of them are gone")
+        assert get(process.url).startswith(b"HTTP/1.1 200")
+        assert "Traceback" not in process.log()
+
+
+def test_a_silent_connection_with_its_handshake_done_counts_too() -> None:
+    settings = {"tls": FILES, "max_connections": MAX_CONNECTIONS, "first_byte_timeout_ms": 60_000}
+    with (
+        serve(config_to("http://127.0.0.1:1/v1", server=settings)) as process,
+        contextlib.ExitStack() as opened,
+    ):
+        before = descriptors(process)
+        for _ in range(100):
+            opened.enter_context(secure(process.url))
+        assert get(process.url).startswith(b"HTTP/1.1 200")
+        # Who had to leave has two seconds to say farewell.
+        eventually(lambda: descriptors(process) <= before + MAX_CONNECTIONS + 1, "there are no more")
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    body = f"{scope['scheme']} {(await receive())['body'].decode()}".encode()
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_request_in_the_same_segment_as_the_end_of_the_handshake_is_served(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def main() -> bytes:
+        settings = ServerConfig(port=0, tls=TlsConfig.model_validate(FILES))
+        server = EdgeServer(hello, settings)
+        server.config.ssl = tls_context(TlsConfig.model_validate(FILES))
+        listener = bind(settings)
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            return await asyncio.to_thread(eager, listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await task
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(main()).endswith(b"https abc")
+
+
+def eager(port: int) -> bytes:
+    """What comes back to a client whose `Finished` and whole request leave in one write."""
+    trust = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        client.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc")
+        plain.sendall(outgoing.read())
+        said = b""
+        while not said.endswith(b"abc"):
+            incoming.write(plain.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                said += client.read(65536)
+        return said
+
+
 def test_the_sdk_streams_over_tls() -> None:
-    tls = {"certificate_path": str(TLS / "server.pem"), "key_path": str(TLS / "server.pem")}
     with (
         run_in_thread(ScriptedServer(script=Script(tokens=5, itl_ms=5))) as engine,
-        serve(config_to(engine.base_url, server={"tls": tls})) as process,
+        serve(config_to(engine.base_url, server={"tls": FILES})) as process,
     ):
         assert process.url.startswith("https://")
         trust = ssl.create_default_context(cafile=str(TLS / "ca.pem"))

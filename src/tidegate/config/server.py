@@ -58,7 +58,10 @@ class ServerConfig(Settings):
         default=4096, gt=0, description="Client connections at once; with several workers, of each."
     )
     first_byte_timeout_ms: int = Field(
-        default=8_000, gt=0, description="From the connection to the first byte of a request."
+        default=8_000,
+        gt=0,
+        description="From the connection to the first byte of a request; with TLS also to the end of the handshake, from"
+        " which it counts anew.",
     )
     head_timeout_ms: int = Field(
         default=8_000, gt=0, description="From the first byte of a request to the end of its headers."

@@ -111,6 +111,13 @@ class Edge:
         """Whether there are more than are even told so."""
         return len(connections) > self.max_connections + STANDING_ROOM
 
+    def admit(self, new: Connection, connections: set[Connection]) -> bool:
+        """Count a new connection among the others, one of whom may have to leave. False: it is too many even so."""
+        connections.add(new)
+        if self.is_full(connections):
+            self.make_room(connections - {new})
+        return not self.is_crowded(connections)
+
     def make_room(self, connections: Iterable[Connection]) -> None:
         """Have some leave that nobody is served on: first who never asked anything, then who has been there longest.
 

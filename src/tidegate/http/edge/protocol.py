@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 
 from tidegate.errors import BadRequest, GatewayError
 from tidegate.http.edge.cycle import Cycle, refusal
-from tidegate.http.edge.limits import Edge, is_probe
+from tidegate.http.edge.limits import Connection, Edge, is_probe
 from tidegate.http.edge.patience import Idle, Patience
 from tidegate.http.edge.transport import CorkedTransport, Stall
 
@@ -104,12 +104,8 @@ class EdgeProtocol(asyncio.Protocol):
         self._patience = Patience(self._edge, self._loop, self._on_late)
         self._patience.await_first_byte()
         self._idle = Idle(self._loop, self._idle_s, self._corked.close)
-        connections = cast("set[EdgeProtocol]", self._state.connections)
-        connections.add(self)
-        if self._edge.is_full(connections):
-            self._edge.make_room(connections - {self})
-            if self._edge.is_crowded(connections):
-                self._corked.abort()
+        if not self._edge.admit(self, cast("set[Connection]", self._state.connections)):
+            self._corked.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or we closed."""

@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tidegate.config import ServerConfig, TlsConfig
+from tidegate.http.edge.handshake import TlsListener
 from tidegate.http.edge.hosts import is_loopback
 from tidegate.http.edge.limits import Edge
 from tidegate.http.edge.protocol import EdgeProtocol
@@ -83,7 +84,16 @@ class EdgeServer(uvicorn.Server):
         if addresses and all(map(is_loopback, addresses)):
             self.edge.listens_on_loopback()
         self.edge.max_connections = allow_files(self.edge.max_connections)
-        await super().startup(sockets)
+        context = self.config.ssl
+        if context is None or not sockets:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        # Not the event loop's own TLS, which tells us of nobody before the handshake is done.
+        self.servers: list[Any] = [
+            TlsListener(one, context, self.edge, config=self.config, state=self.server_state)
+            for one in sockets
+        ]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -50,6 +50,8 @@ class CorkedTransport:
         self._flush()
         if self._transport.get_write_buffer_size():
             self._loop.call_later(LINGER_S, self._transport.abort)
+        elif self.get_extra_info("sslcontext") is not None:
+            self._loop.call_later(HEAR_OUT_S, self._transport.abort)  # TLS waits for the client's farewell
         self._transport.close()
 
     def hang_up(self) -> None:

@@ -1,0 +1,167 @@
+"""TLS connections before they are connections: counted from the moment they are accepted, and given a time limit.
+
+An event loop that listens for TLS itself calls a protocol only when the handshake is done, so whoever never finishes one
+would be outside every limit. Here the connection is accepted first, takes its place among the others, and then the
+handshake begins. Plain HTTP does not pass through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+import ssl
+from typing import cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from tidegate.http.edge.limits import Connection, Edge
+from tidegate.http.edge.protocol import EdgeProtocol
+from tidegate.http.edge.transport import LINGER_S
+
+# Accepted in one turn of the loop; the others have theirs in between.
+ACCEPT_AT_ONCE = 64
+# After an accept that the system had no means for, as asyncio's own servers do.
+ACCEPT_AGAIN_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Handshake:
+    """One accepted connection, until its handshake is done and an `EdgeProtocol` takes over, or it has failed."""
+
+    def __init__(self, listener: TlsListener, accepted: socket.socket) -> None:
+        self.made_at = listener.loop.time()
+        self._listener = listener
+        self._connections = listener.connections
+        self._socket = accepted
+        self._begun = self._left = False
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Take a place, or leave at once where there is none."""
+        if not self._listener.edge.admit(self, self._connections):
+            self._connections.discard(self)
+            self._socket.close()
+            return
+        self._task = task = self._listener.loop.create_task(self._shake_hands())
+        self._listener.state.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def done(self) -> None:
+        """The handshake succeeded: the connection counts by its protocol now."""
+        self._connections.discard(self)
+        self._task = None
+
+    async def _shake_hands(self) -> None:
+        self._begun = True
+        listener = self._listener
+        try:
+            await listener.loop.connect_accepted_socket(
+                functools.partial(ServedAfter, listener, self),
+                self._socket,
+                ssl=listener.context,
+                ssl_handshake_timeout=listener.edge.first_byte_s,
+                ssl_shutdown_timeout=LINGER_S,
+            )
+        except OSError as error:
+            log.debug("a TLS handshake failed: %s", error)  # what clients do wrong, and the time limit
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._listener.state.tasks.discard(task)
+        self._connections.discard(self)
+        self._task = None
+        if not self._begun:  # else it belongs to a transport
+            self._socket.close()
+
+    def is_idle(self) -> bool:
+        """Whether it may be closed for another: at any time."""
+        return True
+
+    def has_asked(self) -> bool:
+        """Whether a whole head ever came: it cannot have."""
+        return False
+
+    def leave(self) -> None:
+        """Make room for another."""
+        self._left = True
+        self._connections.discard(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        self.leave()
+
+
+class ServedAfter(EdgeProtocol):
+    """An `EdgeProtocol` that takes the place of its handshake."""
+
+    def __init__(self, listener: TlsListener, handshake: Handshake) -> None:
+        super().__init__(listener.config, listener.state, {}, listener.loop, edge=listener.edge)
+        self._handshake: Handshake | None = handshake
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called once by the event loop, when the handshake is done."""
+        if self._handshake is not None:
+            self._handshake.done()
+            self._handshake = None
+        super().connection_made(transport)
+
+
+class TlsListener:
+    """Accepts on one socket. To uvicorn's server it is one of its `asyncio.Server`s."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        context: ssl.SSLContext,
+        edge: Edge,
+        *,
+        config: Config,
+        state: ServerState,
+    ) -> None:
+        """Begins to accept; there has to be a running loop."""
+        self.loop = asyncio.get_running_loop()
+        self.context = context
+        self.edge = edge
+        self.config = config
+        self.state = state
+        self.connections = cast("set[Connection]", state.connections)
+        self._listening = listening
+        self._again: asyncio.TimerHandle | None = None
+        listening.setblocking(False)
+        self._resume()
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._again is not None:
+            self._again.cancel()
+        self.loop.remove_reader(self._listening)
+
+    async def wait_closed(self) -> None:
+        """Nothing is left to wait for."""
+
+    def _resume(self) -> None:
+        self._again = None
+        self.loop.add_reader(self._listening, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                accepted, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("no connection can be accepted for a second: %s", error.strerror)
+                self.loop.remove_reader(self._listening)
+                self._again = self.loop.call_later(ACCEPT_AGAIN_S, self._resume)
+                return
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            Handshake(self, accepted).begin()
