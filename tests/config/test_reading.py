@@ -61,6 +61,11 @@ models:
     }
 
 
+def test_mistakes_are_told_in_the_order_of_the_file() -> None:
+    text = "{models: {}, x: 1, engines: {a: {kind: b}}, admin: 1, server: 1}"
+    assert [p.path for p in problems(text)] == ["x", "engines.a.kind", "admin", "server", "models"]
+
+
 def test_a_broken_engine_is_not_a_missing_one() -> None:
     assert paths(GOOD.replace("kind: openai", "kind: openai, proxxy: 1")) == {"engines.near.proxxy"}
 
@@ -168,6 +173,9 @@ def test_reserved_seats_leave_one_for_clients() -> None:
     [
         "{? [a, b]: 1}",
         "since: 2020-99-99",
+        "{true: 4, null: 3, 1.5: 2, 2020-01-01: 1}",
+        GOOD.replace("near", "true"),
+        GOOD.replace("  m:", "  null:"),
         "a: &a [*a]",
         "[" * 3000,
         GOOD.replace("near", "1"),

@@ -152,8 +152,11 @@ def _validated(data: dict[str, Any], problems: list[Problem]) -> Config | None:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
+        # Told in the order of the file; a name that is no text may be called otherwise there, and comes first.
+        order = {str(name): place for place, name in enumerate(data)}
         problems.extend(
-            Problem(_dotted(mistake["loc"], data), _in_words(mistake, data)) for mistake in error.errors()
+            Problem(_dotted(mistake["loc"], data), _in_words(mistake, data))
+            for mistake in sorted(error.errors(), key=lambda mistake: order.get(str(mistake["loc"][0]), -1))
         )
     return None
 
