@@ -18,7 +18,9 @@ import msgspec
 from exchanges import answer_to
 from front import Front
 
+from tidegate.call import Call
 from tidegate.config import LlamaCppConfig, OpenAIConfig, VllmConfig, parse_text
+from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.seats import Seats
 from tidegate.engines.embedded.prefixes import trail_of
 from tidegate.engines.embedder import read_input
@@ -27,11 +29,11 @@ from tidegate.engines.openai import EventStream, OpenAIEngine, explanation, read
 from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError
-from tidegate.http.apis import openai as wire
+from tidegate.http.apis import openai
 from tidegate.kernel import sse
 from tidegate.stages.attempt import ask_for
-from tidegate.stages.route import Models, Route
-from tidegate.types import Answer, Call, Deployment, Endpoint
+from tidegate.stages.route import Route
+from tidegate.types import Answer, Endpoint, Exit
 
 MAX_BYTES = 64 * 1024
 LIMIT_S = 0.050
@@ -112,7 +114,10 @@ def request(endpoint: Endpoint, data: bytes, watch: Watch) -> None:
     """A request body: parsed, admitted, and made the body for each kind of engine."""
     try:
         with watch:
-            call = wire.parse(endpoint, data, wire.Arrival("req_1", 0.0, 60.0, []))
+            call = Call(
+                id="req_1", endpoint=endpoint, exit=Exit(), arrived_at=0.0, received_at=0.0, deadline=60.0
+            )
+            openai.read(data, call)
     except BadRequest as error:
         _must_be_told(error)
         return

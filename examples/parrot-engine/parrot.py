@@ -11,7 +11,7 @@ from pydantic import Field
 from tidegate.config import EngineConfig
 from tidegate.engines.openai import read_answer
 from tidegate.errors import BadRequest, UpstreamTimeout
-from tidegate.ports import EngineHost
+from tidegate.ports import Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
@@ -42,7 +42,7 @@ class ParrotEngine:
     def __init__(self, config: ParrotConfig) -> None:
         self._pause_s = config.pause_ms / 1000
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         self._clock = host.clock
 
     async def close(self) -> None: ...

@@ -9,17 +9,18 @@ if TYPE_CHECKING:
     from tidegate.config import Config
     from tidegate.gateway import Gateway
     from tidegate.http.app import create_app
-    from tidegate.ports import Cache, Clock, Embedder, Engine, Limiter, Rail, Sink, Store
+    from tidegate.ports import Cache, Check, Clock, Embedder, Engine, Limiter, Rule, Sink, Store
 
 __all__ = [
     "Cache",
+    "Check",
     "Clock",
     "Config",
     "Embedder",
     "Engine",
     "Gateway",
     "Limiter",
-    "Rail",
+    "Rule",
     "Sink",
     "Store",
     "create_app",

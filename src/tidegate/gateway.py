@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,14 @@ from prometheus_client.core import Metric
 
 from tidegate import config as configuration
 from tidegate.aio import EARLY_S, Alarm
+from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
-from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
+from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
 from tidegate.ports import Clock, Spawn
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import gauge
-from tidegate.types import Endpoint
+from tidegate.types import Endpoint, Parent, Piece
 
 WATCH_EVERY_S = 1.0
 # How late an overdue call may be ended, so that many of them cost one look.
@@ -47,7 +48,10 @@ class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LiveCall(Protocol):
-    """A call at the front, as far as the gateway must know it. `due_at`, on the loop's clock, may move, but not closer."""
+    """A call at the front, as far as the gateway must know it.
+
+    `due_at` is on the loop's clock; `LiveCalls.sooner` is told when it has moved closer.
+    """
 
     due_at: float
 
@@ -79,6 +83,10 @@ class LiveCalls:
     def discard(self, call: LiveCall) -> None:
         """A call has ended."""
         self._calls.discard(call)
+
+    def sooner(self, call: LiveCall) -> None:
+        """Its `due_at` has moved closer."""
+        self._alarm.ring_by(call.due_at)
 
     def stop(self, reason: GatewayError) -> None:
         """End all of them with an error."""
@@ -137,7 +145,8 @@ class Gateway:
         self.live = LiveCalls(self.loop)
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.runtime)
-            self.snapshot = await assemble(self._first, self.runtime)
+            self.snapshot = await assemble(self._first, self.runtime, server=self.settings)
+            self.runtime.ask = self.ask
             self._set_limits(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
             if self._path is not None:
@@ -174,6 +183,23 @@ class Gateway:
     def engine_states(self) -> dict[str, str]:
         """`ready` or `not ready` for every engine of the configuration in force."""
         return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.engines.items()}
+
+    async def ask(
+        self,
+        model: str,
+        fields: Mapping[str, msgspec.Raw],
+        *,
+        purpose: str,
+        of: Parent | None,
+        deadline: float,
+    ) -> Piece:
+        """Make a call of the gateway's own under the configuration in force. Satisfies `Internal`."""
+        call = internal_call(model, fields, purpose=purpose, of=of, now=self.clock(), deadline=deadline)
+        async with self.snapshot.ask(call) as reply:
+            pieces = [piece async for batch in reply.pieces for piece in batch]
+        if len(pieces) != 1:
+            raise UpstreamError("the engine gave no whole answer")
+        return pieces[0]
 
     async def scrape(self) -> bytes:
         """The metrics as Prometheus reads them."""
@@ -212,7 +238,7 @@ class Gateway:
         if config.server != self._first.server:
             log.warning("changes under server: take effect at the next start")
         before = self.runtime.engines()
-        following = await assemble(config, self.runtime)
+        following = await assemble(config, self.runtime, server=self.settings)
         new = [running for running in self.runtime.engines() if running not in before]
         if not_ready := await _not_ready(new):
             await following.retire()

@@ -4,63 +4,112 @@ Each stage is one callable in `stages/`. A stage that returns nothing lets the c
 GatewayError refuses it. A stage that also has `wrap` watches or changes the answers of the stages behind it on their way
 back, the last stage's wrap first. What a stage takes for a call it pushes on `call.exit`, which gives everything back, last
 in first out, before the last byte leaves.
+
+The first stages run on the head of a request, before its body is read: a stranger is refused without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from tidegate.dispatch.seats import Queue
-from tidegate.ports import Clock, Sink, Stage
-from tidegate.stages.account import Account
+from tidegate.call import Call
+from tidegate.dispatch.deployments import Models
+from tidegate.dispatch.queue import Queue
+from tidegate.policy import DEFAULT, Policy
+from tidegate.ports import Clock, Sink, Wall
 from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
-from tidegate.stages.route import Models, Route
-from tidegate.types import Batch, Call, Reply
+from tidegate.stages.authenticate import Authenticate
+from tidegate.stages.observe import Observe
+from tidegate.stages.route import Route
+from tidegate.types import Batch, Reply
+
+Work = Callable[[Call], Awaitable[Reply | None]]
+"""What a stage does with a call: None lets it go on, a Reply answers it, a GatewayError refuses it."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One place on the way. `stage` None: the place is kept, nothing stands there yet."""
+class Stage(msgspec.Struct, frozen=True):
+    """One place on the way. `work` None: the place is kept, nothing stands there yet."""
 
     name: str
     does: str
-    stage: Stage | None = None
+    work: Work | None = None
+    on_head: bool = False
+
+    @property
+    def foretell(self) -> Callable[[Call], str] | None:
+        """Tells what the stage would do, and does not do it; None where there is nothing to say beyond `does`."""
+        return self.work.foretell if isinstance(self.work, _Foretelling) else None
 
 
-def the_way(models: Models, sinks: Sequence[Sink], clock: Clock, queue: Queue) -> list[Step]:
-    """Every step from the parsed request to the engine and back."""
+class Parts(msgspec.Struct, frozen=True):
+    """What the stages work with: what a snapshot has of its own, and what it borrows from the runtime."""
+
+    clock: Clock
+    wall: Wall
+    sinks: Sequence[Sink]
+    policies: Mapping[str, Policy]
+    models: Models
+    queue: Queue
+
+
+def _no_time() -> float:
+    return 0.0
+
+
+NO_PARTS = Parts(_no_time, _no_time, (), {DEFAULT: Policy()}, Models({}), Queue(_no_time))
+"""To list the stages without a gateway."""
+
+
+def the_way(parts: Parts) -> list[Stage]:
+    """Every stage from the head of a request to the engine and back."""
+    clock = parts.clock
     return [
-        Step("authenticate", "who calls: key to tenant, and the policy that applies"),
-        Step("limit", "reserve requests, tokens and money at every level"),
-        Step("account", "measure, settle, bill and log, exactly once", Account(sinks, clock)),
-        Step("screen", "input rails that are rules: microseconds, inline"),
-        Step("recall", "answer from the exact or semantic cache, or join an identical call"),
-        Step("admit", "a place in the queue, first come, first served", Admit(queue)),
-        Step("guard", "input rails that are models, in parallel, while queued"),
-        Step("remember", "session, user and global memory into the prompt"),
-        Step("route", "order the deployments that can serve", Route(models)),
-        Step("attempt", "take a seat, ask the engine, pass the answer on", Attempt(clock)),
+        Stage("observe", "times and outcome of every call", Observe(parts.sinks, clock), on_head=True),
+        Stage(
+            "authenticate",
+            "who calls, and the policy that applies",
+            Authenticate(parts.policies[DEFAULT]),
+            on_head=True,
+        ),
+        Stage("limit", "reserve requests, tokens and money at every level"),
+        Stage("account", "the ledger: intent now, settlement at the end"),
+        Stage("screen", "input rails that are rules: microseconds, inline"),
+        Stage("recall", "answer from the exact or semantic cache, or join an identical call"),
+        Stage("admit", "a place in the queue, first come, first served", Admit(parts.queue)),
+        Stage("guard", "input rails that are models, in parallel, while queued"),
+        Stage("remember", "session, user and global memory into the prompt"),
+        Stage("route", "order the deployments that can serve", Route(parts.models)),
+        Stage("attempt", "take a seat, ask the engine, pass the answer on", Attempt(clock)),
     ]
 
 
 class Pipeline:
-    """The steps that are there, run in order."""
+    """The stages that are there, run in order."""
 
-    def __init__(self, steps: Sequence[Step], clock: Clock) -> None:
-        self.steps = steps
+    def __init__(self, stages: Sequence[Stage], clock: Clock) -> None:
+        self.stages = stages
         self._clock = clock
-        self._live = [step.stage for step in steps if step.stage is not None]
-        wraps = [stage.wrap if isinstance(stage, _Wrapping) else None for stage in self._live]
+        live = [(stage, stage.work) for stage in stages if stage.work is not None]
+        self._works = [work for _, work in live]
+        self._on_head = sum(stage.on_head for stage, _ in live)
+        names = [stage.name for stage in stages]
+        # By a stage's name: the first that is there from it on.
+        self._from = {
+            name: sum(stage.work is not None for stage in stages[:at]) for at, name in enumerate(names)
+        }
+        self._wraps = [work.wrap if isinstance(work, _Wrapping) else None for work in self._works]
         # By the stage that answers: only those before it, the nearest first.
-        self._around = [[wrap for wrap in reversed(wraps[:at]) if wrap] for at in range(len(wraps))]
-        names = [step.name.encode() for step in steps if step.stage is not None]
+        self._around = [self._before(at) for at in range(len(live))]
         # By how many stages have run.
         self._timing = [
-            b", ".join(b"%b;dur=%%.3f" % name for name in [*names[:ran], b"total"])
-            for ran in range(len(names) + 1)
+            b", ".join(
+                [b"%b;dur=%%.3f" % stage.name.encode() for stage, _ in live[:ran]] + [b"total;dur=%.3f"]
+            )
+            for ran in range(len(live) + 1)
         ]
 
     def timing(self, call: Call) -> bytes:
@@ -69,22 +118,47 @@ class Pipeline:
         seconds = [*call.stage_s[:-1], now - call.answering_at, now - call.received_at]
         return self._timing[len(call.stage_s)] % tuple([1000 * s for s in seconds])
 
-    async def run(self, call: Call) -> Reply:
-        """Take a call down the way. Raises the GatewayError that refuses it. The caller closes `call.exit` at the end."""
+    async def greet(self, call: Call) -> None:
+        """Take a call through the stages on its head. Raises the GatewayError that refuses it."""
+        before = call.arrived_at
+        for work in self._works[: self._on_head]:
+            await work(call)
+            now = self._clock()
+            call.stage_s.append(now - before)
+            before = now
+
+    async def run(self, call: Call, *, begin: str = "") -> Reply:
+        """Take a call down the rest of the way, or from the stage `begin` on. Raises the GatewayError that refuses it.
+
+        Whoever runs it closes `call.exit` at the end.
+        """
+        first = self._from[begin] if begin else self._on_head
         before = call.received_at
-        for at, stage in enumerate(self._live):
-            reply = await stage(call)
+        for at in range(first, len(self._works)):
+            reply = await self._works[at](call)
             now = self._clock()
             call.stage_s.append(now - before)
             if reply is not None:
                 call.answering_at = before
-                for wrap in self._around[at]:
+                for wrap in self._around[at] if not begin else self._before(at, first):
                     reply.pieces = wrap(call, reply.pieces)
                 return reply
             before = now
-        raise AssertionError("the last step always answers")
+        raise AssertionError("the last stage always answers")
+
+    def _before(self, at: int, first: int = 0) -> list[Wrap]:
+        """The wraps of the stages from `first` up to the one that answers, the nearest first."""
+        return [wrap for wrap in reversed(self._wraps[first:at]) if wrap is not None]
+
+
+Wrap = Callable[[Call, AsyncIterator[Batch]], AsyncIterator[Batch]]
 
 
 @runtime_checkable
 class _Wrapping(Protocol):
     def wrap(self, call: Call, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]: ...
+
+
+@runtime_checkable
+class _Foretelling(Protocol):
+    def foretell(self, call: Call) -> str: ...

@@ -1,17 +1,43 @@
 """Every seam of Tidegate on one page: what a part must offer to be plugged in.
 
-A part satisfies a port by having its methods; nothing needs to be inherited. Ports whose stage does not exist yet say so.
+A part satisfies a port by having its methods; nothing needs to be inherited. No part sees a Call: each is given what it
+needs of one. Ports whose stage does not exist yet say so; they are signatures, so that parts can be written against them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
-from tidegate.types import Ask, Batch, Call, Capabilities, Load, Reply, Ticket, Usage, Verdict
+import msgspec
 
-Stage = Callable[[Call], Awaitable[Reply | None]]
-"""One step of a request's way: None goes on, a Reply answers, a GatewayError refuses."""
+from tidegate.types import (
+    Ask,
+    Batch,
+    Capabilities,
+    Case,
+    Decision,
+    Entry,
+    Intent,
+    Key,
+    Load,
+    Neighbour,
+    Parent,
+    Piece,
+    RailFacts,
+    Record,
+    Scan,
+    Scene,
+    Settlement,
+    Ticket,
+    Verdict,
+    Want,
+)
+
+T = TypeVar("T")
+
+# ---------------------------------------------------------------------------------------------- time and work
 
 
 class Clock(Protocol):
@@ -20,10 +46,35 @@ class Clock(Protocol):
     def __call__(self) -> float: ...
 
 
-class Spawn(Protocol):
-    """Starts background work that its owner tracks and ends; nothing else may start a task."""
+class Wall(Protocol):
+    """Seconds since the epoch: for days, expiry and prices. Never for how long something took."""
 
-    def __call__(self, work: Coroutine[Any, Any, None], *, name: str) -> None: ...
+    def __call__(self) -> float: ...
+
+
+class Spawn(Protocol):
+    """Starts background work that its owner tracks and ends."""
+
+    def __call__(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]: ...
+
+
+class Internal(Protocol):
+    """Makes a call of the gateway's own: a judge, a summary, a shadow.
+
+    `purpose` says what it is for, such as `judge:facts`, and stands in its entry in `spent`. With `of` it is part of that
+    call's books, without it has books of its own. `deadline` is in seconds of the clock. It takes seats that no client
+    takes. Raises GatewayErrors.
+    """
+
+    async def __call__(
+        self,
+        model: str,
+        fields: Mapping[str, msgspec.Raw],
+        *,
+        purpose: str,
+        of: Parent | None,
+        deadline: float,
+    ) -> Piece: ...
 
 
 class Embedder(Protocol):
@@ -37,12 +88,17 @@ class Embedder(Protocol):
     async def close(self) -> None: ...
 
 
-class EngineHost(Protocol):
-    """What the runtime lends to the engines it opens."""
+class Host(Protocol):
+    """What the runtime lends to every part that it opens."""
 
     spawn: Spawn
     clock: Clock
+    wall: Wall
     embedder: Embedder
+    ask: Internal
+
+
+# ---------------------------------------------------------------------------------------------------- engines
 
 
 class Engine(Protocol):
@@ -50,13 +106,13 @@ class Engine(Protocol):
 
     `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. It raises
     GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
-    generator early cancels the work. An `open` that raises leaves nothing behind: nobody calls `close` after it.
+    generator early cancels the work. An `open` that raises leaves nothing behind: `close` is not called after it.
     `capabilities` may be set anew by `open`, and hold from then on.
     """
 
     capabilities: Capabilities
 
-    async def open(self, host: EngineHost) -> None: ...
+    async def open(self, host: Host) -> None: ...
     async def close(self) -> None: ...
     async def ready(self) -> bool: ...
     def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]: ...
@@ -64,69 +120,130 @@ class Engine(Protocol):
     async def count_tokens(self, ask: Ask) -> int | None: ...
 
 
-class Rail(Protocol):
-    """A check on text. `surface`: input, output, retrieval, tool; `tier`: 0 rules, 1 small model, 2 judge or remote.
+# --------------------------------------------------------------- rails: `screen` and `guard` do not exist yet
 
-    Its stages, `screen` and `guard`, are empty places today.
-    """
 
-    name: str
-    surface: str
-    tier: int
-    hold: str
-    on_fail: str
-    on_error: str
+class Rule(Protocol):
+    """A rail of tier 0: microseconds, pure."""
 
-    async def check(self, call: Call, text: str) -> Verdict: ...
+    about: RailFacts
+
+    def check(self, text: str, scene: Scene) -> Verdict: ...
+
+
+class Check(Protocol):
+    """A rail of tier 1 or 2: a small model, a judge, a remote guard. One that raises is a failed verdict."""
+
+    about: RailFacts
+
+    async def check(self, text: str, scene: Scene) -> Verdict: ...
+
+
+class Scanner(Protocol):
+    """One text channel of one stream, fed as it arrives. `last`: no more text comes."""
+
+    def feed(self, text: str, *, last: bool) -> Scan: ...
+
+
+class Scanning(Protocol):
+    """A rail that can look at a stream while holding back no more than a span of characters."""
+
+    def scanner(self) -> Scanner: ...
+
+
+# ------------------------------------------------------------------------ caches: `recall` does not exist yet
 
 
 class Cache(Protocol):
-    """Answers seen before. Its stage, `recall`, is an empty place today."""
+    """Answers seen before, by exact key. `drop` forgets all with a tag and returns how many."""
 
-    async def get(self, key: bytes) -> bytes | None: ...
-    async def put(self, key: bytes, value: bytes, *, ttl_s: float) -> None: ...
+    async def get(self, key: bytes) -> Entry | None: ...
+    async def put(self, key: bytes, entry: Entry, *, ttl_s: float) -> None: ...
+    async def drop(self, tag: str) -> int: ...
 
 
-class Store(Protocol):
-    """Durable records by key, scoped to a tenant. Nothing uses it today."""
+class Neighbours(Protocol):
+    """Vectors and the keys that they lead to. A `space` is one embedding model in one version, for one scope."""
 
-    async def read(self, tenant: str, key: str) -> bytes | None: ...
-    async def write(self, tenant: str, key: str, value: bytes, *, ttl_s: float | None) -> None: ...
-    async def delete(self, tenant: str, key: str) -> None: ...
+    async def near(self, space: bytes, vector: Sequence[float], *, most: int) -> Sequence[Neighbour]: ...
+    async def add(
+        self, space: bytes, key: bytes, vector: Sequence[float], text: str, *, ttl_s: float
+    ) -> None: ...
+    async def drop(self, space: bytes, keys: Collection[bytes]) -> None: ...
+
+
+# ------------------------------------------------ quotas, keys, money: `limit` and `account` do not exist yet
 
 
 class Limiter(Protocol):
-    """Quotas: reserve before the call, settle once after it. Its stage, `limit`, is an empty place today."""
+    """Quotas: reserve before the call, settle once after it.
 
-    async def reserve(self, call: Call) -> Ticket: ...
-    async def settle(self, ticket: Ticket, usage: Usage) -> None: ...
+    `reserve` takes all wants or raises RateLimited, and BadRequest for what can never fit. `settle` never waits and never
+    raises; settling a ticket again does nothing.
+    """
+
+    async def reserve(self, call_id: str, wants: Sequence[Want]) -> Ticket: ...
+    def settle(self, ticket: Ticket, used: Sequence[int]) -> None: ...
 
 
 class KeyStore(Protocol):
-    """API keys. Its stage, `authenticate`, is an empty place today."""
+    """API keys, by their public part; of secrets a store sees digests only.
 
-    async def find(self, presented: str) -> str | None: ...
+    `save` compares and sets by version (`over` None: the key is new) and says whether it did. `changes` yields the ids of
+    keys that have changed, and an empty one after a gap: forget everything. `used` takes the times of last use.
+    """
+
+    async def find(self, id: str) -> Key | None: ...
+    async def save(self, key: Key, *, over: int | None) -> bool: ...
+    async def page(self, organisation: str, *, after: str = "", most: int = 100) -> Sequence[Key]: ...
+    def changes(self) -> AsyncIterator[str]: ...
+    async def used(self, at: Mapping[str, float]) -> None: ...
 
 
 class Ledger(Protocol):
-    """What each call cost, written exactly once. The stage `account` will write it."""
+    """What each call cost, exactly once, also after a crash.
 
-    async def write(self, call: Call) -> None: ...
+    `open` is one write before any engine is asked; what it raises refuses the call. `note` tells the progress of an answer.
+    `close` returns something to await only where a policy wants the settlement on disk before the last byte.
+    """
+
+    def open(self, intent: Intent) -> None: ...
+    def note(self, call_id: str, delivered_tokens: int) -> None: ...
+    def close(self, settlement: Settlement) -> Awaitable[None] | None: ...
 
 
-class Tokenizer(Protocol):
-    """Token counts of a text for one model family."""
+class Tokens(Protocol):
+    """Token counts. `estimate` runs on the loop in bounded time and may be off; `count` is exact for one vocabulary."""
 
-    def count(self, text: str) -> int: ...
+    def estimate(self, ask: Ask) -> int: ...
+    async def count(self, texts: Sequence[str]) -> int: ...
+
+
+# -------------------------------------------------------------------------------------------- people, telling
 
 
 class Reviewer(Protocol):
-    """A person who decides about a held answer. Nothing asks one today."""
+    """A person who decides about a held answer. Raises DeadlineExceeded. Nothing asks one today."""
 
-    async def hand_over(self, call: Call, verdict: Verdict) -> str: ...
+    async def decide(self, case: Case, *, deadline: float) -> Decision: ...
 
 
 class Sink(Protocol):
-    """Where finished calls are told to: metrics today, logs and traces later."""
+    """Where calls that have ended are told to: metrics today, logs and traces later."""
 
-    def finished(self, call: Call, now: float) -> None: ...
+    def finished(self, record: Record) -> None: ...
+
+
+# ----------------------------------------------------------------------------------------------------- stores
+
+
+class Store(Protocol):
+    """One database, open. A method returns None for what this database does not keep. Nothing uses one today."""
+
+    async def open(self, host: Host) -> None: ...
+    async def close(self) -> None: ...
+    async def ready(self) -> bool: ...
+    def keys(self) -> KeyStore | None: ...
+    def limiter(self) -> Limiter | None: ...
+    def cache(self) -> Cache | None: ...
+    def neighbours(self) -> Neighbours | None: ...

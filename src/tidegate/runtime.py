@@ -10,35 +10,39 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 from prometheus_client.core import Metric
 
 from tidegate import registry
 from tidegate.config import EngineConfig, engine_digest
-from tidegate.dispatch.seats import Queue, Seats
+from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.seats import Seats
 from tidegate.errors import GatewayError
+from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, Embedder, Engine
+from tidegate.ports import Clock, Embedder, Engine, Internal, Wall
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.types import Load
 
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 
 class RunningEngine:
-    """An engine that is open, with what the process knows of it. `borrowers` counts the snapshots that use it."""
+    """An engine that is open, with what the process knows of it."""
 
     def __init__(self, name: str, engine: Engine, seats: Seats) -> None:
         self.name = name
         self.engine = engine
         self.seats = seats
-        self.borrowers = 0
         self.load: Load | None = None
         self._asked = self._ready = False
 
@@ -82,50 +86,63 @@ def make_engine(name: str, config: EngineConfig) -> Engine:
     return engine
 
 
+async def _refuse_to_ask(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError("no configuration is in force yet")
+
+
 class Runtime:
-    """Opens and closes what lives as long as the process. Satisfies `EngineHost`."""
+    """Opens and closes what lives as long as the process. Satisfies `Host`."""
 
     def __init__(
         self,
         *,
         clock: Clock = time.monotonic,
+        wall: Wall = time.time,
         make: Callable[[str, EngineConfig], Engine] = make_engine,
     ) -> None:
         self.clock = clock
+        self.wall = wall
         self._make = make
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
+        self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
-        self._engines: dict[str, RunningEngine] = {}
-        self._opening = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._engines = Lending[RunningEngine](lambda running: running.engine.close())
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        # Closed in reverse: a part ends its own work before the tasks are cancelled that do it.
+        self._exit.push_async_callback(self.embedder.close)
+        self._exit.push_async_callback(self._end_tasks)
+        self._exit.push_async_callback(self._close_engines)
         self.spawn(self._probe_engines(), name="probe engines")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        closing = [running.engine.close() for running in self._engines.values()]
-        for failure in await asyncio.gather(*closing, return_exceptions=True):
-            if isinstance(failure, Exception):
-                log.error("an engine did not close", exc_info=failure)
-        self._engines.clear()
+        await self._exit.aclose()
+
+    async def _close_engines(self) -> None:
+        for failure in await self._engines.close_all():
+            log.error("an engine did not close", exc_info=failure)
+
+    async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.embedder.close()
 
-    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Start background work; it is cancelled when the runtime closes, and a failure is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background work '%s' failed", task.get_name(), exc_info=error)
@@ -133,19 +150,16 @@ class Runtime:
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
         """The running engine with these settings, opened now if there is none. Raises what the engine's `open` raises."""
         # Seats are kept by name: their number is no reason for another engine.
-        key = f"{name}:{engine_digest(config)}"
-        async with self._opening:  # two who ask at once get the same one
-            running = self._engines.get(key)
-            if running is None:
-                running = self._engines[key] = await self._open(name, config)
-                self.spawn(running.probe(), name=f"probe {name}")
-            running.borrowers += 1
-        return running
+        return await self._engines.borrow(
+            f"{name}:{engine_digest(config)}", partial(self._open, name, config)
+        )
 
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
         await engine.open(self)
-        return RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
+        running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
+        self.spawn(running.probe(), name=f"probe {name}")
+        return running
 
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
         """Put the numbers of seats in force that a configuration says; what an engine can take it says once it is open."""
@@ -154,20 +168,17 @@ class Runtime:
             # Where the engine itself says how many it takes, at least one seat stays for clients.
             reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
             running.seats.set_limit(limit, reserved=reserved)
-        for name in self._seats.keys() - {running.name for running in self._engines.values()}:
+        for name in self._seats.keys() - {running.name for running in self.engines()}:
             if not self._seats[name].in_flight:
                 del self._seats[name]
 
     async def give_back(self, running: RunningEngine) -> None:
         """End one loan; the engine closes with the last one."""
-        running.borrowers -= 1
-        if running.borrowers == 0:
-            self._engines = {key: other for key, other in self._engines.items() if other is not running}
-            await running.engine.close()
+        await self._engines.give_back(running)
 
     def engines(self) -> list[RunningEngine]:
         """Every open engine."""
-        return list(self._engines.values())
+        return self._engines.lent()
 
     async def _probe_engines(self) -> None:
         while True:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from tidegate.config import Config
+from tidegate.call import Call
+from tidegate.config import Config, ServerConfig, digest
+from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.errors import ConfigError, GatewayError, Problem
-from tidegate.pipeline import Pipeline, the_way
+from tidegate.pipeline import Parts, Pipeline, the_way
+from tidegate.policy import DEFAULT, Policy
 from tidegate.runtime import RunningEngine, Runtime
-from tidegate.stages.route import Models
-from tidegate.types import Deployment
+from tidegate.types import Reply
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,22 @@ class Snapshot:
         if self.calls == 0:
             self._empty.set()
 
+    @asynccontextmanager
+    async def ask(self, call: Call) -> AsyncGenerator[Reply]:
+        """Make a call of the gateway's own: `async with snapshot.ask(call) as reply`. Its end gives back what it holds.
+
+        It begins at `admit`. One with a parent is part of the parent's books; one without is observed for itself. Raises
+        the GatewayError that refuses it.
+        """
+        self.enter()
+        try:
+            async with call.exit:
+                if call.parent is None:
+                    await self.pipeline.greet(call)
+                yield await self.pipeline.run(call, begin="admit")
+        finally:
+            self.leave()
+
     async def retire(self) -> None:
         """Wait for the calls that are still inside, then give the engines back."""
         while self.calls:
@@ -58,8 +76,11 @@ class Snapshot:
         await self._loans.aclose()
 
 
-async def assemble(config: Config, runtime: Runtime) -> Snapshot:
-    """Build a snapshot. Raises ConfigError for an engine that cannot be opened; then nothing was changed."""
+async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | None = None) -> Snapshot:
+    """Build a snapshot. Raises ConfigError for an engine that cannot be opened; then nothing was changed.
+
+    `server` holds instead of that section of the configuration, because it lasts as long as the process.
+    """
     async with AsyncExitStack() as loans:
         engines: dict[str, RunningEngine] = {}
         for name, settings in config.engines.items():
@@ -77,9 +98,27 @@ async def assemble(config: Config, runtime: Runtime) -> Snapshot:
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
         models = Models(_deployments(config, engines))
-        pipeline = Pipeline(the_way(models, [runtime.metrics], runtime.clock, runtime.queue), runtime.clock)
+        parts = Parts(
+            clock=runtime.clock,
+            wall=runtime.wall,
+            sinks=[runtime.metrics],
+            policies={DEFAULT: default_policy(config, server or config.server)},
+            models=models,
+            queue=runtime.queue,
+        )
+        pipeline = Pipeline(the_way(parts), runtime.clock)
         return Snapshot(config, models, pipeline, engines, loans.pop_all())
     raise AssertionError("unreachable: the stack swallows nothing")
+
+
+def default_policy(config: Config, server: ServerConfig) -> Policy:
+    """The policy of everybody, until there are keys."""
+    return Policy(
+        DEFAULT,
+        max_body_bytes=server.max_body_bytes,
+        deadline_s=server.call_deadline_s,
+        digest=bytes.fromhex(digest(config)),
+    )
 
 
 def _deployments(config: Config, engines: dict[str, RunningEngine]) -> dict[str, list[Deployment]]:

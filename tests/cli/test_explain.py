@@ -161,7 +161,8 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
     assert list(states)[-1] == "attempt"
     assert {name for name, state in states.items() if state == "passed"} == {
         "http",
-        "account",
+        "observe",
+        "authenticate",
         "admit",
         "route",
         "attempt",
@@ -172,7 +173,7 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
 def test_after_a_refusal_nothing_is_passed(run: Run, config: str) -> None:
     _, told = explained(run, config, body_of(REFUSED["a model that is none"]))
     states = {stage["name"]: stage["state"] for stage in told["stages"]}
-    assert (states["account"], states["route"], states["attempt"]) == ("passed", "refused", "not reached")
+    assert (states["admit"], states["route"], states["attempt"]) == ("passed", "refused", "not reached")
     assert told["places"] == []
 
 

@@ -18,10 +18,8 @@ from openai import APIStatusError, BadRequestError, OpenAI
 from serving import Process, ask, serve
 
 from tidegate.config import Config, parse_text
-from tidegate.dispatch.seats import Queue
 from tidegate.errors import ConfigError
-from tidegate.pipeline import the_way
-from tidegate.stages.route import Models
+from tidegate.pipeline import NO_PARTS, the_way
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -157,12 +155,12 @@ def test_every_file_that_is_named_exists(name: str):
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md"])
 def test_the_way_is_drawn_with_its_empty_places(name: str):
     drawing = next(code for _, code in BLOCK.findall(TEXTS[name]) if "attempt" in code)
-    steps = the_way(Models({}), [], lambda: 0.0, Queue(lambda: 0.0))
-    at = [re.search(rf"\b{step.name}\b *(·?)", drawing) for step in steps]
-    assert all(at), "a step is missing"
+    stages = the_way(NO_PARTS)
+    at = [re.search(rf"\b{stage.name}\b *(·?)", drawing) for stage in stages]
+    assert all(at), "a stage is missing"
     found = [match for match in at if match]
     assert [match.start() for match in found] == sorted(match.start() for match in found), "not in order"
-    assert [match[1] == "·" for match in found] == [step.stage is None for step in steps]
+    assert [match[1] == "·" for match in found] == [stage.work is None for stage in stages]
 
 
 # ------------------------------------------------------------------------------------------- an engine from outside, served

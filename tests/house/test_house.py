@@ -23,7 +23,13 @@ BROAD_EXCEPTS = 2
 PUBLIC_NAMES = 15
 DOCUMENTED = (
     "ports",
-    "types",
+    "call",
+    "policy",
+    "pipeline",
+    "types/answer",
+    "types/ask",
+    "types/record",
+    "types/verdict",
     "errors",
     "config/tree",
     "config/settings",

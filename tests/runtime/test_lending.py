@@ -13,7 +13,7 @@ from tidegate import config, gateway
 from tidegate.config import EngineConfig, ScriptedConfig
 from tidegate.errors import ConfigError, UpstreamError
 from tidegate.gateway import Gateway
-from tidegate.ports import EngineHost
+from tidegate.ports import Host
 from tidegate.runtime import Runtime
 from tidegate.snapshot import assemble
 from tidegate.types import Ask, Batch, Capabilities, Load
@@ -33,7 +33,7 @@ class Moody:
         if self.failing == what:
             raise OSError("canary")
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         await asyncio.sleep(0)
         self._do("open")
         self.opened += 1

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.dispatch.seats import MAX_WAITING, Permit, Place, Queue, Seats
+from tidegate.dispatch.deployments import Deployment
+from tidegate.dispatch.queue import Permit, Place, Queue
+from tidegate.dispatch.seats import MAX_WAITING, Seats
 from tidegate.errors import DeadlineExceeded, Overloaded
-from tidegate.types import Deployment
 
 pytestmark = pytest.mark.anyio
 LONG_S = 60.0

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.dispatch.seats import Queue, Seats
+from tidegate.call import Call
+from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.seats import Seats
 from tidegate.engines.openai import read_answer
 from tidegate.errors import (
     Again,
@@ -21,23 +24,11 @@ from tidegate.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from tidegate.http.apis.openai import Arrival, parse
-from tidegate.pipeline import Pipeline, Step, the_way
-from tidegate.ports import EngineHost
-from tidegate.stages.route import Models
-from tidegate.types import (
-    Ask,
-    Batch,
-    Call,
-    Capabilities,
-    Deployment,
-    Endpoint,
-    Exit,
-    Load,
-    Piece,
-    Reply,
-    Usage,
-)
+from tidegate.http.apis import openai
+from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
+from tidegate.policy import DEFAULT, Policy
+from tidegate.ports import Host, Sink
+from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece, Record, Reply, Usage
 
 pytestmark = pytest.mark.anyio
 ANSWER = (
@@ -53,7 +44,7 @@ class Echo:
         self.capabilities = Capabilities({Endpoint.CHAT: fields})
         self.closed = 0
 
-    async def open(self, host: EngineHost) -> None: ...
+    async def open(self, host: Host) -> None: ...
     async def close(self) -> None: ...
     async def ready(self) -> bool:
         return True
@@ -79,11 +70,35 @@ class Told:
     """A sink that remembers."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[Record] = []
 
-    def finished(self, call: Call, now: float) -> None:
-        del now
-        self.calls.append(call)
+    def finished(self, record: Record) -> None:
+        self.calls.append(record)
+
+
+def parse(endpoint: Endpoint, body: bytes) -> Call:
+    """A call that arrived at 0 and may take a minute."""
+    call = Call(id="id", endpoint=endpoint, exit=Exit(), arrived_at=0.0, received_at=0.0, deadline=60.0)
+    openai.read(body, call)
+    return call
+
+
+def one() -> float:
+    """A clock that stands still."""
+    return 1.0
+
+
+def parts(models: Models, *sinks: Sink) -> Parts:
+    return Parts(one, one, sinks, {DEFAULT: Policy()}, models, Queue(one))
+
+
+def way(models: Models, *sinks: Sink) -> Pipeline:
+    return Pipeline(the_way(parts(models, *sinks)), one)
+
+
+async def go(pipeline: Pipeline, call: Call) -> Reply:
+    await pipeline.greet(call)
+    return await pipeline.run(call)
 
 
 class Scene:
@@ -92,31 +107,24 @@ class Scene:
     def __init__(self, *names: str, limit: int | None = None) -> None:
         self.engine, self.seats, self.told = Echo(), Seats(limit), Told()
         deployment = Deployment("echo", self.engine, self.seats)
-        self.pipeline = Pipeline(
-            the_way(
-                Models({name: [deployment] for name in names or ("*",)}),
-                [self.told],
-                lambda: 1.0,
-                Queue(lambda: 1.0),
-            ),
-            lambda: 1.0,
-        )
+        self.pipeline = way(Models({name: [deployment] for name in names or ("*",)}), self.told)
 
     async def run(self, model: str = "m", body: bytes = b"", endpoint: Endpoint = Endpoint.CHAT) -> Call:
         """One call all the way; raises what refuses it."""
         body = body or b'{"model":"%b","messages":[{"role":"user","content":"hello"}]}' % model.encode()
-        call = parse(endpoint, body, Arrival("id", 0.0, 60.0, []))
+        call = parse(endpoint, body)
         async with call.exit:
-            reply = await self.pipeline.run(call)
+            reply = await go(self.pipeline, call)
             async for _ in reply.pieces:
                 assert self.seats.in_flight == 1
         return call
 
 
 def test_the_way_is_the_design() -> None:
-    steps = the_way(Models({}), [], lambda: 0.0, Queue(lambda: 0.0))
-    assert [step.name for step in steps] == (
+    stages = the_way(NO_PARTS)
+    assert [stage.name for stage in stages] == (
         [
+            "observe",
             "authenticate",
             "limit",
             "account",
@@ -129,13 +137,20 @@ def test_the_way_is_the_design() -> None:
             "attempt",
         ]
     )
-    assert [step.name for step in steps if step.stage] == ["account", "admit", "route", "attempt"]
+    assert [stage.name for stage in stages if stage.on_head] == ["observe", "authenticate"]
+    assert [stage.name for stage in stages if stage.work] == [
+        "observe",
+        "authenticate",
+        "admit",
+        "route",
+        "attempt",
+    ]
 
 
 async def test_a_call_is_told_once_with_its_usage_and_frees_its_slot() -> None:
     scene = Scene()
     call = await scene.run()
-    assert scene.told.calls == [call]
+    assert [told.id for told in scene.told.calls] == [call.id]
     assert call.outcome == "ok"
     [spent] = call.spent
     assert spent.usage == Usage(prompt_tokens=3, completion_tokens=1, cached_tokens=2)
@@ -165,15 +180,14 @@ async def test_a_call_that_is_cancelled_while_it_streams_gives_everything_back()
     call = parse(
         Endpoint.CHAT,
         b'{"model":"m","messages":[{"role":"user","content":"x"}]}',
-        Arrival("id", 0.0, 60.0, []),
     )
     with pytest.raises(asyncio.CancelledError):  # noqa: PT012 - what runs inside is what is cancelled
         async with call.exit:
-            reply = await scene.pipeline.run(call)
+            reply = await go(scene.pipeline, call)
             async for _ in reply.pieces:
                 raise asyncio.CancelledError
     assert (scene.seats.in_flight, scene.engine.closed, call.outcome) == (0, 1, "cancelled")
-    assert scene.told.calls == [call]
+    assert [told.id for told in scene.told.calls] == [call.id]
 
 
 async def test_an_endpoint_that_the_engine_lacks_is_refused() -> None:
@@ -201,10 +215,10 @@ async def test_the_least_busy_deployment_serves() -> None:
     busy, idle = Seats(), Seats()
     busy.in_flight = 2
     models = Models({"m": [Deployment("busy", engine, busy), Deployment("idle", engine, idle)]})
-    pipeline = Pipeline(the_way(models, [], lambda: 1.0, Queue(lambda: 1.0)), lambda: 1.0)
-    call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}', Arrival("id", 0.0, 60.0, []))
+    pipeline = way(models)
+    call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}')
     async with call.exit:
-        reply = await pipeline.run(call)
+        reply = await go(pipeline, call)
         await anext(reply.pieces)
         assert call.deployment is not None
         assert call.deployment.engine_name == "idle"
@@ -262,16 +276,13 @@ class Failing(Echo):
 
 async def served_by(*deployments: Deployment, times: int = 1) -> list[str]:
     """The engines that answered so many calls, one after the other."""
-    pipeline = Pipeline(
-        the_way(Models({"m": deployments}), [], lambda: 1.0, Queue(lambda: 1.0)),
-        lambda: 1.0,
-    )
+    pipeline = way(Models({"m": deployments}))
     engines: list[str] = []
     for _ in range(times):
         body = b'{"model":"m","messages":[{"role":"user"}]}'
-        call = parse(Endpoint.CHAT, body, Arrival("id", 0.0, 60.0))
+        call = parse(Endpoint.CHAT, body)
         async with call.exit:
-            async for _ in (await pipeline.run(call)).pieces:
+            async for _ in (await go(pipeline, call)).pieces:
                 pass
         assert call.deployment is not None
         engines.append(call.deployment.engine_name)
@@ -323,12 +334,12 @@ async def test_two_equal_deployments_share_the_calls() -> None:
 async def test_a_field_that_one_deployment_takes_is_no_mistake() -> None:
     picky, open_minded = Echo(), Echo(frozenset(("model", "messages", "stream", "seed")))
     models = Models({"m": [ready("picky", picky), ready("open", open_minded)]})
-    pipeline = Pipeline(the_way(models, [], lambda: 1.0, Queue(lambda: 1.0)), lambda: 1.0)
+    pipeline = way(models)
     for _ in range(4):
         body = b'{"model":"m","messages":[{"role":"user"}],"seed":1}'
-        call = parse(Endpoint.CHAT, body, Arrival("id", 0.0, 60.0))
+        call = parse(Endpoint.CHAT, body)
         async with call.exit:
-            await pipeline.run(call)
+            await go(pipeline, call)
         assert [one.engine_name for one in call.candidates] == ["open"]
 
 
@@ -357,9 +368,9 @@ class Wrapping:
 
 async def test_an_early_reply_is_wrapped_by_the_stages_before_it_and_timed() -> None:
     before, behind = Wrapping(), Wrapping()
-    steps = [Step("before", "", before), Step("recall", "", Hit()), Step("behind", "", behind)]
-    pipeline = Pipeline(steps, lambda: 1.0)
-    call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}', Arrival("id", 0.0, 60.0))
+    stages = [Stage("before", "", before), Stage("recall", "", Hit()), Stage("behind", "", behind)]
+    pipeline = Pipeline(stages, one)
+    call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}')
     async with call.exit:
         await pipeline.run(call)
     assert (before.wrapped, behind.wrapped) == (1, 0)
@@ -407,15 +418,15 @@ async def test_a_task_of_a_call_ends_with_it() -> None:
 
 async def test_a_sink_that_fails_silences_no_other() -> None:
     class Broken:
-        def finished(self, call: Call, now: float) -> None:
+        def finished(self, record: Record) -> None:
             raise ZeroDivisionError
 
     told = Told()
     for sinks in ([Broken(), told], [told, Broken()]):
         told.calls.clear()
-        steps = the_way(Models({"m": [ready("e", Echo())]}), sinks, lambda: 1.0, Queue(lambda: 1.0))
-        call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}', Arrival("id", 0.0, 60.0))
+        pipeline = way(Models({"m": [ready("e", Echo())]}), *sinks)
+        call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}')
         with pytest.raises(ZeroDivisionError):
             async with call.exit:
-                await Pipeline(steps, lambda: 1.0).run(call)
-        assert told.calls == [call]
+                await go(pipeline, call)
+        assert [one.id for one in told.calls] == [call.id]

@@ -14,10 +14,8 @@ from rich.table import Table
 
 from tidegate.cli import settings
 from tidegate.config import Config
-from tidegate.dispatch.seats import Queue
 from tidegate.errors import ConfigError
-from tidegate.pipeline import the_way
-from tidegate.stages.route import Models
+from tidegate.pipeline import NO_PARTS, the_way
 from tidegate.types import Endpoint
 
 
@@ -54,22 +52,15 @@ def check(
     elif endpoint is not None:
         settings.fail("--endpoint goes with --explain")
     elif as_json:
-        stages = [{"name": name, "does": does, "built": built} for name, does, built in _steps()]
+        stages = [{"name": name, "does": does, "built": built} for name, does, built in _stages()]
         page = {"source": str(path) if path else None, "config": effective(loaded), "stages": stages}
         print(msgspec.json.format(msgspec.json.encode(page)).decode())
     else:
         _print(loaded, path)
 
 
-def _steps() -> list[tuple[str, str, bool]]:
-    return [
-        (step.name, step.does, step.stage is not None)
-        for step in the_way(Models({}), [], _no_clock, Queue(_no_clock))
-    ]
-
-
-def _no_clock() -> float:
-    return 0.0
+def _stages() -> list[tuple[str, str, bool]]:
+    return [(stage.name, stage.does, stage.work is not None) for stage in the_way(NO_PARTS)]
 
 
 def _print(config: Config, path: Path | None) -> None:
@@ -80,7 +71,7 @@ def _print(config: Config, path: Path | None) -> None:
     table.add_column("stage")
     table.add_column("does")
     table.add_column("")
-    for name, does, built in _steps():
+    for name, does, built in _stages():
         table.add_row(name, does, "" if built else "(empty place)", style=None if built else "dim")
     console.print(table)
 

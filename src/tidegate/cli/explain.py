@@ -6,24 +6,27 @@ and never opened, and the engine's own adapter tells what it would send.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from tidegate.call import Call
 from tidegate.config import Config, DeploymentConfig
-from tidegate.dispatch.seats import Queue, Seats
+from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.seats import Seats
 from tidegate.engines.preview import Outgoing, Preview
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
-from tidegate.http.apis import openai as wire
-from tidegate.pipeline import Step, the_way
+from tidegate.http.apis import openai
+from tidegate.pipeline import Parts, Stage, the_way
+from tidegate.policy import DEFAULT
 from tidegate.ports import Engine
 from tidegate.runtime import make_engine
+from tidegate.snapshot import default_policy
 from tidegate.stages.attempt import ask_for
-from tidegate.stages.route import Models
-from tidegate.types import Call, Deployment, Endpoint
+from tidegate.types import Endpoint, Exit
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
 """The endpoints as the command line writes them: `chat.completions`."""
@@ -45,7 +48,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Passed(msgspec.Struct, frozen=True):
-    """One step of the way. `state`: passed, empty (nothing stands there yet), refused or not reached."""
+    """One stage of the way. `state`: passed, empty (nothing stands there yet), refused or not reached."""
 
     name: str
     does: str
@@ -88,7 +91,7 @@ def explain(config: Config, endpoint: Endpoint, body: bytes, *, source: str | No
 
     Raises ConfigError for an engine that cannot even be built; what is wrong with the request is in the result.
     """
-    return asyncio.run(_Dry(config).explain(endpoint, body, source))
+    return _Dry(config).explain(endpoint, body, source)
 
 
 class _Dry:
@@ -104,7 +107,7 @@ class _Dry:
             for name, model in config.models.items()
         }
 
-    async def explain(self, endpoint: Endpoint, body: bytes, source: str | None) -> Explained:
+    def explain(self, endpoint: Endpoint, body: bytes, source: str | None) -> Explained:
         """See `explain`."""
         seen: list[Passed] = []
         told = Explained(
@@ -117,72 +120,60 @@ class _Dry:
             call = self._parse(endpoint, body)
         except GatewayError as error:
             seen.append(Passed("http", _HTTP, "refused", error.message))
-            seen += [Passed(step.name, step.does, "not reached") for step in self._way(self._models)]
+            seen += [Passed(stage.name, stage.does, "not reached") for stage in self._way(self._models)]
             return msgspec.structs.replace(told, refused=Refusal.of(error))
         seen.append(Passed("http", _HTTP, "passed", f"{len(body):,} bytes, {_form(call)}"))
-        refused = await self._walk(call, seen)
+        refused = self._walk(call, seen)
         route, places = call.route or None, list[Place]()
         if route is not None:
             for deployment in self._models[route]:
-                places.append(await self._place(endpoint, body, (route, deployment)))
+                places.append(self._place(endpoint, body, (route, deployment)))
         return msgspec.structs.replace(told, model=call.model, route=route, places=places, refused=refused)
 
     def _parse(self, endpoint: Endpoint, body: bytes) -> Call:
         server, now = self._config.server, self._clock()
         if len(body) > server.max_body_bytes:
             raise PayloadTooLarge(f"The body is larger than {server.max_body_bytes} bytes")
-        return wire.parse(
-            endpoint,
-            body,
-            wire.Arrival("check", now, now + server.call_deadline_s, []),
-            max_depth=server.max_json_depth,
-            max_containers=server.max_json_containers,
+        call = Call(
+            id="check",
+            endpoint=endpoint,
+            exit=Exit(),
+            arrived_at=now,
+            received_at=now,
+            deadline=now + server.call_deadline_s,
+        )
+        openai.read(body, call, max_depth=server.max_json_depth, max_containers=server.max_json_containers)
+        return call
+
+    def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Stage]:
+        return the_way(
+            Parts(
+                clock=self._clock,
+                wall=self._clock,
+                sinks=(),
+                policies={DEFAULT: default_policy(self._config, self._config.server)},
+                models=Models(models),
+                queue=Queue(self._clock),
+            )
         )
 
-    def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Step]:
-        return the_way(Models(models), [], self._clock, Queue(self._clock))
-
-    async def _walk(self, call: Call, seen: list[Passed]) -> Refusal | None:
-        """Through every stage but the last, which would ask the engine."""
-        *steps, last = self._way(self._models)
+    def _walk(self, call: Call, seen: list[Passed]) -> Refusal | None:
+        """What every stage would do with the call; none of them does it."""
         refused: Refusal | None = None
-        async with call.exit:
-            for step in steps:
-                state, note = "empty", ""
-                if refused is not None:
-                    state = "not reached"
-                elif step.stage is not None:
-                    state = "passed"
-                    try:
-                        await step.stage(call)
-                        note = self._note(step, call)
-                    except GatewayError as error:
-                        refused, state, note = Refusal.of(error), "refused", error.message
-                seen.append(Passed(step.name, step.does, state, note))
-        state = "not reached" if refused else "passed"
-        seen.append(Passed(last.name, last.does, state, "" if refused else self._note(last, call)))
+        for stage in self._way(self._models):
+            state, note = "empty", ""
+            if refused is not None:
+                state = "not reached"
+            elif stage.work is not None:
+                state = "passed"
+                try:
+                    note = stage.foretell(call) if stage.foretell is not None else ""
+                except GatewayError as error:
+                    refused, state, note = Refusal.of(error), "refused", error.message
+            seen.append(Passed(stage.name, stage.does, state, note))
         return refused
 
-    def _note(self, step: Step, call: Call) -> str:
-        """What a stage does for this call, where there is more to say than what it always does."""
-        if step.name == "route" and call.candidates:
-            found = self._models[call.route]
-            matched = "" if call.route == call.model else f", which matches '{call.route}'"
-            of = f" (the first of {len(found)}; the least busy is taken)" if len(found) > 1 else ""
-            return f"model '{call.model}'{matched}: engine '{self._first(call)}'{of}"
-        if step.name == "attempt" and call.candidates:
-            within_s = self._within_s(self._first(call))
-            return f"asks engine '{self._first(call)}' once, for at most {within_s:g} s"
-        if step.name == "account":
-            return "tokens, times and outcome, counted for the model's configured name"
-        return ""
-
-    def _first(self, call: Call) -> str:
-        """The engine that stands first in the configuration among those that can serve: all of them are idle here."""
-        able = {one.engine_name for one in call.candidates}
-        return next(one.engine_name for one in self._models[call.route] if one.engine_name in able)
-
-    async def _place(self, endpoint: Endpoint, body: bytes, chosen: tuple[str, Deployment]) -> Place:
+    def _place(self, endpoint: Endpoint, body: bytes, chosen: tuple[str, Deployment]) -> Place:
         """What happens to the call where a busy engine before it leaves it to this one: the same way, one deployment."""
         route, deployment = chosen
         name, settings = deployment.engine_name, self._config.engines[deployment.engine_name]
@@ -191,15 +182,14 @@ class _Dry:
         handed: msgspec.Raw | None = None
         call = self._parse(endpoint, body)
         try:
-            async with call.exit:
-                for step in self._way({route: [deployment]})[:-1]:
-                    if step.stage is not None:
-                        await step.stage(call)
-                ask = ask_for(call, deployment)
-                if isinstance(deployment.engine, Preview):
-                    request = deployment.engine.outgoing(ask)
-                else:
-                    handed = msgspec.Raw(msgspec.json.encode(ask.fields))
+            for stage in self._way({route: [deployment]}):
+                if stage.foretell is not None:
+                    stage.foretell(call)
+            ask = ask_for(call, deployment)
+            if isinstance(deployment.engine, Preview):
+                request = deployment.engine.outgoing(ask)
+            else:
+                handed = msgspec.Raw(msgspec.json.encode(ask.fields))
         except GatewayError as error:
             refused = Refusal.of(error)
         return Place(

@@ -18,7 +18,7 @@ import msgspec
 from tidegate.config import EmbedderConfig
 from tidegate.engines import fields
 from tidegate.errors import BadRequest, DeadlineExceeded
-from tidegate.ports import Embedder, EngineHost
+from tidegate.ports import Embedder, Host
 from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece, TokenCounts
 
 MAX_INPUTS: Final = 2048  # OpenAI's bound
@@ -37,10 +37,10 @@ class EmbedderEngine:
 
     def __init__(self, config: EmbedderConfig) -> None:
         self._config = config
-        self._host: EngineHost | None = None
+        self._host: Host | None = None
         self._running = 0
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         self._host = host
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class EmbedderEngine:
         """Tokens of all inputs together."""
         return await asyncio.to_thread(count, self._opened().embedder, read_input(ask))
 
-    def _opened(self) -> EngineHost:
+    def _opened(self) -> Host:
         assert self._host is not None, "open() comes first"
         return self._host
 

@@ -27,7 +27,7 @@ from tidegate.errors import (
     UpstreamTimeout,
 )
 from tidegate.kernel.sse import EventTooLarge, SseReader
-from tidegate.ports import Clock, EngineHost
+from tidegate.ports import Clock, Host
 from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 MAX_ERROR_BYTES = 64 * 1024
@@ -75,7 +75,7 @@ class OpenAIEngine:
         self._targets: dict[Endpoint, Target]
         self._clock: Clock
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """Prepare the connection pool; no request is sent."""
         self._clock = host.clock
         self._client = open_client(self._config)

@@ -23,7 +23,7 @@ from tidegate.egress.open import open_client
 from tidegate.engines.openai import OpenAIEngine, read_whole
 from tidegate.errors import UpstreamError
 from tidegate.kernel.exposition import NotExposition, Sample, known, read
-from tidegate.ports import EngineHost
+from tidegate.ports import Host
 from tidegate.types import Load
 
 PAGE_TIMEOUT_S = 2.0
@@ -71,7 +71,7 @@ class Pages:
 class TellingEngine(OpenAIEngine):
     """An OpenAI-compatible server that has pages about itself."""
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """See `OpenAIEngine.open`."""
         await super().open(host)
         self._pages = Pages(self._config, self._own_headers())

@@ -9,10 +9,12 @@ import asyncio
 import itertools
 import logging
 import os
+from collections.abc import Mapping
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from tidegate.call import Call, Head
 from tidegate.errors import (
     BadRequest,
     GatewayError,
@@ -21,13 +23,13 @@ from tidegate.errors import (
     UpstreamError,
 )
 from tidegate.gateway import Gateway
-from tidegate.http.apis import openai as wire
+from tidegate.http.apis import openai
 from tidegate.http.edge.protocol import REFUSED
 from tidegate.http.responder import Responder, header_values, request_id_of
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
 from tidegate.snapshot import Snapshot
-from tidegate.types import Call, Endpoint, Reply
+from tidegate.types import Endpoint, Exit, Reply
 
 _PASSED_ON = (b"traceparent", b"tracestate")
 _JSON = b"application/json"
@@ -60,7 +62,9 @@ class CallEndpoint:
         snapshot.enter()
         gateway.live.add(responder)
         try:
-            await self._respond(snapshot, scope, receive, responder, own_id)
+            await self._respond(
+                snapshot, self._call(scope, headers, own_id, responder), (scope, receive), responder
+            )
         except asyncio.CancelledError as cancelled:
             await _cancelled(responder, cancelled)
         finally:
@@ -68,70 +72,66 @@ class CallEndpoint:
             gateway.live.discard(responder)
             snapshot.leave()
 
+    def _call(self, scope: Scope, headers: dict[bytes, bytes], own_id: bytes, responder: Responder) -> Call:
+        """The call that a request makes, as far as its head says."""
+        gateway = self._gateway
+        now = gateway.clock()
+        client = scope.get("client")
+        call = Call(
+            id=own_id.decode(),
+            request_id=responder.request_id.decode(),
+            endpoint=self._endpoint,
+            head=Head(scope["path"], headers, client[0] if client else ""),
+            exit=Exit(),
+            arrived_at=now,
+            received_at=now,
+            deadline=now + gateway.settings.call_deadline_s,
+            onward=[(name, headers[name]) for name in _PASSED_ON if name in headers],
+            reply_headers=responder.headers,
+        )
+
+        def sooner() -> None:
+            responder.hurry(call.deadline - gateway.clock())
+            gateway.live.sooner(responder)
+
+        call.when_sooner = sooner
+        return call
+
     async def _respond(
-        self, snapshot: Snapshot, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
+        self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
     ) -> None:
         try:
-            call = await self._receive(scope, receive, responder, own_id)
-            if call is not None:
-                await self._answer(snapshot, call, responder)
+            await self._answer(snapshot, call, request, responder)
         except GatewayError as error:
             if error.level >= logging.WARNING:
-                log.log(
-                    error.level, "call %s: %s: %s", responder.request_id.decode(), error.code, error.message
-                )
+                log.log(error.level, "call %s: %s: %s", call.request_id, error.code, error.message)
             await responder.refuse(error)
         except Exception:
-            log.exception("call %s: a bug in the gateway", responder.request_id.decode())
+            log.exception("call %s: a bug in the gateway", call.request_id)
             await responder.refuse(
                 GatewayError("The gateway failed; the operator can find the cause by the request id")
             )
 
-    async def _receive(
-        self, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
-    ) -> Call | None:
-        """The call that the request makes; None for one that was refused, which is counted here and nowhere else."""
-        gateway, headers = self._gateway, header_values(scope)
-        settings = gateway.settings
-        try:
-            body = await _read_body(scope, headers, receive, settings.max_body_bytes)
-            now = gateway.clock()
-            passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
-            arrival = wire.Arrival(
-                own_id.decode(),
-                now,
-                now + settings.call_deadline_s,
-                passed,
-                responder.headers,
-                responder.request_id.decode(),
-            )
-            return wire.parse(
-                self._endpoint,
-                body,
-                arrival,
-                max_depth=settings.max_json_depth,
-                max_containers=settings.max_json_containers,
-            )
-        except GatewayError as error:
-            gateway.runtime.metrics.refused(self._endpoint, error.code)
-            await responder.refuse(error)
-            return None
-
-    async def _answer(self, snapshot: Snapshot, call: Call, responder: Responder) -> None:
+    async def _answer(
+        self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
+    ) -> None:
         """The exit closes before the last byte leaves: what fails in it, the client still learns."""
         gateway, pipeline, body = self._gateway, snapshot.pipeline, b""
-        responder.attend()
-        if call.stream:
-            # A comment sends the status: only once an engine has been asked is it too late for a refusal's own.
-            call.when_asked = partial(responder.comment_in_silence, gateway.settings.sse_keep_alive_s)
+        media_type = b""
         async with call.exit:
             try:
+                await pipeline.greet(call)
+                await self._receive(call, *request)
+                responder.attend(call.deadline - call.received_at)
+                if call.stream:
+                    # A comment sends the status: only once an engine has been asked is it too late for a refusal's own.
+                    call.when_asked = partial(responder.comment_in_silence, gateway.settings.sse_keep_alive_s)
                 reply = await pipeline.run(call)
                 responder.headers += reply.headers
                 if call.stream:
                     await self._send_stream(pipeline, call, reply, responder)
                 else:
-                    body = await self._whole(reply)
+                    media_type, body = reply.media_type, await self._whole(reply)
                     call.answered_at = gateway.clock()
             except asyncio.CancelledError as cancelled:
                 raise responder.why(cancelled) from None
@@ -139,9 +139,21 @@ class CallEndpoint:
             if call.stream:
                 await responder.end_stream(_closing_comment(call, gateway.clock()) + sse.DONE)
             else:
-                await responder.whole(body, [(b"server-timing", pipeline.timing(call))])
+                timing = [(b"server-timing", pipeline.timing(call))]
+                await responder.whole(body, timing, media_type=media_type)
         except asyncio.CancelledError as cancelled:
             raise responder.why(cancelled) from None
+
+    async def _receive(self, call: Call, scope: Scope, receive: Receive) -> None:
+        """Read the body into the call. The time that it took to arrive is not taken from the answer."""
+        gateway = self._gateway
+        settings = gateway.settings
+        body = await _read_body(scope, call.head.headers, receive, call.policy.max_body_bytes)
+        call.received_at = gateway.clock()
+        call.deadline += call.received_at - call.arrived_at
+        openai.read(
+            body, call, max_depth=settings.max_json_depth, max_containers=settings.max_json_containers
+        )
 
     async def _whole(self, reply: Reply) -> bytes:
         parts = [piece.data async for batch in reply.pieces for piece in batch]
@@ -171,7 +183,7 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
         task.uncancel()
 
 
-async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
+async def _read_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
     media_type = headers.get(b"content-type", b"")
     if media_type != _JSON and media_type.partition(b";")[0].strip().lower() != _JSON:
         raise UnsupportedMediaType("Send the header 'Content-Type: application/json'")

@@ -16,10 +16,9 @@ import msgspec
 from starlette.routing import Route
 
 from tidegate import errors
+from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
-from tidegate.http.apis import openai as wire
-from tidegate.stages.route import Models
-from tidegate.types import Answer, Endpoint
+from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
 Json = dict[str, Any]
 
@@ -67,9 +66,9 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
 
 _CALLS: Mapping[Endpoint, tuple[type[msgspec.Struct], str]] = MappingProxyType(
     {
-        Endpoint.CHAT: (wire.ChatRequest, "Answer a conversation"),
-        Endpoint.COMPLETIONS: (wire.CompletionRequest, "Continue a text"),
-        Endpoint.EMBEDDINGS: (wire.EmbeddingRequest, "Turn texts into vectors"),
+        Endpoint.CHAT: (ChatRequest, "Answer a conversation"),
+        Endpoint.COMPLETIONS: (CompletionRequest, "Continue a text"),
+        Endpoint.EMBEDDINGS: (EmbeddingRequest, "Turn texts into vectors"),
     }
 )
 

@@ -67,8 +67,7 @@ class Responder:
         self.finished = False
         self.gone = False
         self.stopped: GatewayError | None = None
-        self._deadline_s = deadline_s + DEADLINE_GRACE_S
-        self.due_at = self._arrived_at + self._deadline_s
+        self.due_at = self._arrived_at + deadline_s + DEADLINE_GRACE_S
 
     def say_it_is_the_last(self) -> None:
         """Ask the client to close the connection after this response: the gateway is draining."""
@@ -76,10 +75,12 @@ class Responder:
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 
-    async def whole(self, body: bytes, headers: Headers, *, status: int = 200) -> None:
-        """A complete JSON response."""
+    async def whole(
+        self, body: bytes, headers: Headers, *, status: int = 200, media_type: bytes = b"application/json"
+    ) -> None:
+        """A complete response."""
         self.started = self.finished = True
-        about = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        about = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         await self._send(
             {"type": "http.response.start", "status": status, "headers": about + self.headers + headers}
         )
@@ -125,11 +126,11 @@ class Responder:
 
     # -- whether anybody is there ----------------------------------------------------------------------------------
 
-    def attend(self) -> None:
-        """The request is whole: notice a client that leaves."""
+    def attend(self, left_s: float) -> None:
+        """The request is whole, and its answer has so many seconds: notice a client that leaves."""
         self._attended = True
         self._sent_at = self._loop.time()
-        self.due_at = self._sent_at + self._deadline_s
+        self.due_at = self._sent_at + left_s + DEADLINE_GRACE_S
         if self._call_when_gone is not None:
             self._call_when_gone(self._on_gone, None)
         else:
@@ -141,6 +142,10 @@ class Responder:
         if self._silence is None:
             self._sent_at = self._loop.time()
             self._silence = self._loop.call_later(keep_alive_s, self._on_silence, keep_alive_s)
+
+    def hurry(self, left_s: float) -> None:
+        """Less time is left than there was."""
+        self.due_at = min(self.due_at, self._loop.time() + left_s + DEADLINE_GRACE_S)
 
     def release(self) -> None:
         """The response is over."""

@@ -1,9 +1,10 @@
-"""A place in the queue. Nobody waits here: the place ages while later stages run, and `attempt` takes the permit."""
+"""A place in the queue. Nothing waits here: the place ages while later stages run, and `attempt` takes the permit."""
 
 from __future__ import annotations
 
-from tidegate.dispatch.seats import Queue
-from tidegate.types import Call
+from tidegate.call import Call
+from tidegate.dispatch.queue import Queue
+from tidegate.types import ANSWER
 
 
 class Admit:
@@ -14,4 +15,4 @@ class Admit:
 
     async def __call__(self, call: Call) -> None:
         """Enter the queue."""
-        call.place = self._queue.enter()
+        call.place = self._queue.enter(internal=call.purpose != ANSWER, bound=call.parent is not None)

@@ -12,10 +12,12 @@ from typing import Any, Self
 
 import msgspec
 
-from tidegate.dispatch.seats import Permit
+from tidegate.call import Call
+from tidegate.dispatch.deployments import Deployment
+from tidegate.dispatch.queue import Permit
 from tidegate.errors import Again, DeadlineExceeded, GatewayError
 from tidegate.ports import Clock
-from tidegate.types import Ask, Batch, Call, Deployment, Reply, Spent
+from tidegate.types import Ask, Batch, Reply, Spent
 
 SAME_ENGINE_AGAIN = 2
 _ENCODER = msgspec.json.Encoder()
@@ -53,6 +55,10 @@ class Attempt:
         rounds = _Rounds(call, self._clock)
         call.exit.push(rounds.close)
         return Reply(rounds)
+
+    def foretell(self, call: Call) -> str:
+        """Which engine would be asked first."""
+        return f"asks engine '{call.candidates[0].engine_name}', and another one only where that was never reached"
 
 
 class _Rounds:
@@ -99,7 +105,7 @@ class _Rounds:
         deployment = call.deployment = permit.deployment
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
-        self._spent = Spent("answer", deployment.engine_name, deployment.model or call.model, now)
+        self._spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
         call.spent.append(self._spent)
         if call.when_asked is not None:
             call.when_asked()

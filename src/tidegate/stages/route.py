@@ -6,34 +6,11 @@ request are left out before any is chosen; ready ones come before those that are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from tidegate.errors import BadRequest, GatewayError, ModelNotFound, NotSupported
-from tidegate.types import Call, Deployment
-
-
-class Models:
-    """The configured models, by name and by prefix."""
-
-    def __init__(self, deployments: Mapping[str, Sequence[Deployment]]) -> None:
-        self._exact = {name: found for name, found in deployments.items() if not name.endswith("*")}
-        prefixes = (name for name in deployments if name.endswith("*"))
-        self._prefixes = [(name[:-1], name) for name in sorted(prefixes, key=len, reverse=True)]
-        self._deployments = deployments
-
-    @property
-    def names(self) -> list[str]:
-        """What clients may ask for."""
-        return sorted(self._deployments)
-
-    def find(self, model: str) -> tuple[str, Sequence[Deployment]]:
-        """The configured name that a model matches, and its deployments. Raises ModelNotFound."""
-        if found := self._exact.get(model):
-            return model, found
-        for prefix, name in self._prefixes:
-            if model.startswith(prefix):
-                return name, self._deployments[name]
-        raise ModelNotFound(f"There is no model '{model}'; there are: {', '.join(self.names)}", param="model")
+from tidegate.call import Call
+from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.errors import BadRequest, GatewayError, NotSupported
 
 
 class Route:
@@ -45,16 +22,27 @@ class Route:
 
     async def __call__(self, call: Call) -> None:
         """Set the call's candidates, the best first. Raises ModelNotFound, NotSupported, BadRequest."""
-        call.route, deployments = self._models.find(call.model)
-        able = [one for one in deployments if _refusal(call, one) is None]
-        if not able:
-            raise _nearest_refusal(call, deployments)
+        able = self._able(call)
         if len(able) > 1:
             # Turned by one each time: of equal ones each gets its share. Ready ones first; others only after all of them.
             self._turn += 1
             first = self._turn % len(able)
             able = sorted(able[first:] + able[:first], key=_busyness)
         call.candidates = able
+
+    def foretell(self, call: Call) -> str:
+        """The candidates, set and told, while all engines are idle and ready. Raises what the stage raises."""
+        call.candidates = able = self._able(call)
+        matched = "" if call.route == call.model else f", which matches '{call.route}'"
+        of = f" (the first of {len(able)}; the least busy is taken)" if len(able) > 1 else ""
+        return f"model '{call.model}'{matched}: engine '{able[0].engine_name}'{of}"
+
+    def _able(self, call: Call) -> list[Deployment]:
+        call.route, deployments = self._models.find(call.model)
+        able = [one for one in deployments if _refusal(call, one) is None]
+        if not able:
+            raise _nearest_refusal(call, deployments)
+        return able
 
 
 def _busyness(deployment: Deployment) -> tuple[bool, int]:

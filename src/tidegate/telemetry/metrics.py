@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from tidegate.types import Call, Endpoint
+from tidegate.types import ANSWER, Endpoint, Record
 
 UNROUTED = "(none)"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -127,36 +127,37 @@ class Metrics(Collector):
         self._series: dict[tuple[Endpoint, str, str], Series] = {}
         self._gauges: list[Callable[[], Iterable[Metric]]] = []
         self._reloads = {"ok": 0, "refused": 0}
+        self._internal: dict[tuple[str, str], int] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def finished(self, call: Call, now: float) -> None:
-        """Count one call that has ended; `now` in seconds of the gateway's clock."""
-        engine = call.deployment.engine_name if call.deployment else UNROUTED
-        series = self._series_of(call.endpoint, call.route or UNROUTED, engine)
-        series.outcomes[call.outcome] = series.outcomes.get(call.outcome, 0) + 1
-        series.duration.observe(now - call.received_at)
-        if call.spent:
-            series.waited.observe(call.waited_s)
-        if call.answered_at:
-            # An answer without an engine, such as one from a cache, is all overhead.
-            engine_s = sum([(one.first_byte_at or one.ended_at) - one.sent_at for one in call.spent])
-            series.overhead.observe(call.answered_at - call.received_at - engine_s - call.waited_s)
-        if call.stream and call.first_content_at:
-            series.ttft.observe(call.first_content_at - call.received_at)
-            if call.content_events > 1:
-                series.itl.observe((call.last_content_at - call.first_content_at) / (call.content_events - 1))
-        for one in call.spent:
+    def finished(self, record: Record) -> None:
+        """Count one call that has ended."""
+        for one in record.spent:
             if one.usage is not None:
-                counted = self._series_of(call.endpoint, call.route, one.engine).tokens
+                counted = self._series_of(record.endpoint, record.route or UNROUTED, one.engine).tokens
                 counted["prompt"] += one.usage.prompt_tokens
                 counted["cached"] += one.usage.cached_tokens
                 counted["completion"] += one.usage.completion_tokens
-
-    def refused(self, endpoint: Endpoint, code: str) -> None:
-        """Count a request that never became a call, by the error's code."""
-        outcomes = self._series_of(endpoint, UNROUTED, UNROUTED).outcomes
-        outcomes[code] = outcomes.get(code, 0) + 1
+        if record.purpose != ANSWER:
+            kind = (record.purpose, record.outcome)
+            self._internal[kind] = self._internal.get(kind, 0) + 1
+            return
+        series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
+        series.outcomes[record.outcome] = series.outcomes.get(record.outcome, 0) + 1
+        series.duration.observe(record.ended_at - record.received_at)
+        if record.spent:
+            series.waited.observe(record.waited_s)
+        if record.answered_at:
+            # An answer without an engine, such as one from a cache, is all overhead.
+            rounds = [one for one in record.spent if one.purpose == ANSWER]
+            engine_s = sum([(one.first_byte_at or one.ended_at) - one.sent_at for one in rounds])
+            series.overhead.observe(record.answered_at - record.received_at - engine_s - record.waited_s)
+        if record.stream and record.first_content_at:
+            series.ttft.observe(record.first_content_at - record.received_at)
+            if record.content_events > 1:
+                gaps_s = record.last_content_at - record.first_content_at
+                series.itl.observe(gaps_s / (record.content_events - 1))
 
     def _series_of(self, endpoint: Endpoint, route: str, engine: str) -> Series:
         key = (endpoint, route, engine)
@@ -203,7 +204,14 @@ class Metrics(Collector):
         )
         for result, count in self._reloads.items():
             reloads.add_metric([result], count)
-        return requests, tokens, reloads
+        internal = CounterMetricFamily(
+            "tidegate_internal_calls",
+            "Calls of the gateway's own that no client's call waits for, by purpose and outcome.",
+            labels=["purpose", "outcome"],
+        )
+        for kind, count in self._internal.items():
+            internal.add_metric(kind, count)
+        return requests, tokens, reloads, internal
 
     def _histograms(self) -> Iterable[Metric]:
         labels = ["endpoint", "model", "engine"]

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import uvloop
@@ -34,6 +34,8 @@ from tidegate.workers.totals import Family, families, total
 
 SCRAPE_WITHIN_S = 10.0
 RELOAD_WITHIN_S = 90.0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -197,8 +199,8 @@ async def work(connection: socket.socket) -> None:
     """Serve until told to end, or until the supervisor is gone."""
     async with asyncio.TaskGroup() as group:
 
-        def spawn(work: Coroutine[Any, Any, None], *, name: str) -> None:
-            group.create_task(work, name=name)
+        def spawn(work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+            return group.create_task(work, name=name)
 
         worker = Worker()
         line = await Line.over(connection, worker.answer, spawn)

@@ -25,7 +25,7 @@ from tidegate.engines.embedded.server import Served
 from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.preview import Outgoing
 from tidegate.errors import Again, GatewayError, UpstreamError
-from tidegate.ports import EngineHost
+from tidegate.ports import Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load
 
 CONTROL_TIMEOUT_S = 10.0
@@ -91,11 +91,11 @@ class EmbeddedEngine:
         self.capabilities = Capabilities(
             {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]}
         )
-        self._host: EngineHost
+        self._host: Host
         self._share: SlotShare
         self._connection: _Connection
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """Wait until the server serves. Raises ConfigError for a model it cannot use, UpstreamError."""
         self._host = host
         await self._llama.open(host)

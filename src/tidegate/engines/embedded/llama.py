@@ -9,7 +9,7 @@ from typing import Protocol
 from tidegate.config import EMBEDDED_MODEL, EmbeddedConfig
 from tidegate.engines.embedded.server import LlamaServer, LlamaSettings, Served, until_serving
 from tidegate.engines.embedded.weights import find_smollm2
-from tidegate.ports import Clock, EngineHost
+from tidegate.ports import Clock, Host
 
 
 class Llama(Protocol):
@@ -27,7 +27,7 @@ class Llama(Protocol):
         """How its latest run is reached."""
         ...
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """Return once it serves. Raises ConfigError for a model it cannot use, UpstreamError."""
         ...
 
@@ -58,7 +58,7 @@ class OwnLlama:
         """How its latest run is reached."""
         return self._server.served
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """Start it. Raises what `LlamaServer.start` raises."""
         self._server = await prepare(self._config, host.clock)
         await self._server.start()
@@ -95,7 +95,7 @@ class LentLlama:
         else:
             self._serving.clear()
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """Nothing to start."""
         self._clock = host.clock
 

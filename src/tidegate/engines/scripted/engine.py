@@ -39,7 +39,7 @@ from tidegate.engines.scripted.script import (
 )
 from tidegate.engines.scripted.wire import HEAD_BYTES, encode_event
 from tidegate.errors import GatewayError, UpstreamError, UpstreamTimeout
-from tidegate.ports import Clock, EngineHost
+from tidegate.ports import Clock, Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
@@ -56,7 +56,7 @@ class ScriptedEngine:
         self._open = False
         self._clock: Clock = time.monotonic
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         """Ready at once."""
         self._clock = host.clock
         self._open = True

@@ -8,68 +8,14 @@ mistake in them is told at once; their exact bytes travel in `Call.fields`.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 
+from tidegate.call import Call
 from tidegate.errors import BadRequest
+from tidegate.http.apis.repeats import check_repeated_keys
 from tidegate.http.edge.nesting import check_nesting
-from tidegate.types import Call, Endpoint, Exit, Message
-
-
-class _Body(msgspec.Struct):
-    """What all three endpoints share."""
-
-    model: str
-    user: str | None = None
-
-
-class _Generation(_Body):
-    """What the two generating endpoints share."""
-
-    stream: bool | None = None
-    stream_options: dict[str, Any] | None = None
-    n: int | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    logit_bias: dict[str, float] | None = None
-
-
-class ChatRequest(_Generation, kw_only=True):
-    """`POST /v1/chat/completions`."""
-
-    messages: list[Message]
-    max_completion_tokens: int | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
-
-
-class CompletionRequest(_Generation, kw_only=True):
-    """`POST /v1/completions`."""
-
-    prompt: str | list[Any]
-    suffix: str | None = None
-    logprobs: int | None = None
-    echo: bool | None = None
-    best_of: int | None = None
-
-
-class EmbeddingRequest(_Body, kw_only=True):
-    """`POST /v1/embeddings`."""
-
-    input: str | list[Any]
-    encoding_format: str | None = None
-    dimensions: int | None = None
-
+from tidegate.types import ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint, Generation
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CHAT = msgspec.json.Decoder(ChatRequest)
@@ -77,39 +23,14 @@ _COMPLETION = msgspec.json.Decoder(CompletionRequest)
 _EMBEDDING = msgspec.json.Decoder(EmbeddingRequest)
 
 
-class Arrival(msgspec.Struct, frozen=True):
-    """What is known of a call before its body was read. The meanings are those of `Call`."""
-
-    id: str
-    received_at: float
-    deadline: float
-    onward: list[tuple[bytes, bytes]] = []
-    reply_headers: list[tuple[bytes, bytes]] = []
-    request_id: str = ""
-
-
-def parse(
-    endpoint: Endpoint, body: bytes, arrival: Arrival, *, max_depth: int = 64, max_containers: int = 100_000
-) -> Call:
-    """A Call from a request body. Raises BadRequest that names the field, or the limit: see `nesting`."""
+def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 100_000) -> None:
+    """Fill a call from a request body. Raises BadRequest that names the field, or the limit: see `nesting`."""
     check_nesting(body, max_depth=max_depth, max_containers=max_containers)
     try:
-        fields = _FIELDS.decode(body)
+        call.fields = _FIELDS.decode(body)
         if not body.isascii():
             body.decode()
-        call = Call(
-            id=arrival.id,
-            request_id=arrival.request_id or arrival.id,
-            endpoint=endpoint,
-            model="",
-            fields=fields,
-            exit=Exit(),
-            received_at=arrival.received_at,
-            deadline=arrival.deadline,
-            onward=arrival.onward,
-            reply_headers=arrival.reply_headers,
-        )
-        _FILL[endpoint](call, body)
+        _FILL[call.endpoint](call, body)
     except msgspec.ValidationError as error:
         raise _wrong_value(str(error)) from error
     except msgspec.DecodeError as error:
@@ -120,22 +41,23 @@ def parse(
         raise BadRequest("The body is nested too deeply") from error
     if not call.model:
         raise BadRequest("The field 'model' is empty", param="model")
-    return call
 
 
 def _fill_chat(call: Call, body: bytes) -> None:
-    request = _CHAT.decode(body)
+    call.request = request = _CHAT.decode(body)
     if not request.messages:
         raise BadRequest("The field 'messages' is empty", param="messages")
+    check_repeated_keys(bytes(call.fields["messages"]), request.messages)
     call.messages = request.messages
     _fill_generation(call, request)
 
 
 def _fill_completion(call: Call, body: bytes) -> None:
-    _fill_generation(call, _COMPLETION.decode(body))
+    call.request = request = _COMPLETION.decode(body)
+    _fill_generation(call, request)
 
 
-def _fill_generation(call: Call, request: _Generation) -> None:
+def _fill_generation(call: Call, request: Generation) -> None:
     call.model = request.model
     call.stream = bool(request.stream)
     if request.n is not None:
@@ -147,7 +69,8 @@ def _fill_generation(call: Call, request: _Generation) -> None:
 
 
 def _fill_embedding(call: Call, body: bytes) -> None:
-    call.model = _EMBEDDING.decode(body).model
+    call.request = request = _EMBEDDING.decode(body)
+    call.model = request.model
 
 
 _FILL = {

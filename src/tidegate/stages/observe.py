@@ -1,4 +1,4 @@
-"""Entered early and left last: whatever happens below is measured and told to the sinks exactly once.
+"""Entered first and left last: whatever becomes of a call is measured and told to the sinks exactly once.
 
 Definitions: TTFT runs from the request's arrival to the first event with content (text, reasoning or a tool call); ITL is
 the mean gap between events with content after the first; overhead is the time up to the first byte that was not the
@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Self
 
+from tidegate.call import Call
 from tidegate.errors import GatewayError
 from tidegate.ports import Clock, Sink
-from tidegate.types import Batch, Call
+from tidegate.types import Batch, Record
 
 
-class Account:
-    """The stage `account`. Later it also settles the ticket and writes the ledger."""
+class Observe:
+    """The stage `observe`, on the head of a request: refused calls are told to the sinks too."""
 
     def __init__(self, sinks: Sequence[Sink], clock: Clock) -> None:
         self._sinks = sinks
@@ -31,10 +32,10 @@ class Account:
                 call.outcome = error.code
             elif error is not None:
                 call.outcome = "internal_error" if isinstance(error, Exception) else "cancelled"
-            now = self._clock()
+            record = call.record(self._clock())
             for sink in self._sinks:
                 # Pushed and not called: one sink that fails does not silence the others.
-                call.exit.push(partial(_tell, sink, call, now))
+                call.exit.push(partial(_tell, sink, record))
 
         call.exit.push(close)
 
@@ -55,8 +56,8 @@ class Account:
             call.first_content_at = call.last_content_at
 
 
-def _tell(sink: Sink, call: Call, now: float, _: BaseException | None) -> None:
-    sink.finished(call, now)
+def _tell(sink: Sink, record: Record, _: BaseException | None) -> None:
+    sink.finished(record)
 
 
 class _Watched:
@@ -64,8 +65,8 @@ class _Watched:
 
     __slots__ = ("_call", "_note", "_pieces")
 
-    def __init__(self, account: Account, call: Call, pieces: AsyncIterator[Batch]) -> None:
-        self._note = account.note
+    def __init__(self, observe: Observe, call: Call, pieces: AsyncIterator[Batch]) -> None:
+        self._note = observe.note
         self._call = call
         self._pieces = pieces
 

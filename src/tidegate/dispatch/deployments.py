@@ -1,0 +1,44 @@
+"""Where a call can go: the models that clients may ask for, and the engines that serve each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tidegate.dispatch.seats import Seats
+from tidegate.errors import ModelNotFound
+from tidegate.ports import Engine
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A model on an engine. `model` is the engine's own name for it; None: the name that the client asked for."""
+
+    engine_name: str
+    engine: Engine
+    seats: Seats
+    model: str | None = None
+
+
+class Models:
+    """The configured models, by name and by prefix."""
+
+    def __init__(self, deployments: Mapping[str, Sequence[Deployment]]) -> None:
+        self._exact = {name: found for name, found in deployments.items() if not name.endswith("*")}
+        prefixes = (name for name in deployments if name.endswith("*"))
+        self._prefixes = [(name[:-1], name) for name in sorted(prefixes, key=len, reverse=True)]
+        self._deployments = deployments
+
+    @property
+    def names(self) -> list[str]:
+        """What clients may ask for."""
+        return sorted(self._deployments)
+
+    def find(self, model: str) -> tuple[str, Sequence[Deployment]]:
+        """The configured name that a model matches, and its deployments. Raises ModelNotFound."""
+        if found := self._exact.get(model):
+            return model, found
+        for prefix, name in self._prefixes:
+            if model.startswith(prefix):
+                return name, self._deployments[name]
+        raise ModelNotFound(f"There is no model '{model}'; there are: {', '.join(self.names)}", param="model")

@@ -1,0 +1,56 @@
+"""A key that stands twice in an object: the gateway would read the last one, and the engine could read the other.
+
+A request body is rebuilt from its top-level fields, so only what travels as it came is looked at: the messages. The members
+of an object are counted by their colons. Where there are more of them than keys were read, a key stood twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from tidegate.errors import BadRequest
+from tidegate.types import Message
+
+_ALL_BUT_COLONS_AND_QUOTES = bytes(set(range(256)) - set(b':"'))
+
+
+def check_repeated_keys(raw: bytes, messages: Sequence[Message]) -> None:
+    """Raises BadRequest for messages, as JSON and decoded, with a key given twice in any object."""
+    colons = _colons(raw)
+    # Nearly every message has a role and a text and nothing else.
+    if colons == 2 * len(messages) and all(type(message.content) is str for message in messages):
+        return
+    for at, message in enumerate(msgspec.json.decode(raw, type=list[msgspec.Raw])):
+        one = bytes(message)
+        if _colons(one) != _members(msgspec.json.decode(one)):
+            raise BadRequest(
+                f"In 'messages[{at}]' a key stands twice in one object; give it once", param=f"messages[{at}]"
+            )
+
+
+def _colons(raw: bytes) -> int:
+    """The colons outside of strings."""
+    if b"\\" in raw:
+        # In this order: a quote after an escaped backslash is a real one.
+        raw = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    marks = raw.translate(None, _ALL_BUT_COLONS_AND_QUOTES).replace(b'""', b"")
+    if b'"' not in marks:
+        return len(marks)
+    return sum(map(len, marks.split(b'"')[::2]))
+
+
+def _members(value: Any) -> int:
+    """The keys of all objects in a value."""
+    count, rest = 0, [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            inner = cast("dict[str, Any]", one)
+            count += len(inner)
+            rest += inner.values()
+        elif isinstance(one, list):
+            rest += cast("list[Any]", one)
+    return count

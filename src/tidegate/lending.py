@@ -1,0 +1,52 @@
+"""Parts that several borrow and that close with the last of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Loan(Generic[T]):
+    def __init__(self, part: T) -> None:
+        self.part = part
+        self.borrowers = 0
+
+
+class Lending(Generic[T]):
+    """Open parts by key. `close` ends one that nobody borrows any more."""
+
+    def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
+        self._close = close
+        self._loans: dict[str, _Loan[T]] = {}
+        self._opening = asyncio.Lock()
+
+    async def borrow(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
+        """The open part of a key, made now if there is none. Raises what `make` raises; then nothing has changed."""
+        async with self._opening:  # two who ask at once get the same one
+            loan = self._loans.get(key)
+            if loan is None:
+                loan = self._loans[key] = _Loan(await make())
+            loan.borrowers += 1
+        return loan.part
+
+    async def give_back(self, part: T) -> None:
+        """End one loan; the part closes with the last one. Raises what `close` raises."""
+        key, loan = next((key, loan) for key, loan in self._loans.items() if loan.part is part)
+        loan.borrowers -= 1
+        if loan.borrowers == 0:
+            del self._loans[key]
+            await self._close(part)
+
+    def lent(self) -> list[T]:
+        """Every open part."""
+        return [loan.part for loan in self._loans.values()]
+
+    async def close_all(self) -> list[BaseException]:
+        """Close every part, whoever borrows it. The failures: one part that does not close keeps no other open."""
+        parts = self.lent()
+        self._loans.clear()
+        ended = await asyncio.gather(*map(self._close, parts), return_exceptions=True)
+        return [failure for failure in ended if failure is not None]

@@ -1,0 +1,83 @@
+"""The nouns that the parts share: what engines are asked and answer, what rails, caches and quotas speak of.
+
+Structs, not behaviour, and no I/O. The Call itself stands above the parts, in `call.py`: no part ever sees one.
+"""
+
+from tidegate.types.answer import (
+    Answer,
+    Batch,
+    Choice,
+    Delta,
+    Piece,
+    PromptDetails,
+    Reply,
+    TokenCounts,
+    Usage,
+)
+from tidegate.types.ask import Ask, Capabilities, Endpoint, Headers, Load, Message
+from tidegate.types.cached import Entry, Neighbour
+from tidegate.types.caller import ANSWER, Caller, Parent
+from tidegate.types.case import Case, Decision
+from tidegate.types.exit import Exit
+from tidegate.types.quota import Intent, Key, Secret, Settlement, Ticket, Want
+from tidegate.types.record import Record, Spent
+from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
+from tidegate.types.verdict import (
+    Action,
+    Hold,
+    RailFacts,
+    Scan,
+    Scene,
+    Span,
+    Surface,
+    Verdict,
+    Where,
+)
+
+__all__ = [
+    "ANSWER",
+    "Action",
+    "Answer",
+    "Ask",
+    "Batch",
+    "Caller",
+    "Capabilities",
+    "Case",
+    "ChatRequest",
+    "Choice",
+    "CompletionRequest",
+    "Decision",
+    "Delta",
+    "EmbeddingRequest",
+    "Endpoint",
+    "Entry",
+    "Exit",
+    "Generation",
+    "Headers",
+    "Hold",
+    "Intent",
+    "Key",
+    "Load",
+    "Message",
+    "Neighbour",
+    "Parent",
+    "Piece",
+    "PromptDetails",
+    "RailFacts",
+    "Record",
+    "Reply",
+    "Request",
+    "Scan",
+    "Scene",
+    "Secret",
+    "Settlement",
+    "Span",
+    "Spent",
+    "Surface",
+    "Ticket",
+    "TokenCounts",
+    "Usage",
+    "Verdict",
+    "Want",
+    "Where",
+]

@@ -1,0 +1,25 @@
+"""What people decide about. Structs, not behaviour."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.types.verdict import Verdict
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A text that a person has to judge: the answer, its question, and the verdict that stopped it."""
+
+    call_id: str
+    question: str
+    text: str
+    verdict: Verdict
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a person decided: `approve`, `edit` or `reject`; `text` is the edited one, `by` the person."""
+
+    action: str
+    by: str
+    text: str = ""
+    reason: str = ""

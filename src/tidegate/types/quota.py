@@ -1,0 +1,67 @@
+"""Quotas, keys and money as data. Structs, not behaviour."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.types.answer import Usage
+from tidegate.types.caller import Caller
+
+
+class Want(msgspec.Struct, frozen=True):
+    """An amount asked of one bucket, such as `team:blue/tokens/min`, that holds `capacity` and refills at `per_s`."""
+
+    bucket: str
+    amount: int
+    capacity: int
+    per_s: float
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Quota reserved for a call, to be settled once with what it really used.
+
+    `left` and `resets_s` have one figure for each want: what remains, and the seconds until the bucket is full again.
+    """
+
+    id: str
+    wants: tuple[Want, ...]
+    left: tuple[int, ...]
+    resets_s: tuple[float, ...]
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """One secret of a key as a store keeps it: a digest, and until when it is valid (seconds since the epoch)."""
+
+    digest: bytes
+    expires_at: float | None = None
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An API key. Two secrets can be valid at once, while the first is being replaced. `version` counts its changes."""
+
+    id: str
+    secrets: tuple[Secret, ...]
+    caller: Caller
+    policy: str
+    scopes: frozenset[str]
+    expires_at: float | None
+    version: int
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What the ledger notes of a call before any engine is asked. `at` is in seconds since the epoch."""
+
+    call_id: str
+    caller: Caller
+    policy: str
+    model: str
+    at: float
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """How a call ended, for the ledger: what each engine reported, by purpose and model. `at` is seconds of the epoch."""
+
+    call_id: str
+    outcome: str
+    spent: tuple[tuple[str, str, Usage | None], ...]
+    at: float

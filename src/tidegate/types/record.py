@@ -1,0 +1,55 @@
+"""What is kept of a call: an entry for each engine call, and the record that sinks get. Structs, not behaviour.
+
+Times are seconds of the gateway's monotonic clock; 0 means that it did not come to that.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.types.answer import Usage
+from tidegate.types.ask import Endpoint
+
+
+class Spent(msgspec.Struct):
+    """One engine call made on a call's behalf. `purpose` is what it was for: `answer`, `judge:facts`, `summary`."""
+
+    purpose: str
+    engine: str
+    model: str
+    sent_at: float
+    first_byte_at: float = 0.0
+    ended_at: float = 0.0
+    usage: Usage | None = None
+    outcome: str = "running"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that has ended, as sinks get it: made once, never changed, and it keeps neither call nor body alive.
+
+    `model` is what the client asked for, `route` the configured name that it matched, `engine` the one asked last.
+    `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_s` has the seconds of
+    each stage that ran, `spent` copies of the call's entries.
+    """
+
+    id: str
+    request_id: str
+    endpoint: Endpoint
+    purpose: str
+    policy: str
+    key: str
+    model: str
+    route: str
+    engine: str
+    outcome: str
+    stream: bool
+    arrived_at: float
+    received_at: float
+    ended_at: float
+    waited_s: float = 0.0
+    answered_at: float = 0.0
+    first_content_at: float = 0.0
+    last_content_at: float = 0.0
+    content_events: int = 0
+    stage_s: tuple[float, ...] = ()
+    spent: tuple[Spent, ...] = ()

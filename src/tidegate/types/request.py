@@ -1,0 +1,69 @@
+"""The requests that clients send, typed: what is wrong in one is found by decoding it into these. Structs, not behaviour.
+
+Fields that only the engine reads are typed too, so that a mistake in them is told at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidegate.types.ask import Message
+
+
+class ModelRequest(msgspec.Struct):
+    """What all three endpoints share."""
+
+    model: str
+    user: str | None = None
+
+
+class Generation(ModelRequest):
+    """What the two generating endpoints share."""
+
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class ChatRequest(Generation, kw_only=True):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[Message]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+
+
+class CompletionRequest(Generation, kw_only=True):
+    """`POST /v1/completions`."""
+
+    prompt: str | list[Any]
+    suffix: str | None = None
+    logprobs: int | None = None
+    echo: bool | None = None
+    best_of: int | None = None
+
+
+class EmbeddingRequest(ModelRequest, kw_only=True):
+    """`POST /v1/embeddings`."""
+
+    input: str | list[Any]
+    encoding_format: str | None = None
+    dimensions: int | None = None
+
+
+Request = ChatRequest | CompletionRequest | EmbeddingRequest
