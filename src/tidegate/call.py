@@ -7,7 +7,6 @@ a Scene, the queue nothing but whether the call is the gateway's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from types import MappingProxyType
 from uuid import uuid4
 
@@ -54,7 +53,7 @@ class Call(msgspec.Struct, kw_only=True):
     On the way: `onward` are headers for the engine, `reply_headers` leave with every kind of answer; a stage adds to them
     before the answer begins. What a stage takes it pushes on `exit`, which gives it back whatever happens. `admit` sets the
     `place`, `route` the `candidates`, `attempt` the `deployment` that it asked last. `spent` has an entry for each engine
-    call. `when_asked` is called as each of them begins, `when_sooner` when the deadline has moved.
+    call. `when_asked` is called as each of them begins, `when_sooner` gets a deadline that has moved.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was there,
     `received_at` when the whole request was.
@@ -87,7 +86,7 @@ class Call(msgspec.Struct, kw_only=True):
     deployment: Deployment | None = None
     spent: list[Spent] = []
     when_asked: Callable[[], None] | None = None
-    when_sooner: Callable[[], None] | None = None
+    when_sooner: Callable[[float], None] | None = None
     waited_s: float = 0.0
     answering_at: float = 0.0
     answered_at: float = 0.0
@@ -102,7 +101,7 @@ class Call(msgspec.Struct, kw_only=True):
         if deadline < self.deadline:
             self.deadline = deadline
             if self.when_sooner is not None:
-                self.when_sooner()
+                self.when_sooner(deadline)
 
     def as_parent(self) -> Parent:
         """What a call of the gateway's own needs to know of this one."""
@@ -131,7 +130,7 @@ class Call(msgspec.Struct, kw_only=True):
             last_content_at=self.last_content_at,
             content_events=self.content_events,
             stage_s=tuple(self.stage_s),
-            spent=tuple([copy(one) for one in self.spent]),
+            spent=tuple(self.spent),
         )
 
 

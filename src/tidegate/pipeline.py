@@ -2,8 +2,8 @@
 
 Each stage is one callable in `stages/`. A stage that returns nothing lets the call go on; a Reply answers it; a
 GatewayError refuses it. A stage that also has `wrap` watches or changes the answers of the stages behind it on their way
-back, the last stage's wrap first. What a stage takes for a call it pushes on `call.exit`, which gives everything back, last
-in first out, before the last byte leaves.
+back, the last stage's wrap first; `observe` notes each batch as it leaves. What a stage takes for a call it pushes on
+`call.exit`, which gives everything back, last in first out, before the last byte leaves.
 
 The first stages run on the head of a request, before its body is read: a stranger is refused without it.
 """
@@ -96,11 +96,14 @@ class Pipeline:
         live = [(stage, stage.work) for stage in stages if stage.work is not None]
         self._works = [work for _, work in live]
         self._on_head = sum(stage.on_head for stage, _ in live)
+        self._head = self._works[: self._on_head]
         names = [stage.name for stage in stages]
         # By a stage's name: the first that is there from it on.
         self._from = {
             name: sum(stage.work is not None for stage in stages[:at]) for at, name in enumerate(names)
         }
+        # What leaves is noted by a function and not by a wrap: one more iterator would cost every chunk.
+        self.note = next((work.note for work in self._works if isinstance(work, _Noting)), _note_nothing)
         self._wraps = [work.wrap if isinstance(work, _Wrapping) else None for work in self._works]
         # By the stage that answers: only those before it, the nearest first.
         self._around = [self._before(at) for at in range(len(live))]
@@ -120,11 +123,11 @@ class Pipeline:
 
     async def greet(self, call: Call) -> None:
         """Take a call through the stages on its head. Raises the GatewayError that refuses it."""
-        before = call.arrived_at
-        for work in self._works[: self._on_head]:
+        before, clock, took = call.arrived_at, self._clock, call.stage_s
+        for work in self._head:
             await work(call)
-            now = self._clock()
-            call.stage_s.append(now - before)
+            now = clock()
+            took.append(now - before)
             before = now
 
     async def run(self, call: Call, *, begin: str = "") -> Reply:
@@ -152,6 +155,15 @@ class Pipeline:
 
 
 Wrap = Callable[[Call, AsyncIterator[Batch]], AsyncIterator[Batch]]
+
+
+def _note_nothing(call: Call, batch: Batch) -> None:
+    del call, batch
+
+
+@runtime_checkable
+class _Noting(Protocol):
+    def note(self, call: Call, batch: Batch) -> None: ...
 
 
 @runtime_checkable

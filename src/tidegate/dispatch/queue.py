@@ -11,40 +11,47 @@ import asyncio
 from collections.abc import Sequence
 from itertools import count
 
+import msgspec
+
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.seats import Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
 from tidegate.ports import Clock
 
 
-class Permit:
+# Structs: their constructors are C, and every call makes one of each.
+class Permit(msgspec.Struct):
     """A seat of an engine, held until it is given back."""
 
-    __slots__ = ("_held", "_internal", "deployment")
-
-    def __init__(self, deployment: Deployment, *, internal: bool) -> None:
-        self.deployment = deployment
-        self._internal = internal
-        self._held = True
+    deployment: Deployment
+    internal: bool = False
+    held: bool = True
 
     def release(self) -> None:
         """Give the seat back; later calls do nothing."""
-        if self._held:
-            self._held = False
-            self.deployment.seats.release(internal=self._internal)
+        if self.held:
+            self.held = False
+            self.deployment.seats.release(internal=self.internal)
 
 
-class Place:
-    """A call's rank among all that wait. It lasts for as many rounds as the call needs."""
+class Place(msgspec.Struct):
+    """A call's rank among all that wait. It lasts for as many rounds as the call needs.
 
-    __slots__ = ("_bound", "_clock", "_internal", "_rank")
+    `internal`: a call of the gateway's own; `bound`: one that another call waits for.
+    """
 
-    def __init__(self, rank: int, clock: Clock, *, internal: bool = False, bound: bool = False) -> None:
-        """`internal`: a call of the gateway's own; `bound`: one that another call waits for."""
-        self._rank = rank
-        self._clock = clock
-        self._internal = internal
-        self._bound = bound
+    rank: int
+    clock: Clock
+    internal: bool = False
+    bound: bool = False
+
+    def try_dispatch(self, candidates: Sequence[Deployment]) -> Permit | None:
+        """A permit for the first candidate with a free seat for which no other call waits; None where there is none."""
+        for deployment in candidates:
+            seats = deployment.seats
+            if (self.internal or not seats.waiting) and seats.try_take(internal=self.internal):
+                return Permit(deployment, self.internal)
+        return None
 
     async def dispatch(self, candidates: Sequence[Deployment], deadline: float) -> Permit:
         """A permit for the first candidate with a free seat, waiting until one has.
@@ -53,11 +60,10 @@ class Place:
         NotSupported for a call that another one waits for, where no candidate keeps a seat for those: the two could wait
         for each other.
         """
-        for deployment in candidates:
-            seats = deployment.seats
-            if not (seats.waiting and not self._internal) and seats.try_take(internal=self._internal):
-                return Permit(deployment, internal=self._internal)
-        if self._bound and not any(one.seats.reserved for one in candidates):
+        permit = self.try_dispatch(candidates)
+        if permit is not None:
+            return permit
+        if self.bound and not any(one.seats.reserved for one in candidates):
             name = candidates[0].engine_name
             raise NotSupported(
                 f"The engine '{name}' is full and keeps no seat for the gateway's own calls: set"
@@ -66,7 +72,7 @@ class Place:
         return await self._wait(candidates, deadline)
 
     async def _wait(self, candidates: Sequence[Deployment], deadline: float) -> Permit:
-        waiter = Waiter(self._rank, [one.seats for one in candidates], internal=self._internal)
+        waiter = Waiter(self.rank, [one.seats for one in candidates], internal=self.internal)
         full = 0
         for seats in waiter.seats:
             try:
@@ -77,7 +83,7 @@ class Place:
                     raise
         taken = False
         try:
-            async with asyncio.timeout(deadline - self._clock()):
+            async with asyncio.timeout(deadline - self.clock()):
                 found = await waiter.turn
             taken = True
         except TimeoutError as error:
@@ -86,9 +92,9 @@ class Place:
             waiter.leave_all()
             if not taken and waiter.turn.done() and not waiter.turn.cancelled():
                 # The seat came in the same moment as the end of the wait.
-                waiter.turn.result().release(internal=self._internal)
+                waiter.turn.result().release(internal=self.internal)
         deployment = next(one for one in candidates if one.seats is found)
-        return Permit(deployment, internal=self._internal)
+        return Permit(deployment, self.internal)
 
 
 class Queue:
@@ -100,4 +106,4 @@ class Queue:
 
     def enter(self, *, internal: bool = False, bound: bool = False) -> Place:
         """A place for one call, at the door; nothing waits here. See `Place` for the two flags."""
-        return Place(next(self._ranks), self._clock, internal=internal, bound=bound)
+        return Place(next(self._ranks), self._clock, internal, bound)

@@ -64,6 +64,7 @@ class DirectClient:
         self._buffer = bytearray(READ_BYTES)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: Alarm | None = None  # rings when the oldest idle connection is too old
+        self._alarm_is_set = False
 
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """See `Client.target`. Raises ValueError for a header that would end before its time."""
@@ -123,7 +124,8 @@ class DirectClient:
             return
         if connection.finish():
             self._idle.append(connection)
-            if self._alarm is not None:
+            if not self._alarm_is_set and self._alarm is not None:
+                self._alarm_is_set = True
                 self._alarm.ring_by(connection.idle_since + self._idle_s)
         else:
             self._open.discard(connection)
@@ -138,6 +140,7 @@ class DirectClient:
             connection.abort()
         self._open.difference_update(old)
         self._idle = [one for one in self._idle if not one.closed]
+        self._alarm_is_set = bool(self._idle)
         if self._idle:
             self._alarm.ring_by(max(self._idle[0].idle_since + self._idle_s, now + OLD_WITHIN_S))
 

@@ -53,9 +53,7 @@ class CallEndpoint:
         own_id = b"%b%06x" % (self._id_prefix, next(self._ids))
         request_id = request_id_of(headers) or own_id
         gateway = self._gateway
-        responder = Responder(
-            scope, receive, send, request_id, loop=gateway.loop, deadline_s=gateway.settings.call_deadline_s
-        )
+        responder = Responder(scope, receive, send, request_id, gateway=gateway)
         if gateway.draining:
             responder.say_it_is_the_last()
         snapshot = gateway.snapshot
@@ -77,7 +75,7 @@ class CallEndpoint:
         gateway = self._gateway
         now = gateway.clock()
         client = scope.get("client")
-        call = Call(
+        return Call(
             id=own_id.decode(),
             request_id=responder.request_id.decode(),
             endpoint=self._endpoint,
@@ -88,14 +86,8 @@ class CallEndpoint:
             deadline=now + gateway.settings.call_deadline_s,
             onward=[(name, headers[name]) for name in _PASSED_ON if name in headers],
             reply_headers=responder.headers,
+            when_sooner=responder.end_by,
         )
-
-        def sooner() -> None:
-            responder.hurry(call.deadline - gateway.clock())
-            gateway.live.sooner(responder)
-
-        call.when_sooner = sooner
-        return call
 
     async def _respond(
         self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
@@ -131,7 +123,7 @@ class CallEndpoint:
                 if call.stream:
                     await self._send_stream(pipeline, call, reply, responder)
                 else:
-                    media_type, body = reply.media_type, await self._whole(reply)
+                    media_type, body = reply.media_type, await self._whole(pipeline, call, reply)
                     call.answered_at = gateway.clock()
             except asyncio.CancelledError as cancelled:
                 raise responder.why(cancelled) from None
@@ -155,15 +147,20 @@ class CallEndpoint:
             body, call, max_depth=settings.max_json_depth, max_containers=settings.max_json_containers
         )
 
-    async def _whole(self, reply: Reply) -> bytes:
-        parts = [piece.data async for batch in reply.pieces for piece in batch]
+    async def _whole(self, pipeline: Pipeline, call: Call, reply: Reply) -> bytes:
+        parts: list[bytes] = []
+        async for batch in reply.pieces:
+            pipeline.note(call, batch)
+            parts += [piece.data for piece in batch]
         if not parts:
             raise UpstreamError("the engine gave no answer")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _send_stream(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
         """Nothing is sent before the first batch is there: until then a failure is a status."""
+        note = pipeline.note
         async for batch in reply.pieces:
+            note(call, batch)
             if not call.answered_at:
                 call.answered_at = self._gateway.clock()
                 await responder.begin_stream([(b"server-timing", pipeline.timing(call))])

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from tidegate.errors import DeadlineExceeded, GatewayError
+from tidegate.gateway import Gateway
 from tidegate.http.edge.protocol import HEADERS, WHEN_GONE
 from tidegate.kernel import sse
 from tidegate.types import Batch
@@ -44,10 +45,11 @@ class Responder:
         send: Send,
         request_id: bytes,
         *,
-        loop: asyncio.AbstractEventLoop,
-        deadline_s: float,
+        gateway: Gateway,
     ) -> None:
-        """`deadline_s` bounds both the arrival of the body and everything after it; whoever made it watches `due_at`."""
+        """The gateway's `call_deadline_s` bounds the arrival of the body; whoever made this watches `due_at`."""
+        loop = gateway.loop
+        self._gateway = gateway
         self._receive = receive
         self._send = send
         self.request_id = request_id
@@ -67,7 +69,7 @@ class Responder:
         self.finished = False
         self.gone = False
         self.stopped: GatewayError | None = None
-        self.due_at = self._arrived_at + deadline_s + DEADLINE_GRACE_S
+        self.due_at = self._arrived_at + gateway.settings.call_deadline_s + DEADLINE_GRACE_S
 
     def say_it_is_the_last(self) -> None:
         """Ask the client to close the connection after this response: the gateway is draining."""
@@ -143,9 +145,11 @@ class Responder:
             self._sent_at = self._loop.time()
             self._silence = self._loop.call_later(keep_alive_s, self._on_silence, keep_alive_s)
 
-    def hurry(self, left_s: float) -> None:
-        """Less time is left than there was."""
+    def end_by(self, deadline: float) -> None:
+        """The deadline, on the gateway's clock, has moved closer."""
+        left_s = deadline - self._gateway.clock()
         self.due_at = min(self.due_at, self._loop.time() + left_s + DEADLINE_GRACE_S)
+        self._gateway.live.sooner(self)
 
     def release(self) -> None:
         """The response is over."""

@@ -7,7 +7,7 @@ engine is asked. The permit goes back when the engine has ended, not when the cl
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -52,7 +52,7 @@ class Attempt:
         """Hand out the answer to come; the engine is asked when the first batch is. Raises DeadlineExceeded."""
         if self._clock() >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
-        rounds = _Rounds(call, self._clock)
+        rounds = _Rounds(call, self._clock, call.candidates)
         call.exit.push(rounds.close)
         return Reply(rounds)
 
@@ -61,94 +61,93 @@ class Attempt:
         return f"asks engine '{call.candidates[0].engine_name}', and another one only where that was never reached"
 
 
-class _Rounds:
+class _Rounds(msgspec.Struct):
     """The answer of whichever round succeeds. An iterator, not a generator: the loop keeps a book about each of those."""
 
-    __slots__ = ("_batches", "_call", "_clock", "_permit", "_same", "_spent", "_untried")
-
-    def __init__(self, call: Call, clock: Clock) -> None:
-        self._call = call
-        self._clock = clock
-        self._untried = list(call.candidates)
-        self._same = 0
-        self._batches: AsyncGenerator[Batch, None] | None = None
-        self._permit: Permit | None = None
-        self._spent: Spent
+    call: Call
+    clock: Clock
+    untried: Sequence[Deployment]
+    same: int = 0
+    batches: AsyncGenerator[Batch, None] | None = None
+    permit: Permit | None = None
+    spent: Spent | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Batch:
         while True:
-            batches = self._batches or await self._begin()
+            batches = self.batches or await self._begin()
+            spent = self.spent
+            assert spent is not None, "_begin makes it"
             try:
                 batch = await anext(batches)
             except StopAsyncIteration:
-                self._end("ok")
+                self._end(spent, "ok")
                 raise
             except GatewayError as error:
-                self._end(error.code)
-                if self._spent.first_byte_at or not self._may_go_on(error):
+                self._end(spent, error.code)
+                if spent.first_byte_at or not self._may_go_on(error):
                     raise
             else:
-                self._note(batch)
+                if not spent.first_byte_at:
+                    spent.first_byte_at = self.clock()
+                for piece in batch:
+                    if piece.answer.usage is not None:
+                        spent.usage = piece.answer.read_usage()
                 return batch
 
     async def _begin(self) -> AsyncGenerator[Batch, None]:
         """A permit, and the engine that it is for."""
-        call, place = self._call, self._call.place
+        call, place = self.call, self.call.place
         assert place is not None, "admit comes before attempt"
-        began = self._clock()
-        permit = self._permit = await place.dispatch(self._untried, call.deadline)
-        now = self._clock()
-        call.waited_s += now - began
+        permit = place.try_dispatch(self.untried)
+        if permit is None:
+            began = self.clock()
+            permit = await place.dispatch(self.untried, call.deadline)
+            call.waited_s += self.clock() - began
+        self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
-        self._spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
-        call.spent.append(self._spent)
+        spent = self.spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
+        call.spent.append(spent)
         if call.when_asked is not None:
             call.when_asked()
-        batches = self._batches = deployment.engine.stream(ask_for(call, deployment))
+        batches = self.batches = deployment.engine.stream(ask_for(call, deployment))
         return batches
 
-    def _note(self, batch: Batch) -> None:
-        spent = self._spent
-        if not spent.first_byte_at:
-            spent.first_byte_at = self._clock()
-        for piece in batch:
-            if piece.answer.usage is not None:
-                spent.usage = piece.answer.read_usage()
-
-    def _end(self, outcome: str) -> None:
+    def _end(self, spent: Spent, outcome: str) -> None:
         """The engine has ended: its seat is free for others before the client has read the rest."""
-        self._spent.outcome, self._spent.ended_at = outcome, self._clock()
-        self._batches = None
-        if self._permit is not None:
-            self._permit.release()
+        spent.outcome, spent.ended_at = outcome, self.clock()
+        self.batches = None
+        if self.permit is not None:
+            self.permit.release()
 
     def _may_go_on(self, error: GatewayError) -> bool:
         """Whether another round is allowed, with `_untried` set for it."""
-        asked = self._call.deployment
+        asked = self.call.deployment
         if error.again is Again.ELSEWHERE:
-            self._untried = [one for one in self._untried if one is not asked]
-        elif error.again is Again.SAME and self._same < SAME_ENGINE_AGAIN:
-            self._same += 1
-            self._untried = [one for one in self._untried if one is asked]
+            self.untried = [one for one in self.untried if one is not asked]
+        elif error.again is Again.SAME and self.same < SAME_ENGINE_AGAIN:
+            self.same += 1
+            self.untried = [one for one in self.untried if one is asked]
         else:
             return False
-        return bool(self._untried) and self._clock() < self._call.deadline
+        return bool(self.untried) and self.clock() < self.call.deadline
 
     def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
         """What is left to do at the call's end; nothing for an answer that was read to its end."""
-        if self._batches is not None:
-            return self._cut(self._batches, error)
-        if self._permit is not None:
-            self._permit.release()
+        if self.batches is not None and self.spent is not None:
+            return self._cut(self.batches, self.spent, error)
+        if self.permit is not None:
+            self.permit.release()
         return None
 
-    async def _cut(self, batches: AsyncGenerator[Batch, None], error: BaseException | None) -> None:
+    async def _cut(
+        self, batches: AsyncGenerator[Batch, None], spent: Spent, error: BaseException | None
+    ) -> None:
         try:
             await batches.aclose()
         finally:
-            self._end(error.code if isinstance(error, GatewayError) else "cancelled")
+            self._end(spent, error.code if isinstance(error, GatewayError) else "cancelled")

@@ -7,9 +7,8 @@ engine's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Self
 
 from tidegate.call import Call
 from tidegate.errors import GatewayError
@@ -17,11 +16,19 @@ from tidegate.ports import Clock, Sink
 from tidegate.types import Batch, Record
 
 
+class _Nowhere:
+    def finished(self, record: Record) -> None:
+        """Told to nobody."""
+
+
+_NOWHERE: Sink = _Nowhere()
+
+
 class Observe:
     """The stage `observe`, on the head of a request: refused calls are told to the sinks too."""
 
     def __init__(self, sinks: Sequence[Sink], clock: Clock) -> None:
-        self._sinks = sinks
+        self._first, *self._others = sinks or (_NOWHERE,)
         self._clock = clock
 
     async def __call__(self, call: Call) -> None:
@@ -33,18 +40,15 @@ class Observe:
             elif error is not None:
                 call.outcome = "internal_error" if isinstance(error, Exception) else "cancelled"
             record = call.record(self._clock())
-            for sink in self._sinks:
+            for sink in self._others:
                 # Pushed and not called: one sink that fails does not silence the others.
                 call.exit.push(partial(_tell, sink, record))
+            self._first.finished(record)
 
         call.exit.push(close)
 
-    def wrap(self, call: Call, pieces: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
-        """Watch the answer go by."""
-        return _Watched(self, call, pieces)
-
     def note(self, call: Call, batch: Batch) -> None:
-        """Times of content, as the client sees it, of one batch."""
+        """Times of content, as the client sees it, of one batch that leaves."""
         now = self._clock()
         for piece in batch:
             for choice in piece.answer.choices or ():
@@ -58,22 +62,3 @@ class Observe:
 
 def _tell(sink: Sink, record: Record, _: BaseException | None) -> None:
     sink.finished(record)
-
-
-class _Watched:
-    """An iterator, not a generator: the loop keeps a book about every generator, which costs each call."""
-
-    __slots__ = ("_call", "_note", "_pieces")
-
-    def __init__(self, observe: Observe, call: Call, pieces: AsyncIterator[Batch]) -> None:
-        self._note = observe.note
-        self._call = call
-        self._pieces = pieces
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Batch:
-        batch = await anext(self._pieces)
-        self._note(self._call, batch)
-        return batch

@@ -150,8 +150,10 @@ class Metrics(Collector):
             series.waited.observe(record.waited_s)
         if record.answered_at:
             # An answer without an engine, such as one from a cache, is all overhead.
-            rounds = [one for one in record.spent if one.purpose == ANSWER]
-            engine_s = sum([(one.first_byte_at or one.ended_at) - one.sent_at for one in rounds])
+            engine_s = 0.0
+            for one in record.spent:
+                if one.purpose == ANSWER:
+                    engine_s += (one.first_byte_at or one.ended_at) - one.sent_at
             series.overhead.observe(record.answered_at - record.received_at - engine_s - record.waited_s)
         if record.stream and record.first_content_at:
             series.ttft.observe(record.first_content_at - record.received_at)

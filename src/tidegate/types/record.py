@@ -29,7 +29,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is what the client asked for, `route` the configured name that it matched, `engine` the one asked last.
     `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_s` has the seconds of
-    each stage that ran, `spent` copies of the call's entries.
+    each stage that ran, `spent` the entries
+    of the call, which have all ended.
     """
 
     id: str
