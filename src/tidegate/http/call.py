@@ -13,16 +13,11 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from tidegate.errors import (
-    BadRequest,
-    GatewayError,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    UpstreamError,
-)
+from tidegate.budget import Room
+from tidegate.errors import GatewayError, UpstreamError
 from tidegate.gateway import Gateway
 from tidegate.http.apis import openai as wire
-from tidegate.http.edge.protocol import REFUSED
+from tidegate.http.bodies import read_body
 from tidegate.http.responder import Responder, header_values, request_id_of
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
@@ -30,7 +25,6 @@ from tidegate.snapshot import Snapshot
 from tidegate.types import Call, Endpoint, Reply
 
 _PASSED_ON = (b"traceparent", b"tracestate")
-_JSON = b"application/json"
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +66,10 @@ class CallEndpoint:
         self, snapshot: Snapshot, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
     ) -> None:
         try:
-            call = await self._receive(scope, receive, responder, own_id)
-            if call is not None:
-                await self._answer(snapshot, call, responder)
+            with self._gateway.bodies.room() as body_room:
+                call = await self._receive(scope, receive, responder, own_id, body_room)
+                if call is not None:
+                    await self._answer(snapshot, call, responder)
         except GatewayError as error:
             if error.level >= logging.WARNING:
                 log.log(
@@ -88,13 +83,13 @@ class CallEndpoint:
             )
 
     async def _receive(
-        self, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
+        self, scope: Scope, receive: Receive, responder: Responder, own_id: bytes, room: Room
     ) -> Call | None:
         """The call that the request makes; None for one that was refused, which is counted here and nowhere else."""
         gateway, headers = self._gateway, header_values(scope)
         settings = gateway.settings
         try:
-            body = await _read_body(scope, headers, receive, settings.max_body_bytes)
+            body = await read_body(scope, headers, receive, settings.max_body_bytes, room)
             now = gateway.clock()
             passed = [(name, headers[name]) for name in _PASSED_ON if name in headers]
             arrival = wire.Arrival(
@@ -169,29 +164,6 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
         raise cancelled
     elif (task := asyncio.current_task()) is not None:
         task.uncancel()
-
-
-async def _read_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    media_type = headers.get(b"content-type", b"")
-    if media_type != _JSON and media_type.partition(b";")[0].strip().lower() != _JSON:
-        raise UnsupportedMediaType("Send the header 'Content-Type: application/json'")
-    if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
-        raise UnsupportedMediaType("Send the body uncompressed, without 'Content-Encoding'")
-    length = headers.get(b"content-length")
-    if length is not None and int(length) > limit:
-        raise PayloadTooLarge(f"The body is larger than {limit} bytes")
-    message = await receive()
-    parts: list[bytes] = [message.get("body", b"")]
-    size = len(parts[0])
-    while message.get("more_body") and size <= limit:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > limit:
-        raise PayloadTooLarge(f"The body is larger than {limit} bytes")
-    if message["type"] == "http.disconnect":
-        raise scope.get(REFUSED) or BadRequest("The body is not whole")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _closing_comment(call: Call, now: float) -> bytes:
