@@ -38,6 +38,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
+RETRY_AFTER_S = 1.0
+"""When to come back after a 429 or a 503 that knows no better time."""
+
 
 class Again(enum.Enum):
     """Whether a call that failed so may be tried once more before anything has left."""
@@ -52,7 +55,8 @@ class Again(enum.Enum):
 class GatewayError(Exception):
     """A call failed in a way the client may be told about.
 
-    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header.
+    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header; without it a 429 and a 503 say
+    `RETRY_AFTER_S`.
     """
 
     status: int = 500
@@ -80,8 +84,11 @@ class GatewayError(Exception):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """`Retry-After` where waiting helps, `x-should-retry: false` where nothing will."""
-        if self.retry_after_s is not None:
-            return [(b"retry-after", b"%d" % max(1, math.ceil(self.retry_after_s)))]
+        wait_s = self.retry_after_s
+        if wait_s is None and self.status in (429, 503):
+            wait_s = RETRY_AFTER_S
+        if wait_s is not None:
+            return [(b"retry-after", b"%d" % max(1, math.ceil(wait_s)))]
         return [] if self.retryable else [(b"x-should-retry", b"false")]
 
 

@@ -16,13 +16,14 @@ from prometheus_client.core import Metric
 
 from tidegate import config as configuration
 from tidegate.aio import EARLY_S, Alarm
+from tidegate.budget import ByteBudget
 from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
 from tidegate.ports import Clock, Spawn
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
-from tidegate.telemetry.metrics import gauge
+from tidegate.telemetry.metrics import counter, gauge
 from tidegate.types import Endpoint, Parent, Piece
 
 WATCH_EVERY_S = 1.0
@@ -128,6 +129,7 @@ class Gateway:
         self.loop: asyncio.AbstractEventLoop
         self.live: LiveCalls
         self.settings = settings or config.server
+        self.bodies = ByteBudget(self.settings.max_pending_body_bytes)
         self._first = config
         self._path = path
         self._seen = seen if seen is not None or path is None else stamp(path)
@@ -260,7 +262,9 @@ class Gateway:
         return [
             gauge(
                 "calls_in_flight", "Calls inside the current configuration.", [], [((), self.snapshot.calls)]
-            )
+            ),
+            gauge("pending_body_bytes", "Request bodies held.", [], [((), self.bodies.held_bytes)]),
+            counter("pending_body_refusals", "Bodies refused for want of memory.", self.bodies.refused),
         ]
 
 

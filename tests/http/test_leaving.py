@@ -80,6 +80,17 @@ def test_a_client_that_leaves_with_requests_sent_ahead_frees_the_engine(
     assert engine.record.requests == before + 1
 
 
+def test_a_client_that_leaves_after_a_large_body_frees_the_engine(
+    gateway: Running, engine: ScriptedServer
+) -> None:
+    """The last read of a body may be so large that reading pauses, and nobody asks for more of a body that is whole."""
+    for size in range(200_000, 1_000_000, 50_000):
+        with wire(gateway.url) as client:
+            client.post(chat("ttft=60000") + b" " * size)
+            eventually(lambda: engine.record.in_flight == 1, "the engine works")
+        eventually(lambda: engine.record.in_flight == 0, "the engine is free")
+
+
 def test_a_client_that_leaves_the_line_takes_no_slot(engine: ScriptedServer) -> None:
     with run_gateway(config_to(engine.base_url, max_in_flight=1)) as gateway:
         (running,) = gateway.gateway.runtime.engines()

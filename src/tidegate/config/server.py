@@ -74,6 +74,12 @@ class ServerConfig(Settings):
     )
     max_headers: int = Field(default=128, gt=0, description="Most headers of a request.")
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Largest request body taken.")
+    max_pending_body_bytes: int = Field(
+        default=512 * 2**20,
+        gt=0,
+        description="Request bodies that are held at once, from their first byte to the end of their call; with several"
+        " workers, by each. Less than `max_body_bytes` makes that smaller. A body of up to 64 KiB is always taken.",
+    )
     body_idle_ms: int = Field(
         default=8_000,
         gt=0,

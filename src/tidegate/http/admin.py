@@ -12,14 +12,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tidegate.errors import ConfigError, Forbidden, GatewayError, ModelNotFound, Unauthenticated
+from tidegate.errors import (
+    RETRY_AFTER_S,
+    ConfigError,
+    Forbidden,
+    GatewayError,
+    ModelNotFound,
+    Unauthenticated,
+)
 from tidegate.gateway import Gateway, Reloaded
 from tidegate.telemetry.metrics import CONTENT_TYPE
 
 
 def as_json(content: object, *, status: int = 200) -> Response:
-    """A JSON response."""
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
+    """A JSON response. A 503 says when to come back."""
+    headers = {"retry-after": f"{RETRY_AFTER_S:g}"} if status == 503 else None
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
 
 
 def as_error(error: GatewayError, more: Mapping[str, str] | None = None) -> Response:

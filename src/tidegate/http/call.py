@@ -9,22 +9,15 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Mapping
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
 from tidegate.call import Call, Head
-from tidegate.errors import (
-    BadRequest,
-    GatewayError,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    UpstreamError,
-)
+from tidegate.errors import GatewayError, UpstreamError
 from tidegate.gateway import Gateway
 from tidegate.http.apis import openai
-from tidegate.http.edge.protocol import REFUSED
+from tidegate.http.bodies import read_body
 from tidegate.http.responder import Responder, header_values, request_id_of
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
@@ -32,7 +25,6 @@ from tidegate.snapshot import Snapshot
 from tidegate.types import Endpoint, Exit, Reply
 
 _PASSED_ON = (b"traceparent", b"tracestate")
-_JSON = b"application/json"
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +132,7 @@ class CallEndpoint:
         """Read the body into the call. The time that it took to arrive is not taken from the answer."""
         gateway = self._gateway
         settings = gateway.settings
-        body = await _read_body(scope, call.head.headers, receive, call.policy.max_body_bytes)
+        body = await read_body(scope, receive, call, gateway.bodies)
         call.received_at = gateway.clock()
         call.deadline += call.received_at - call.arrived_at
         openai.read(
@@ -178,29 +170,6 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
         raise cancelled
     elif (task := asyncio.current_task()) is not None:
         task.uncancel()
-
-
-async def _read_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    media_type = headers.get(b"content-type", b"")
-    if media_type != _JSON and media_type.partition(b";")[0].strip().lower() != _JSON:
-        raise UnsupportedMediaType("Send the header 'Content-Type: application/json'")
-    if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
-        raise UnsupportedMediaType("Send the body uncompressed, without 'Content-Encoding'")
-    length = headers.get(b"content-length")
-    if length is not None and int(length) > limit:
-        raise PayloadTooLarge(f"The body is larger than {limit} bytes")
-    message = await receive()
-    parts: list[bytes] = [message.get("body", b"")]
-    size = len(parts[0])
-    while message.get("more_body") and size <= limit:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > limit:
-        raise PayloadTooLarge(f"The body is larger than {limit} bytes")
-    if message["type"] == "http.disconnect":
-        raise scope.get(REFUSED) or BadRequest("The body is not whole")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _closing_comment(call: Call, now: float) -> bytes:

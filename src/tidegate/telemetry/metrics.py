@@ -244,3 +244,8 @@ def gauge(
     for values, number in rows:
         family.add_metric(list(values), number)
     return family
+
+
+def counter(name: str, meaning: str, count: float) -> Metric:
+    """One counter without labels."""
+    return CounterMetricFamily(f"tidegate_{name}", meaning, value=count)

@@ -124,6 +124,8 @@ class Cycle:
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
+        # Now and not with the next `receive`, which need not come: who is not read cannot be seen to leave.
+        self._flow.resume_reading()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
@@ -194,6 +196,7 @@ class Cycle:
         self.response_complete = True
         self.tell()
         if not self.keep_alive:
+            self._flow.resume_reading()  # who still sends is heard out
             self._transport.close()
         self._on_response()
 
