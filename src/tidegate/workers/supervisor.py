@@ -23,7 +23,7 @@ from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
 from tidegate.telemetry.metrics import gauge
-from tidegate.workers.line import Gone
+from tidegate.workers.line import NoAnswer
 from tidegate.workers.llamas import Llamas, Loan
 from tidegate.workers.member import Member
 from tidegate.workers.shares import Source, refuse_unshareable
@@ -119,7 +119,7 @@ class Supervisor:
         start = Start(number, self._count, self._source, self._llamas.loans(), self._log_level)
         try:
             await member.line.ask("start", start, within_s=START_WITHIN_S)
-        except Gone as error:
+        except NoAnswer as error:
             raise ConfigError(f"worker {number}", [Problem("", f"did not start: {error}")]) from error
         else:
             member.serving = True
@@ -227,7 +227,7 @@ class Supervisor:
         for member, answer in zip(members, answers, strict=True):
             if isinstance(answer, msgspec.Raw):
                 reports[member.number] = msgspec.json.decode(answer, type=Report)
-            elif not isinstance(answer, Gone):
+            elif not isinstance(answer, NoAnswer):
                 raise answer
         return reports
 

@@ -27,7 +27,7 @@ from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
 from tidegate.runtime import Runtime, make_engine
 from tidegate.snapshot import Snapshot
-from tidegate.workers.line import Gone, Line
+from tidegate.workers.line import Line, NoAnswer
 from tidegate.workers.llamas import Loan
 from tidegate.workers.shares import Source, embedded, part, share
 from tidegate.workers.totals import Family, families, total
@@ -71,14 +71,14 @@ class WorkerGateway(Gateway):
             return msgspec.json.decode(
                 await self._line.ask("scrape", within_s=SCRAPE_WITHIN_S), type=str
             ).encode()
-        except Gone as error:
+        except NoAnswer as error:
             raise Overloaded(f"The metrics cannot be had now: {error}", retry_after_s=1) from error
 
     async def reload(self) -> Reloaded:
         """Have every worker reload. Raises ConfigError; then nothing has changed anywhere."""
         try:
             answer = await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
-        except Gone as error:
+        except NoAnswer as error:
             raise Overloaded(f"The supervisor cannot reload now: {error}", retry_after_s=1) from error
         return msgspec.json.decode(answer, type=Reloaded)
 

@@ -1,0 +1,86 @@
+"""The line between two processes, over a real socket pair: what one side does never harms what else the other runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tidegate.errors import ConfigError, Problem
+from tidegate.workers.line import Answer, Failed, Gone, Line, NoAnswer
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def line_to(answer: Answer) -> AsyncIterator[Line]:
+    """A line to somebody who answers so. What is spawned runs in one group, as in a worker."""
+    ours, theirs = socket.socketpair()
+    async with asyncio.TaskGroup() as group:
+
+        def spawn(work: Coroutine[Any, Any, None], *, name: str) -> None:
+            group.create_task(work, name=name)
+
+        asking = await Line.over(ours, answer, spawn)
+        answering = await Line.over(theirs, answer, spawn)
+        listening = [group.create_task(line.listen()) for line in (asking, answering)]
+        yield asking
+        for task in listening:
+            task.cancel()
+
+
+async def answer(what: str, body: bytes) -> object:
+    match what:
+        case "refuse":
+            raise ConfigError("the test", [Problem("engines.x", "is wrong")])
+        case "break":
+            raise RuntimeError("a secret")
+        case "cancel":
+            raise asyncio.CancelledError
+        case "not JSON":
+            return object()
+        case "wait":
+            return await asyncio.Event().wait()
+        case _:
+            return bytes(body).decode()
+
+
+async def test_a_question_gets_its_answer_and_a_refusal_its_problems() -> None:
+    async with line_to(answer) as line:
+        assert bytes(await line.ask("say", {"a": 1}, within_s=5)) == rb'"{\"a\":1}"'
+        with pytest.raises(ConfigError) as refused:
+            await line.ask("refuse", within_s=5)
+    assert refused.value.problems == [Problem("engines.x", "is wrong")]
+
+
+@pytest.mark.parametrize(
+    ("what", "why"), [("break", "RuntimeError"), ("cancel", "CancelledError"), ("not JSON", "TypeError")]
+)
+async def test_whatever_an_answer_raises_the_asker_is_told_and_nothing_else_ends(
+    what: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        async with line_to(answer) as line:
+            line.tell(what)
+            with pytest.raises(Failed, match=why) as failed:
+                await line.ask(what, within_s=5)
+            assert bytes(await line.ask("say", within_s=5)) == b'"null"'
+    assert "secret" not in str(failed.value)
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
+async def test_silence_and_failure_are_both_no_answer() -> None:
+    async with line_to(answer) as line:
+        with pytest.raises(Gone, match="does not answer"):
+            await line.ask("wait", within_s=0.01)
+        with pytest.raises(NoAnswer):
+            await line.ask("break", within_s=5)
+        # The answer that nobody awaits any more would keep the group.
+        for task in asyncio.all_tasks():
+            if task.get_name() == "answer wait":
+                task.cancel()
