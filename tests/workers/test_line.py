@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tidegate.errors import ConfigError, Problem
-from tidegate.workers.line import Answer, Failed, Gone, Line, NoAnswer
+from tidegate.workers.line import Failed, Gone, Handlers, Line, NoAnswer
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def line_to(answer: Answer) -> AsyncIterator[Line]:
+async def line_to(handlers: Handlers) -> AsyncIterator[Line]:
     """A line to somebody who answers so. What is spawned runs in one group, as in a worker."""
     ours, theirs = socket.socketpair()
     async with asyncio.TaskGroup() as group:
@@ -26,32 +26,50 @@ async def line_to(answer: Answer) -> AsyncIterator[Line]:
         def spawn(work: Coroutine[Any, Any, None], *, name: str) -> None:
             group.create_task(work, name=name)
 
-        asking = await Line.over(ours, answer, spawn)
-        answering = await Line.over(theirs, answer, spawn)
+        asking = await Line.over(ours, handlers, spawn)
+        answering = await Line.over(theirs, handlers, spawn)
         listening = [group.create_task(line.listen()) for line in (asking, answering)]
         yield asking
         for task in listening:
             task.cancel()
 
 
-async def answer(what: str, body: bytes) -> object:
-    match what:
-        case "refuse":
-            raise ConfigError("the test", [Problem("engines.x", "is wrong")])
-        case "break":
-            raise RuntimeError("a secret")
-        case "cancel":
-            raise asyncio.CancelledError
-        case "not JSON":
-            return object()
-        case "wait":
-            return await asyncio.Event().wait()
-        case _:
-            return bytes(body).decode()
+async def say(body: bytes) -> str:
+    return bytes(body).decode()
+
+
+async def refuse(_: bytes) -> None:
+    raise ConfigError("the test", [Problem("engines.x", "is wrong")])
+
+
+async def breaks(_: bytes) -> None:
+    raise RuntimeError("a secret")
+
+
+async def is_cancelled(_: bytes) -> None:
+    raise asyncio.CancelledError
+
+
+async def no_json(_: bytes) -> object:
+    return object()
+
+
+async def wait(_: bytes) -> None:
+    await asyncio.Event().wait()
+
+
+HANDLERS: Handlers = {
+    "say": say,
+    "refuse": refuse,
+    "break": breaks,
+    "cancel": is_cancelled,
+    "not JSON": no_json,
+    "wait": wait,
+}
 
 
 async def test_a_question_gets_its_answer_and_a_refusal_its_problems() -> None:
-    async with line_to(answer) as line:
+    async with line_to(HANDLERS) as line:
         assert bytes(await line.ask("say", {"a": 1}, within_s=5)) == rb'"{\"a\":1}"'
         with pytest.raises(ConfigError) as refused:
             await line.ask("refuse", within_s=5)
@@ -59,13 +77,19 @@ async def test_a_question_gets_its_answer_and_a_refusal_its_problems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "why"), [("break", "RuntimeError"), ("cancel", "CancelledError"), ("not JSON", "TypeError")]
+    ("what", "why"),
+    [
+        ("break", "RuntimeError"),
+        ("cancel", "CancelledError"),
+        ("not JSON", "TypeError"),
+        ("unheard of", "LookupError"),
+    ],
 )
 async def test_whatever_an_answer_raises_the_asker_is_told_and_nothing_else_ends(
     what: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        async with line_to(answer) as line:
+        async with line_to(HANDLERS) as line:
             line.tell(what)
             with pytest.raises(Failed, match=why) as failed:
                 await line.ask(what, within_s=5)
@@ -75,7 +99,7 @@ async def test_whatever_an_answer_raises_the_asker_is_told_and_nothing_else_ends
 
 
 async def test_silence_and_failure_are_both_no_answer() -> None:
-    async with line_to(answer) as line:
+    async with line_to(HANDLERS) as line:
         with pytest.raises(Gone, match="does not answer"):
             await line.ask("wait", within_s=0.01)
         with pytest.raises(NoAnswer):

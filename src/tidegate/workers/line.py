@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 
 import msgspec
@@ -21,8 +21,8 @@ _NULL = msgspec.Raw(b"null")
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[str, bytes], Awaitable[object]]
-"""Answers what is asked, given the question's name and its JSON. A ConfigError the asker gets; all else makes it Failed."""
+Handlers = Mapping[str, Callable[[bytes], Awaitable[object]]]
+"""Who answers, by the question's name, given its JSON. A ConfigError goes to the asker; all else raised makes it Failed."""
 
 
 class NoAnswer(Exception):
@@ -59,21 +59,21 @@ class Line:
     """One side of the connection. Its owner spawns `listen`. `gone`: the other side is no more."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, spawn: Spawn
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers, spawn: Spawn
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._answer = answer
+        self._handlers = handlers
         self._spawn = spawn
         self._ids = count(1)
         self._asked: dict[int, asyncio.Future[_Message]] = {}
         self.gone = False
 
     @classmethod
-    async def over(cls, connection: socket.socket, answer: Answer, spawn: Spawn) -> Line:
+    async def over(cls, connection: socket.socket, handlers: Handlers, spawn: Spawn) -> Line:
         """A line over one end of a socket pair."""
         reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_LINE_BYTES)
-        return cls(reader, writer, answer, spawn)
+        return cls(reader, writer, handlers, spawn)
 
     async def listen(self) -> None:
         """Take in what the other side asks and answers, until it is gone."""
@@ -133,7 +133,10 @@ class Line:
             self._send(answer)
 
     async def _answered(self, question: _Message) -> msgspec.Raw:
-        return _raw(await self._answer(question.ask, question.body))
+        handler = self._handlers.get(question.ask)
+        if handler is None:
+            raise LookupError(f"nobody here answers '{question.ask}'")
+        return _raw(await handler(question.body))
 
     def _send(self, message: _Message) -> None:
         if not self.gone:

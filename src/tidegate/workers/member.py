@@ -10,7 +10,7 @@ from asyncio.subprocess import Process
 from contextlib import suppress
 
 from tidegate.ports import Spawn
-from tidegate.workers.line import Answer, Line
+from tidegate.workers.line import Handlers, Line
 
 _WORKER = "tidegate.workers.worker"
 
@@ -25,7 +25,7 @@ class Member:
         self._process = process
 
     @classmethod
-    async def spawn(cls, number: int, answer: Answer, spawn: Spawn) -> Member:
+    async def spawn(cls, number: int, handlers: Handlers, spawn: Spawn) -> Member:
         """Start the process, in a session of its own: Ctrl-C reaches the supervisor alone, which passes it on."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -34,7 +34,7 @@ class Member:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=theirs.fileno(), start_new_session=True
             )
-        line = await Line.over(ours, answer, spawn)
+        line = await Line.over(ours, handlers, spawn)
         spawn(line.listen(), name=f"listen to worker {number}")
         return cls(number, process, line)
 

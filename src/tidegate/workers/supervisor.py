@@ -23,7 +23,7 @@ from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
 from tidegate.telemetry.metrics import gauge
-from tidegate.workers.line import NoAnswer
+from tidegate.workers.line import Handlers, NoAnswer
 from tidegate.workers.llamas import Llamas, Loan
 from tidegate.workers.member import Member
 from tidegate.workers.shares import Source, refuse_unshareable
@@ -66,6 +66,7 @@ class Supervisor:
         self._log_level = log_level
         self._runtime = Runtime()
         self._llamas = Llamas(self._config, self._spread)
+        self._handlers: Handlers = {"scrape": self._on_scrape, "reload": self._on_reload}
         self._members: dict[int, Member] = {}
         self._totals = Totals()
         self._restarts = 0
@@ -112,7 +113,7 @@ class Supervisor:
 
     async def _hire(self, number: int) -> None:
         """Start one worker and wait until it listens. Raises ConfigError."""
-        member = await Member.spawn(number, self._answer, self._runtime.spawn)
+        member = await Member.spawn(number, self._handlers, self._runtime.spawn)
         self._members[number] = member
         if self._ending.is_set():
             member.send(signal.SIGTERM)
@@ -183,15 +184,13 @@ class Supervisor:
     def _spread(self, loan: Loan) -> None:
         self._tell_all("loan", loan)
 
-    async def _answer(self, what: str, _: bytes) -> object:
-        """What a worker asks for its clients."""
-        match what:
-            case "scrape":
-                return (await self.scrape()).decode()
-            case "reload":
-                return await self.reload()
-            case _:
-                raise AssertionError(what)
+    # What a worker asks for its clients.
+
+    async def _on_scrape(self, _: bytes) -> str:
+        return (await self.scrape()).decode()
+
+    async def _on_reload(self, _: bytes) -> Reloaded:
+        return await self.reload()
 
     # -- what all of them are together -----------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
 from tidegate.runtime import Runtime, make_engine
 from tidegate.snapshot import Snapshot
-from tidegate.workers.line import Line, NoAnswer
+from tidegate.workers.line import Handlers, Line, NoAnswer
 from tidegate.workers.llamas import Loan
 from tidegate.workers.shares import Source, embedded, part, share
 from tidegate.workers.totals import Family, families, total
@@ -93,30 +93,45 @@ class Worker:
         self._llamas: dict[str, LentLlama] = {}
         self._prepared: Snapshot | None = None
         self._gateway: WorkerGateway
+        self.handlers: Handlers = {
+            "start": self._on_start,
+            "loan": self._on_loan,
+            "prepare": self._on_prepare,
+            "commit": self._on_commit,
+            "abandon": self._on_abandon,
+            "report": self._on_report,
+        }
 
-    async def answer(self, what: str, body: bytes) -> object:
-        """What the supervisor asks. Raises ConfigError for a configuration that cannot be used."""
-        match what:
-            case "start":
-                self._start.set_result(self._told(msgspec.json.decode(body, type=Start)))
-                await self._listening
-            case "loan":
-                loan = msgspec.json.decode(body, type=Loan)
-                self._llamas[loan.engine].tell(loan.served, ready=loan.ready)
-            case "prepare":
-                await self._abandon()
-                self._prepared = await self._gateway.prepare(self._share(msgspec.json.decode(body, type=str)))
-            case "commit":
-                if self._prepared is not None:
-                    self._gateway.put_in_force(self._prepared)
-                    self._prepared = None
-            case "abandon":
-                await self._abandon()
-            case "report":
-                return self._report()
-            case _:
-                raise AssertionError(what)
-        return None
+    async def _on_start(self, body: bytes) -> None:
+        self._start.set_result(self._told(msgspec.json.decode(body, type=Start)))
+        await self._listening
+
+    async def _on_loan(self, body: bytes) -> None:
+        loan = msgspec.json.decode(body, type=Loan)
+        self._llamas[loan.engine].tell(loan.served, ready=loan.ready)
+
+    async def _on_prepare(self, body: bytes) -> None:
+        await self._abandon()
+        self._prepared = await self._gateway.prepare(self._share(msgspec.json.decode(body, type=str)))
+
+    async def _on_commit(self, _: bytes) -> None:
+        if self._prepared is not None:
+            self._gateway.put_in_force(self._prepared)
+            self._prepared = None
+
+    async def _on_abandon(self, _: bytes) -> None:
+        await self._abandon()
+
+    async def _on_report(self, _: bytes) -> Report:
+        gateway = self._gateway
+        metrics = families(gateway.runtime.metrics.collect())
+        return Report(
+            pid=os.getpid(),
+            state=gateway.state,
+            engines=gateway.engine_states,
+            calls=int(total(metrics, "tidegate_requests_total")),
+            metrics=metrics,
+        )
 
     async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
         """Wait for the start, serve, drain. `gone` ends when the supervisor is no more."""
@@ -181,17 +196,6 @@ class Worker:
             prepared, self._prepared = self._prepared, None
             await prepared.retire()
 
-    def _report(self) -> Report:
-        gateway = self._gateway
-        metrics = families(gateway.runtime.metrics.collect())
-        return Report(
-            pid=os.getpid(),
-            state=gateway.state,
-            engines=gateway.engine_states,
-            calls=int(total(metrics, "tidegate_requests_total")),
-            metrics=metrics,
-        )
-
 
 async def work(connection: socket.socket) -> None:
     """Serve until told to end, or until the supervisor is gone."""
@@ -201,7 +205,7 @@ async def work(connection: socket.socket) -> None:
             group.create_task(work, name=name)
 
         worker = Worker()
-        line = await Line.over(connection, worker.answer, spawn)
+        line = await Line.over(connection, worker.handlers, spawn)
         listening = group.create_task(line.listen())
         await worker.run(line, listening)
         listening.cancel()
