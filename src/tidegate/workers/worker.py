@@ -26,7 +26,7 @@ from tidegate.http.edge.server import CannotListen, bind
 from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
 from tidegate.runtime import Runtime, make_engine
-from tidegate.snapshot import Snapshot
+from tidegate.workers.epochs import Candidates, Change
 from tidegate.workers.line import Handlers, Line, NoAnswer
 from tidegate.workers.llamas import Loan
 from tidegate.workers.shares import Source, embedded, part, share
@@ -91,8 +91,8 @@ class Worker:
         self._start: asyncio.Future[Start] = loop.create_future()
         self._listening: asyncio.Future[None] = loop.create_future()
         self._llamas: dict[str, LentLlama] = {}
-        self._prepared: Snapshot | None = None
         self._gateway: WorkerGateway
+        self._candidates: Candidates
         self.handlers: Handlers = {
             "start": self._on_start,
             "loan": self._on_loan,
@@ -111,16 +111,14 @@ class Worker:
         self._llamas[loan.engine].tell(loan.served, ready=loan.ready)
 
     async def _on_prepare(self, body: bytes) -> None:
-        await self._abandon()
-        self._prepared = await self._gateway.prepare(self._share(msgspec.json.decode(body, type=str)))
+        change = msgspec.json.decode(body, type=Change)
+        await self._candidates.prepare(change.epoch, change.text)
 
-    async def _on_commit(self, _: bytes) -> None:
-        if self._prepared is not None:
-            self._gateway.put_in_force(self._prepared)
-            self._prepared = None
+    async def _on_commit(self, body: bytes) -> None:
+        await self._candidates.commit(msgspec.json.decode(body, type=int))
 
-    async def _on_abandon(self, _: bytes) -> None:
-        await self._abandon()
+    async def _on_abandon(self, body: bytes) -> None:
+        await self._candidates.abandon(msgspec.json.decode(body, type=int))
 
     async def _on_report(self, _: bytes) -> Report:
         gateway = self._gateway
@@ -151,6 +149,7 @@ class Worker:
         start = self._start.result()
         config = self._share(start.source.text)
         async with WorkerGateway(config, line=line, runtime=Runtime(make=self._make)) as self._gateway:
+            self._candidates = Candidates(self._gateway, self._share)
             # Listening comes last: whoever listens gets a share of the connections, ready or not.
             server = GatewayServer(self._gateway, bind(config.server, shared=True))
             server.obey_signals()
@@ -190,11 +189,6 @@ class Worker:
         if llama is not None and isinstance(config, EmbeddedConfig):
             return EmbeddedEngine(config, llama=llama)
         return make_engine(name, config)
-
-    async def _abandon(self) -> None:
-        if self._prepared is not None:
-            prepared, self._prepared = self._prepared, None
-            await prepared.retire()
 
 
 async def work(connection: socket.socket) -> None:
