@@ -208,6 +208,74 @@ def test_if_one_worker_cannot_use_a_configuration_none_does(process: Process, en
     assert all("choosy" not in row["engines"] for row in workers(process))
 
 
+BRITTLE = """
+from pathlib import Path
+
+from tidegate.config import EngineConfig
+from tidegate.engines.scripted.engine import ScriptedEngine
+from tidegate.types import Capabilities
+
+class Brittle(ScriptedEngine):
+    Config = EngineConfig
+
+    def __init__(self, config):
+        pass
+
+    async def open(self, host):
+        pass
+
+    async def close(self):
+        pass
+
+    async def ready(self):
+        return True
+
+    async def load(self):
+        return None
+
+    @property
+    def capabilities(self):
+        try:
+            Path(__file__).with_name("fragile").unlink()
+        except FileNotFoundError:
+            return Capabilities({})
+        raise OSError("broken once, after it was prepared")
+"""
+
+
+def test_a_worker_that_does_not_swap_starts_anew_with_what_the_others_serve(
+    engine: ScriptedServer, tmp_path: Path
+) -> None:
+    info = tmp_path / "brittle-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tidegate.engines]\nbrittle = brittle:Brittle\n")
+    (tmp_path / "brittle.py").write_text(BRITTLE)
+    (tmp_path / "fragile").touch()
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with serve(config(engine.base_url), args=TWO, env={"PYTHONPATH": path}) as process:
+        pids = [row["pid"] for row in workers(process)]
+        process.rewrite(
+            config(
+                engine.base_url,
+                engines={"brittle": {"kind": "brittle"}},
+                models={"new": {"deployments": [{"engine": "free"}]}},
+            )
+        )
+        answer = ask(f"{admin_url(process)}/admin/reload", headers=TOKEN)
+        assert answer.status == 200
+        (restarted,) = answer.json["restarted"]
+        eventually(lambda: not runs(pids[restarted]), "the end of the one that did not swap")
+        eventually(lambda: all_ready(process), "readiness")
+        assert [row["pid"] == pid for row, pid in zip(workers(process), pids, strict=True)] == [
+            number != restarted for number in range(2)
+        ]
+        assert names(process) == {"free m new"}
+        assert {"brittle" in row["engines"] for row in workers(process)} == {True}
+        assert metric(process.url, "tidegate_worker_reloads_unconfirmed_total") == 1
+        assert f"worker {restarted} did not confirm" in process.log()
+
+
 def test_a_killed_worker_comes_back_while_the_other_serves_on(engine: ScriptedServer) -> None:
     with serve(config(engine.base_url), args=TWO) as process:
         assert {chat(process).status for _ in range(20)} == {200}

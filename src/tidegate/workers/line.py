@@ -6,8 +6,9 @@ The socket has no name in the file system: only the two processes hold it, and e
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 
 import msgspec
@@ -18,12 +19,22 @@ from tidegate.ports import Spawn
 MAX_LINE_BYTES = 64 * 2**20
 _NULL = msgspec.Raw(b"null")
 
-Answer = Callable[[str, bytes], Awaitable[object]]
-"""Answers what is asked, given the question's name and its JSON; may raise ConfigError, which the asker gets."""
+log = logging.getLogger(__name__)
+
+Handlers = Mapping[str, Callable[[bytes], Awaitable[object]]]
+"""Who answers, by the question's name, given its JSON. A ConfigError goes to the asker; all else raised makes it Failed."""
 
 
-class Gone(Exception):
+class NoAnswer(Exception):
+    """A question without an answer; the message says why."""
+
+
+class Gone(NoAnswer):
     """The other process has ended, or does not answer."""
+
+
+class Failed(NoAnswer):
+    """The other process is there, but what it did for the answer has failed; its log says how."""
 
 
 class _Refused(msgspec.Struct):
@@ -38,6 +49,7 @@ class _Message(msgspec.Struct, omit_defaults=True):
     ask: str = ""
     body: msgspec.Raw = _NULL
     refused: _Refused | None = None
+    failed: str = ""
 
 
 _DECODER = msgspec.json.Decoder(_Message)
@@ -47,21 +59,21 @@ class Line:
     """One side of the connection. Its owner spawns `listen`. `gone`: the other side is no more."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer, spawn: Spawn
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers, spawn: Spawn
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._answer = answer
+        self._handlers = handlers
         self._spawn = spawn
         self._ids = count(1)
         self._asked: dict[int, asyncio.Future[_Message]] = {}
         self.gone = False
 
     @classmethod
-    async def over(cls, connection: socket.socket, answer: Answer, spawn: Spawn) -> Line:
+    async def over(cls, connection: socket.socket, handlers: Handlers, spawn: Spawn) -> Line:
         """A line over one end of a socket pair."""
         reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_LINE_BYTES)
-        return cls(reader, writer, answer, spawn)
+        return cls(reader, writer, handlers, spawn)
 
     async def listen(self) -> None:
         """Take in what the other side asks and answers, until it is gone."""
@@ -82,7 +94,7 @@ class Line:
                     asked.set_exception(Gone("the process has ended"))
 
     async def ask(self, what: str, body: object = None, *, within_s: float) -> msgspec.Raw:
-        """The answer, as JSON. Raises Gone, and ConfigError when the other side does."""
+        """The answer, as JSON. Raises NoAnswer, and ConfigError when the other side does."""
         if self.gone:
             raise Gone("the process has ended")
         number = next(self._ids)
@@ -97,6 +109,8 @@ class Line:
             self._asked.pop(number, None)
         if message.refused is not None:
             raise ConfigError(message.refused.source, message.refused.problems)
+        if message.failed:
+            raise Failed(message.failed)
         return message.body
 
     def tell(self, what: str, body: object = None) -> None:
@@ -104,12 +118,25 @@ class Line:
         self._send(_Message(0, what, _raw(body)))
 
     async def _reply(self, question: _Message) -> None:
-        try:
-            answer = _Message(question.id, body=_raw(await self._answer(question.ask, question.body)))
-        except ConfigError as error:
-            answer = _Message(question.id, refused=_Refused(error.source, error.problems))
+        # Whatever answering raises ends here: `spawn` may be that of the group in which all calls run.
+        (body,) = await asyncio.gather(self._answered(question), return_exceptions=True)
+        if isinstance(body, ConfigError):
+            answer = _Message(question.id, refused=_Refused(body.source, body.problems))
+        elif isinstance(body, BaseException):
+            log.error("'%s' cannot be answered", question.ask, exc_info=body)
+            # What it says may hold secrets: it is for the log alone.
+            found = f"'{question.ask}' cannot be answered: {type(body).__name__}; the process's log says more"
+            answer = _Message(question.id, failed=found)
+        else:
+            answer = _Message(question.id, body=body)
         if question.id:
             self._send(answer)
+
+    async def _answered(self, question: _Message) -> msgspec.Raw:
+        handler = self._handlers.get(question.ask)
+        if handler is None:
+            raise LookupError(f"nobody here answers '{question.ask}'")
+        return _raw(await handler(question.body))
 
     def _send(self, message: _Message) -> None:
         if not self.gone:

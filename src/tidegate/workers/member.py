@@ -10,23 +10,30 @@ from asyncio.subprocess import Process
 from contextlib import suppress
 
 from tidegate.ports import Spawn
-from tidegate.workers.line import Answer, Line
+from tidegate.workers.line import Handlers, Line
 
 _WORKER = "tidegate.workers.worker"
 
 
 class Member:
-    """One process and the line to it. `serving` from when it listens until it has ended."""
+    """One process and the line to it.
 
-    def __init__(self, number: int, process: Process, line: Line) -> None:
+    `serving` from when it listens until it has ended; `dismissed` from when it was told to end, so that another follows.
+    """
+
+    def __init__(self, number: int, process: Process, *, line: Line, patience_s: float) -> None:
         self.number = number
         self.line = line
-        self.serving = False
+        self.serving = self.dismissed = False
         self._process = process
+        self._patience_s = patience_s
 
     @classmethod
-    async def spawn(cls, number: int, answer: Answer, spawn: Spawn) -> Member:
-        """Start the process, in a session of its own: Ctrl-C reaches the supervisor alone, which passes it on."""
+    async def spawn(cls, number: int, handlers: Handlers, *, spawn: Spawn, patience_s: float) -> Member:
+        """Start the process, in a session of its own: Ctrl-C reaches the supervisor alone, which passes it on.
+
+        `patience_s` is how long it may take to end once it is dismissed.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: what lies in the working directory does not shadow a module.
@@ -34,15 +41,21 @@ class Member:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=theirs.fileno(), start_new_session=True
             )
-        line = await Line.over(ours, answer, spawn)
+        line = await Line.over(ours, handlers, spawn)
         spawn(line.listen(), name=f"listen to worker {number}")
-        return cls(number, process, line)
+        return cls(number, process, line=line, patience_s=patience_s)
 
     async def ended(self) -> int:
         """Its exit code, once it has ended; negative for a signal."""
         code = await self._process.wait()
         self.serving = False
         return code
+
+    def dismiss(self) -> None:
+        """Have it finish its calls and end; when its time for that is over, it is killed."""
+        self.dismissed = True
+        self.send(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(self._patience_s, self.send, signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
         """A signal to the process, if it is still there."""

@@ -23,7 +23,8 @@ from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
 from tidegate.telemetry.metrics import gauge
-from tidegate.workers.line import Gone
+from tidegate.workers.epochs import Change, change_all
+from tidegate.workers.line import Handlers, NoAnswer
 from tidegate.workers.llamas import Llamas, Loan
 from tidegate.workers.member import Member
 from tidegate.workers.shares import Source, refuse_unshareable
@@ -31,7 +32,6 @@ from tidegate.workers.totals import Totals
 from tidegate.workers.worker import Report, Start
 
 START_WITHIN_S = 60.0
-PREPARE_WITHIN_S = 60.0
 REPORT_WITHIN_S = 5.0
 # A worker that outlives its own drain by so much is killed.
 OVERTIME_S = 10.0
@@ -66,9 +66,11 @@ class Supervisor:
         self._log_level = log_level
         self._runtime = Runtime()
         self._llamas = Llamas(self._config, self._spread)
+        self._handlers: Handlers = {"scrape": self._on_scrape, "reload": self._on_reload}
         self._members: dict[int, Member] = {}
         self._totals = Totals()
-        self._restarts = 0
+        self._restarts = self._unconfirmed = 0
+        self._epoch = 0
         self._changing = asyncio.Lock()  # no worker starts in the middle of a reload
         self._ending = asyncio.Event()
 
@@ -105,21 +107,24 @@ class Supervisor:
 
     async def _hire_all(self) -> None:
         """Start every worker. Raises ConfigError once, however many refuse."""
-        hired = await asyncio.gather(*map(self._hire, range(self._count)), return_exceptions=True)
+        async with self._changing:  # whoever listens may be asked to reload
+            hired = await asyncio.gather(*map(self._hire, range(self._count)), return_exceptions=True)
         for failure in hired:
             if isinstance(failure, BaseException):
                 raise failure
 
     async def _hire(self, number: int) -> None:
         """Start one worker and wait until it listens. Raises ConfigError."""
-        member = await Member.spawn(number, self._answer, self._runtime.spawn)
+        member = await Member.spawn(
+            number, self._handlers, spawn=self._runtime.spawn, patience_s=self._patience_s
+        )
         self._members[number] = member
         if self._ending.is_set():
             member.send(signal.SIGTERM)
         start = Start(number, self._count, self._source, self._llamas.loans(), self._log_level)
         try:
             await member.line.ask("start", start, within_s=START_WITHIN_S)
-        except Gone as error:
+        except NoAnswer as error:
             raise ConfigError(f"worker {number}", [Problem("", f"did not start: {error}")]) from error
         else:
             member.serving = True
@@ -166,10 +171,14 @@ class Supervisor:
         again = self._ending.is_set()
         if not again:
             self._ending.set()
-            server = self._config.server
-            patience_s = server.drain_grace_s + server.drain_deadline_s + OVERTIME_S
-            asyncio.get_running_loop().call_later(patience_s, self._send_all, signal.SIGKILL)
+            asyncio.get_running_loop().call_later(self._patience_s, self._send_all, signal.SIGKILL)
         self._send_all(signal.SIGINT if again else signal.SIGTERM)
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a worker that starts with what is in force may take to end."""
+        server = self._config.server
+        return server.drain_grace_s + server.drain_deadline_s + OVERTIME_S
 
     def _send_all(self, number: signal.Signals) -> None:
         for member in self._members.values():
@@ -183,15 +192,13 @@ class Supervisor:
     def _spread(self, loan: Loan) -> None:
         self._tell_all("loan", loan)
 
-    async def _answer(self, what: str, _: bytes) -> object:
-        """What a worker asks for its clients."""
-        match what:
-            case "scrape":
-                return (await self.scrape()).decode()
-            case "reload":
-                return await self.reload()
-            case _:
-                raise AssertionError(what)
+    # What a worker asks for its clients.
+
+    async def _on_scrape(self, _: bytes) -> str:
+        return (await self.scrape()).decode()
+
+    async def _on_reload(self, _: bytes) -> Reloaded:
+        return await self.reload()
 
     # -- what all of them are together -----------------------------------------------------------------------------
 
@@ -227,7 +234,7 @@ class Supervisor:
         for member, answer in zip(members, answers, strict=True):
             if isinstance(answer, msgspec.Raw):
                 reports[member.number] = msgspec.json.decode(answer, type=Report)
-            elif not isinstance(answer, Gone):
+            elif not isinstance(answer, NoAnswer):
                 raise answer
         return reports
 
@@ -235,43 +242,55 @@ class Supervisor:
         serving = sum(member.serving for member in self._members.values())
         yield gauge("workers", "Workers that serve.", [], [((), serving)])
         yield CounterMetricFamily("tidegate_worker_restarts", "Workers started anew.", value=self._restarts)
+        yield CounterMetricFamily(
+            "tidegate_worker_reloads_unconfirmed",
+            "Workers restarted because they did not confirm a reload.",
+            value=self._unconfirmed,
+        )
 
     # -- changing all of them --------------------------------------------------------------------------------------
 
     async def reload(self) -> Reloaded:
-        """Have every worker swap to what the file says now, or none: then it raises ConfigError."""
+        """Have every worker swap to what the file says now, or none: then it raises ConfigError.
+
+        Workers that do not confirm it in time are restarted with it.
+        """
         if self._path is None:
             raise no_file()
         async with self._changing:
             try:
-                await self._swap(msgspec.structs.replace(self._source, text=read_text(self._path)))
+                restarted = await self._swap(self._source, read_text(self._path))
             except ConfigError as error:
                 self._runtime.metrics.reloaded(ok=False)
                 log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
                 raise
             self._runtime.metrics.reloaded(ok=True)
             log.info("%s is in force", self._path)
-            return Reloaded(sorted(self._config.models))
+            return Reloaded(sorted(self._config.models), restarted)
 
     async def _try_reload(self) -> None:
         with suppress(ConfigError):
             await self.reload()
 
-    async def _swap(self, source: Source) -> None:
-        """Every worker builds and health-checks; only when all have, all swap."""
+    async def _swap(self, source: Source, text: str) -> list[int]:
+        """Have all workers change, or none. Those that did not confirm it are ended, and `_keep` starts them anew."""
+        source = msgspec.structs.replace(source, text=text)
         config = source.read()
         refuse_unshareable(config, self._count)
         self._llamas.refuse_change(config)
-        members = list(self._members.values())
-        asked = (member.line.ask("prepare", source.text, within_s=PREPARE_WITHIN_S) for member in members)
-        for member, vote in zip(members, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(vote, BaseException) and not member.line.gone:
-                self._tell_all("abandon")
-                raise vote if isinstance(vote, ConfigError) else _silent(member, vote)
-        # A worker that has died starts with this.
-        self._source, self._config = source, config
-        asked = (member.line.ask("commit", within_s=REPORT_WITHIN_S) for member in members)
-        await asyncio.gather(*asked, return_exceptions=True)
+
+        def decided() -> None:
+            self._source, self._config = source, config
+
+        self._epoch += 1
+        # One that is on its way out has no vote: its successor starts with what is decided.
+        lines = {number: member.line for number, member in self._members.items() if not member.dismissed}
+        left_behind = await change_all(lines, Change(self._epoch, text), decided=decided)
+        for number in left_behind:
+            log.error("worker %d did not confirm the new configuration: it ends and starts anew", number)
+            self._unconfirmed += 1
+            self._members[number].dismiss()
+        return left_behind
 
     def _tell_all(self, what: str, body: object = None) -> None:
         for member in self._members.values():
@@ -284,7 +303,3 @@ def _bind_admin(config: Config) -> socket.socket:
         return bind(ServerConfig(host=config.admin.host, port=config.admin.port))
     except CannotListen as error:
         raise CannotListen(f"admin.port: {error}; another number, or 0 for any free port, will do") from error
-
-
-def _silent(member: Member, reason: BaseException) -> ConfigError:
-    return ConfigError("reload", [Problem(f"worker {member.number}", str(reason))])

@@ -26,8 +26,8 @@ from tidegate.http.edge.server import CannotListen, bind
 from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
 from tidegate.runtime import Runtime, make_engine
-from tidegate.snapshot import Snapshot
-from tidegate.workers.line import Gone, Line
+from tidegate.workers.epochs import Candidates, Change
+from tidegate.workers.line import Handlers, Line, NoAnswer
 from tidegate.workers.llamas import Loan
 from tidegate.workers.shares import Source, embedded, part, share
 from tidegate.workers.totals import Family, families, total
@@ -73,14 +73,14 @@ class WorkerGateway(Gateway):
             return msgspec.json.decode(
                 await self._line.ask("scrape", within_s=SCRAPE_WITHIN_S), type=str
             ).encode()
-        except Gone as error:
+        except NoAnswer as error:
             raise Overloaded(f"The metrics cannot be had now: {error}", retry_after_s=1) from error
 
     async def reload(self) -> Reloaded:
         """Have every worker reload. Raises ConfigError; then nothing has changed anywhere."""
         try:
             answer = await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
-        except Gone as error:
+        except NoAnswer as error:
             raise Overloaded(f"The supervisor cannot reload now: {error}", retry_after_s=1) from error
         return msgspec.json.decode(answer, type=Reloaded)
 
@@ -93,32 +93,45 @@ class Worker:
         self._start: asyncio.Future[Start] = loop.create_future()
         self._listening: asyncio.Future[None] = loop.create_future()
         self._llamas: dict[str, LentLlama] = {}
-        self._prepared: Snapshot | None = None
         self._gateway: WorkerGateway
+        self._candidates: Candidates
+        self.handlers: Handlers = {
+            "start": self._on_start,
+            "loan": self._on_loan,
+            "prepare": self._on_prepare,
+            "commit": self._on_commit,
+            "abandon": self._on_abandon,
+            "report": self._on_report,
+        }
 
-    async def answer(self, what: str, body: bytes) -> object:
-        """What the supervisor asks. Raises ConfigError for a configuration that cannot be used."""
-        match what:
-            case "start":
-                self._start.set_result(self._told(msgspec.json.decode(body, type=Start)))
-                await self._listening
-            case "loan":
-                loan = msgspec.json.decode(body, type=Loan)
-                self._llamas[loan.engine].tell(loan.served, ready=loan.ready)
-            case "prepare":
-                await self._abandon()
-                self._prepared = await self._gateway.prepare(self._share(msgspec.json.decode(body, type=str)))
-            case "commit":
-                if self._prepared is not None:
-                    self._gateway.put_in_force(self._prepared)
-                    self._prepared = None
-            case "abandon":
-                await self._abandon()
-            case "report":
-                return self._report()
-            case _:
-                raise AssertionError(what)
-        return None
+    async def _on_start(self, body: bytes) -> None:
+        self._start.set_result(self._told(msgspec.json.decode(body, type=Start)))
+        await self._listening
+
+    async def _on_loan(self, body: bytes) -> None:
+        loan = msgspec.json.decode(body, type=Loan)
+        self._llamas[loan.engine].tell(loan.served, ready=loan.ready)
+
+    async def _on_prepare(self, body: bytes) -> None:
+        change = msgspec.json.decode(body, type=Change)
+        await self._candidates.prepare(change.epoch, change.text)
+
+    async def _on_commit(self, body: bytes) -> None:
+        await self._candidates.commit(msgspec.json.decode(body, type=int))
+
+    async def _on_abandon(self, body: bytes) -> None:
+        await self._candidates.abandon(msgspec.json.decode(body, type=int))
+
+    async def _on_report(self, _: bytes) -> Report:
+        gateway = self._gateway
+        metrics = families(gateway.runtime.metrics.collect())
+        return Report(
+            pid=os.getpid(),
+            state=gateway.state,
+            engines=gateway.engine_states,
+            calls=int(total(metrics, "tidegate_requests_total")),
+            metrics=metrics,
+        )
 
     async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
         """Wait for the start, serve, drain. `gone` ends when the supervisor is no more."""
@@ -138,6 +151,7 @@ class Worker:
         start = self._start.result()
         config = self._share(start.source.text)
         async with WorkerGateway(config, line=line, runtime=Runtime(make=self._make)) as self._gateway:
+            self._candidates = Candidates(self._gateway, self._share)
             # Listening comes last: whoever listens gets a share of the connections, ready or not.
             server = GatewayServer(self._gateway, bind(config.server, shared=True))
             server.obey_signals()
@@ -178,22 +192,6 @@ class Worker:
             return EmbeddedEngine(config, llama=llama)
         return make_engine(name, config)
 
-    async def _abandon(self) -> None:
-        if self._prepared is not None:
-            prepared, self._prepared = self._prepared, None
-            await prepared.retire()
-
-    def _report(self) -> Report:
-        gateway = self._gateway
-        metrics = families(gateway.runtime.metrics.collect())
-        return Report(
-            pid=os.getpid(),
-            state=gateway.state,
-            engines=gateway.engine_states,
-            calls=int(total(metrics, "tidegate_requests_total")),
-            metrics=metrics,
-        )
-
 
 async def work(connection: socket.socket) -> None:
     """Serve until told to end, or until the supervisor is gone."""
@@ -203,7 +201,7 @@ async def work(connection: socket.socket) -> None:
             return group.create_task(work, name=name)
 
         worker = Worker()
-        line = await Line.over(connection, worker.answer, spawn)
+        line = await Line.over(connection, worker.handlers, spawn)
         listening = group.create_task(line.listen())
         await worker.run(line, listening)
         listening.cancel()
