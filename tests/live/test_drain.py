@@ -58,7 +58,7 @@ async def test_two_hundred_streams_end_whole_and_new_calls_are_served_during_the
                 await asyncio.to_thread(process.wait_for_log, "draining")
                 # Each on a connection of its own, as a load balancer's next clients would be.
                 for _ in range(5):
-                    async with httpx2.AsyncClient() as newcomer:
+                    async with httpx2.AsyncClient(timeout=PATIENCE_S) as newcomer:
                         answer = await newcomer.post(f"{process.base_url}/chat/completions", json=CALL)
                         assert answer.status_code == 200
                         ready = await newcomer.get(f"{process.url}/readyz")
