@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import select
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from canned import canned, streamed
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import Wire, ask, config_to, eventually, run_gateway, wire
+from in_hand import InHand, gateway_in_hand, until
+from serving import PATIENCE_S, Wire, ask, config_to, eventually, run_gateway, wire
 from talking import CHAT, SCRIPT, chat, post, said, stream
+from virtual import run
 
 from tidegate.config import parse_text
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
@@ -31,9 +36,10 @@ def head(length: int, *lines: str, host: str = "g") -> bytes:
     return "\r\n".join([*about, f"content-length: {length}", "", ""]).encode()
 
 
-def pour_for_10_s(client: Wire) -> None:
+def pour(client: Wire) -> None:
+    """Sends for as long as it can, and as anything here may take."""
     began = time.monotonic()
-    while time.monotonic() < began + 10:
+    while time.monotonic() < began + PATIENCE_S:
         client.send(b" " * 10_000)
         time.sleep(0.01)
 
@@ -193,34 +199,34 @@ def test_brackets_in_a_text_are_text(engine: ScriptedServer) -> None:
 # ------------------------------------------------------------------------------------------------------------------- time
 
 
-def test_a_slow_upload_goes_through_and_a_trickle_does_not(engine: ScriptedServer) -> None:
+@pytest.mark.parametrize(("bytes_at_once", "status"), [(400, 200), (1, 408)], ids=["slow", "a trickle"])
+def test_a_slow_upload_goes_through_and_a_trickle_does_not(bytes_at_once: int, status: int) -> None:
     """Slow: 4 kB/s, no pause over the limit. Trickle: as often, and under the rate."""
     settings = {"body_idle_ms": 300, "min_body_bytes_per_s": 1000}
     body = chat(user="x" * 4000)
-    with run_gateway(config_to(engine.base_url, server=settings)) as gateway:
-        with wire(gateway.url) as client:
-            client.send(head(len(body)))
-            for at in range(0, len(body), 400):
-                client.send(body[at : at + 400])
-                time.sleep(0.1)
-            assert client.read_head()[0] == 200
-        with wire(gateway.url) as client:
-            client.send(head(len(body)))
-            began = time.monotonic()
-            client.connection.settimeout(0.05)
-            at = 0
-            while not client.data:
-                client.send(body[at : at + 1])
-                at += 1
-                try:
-                    client.read()
-                except TimeoutError:
-                    assert time.monotonic() < began + 10
-            assert at > 3
-            client.connection.settimeout(10)
-            assert error_code(client) == "request_timeout"
-            assert client.read_to_end() == b""
-    assert engine.record.in_flight == 0
+
+    async def scene() -> tuple[InHand, float]:
+        async with gateway_in_hand(settings) as gateway:
+            client, loop = gateway.connect(), asyncio.get_running_loop()
+            began = loop.time()
+            client.begin(len(body))
+            for at in range(0, len(body), bytes_at_once):
+                client.send(body[at : at + bytes_at_once])
+                await asyncio.sleep(0.1)
+                if client.received:
+                    break
+            answered_at = await until(lambda: bool(client.received), "an answer")
+            await until(lambda: not gateway.gateway.live, "the call is over")
+            await asyncio.sleep(10)
+            return client, answered_at - began
+
+    client, took_s = run(scene())
+    assert client.status == status
+    assert (took_s > 1.0) == (status == 200)
+    if status != 200:
+        assert 0.3 <= took_s <= 0.5
+        assert b"request_timeout" in client.received
+        assert client.wire.closed_at is not None
 
 
 def test_a_body_that_stops_is_counted(engine: ScriptedServer) -> None:
@@ -247,7 +253,7 @@ def test_a_refused_upload_is_heard_out_for_a_moment_only(engine: ScriptedServer)
         assert error_code(client) == "payload_too_large"
         assert client.read_to_end() == b""
         with pytest.raises(ConnectionError):
-            pour_for_10_s(client)
+            pour(client)
 
 
 def test_who_is_refused_before_the_body_came_is_not_read_on(engine: ScriptedServer) -> None:
@@ -266,27 +272,47 @@ def test_a_reader_that_stops_is_dropped(engine: ScriptedServer) -> None:
         wire(gateway.url, receive_buffer=4096) as client,
     ):
         client.post(stream())
-        client.read_head()
+        eventually(lambda: bool(sayer.heard), "its call has begun")
         eventually(lambda: not gateway.gateway.live, "the call is over")
         eventually(lambda: gateway.gateway.snapshot.calls == 0, "its slot is free")
 
 
-def test_a_reader_that_is_only_slow_is_served(engine: ScriptedServer) -> None:
+def test_a_reader_that_is_only_slow_is_served() -> None:
+    """Often enough it takes a little, for many times as long as a stall; then nothing more, and is dropped."""
+
+    async def scene() -> tuple[float | None, float, float | None]:
+        async with gateway_in_hand({"send_stall_ms": 500}) as gateway:
+            client, loop = gateway.connect(), asyncio.get_running_loop()
+            client.wire.takes = False
+            client.post(stream(f"text={'x' * 4000} tokens=2"))
+            await until(lambda: client.wire.held_bytes > 0, "it begins")
+            for _ in range(20):
+                await asyncio.sleep(0.45)
+                client.wire.take(10)
+            closed_at, stopped_at = client.wire.closed_at, loop.time()
+            await asyncio.sleep(10)
+            return closed_at, stopped_at, client.wire.closed_at
+
+    while_slow, stopped_at, dropped_at = run(scene())
+    assert while_slow is None
+    assert dropped_at is not None
+    assert 0 < dropped_at - stopped_at <= 1.01
+
+
+def test_an_answer_read_in_small_parts_is_whole(engine: ScriptedServer) -> None:
     event = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 16_000)
     end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     with (
         canned(streamed(event * 24 + end)) as sayer,
-        run_gateway(config_to(sayer.base_url, server={"send_stall_ms": 500})) as gateway,
+        run_gateway(config_to(sayer.base_url)) as gateway,
         wire(gateway.url, receive_buffer=4096) as client,
     ):
         client.post(stream())
-        began, received = time.monotonic(), b""
+        received = b""
         while not received.endswith(b"0\r\n\r\n"):
             part = client.connection.recv(20_000)
             assert part, "dropped"
             received += part
-            time.sleep(0.05)
-    assert time.monotonic() > began + 0.6, "the test was too fast to mean anything"
     assert received.count(b'"content"') == 24
 
 
@@ -294,18 +320,34 @@ def test_a_reader_that_is_only_slow_is_served(engine: ScriptedServer) -> None:
 
 
 def test_who_asks_nothing_makes_room_for_who_does(engine: ScriptedServer) -> None:
-    with run_gateway(config_to(engine.base_url, server={"max_connections": 3})) as gateway:
-        silent = [wire(gateway.url) for _ in range(3)]
-        opened = [one.__enter__() for one in silent]
+    settings = {"max_connections": 3, "first_byte_timeout_ms": 600_000}
+    with run_gateway(config_to(engine.base_url, server=settings)) as gateway, ExitStack() as opened:
+        silent = [opened.enter_context(wire(gateway.url)).connection for _ in range(3)]
         with wire(gateway.url) as busy:
             busy.post(stream("tokens=2 itl=60000"))
             assert busy.read_head()[0] == 200
             for _ in range(9):
                 assert post(gateway, chat()).status == 200
             assert busy.read_chunk()
-        assert opened[0].read_to_end() == b""  # who has been there longest
-        for one in silent:
-            one.__exit__(None, None, None)
+        eventually(lambda: bool(select.select(silent, [], [], 0)[0]), "one of them had to leave")
+
+
+def test_who_has_been_silent_longest_leaves_first() -> None:
+    async def scene() -> list[list[bool]]:
+        settings = {"max_connections": 3, "first_byte_timeout_ms": 600_000}
+        async with gateway_in_hand(settings) as gateway:
+            silent: list[InHand] = []
+            for _ in range(3):
+                silent.append(gateway.connect())
+                await asyncio.sleep(1)
+            left: list[list[bool]] = []
+            for _ in range(3):
+                gateway.connect().post(stream("tokens=2 itl=60000"))
+                await asyncio.sleep(1)
+                left.append([one.wire.closed_at is not None for one in silent])
+            return left
+
+    assert run(scene()) == [[True, False, False], [True, True, False], [True, True, True]]
 
 
 def test_when_all_are_busy_more_are_told_so(engine: ScriptedServer) -> None:

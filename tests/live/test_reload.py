@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from openai import AsyncOpenAI
-from serving import Process, eventually, serve
+from serving import PATIENCE_S, Process, eventually, serve
 
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
@@ -31,36 +31,43 @@ def config(engine_url: str, **more: Any) -> str:
     return json.dumps(tree | more)
 
 
-async def stream(client: AsyncOpenAI, prompt: str) -> int:
-    """How many tokens one whole streamed answer had."""
+async def stream(client: AsyncOpenAI, prompt: str, begun: list[str]) -> int:
+    """How many tokens one whole streamed answer had; `begun` gets an entry when it begins."""
     words = 0
     answer = await client.chat.completions.create(
         model="m", stream=True, messages=[{"role": "user", "content": prompt}]
     )
+    begun.append(prompt)
     async for chunk in answer:
         words += bool(chunk.choices and chunk.choices[0].delta.content)
     return words
 
 
 async def while_streaming(process: Process, work: AsyncIterator[None]) -> list[int | BaseException]:
-    """Run `work` while 200 streams run through the gateway."""
+    """Run `work` once 200 streams run through the gateway, and to their end."""
+    begun: list[str] = []
     async with AsyncOpenAI(base_url=process.base_url, api_key="-", max_retries=0, timeout=60) as client:
         marker = f"[[scripted ttft=50 itl=60 tokens={TOKENS}]]"
-        streams = [asyncio.create_task(stream(client, marker)) for _ in range(STREAMS)]
+        streams = [asyncio.create_task(stream(client, marker, begun)) for _ in range(STREAMS)]
+        async with asyncio.timeout(PATIENCE_S):
+            while len(begun) < STREAMS:
+                await asyncio.sleep(0.01)
         async for _ in work:
-            await asyncio.sleep(0.2)
+            pass
         return await asyncio.gather(*streams, return_exceptions=True)
 
 
 def models(process: Process) -> list[str]:
     """What the gateway says it serves."""
-    return [model["id"] for model in httpx2.get(f"{process.url}/v1/models").json()["data"]]
+    return [
+        model["id"] for model in httpx2.get(f"{process.url}/v1/models", timeout=PATIENCE_S).json()["data"]
+    ]
 
 
 def reloads(process: Process, result: str) -> float:
     """How many reloads ended so."""
     line = f'tidegate_config_reloads_total{{result="{result}"}} '
-    page = httpx2.get(f"{process.url}/metrics").text
+    page = httpx2.get(f"{process.url}/metrics", timeout=PATIENCE_S).text
     return float(page.split(line)[1].split("\n")[0])
 
 
@@ -84,7 +91,7 @@ async def test_three_reloads_under_two_hundred_streams_break_none() -> None:
                 yield
                 process.rewrite(with_model("by-call"))
                 authorization = {"authorization": "Bearer let-me-in"}
-                async with httpx2.AsyncClient() as client:
+                async with httpx2.AsyncClient(timeout=PATIENCE_S) as client:
                     answer = await client.post(f"{process.url}/admin/reload", headers=authorization)
                 assert answer.status_code == 200, answer.text
                 assert "by-call" in models(process)
@@ -117,7 +124,9 @@ def test_an_engine_that_does_not_answer_is_not_swapped_in() -> None:
     with run_in_thread(ScriptedServer(script=Script())) as engine, serve(config(engine.base_url)) as process:
         dead = {"kind": "openai", "url": "http://127.0.0.1:9/v1"}
         process.rewrite(config(engine.base_url, engines={"dead": dead}))
-        answer = httpx2.post(f"{process.url}/admin/reload", headers={"authorization": "Bearer let-me-in"})
+        answer = httpx2.post(
+            f"{process.url}/admin/reload", headers={"authorization": "Bearer let-me-in"}, timeout=PATIENCE_S
+        )
         assert answer.status_code == 422
         assert [problem["path"] for problem in answer.json()["problems"]] == ["engines.dead"]
 
@@ -126,6 +135,6 @@ def test_an_engine_that_does_not_answer_is_not_swapped_in() -> None:
 def test_reload_wants_the_token(authorization: str | None) -> None:
     with run_in_thread(ScriptedServer(script=Script())) as engine, serve(config(engine.base_url)) as process:
         headers = {"authorization": authorization} if authorization else {}
-        answer = httpx2.post(f"{process.url}/admin/reload", headers=headers)
+        answer = httpx2.post(f"{process.url}/admin/reload", headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "invalid_api_key"
