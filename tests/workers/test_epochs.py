@@ -12,7 +12,7 @@ from pairs import line_to
 from tidegate.config import Config, EngineConfig, parse_text
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import Gateway
-from tidegate.ports import EngineHost
+from tidegate.ports import Host
 from tidegate.runtime import Runtime
 from tidegate.types import Ask, Batch, Capabilities, Load
 from tidegate.workers import epochs
@@ -31,7 +31,7 @@ class Slow:
         self.asked = asyncio.Event()
         self.closed = 0
 
-    async def open(self, host: EngineHost) -> None:
+    async def open(self, host: Host) -> None:
         pass
 
     async def close(self) -> None:
