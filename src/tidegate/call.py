@@ -93,7 +93,7 @@ class Call(msgspec.Struct, kw_only=True):
     first_content_at: float = 0.0
     last_content_at: float = 0.0
     content_events: int = 0
-    stage_s: list[float] = []
+    stage_ms: list[float] = []
     outcome: str = "ok"
 
     def sooner(self, deadline: float) -> None:
@@ -129,7 +129,7 @@ class Call(msgspec.Struct, kw_only=True):
             first_content_at=self.first_content_at,
             last_content_at=self.last_content_at,
             content_events=self.content_events,
-            stage_s=tuple(self.stage_s),
+            stage_ms=tuple(self.stage_ms),
             spent=tuple(self.spent),
         )
 

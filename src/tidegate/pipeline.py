@@ -118,16 +118,17 @@ class Pipeline:
     def timing(self, call: Call) -> bytes:
         """Milliseconds a stage, up to now, in the form of W3C Server Timing. The stage that answers is still at work."""
         now = self._clock()
-        seconds = [*call.stage_s[:-1], now - call.answering_at, now - call.received_at]
-        return self._timing[len(call.stage_s)] % tuple([1000 * s for s in seconds])
+        took = call.stage_ms
+        at_work_ms, total_ms = 1000 * (now - call.answering_at), 1000 * (now - call.received_at)
+        return self._timing[len(took)] % (*took[:-1], at_work_ms, total_ms)
 
     async def greet(self, call: Call) -> None:
         """Take a call through the stages on its head. Raises the GatewayError that refuses it."""
-        before, clock, took = call.arrived_at, self._clock, call.stage_s
+        before, clock, took = call.arrived_at, self._clock, call.stage_ms
         for work in self._head:
             await work(call)
             now = clock()
-            took.append(now - before)
+            took.append(1000 * (now - before))
             before = now
 
     async def run(self, call: Call, *, begin: str = "") -> Reply:
@@ -136,11 +137,11 @@ class Pipeline:
         Whoever runs it closes `call.exit` at the end.
         """
         first = self._from[begin] if begin else self._on_head
-        before = call.received_at
-        for at in range(first, len(self._works)):
-            reply = await self._works[at](call)
-            now = self._clock()
-            call.stage_s.append(now - before)
+        before, clock, works, took = call.received_at, self._clock, self._works, call.stage_ms
+        for at in range(first, len(works)):
+            reply = await works[at](call)
+            now = clock()
+            took.append(1000 * (now - before))
             if reply is not None:
                 call.answering_at = before
                 for wrap in self._around[at] if not begin else self._before(at, first):

@@ -38,6 +38,17 @@ CallWhenGone = Callable[[Callable[[], None] | None, Callable[[], None] | None], 
 class Responder:
     """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
 
+    # What every response begins with stands here once: setting it each time costs each its part.
+    _watching: asyncio.Task[None] | None = None
+    _comment: asyncio.Task[None] | None = None
+    _silence: asyncio.TimerHandle | None = None
+    _attended = False
+    _sending = False
+    started = False
+    finished = False
+    gone = False
+    stopped: GatewayError | None = None
+
     def __init__(
         self,
         scope: Scope,
@@ -58,17 +69,7 @@ class Responder:
         self._loop = loop
         self._task = asyncio.current_task(loop)
         self._call_when_gone: CallWhenGone | None = scope.get(WHEN_GONE)
-        self._watching: asyncio.Task[None] | None = None
-        self._comment: asyncio.Task[None] | None = None
-        self._silence: asyncio.TimerHandle | None = None
-        self._arrived_at = loop.time()
-        self._attended = False
-        self._sent_at = self._arrived_at
-        self._sending = False
-        self.started = False
-        self.finished = False
-        self.gone = False
-        self.stopped: GatewayError | None = None
+        self._arrived_at = self._sent_at = loop.time()
         self.due_at = self._arrived_at + gateway.settings.call_deadline_s + DEADLINE_GRACE_S
 
     def say_it_is_the_last(self) -> None:

@@ -108,7 +108,17 @@ class Histogram:
 class Series:
     """Everything counted for one endpoint, model and engine."""
 
-    __slots__ = ("duration", "itl", "outcomes", "overhead", "tokens", "ttft", "waited")
+    __slots__ = (
+        "cached_tokens",
+        "completion_tokens",
+        "duration",
+        "itl",
+        "outcomes",
+        "overhead",
+        "prompt_tokens",
+        "ttft",
+        "waited",
+    )
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
@@ -117,7 +127,15 @@ class Series:
         self.waited = Histogram(DURATION)
         self.ttft = Histogram(TTFT)
         self.itl = Histogram(ITL)
-        self.tokens = {"prompt": 0, "cached": 0, "completion": 0}
+        self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
+
+    def tokens(self) -> dict[str, int]:
+        """By kind."""
+        return {
+            "prompt": self.prompt_tokens,
+            "cached": self.cached_tokens,
+            "completion": self.completion_tokens,
+        }
 
 
 class Metrics(Collector):
@@ -133,27 +151,28 @@ class Metrics(Collector):
 
     def finished(self, record: Record) -> None:
         """Count one call that has ended."""
+        series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
+        engine_s = 0.0
         for one in record.spent:
+            if one.purpose == ANSWER:
+                engine_s += (one.first_byte_at or one.ended_at) - one.sent_at
             if one.usage is not None:
-                counted = self._series_of(record.endpoint, record.route or UNROUTED, one.engine).tokens
-                counted["prompt"] += one.usage.prompt_tokens
-                counted["cached"] += one.usage.cached_tokens
-                counted["completion"] += one.usage.completion_tokens
+                of_engine = series
+                if one.engine != record.engine:
+                    of_engine = self._series_of(record.endpoint, record.route or UNROUTED, one.engine)
+                of_engine.prompt_tokens += one.usage.prompt_tokens
+                of_engine.cached_tokens += one.usage.cached_tokens
+                of_engine.completion_tokens += one.usage.completion_tokens
         if record.purpose != ANSWER:
             kind = (record.purpose, record.outcome)
             self._internal[kind] = self._internal.get(kind, 0) + 1
             return
-        series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
         series.outcomes[record.outcome] = series.outcomes.get(record.outcome, 0) + 1
         series.duration.observe(record.ended_at - record.received_at)
         if record.spent:
             series.waited.observe(record.waited_s)
         if record.answered_at:
             # An answer without an engine, such as one from a cache, is all overhead.
-            engine_s = 0.0
-            for one in record.spent:
-                if one.purpose == ANSWER:
-                    engine_s += (one.first_byte_at or one.ended_at) - one.sent_at
             series.overhead.observe(record.answered_at - record.received_at - engine_s - record.waited_s)
         if record.stream and record.first_content_at:
             series.ttft.observe(record.first_content_at - record.received_at)
@@ -199,7 +218,7 @@ class Metrics(Collector):
             key = [endpoint.value, *names]
             for outcome, count in series.outcomes.items():
                 requests.add_metric([*key, outcome], count)
-            for kind, count in series.tokens.items():
+            for kind, count in series.tokens().items():
                 tokens.add_metric([*key, kind], count)
         reloads = CounterMetricFamily(
             "tidegate_config_reloads", "Reloads of the configuration.", labels=["result"]

@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A call that has ended, as sinks get it: made once, never changed, and it keeps neither call nor body alive.
 
     `model` is what the client asked for, `route` the configured name that it matched, `engine` the one asked last.
-    `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_s` has the seconds of
+    `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_ms` has the milliseconds of
     each stage that ran, `spent` the entries
     of the call, which have all ended.
     """
@@ -52,5 +52,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     first_content_at: float = 0.0
     last_content_at: float = 0.0
     content_events: int = 0
-    stage_s: tuple[float, ...] = ()
+    stage_ms: tuple[float, ...] = ()
     spent: tuple[Spent, ...] = ()

@@ -25,6 +25,7 @@ _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
 }
 _BODILESS = (204, 304)
+_CLOSE = (b"connection", b"close")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -51,6 +52,18 @@ class Cycle:
     `keep_alive` False makes the response the connection's last; whoever knows that sets it before the response begins.
     """
 
+    # What every request begins with stands here once: setting it each time costs each its part.
+    more_body = True
+    keep_alive = True
+    disconnected = False
+    response_started = False
+    response_complete = False
+    _news = False
+    _told: asyncio.Event | None = None
+    _head = b""
+    _chunked = False
+    _owed: int | None = None  # bytes of the body that the head has promised
+
     def __init__(
         self,
         scope: Scope,
@@ -63,21 +76,11 @@ class Cycle:
     ) -> None:
         self.scope = scope
         self.body = bytearray()
-        self.more_body = True
-        self.keep_alive = True
-        self.disconnected = False
-        self.response_started = False
-        self.response_complete = False
         self._transport = transport
         self._flow = flow
         self._default_headers = default_headers
         self._expects_100 = expects_100
         self._on_response = on_response
-        self._news = False
-        self._told: asyncio.Event | None = None
-        self._head = b""
-        self._chunked = False
-        self._owed: int | None = None  # bytes of the body that the head has promised
 
     def tell(self) -> None:
         """There is something new to `receive`."""
@@ -151,16 +154,14 @@ class Cycle:
             self._end(message.get("body", b""))
 
     def _begin(self, status: int, headers: Headers) -> None:
-        lines = [_STATUS_LINES[status]]
-        owed: int | None = None
-        stays = self.keep_alive
-        for name, value in (*self._default_headers, *headers):
-            if name == b"content-length":
-                owed = int(value)
-            elif name == b"connection" and value == b"close":
-                stays = False
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
+        headers = [*self._default_headers, *headers]
+        named, stays = dict(headers), self.keep_alive
+        owed = int(named[b"content-length"]) if b"content-length" in named else None
+        if b"connection" in named:
+            # Whether it stays is said below, once.
+            stays = stays and _CLOSE not in headers
+            headers = [header for header in headers if header != _CLOSE]
+        lines = [_STATUS_LINES[status], *[b"%b: %b\r\n" % header for header in headers]]
         if self.scope["method"] == "HEAD" or status in _BODILESS:
             owed = 0
         # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
