@@ -132,7 +132,7 @@ async def test_a_slow_reader_makes_its_stream_wait_alone() -> None:
 
     async def test(client: Client, links: list[http2.Link]) -> None:
         slow = [await ask(client) for _ in range(4)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SEEN_S):
             assert await told(client, b"small") == b"ok"
         await asyncio.sleep(0.1)
         sent = [stream.sent for stream in links[0].streams.values()]
@@ -168,7 +168,7 @@ async def test_timeouts_over_http2() -> None:
         async with asyncio.timeout(SEEN_S):
             await links[0].streams[1].reset.wait()
 
-    await with_http2(begin2, test, Timeouts(20, 20, 0.1, 20))
+    await with_http2(begin2, test, Timeouts(20, 20, 0.5, 20))
 
 
 # -- trust and proxies ----------------------------------------------------------------------------------------------
