@@ -8,6 +8,7 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,30 +29,40 @@ def allow_files(count: int) -> None:
         assert wanted == count, f"this machine allows {hard} open files, {count} are needed"
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            length = int(head.lower().partition(b"content-length:")[2].split()[0]) if b"POST" in head else 0
-            body = await reader.readexactly(length)
-            if b'"much"' in body:
-                writer.write(_STREAMED)
-                while True:  # as long as somebody takes it
-                    writer.write(_EVENT)
-                    await writer.drain()
-            writer.write(_WHOLE % (len(_ANSWER), _ANSWER))
-            await writer.drain()
-    writer.close()
+@dataclass
+class Talkative:
+    """What an engine says; `events` counts them in all its streams."""
+
+    events: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = (
+                    int(head.lower().partition(b"content-length:")[2].split()[0]) if b"POST" in head else 0
+                )
+                body = await reader.readexactly(length)
+                if b'"much"' in body:
+                    writer.write(_STREAMED)
+                    while True:  # as long as somebody takes it
+                        writer.write(_EVENT)
+                        self.events += 1
+                        await writer.drain()
+                writer.write(_WHOLE % (len(_ANSWER), _ANSWER))
+                await writer.drain()
+        writer.close()
 
 
 @contextlib.contextmanager
-def talkative_engine() -> Iterator[str]:
+def talkative_engine(talk: Talkative | None = None) -> Iterator[str]:
     """An engine in a thread: its base URL. Who asks for `much` in a stream gets events without end."""
     loop = asyncio.new_event_loop()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(
         socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024
     )  # else the kernel takes megabytes for each
-    server = loop.run_until_complete(asyncio.start_server(_serve, sock=listener, backlog=2048))
+    serve = (talk or Talkative()).serve
+    server = loop.run_until_complete(asyncio.start_server(serve, sock=listener, backlog=2048))
     port = listener.getsockname()[1]
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -81,7 +92,7 @@ def clients(url: str, count: int, said: bytes) -> Iterator[list[socket.socket]]:
         for _ in range(count):
             one = opened.enter_context(socket.socket())
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            one.settimeout(20)
+            one.settimeout(30)
             one.connect((parts.hostname, parts.port))
             one.sendall(said)
             sockets.append(one)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from canned import canned, streamed
@@ -318,18 +320,34 @@ def test_an_answer_read_in_small_parts_is_whole(engine: ScriptedServer) -> None:
 
 
 def test_who_asks_nothing_makes_room_for_who_does(engine: ScriptedServer) -> None:
-    with run_gateway(config_to(engine.base_url, server={"max_connections": 3})) as gateway:
-        silent = [wire(gateway.url) for _ in range(3)]
-        opened = [one.__enter__() for one in silent]
+    settings = {"max_connections": 3, "first_byte_timeout_ms": 600_000}
+    with run_gateway(config_to(engine.base_url, server=settings)) as gateway, ExitStack() as opened:
+        silent = [opened.enter_context(wire(gateway.url)).connection for _ in range(3)]
         with wire(gateway.url) as busy:
             busy.post(stream("tokens=2 itl=60000"))
             assert busy.read_head()[0] == 200
             for _ in range(9):
                 assert post(gateway, chat()).status == 200
             assert busy.read_chunk()
-        assert opened[0].read_to_end() == b""  # who has been there longest
-        for one in silent:
-            one.__exit__(None, None, None)
+        eventually(lambda: bool(select.select(silent, [], [], 0)[0]), "one of them had to leave")
+
+
+def test_who_has_been_silent_longest_leaves_first() -> None:
+    async def scene() -> list[list[bool]]:
+        settings = {"max_connections": 3, "first_byte_timeout_ms": 600_000}
+        async with gateway_in_hand(settings) as gateway:
+            silent: list[InHand] = []
+            for _ in range(3):
+                silent.append(gateway.connect())
+                await asyncio.sleep(1)
+            left: list[list[bool]] = []
+            for _ in range(3):
+                gateway.connect().post(stream("tokens=2 itl=60000"))
+                await asyncio.sleep(1)
+                left.append([one.wire.closed_at is not None for one in silent])
+            return left
+
+    assert run(scene()) == [[True, False, False], [True, True, False], [True, True, True]]
 
 
 def test_when_all_are_busy_more_are_told_so(engine: ScriptedServer) -> None:

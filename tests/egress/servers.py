@@ -129,7 +129,7 @@ async def serve(script: Script, tls: ssl.SSLContext | None = None) -> AsyncItera
         await asyncio.gather(*tasks, return_exceptions=True)
         for peer in server.peers:
             peer.writer.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await all_closed  # connections too that had not come as far as a peer
 
 

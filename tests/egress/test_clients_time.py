@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from egress.roads import AMPLE, SEEN_S, Road, ask, dribble, echo, silent, told, whole
+from egress.roads import AMPLE, RUST_RESTS_S, SEEN_S, Road, ask, dribble, echo, silent, told, whole
 from egress.servers import Peer, Script
 
+from tidegate.egress import proxied
 from tidegate.errors import UpstreamError, UpstreamTimeout
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +38,9 @@ async def test_headers_that_trickle_do_not_stretch_the_first_byte(road: Road) ->
 
 async def test_idle_timeout(road: Road) -> None:
     server = await road.serve(dribble)
-    exchange = await ask(road.client(server.port, idle=0.1))
+    exchange = await ask(road.client(server.port, idle=0.5))
     assert await exchange.read() == b"first"
-    with pytest.raises(UpstreamTimeout, match=r"sent nothing for 0\.1 s"):
+    with pytest.raises(UpstreamTimeout, match=r"sent nothing for 0\.5 s"):
         await exchange.read()
     async with asyncio.timeout(SEEN_S):
         await server.peers[0].left.wait()
@@ -55,19 +56,22 @@ async def test_silence_counts_only_while_somebody_waits(road: Road) -> None:
         await peer.request()
         await peer.begin()
         await more.wait()
-        await asyncio.sleep(0.05)
         await peer.send(b"4\r\nlast\r\n0\r\n\r\n")
 
-    exchange = await ask(road.client((await road.serve(script)).port, idle=0.1))
+    exchange = await ask(road.client((await road.serve(script)).port, idle=0.5))
     assert await exchange.read() == b"first"
-    await asyncio.sleep(0.08)  # a reader that is busy for most of the idle time
+    await asyncio.sleep(0.75)  # a reader that is busy for longer than the idle time
     more.set()
     assert await exchange.read() == b"last"
     await exchange.close()
 
 
 @pytest.mark.parametrize("where", ["settings", "call"])
-async def test_total_timeout_while_data_flows(road: Road, where: str) -> None:
+async def test_total_timeout_while_data_flows(
+    road: Road, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxied, "GRACE_S", AMPLE)  # Rust's own end must not stand in for ours
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.begin()
@@ -76,8 +80,8 @@ async def test_total_timeout_while_data_flows(road: Road, where: str) -> None:
             await asyncio.sleep(0.01)
 
     server = await road.serve(script)
-    client = road.client(server.port, total=0.2 if where == "settings" else AMPLE)
-    exchange = await ask(client, total_s=0.2 if where == "call" else AMPLE)
+    client = road.client(server.port, total=0.5 if where == "settings" else AMPLE)
+    exchange = await ask(client, total_s=0.5 if where == "call" else AMPLE)
     with pytest.raises(UpstreamTimeout, match="total time"):
         await whole(exchange)
     async with asyncio.timeout(SEEN_S):
@@ -148,10 +152,13 @@ async def test_a_cancelled_read_leaks_nothing(road: Road) -> None:
 async def test_a_cancelled_send_leaks_no_place(road: Road) -> None:
     server = await road.serve(silent)
     client = road.client(server.port, max_connections=1)
-    for _ in range(3):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await ask(client)
+    for sent in range(3):
+        asking = asyncio.ensure_future(ask(client))
+        while len(server.requests) == sent:
+            await asyncio.sleep(0.001)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
     assert len(server.requests) == 3
 
 
@@ -164,7 +171,7 @@ async def test_a_cancelled_send_reaches_the_engine(road: Road, request: pytest.F
     while not server.requests:
         await asyncio.sleep(0)
     task.cancel()
-    async with asyncio.timeout(SEEN_S):
+    async with asyncio.timeout(SEEN_S if road.direct else RUST_RESTS_S):
         await server.peers[0].left.wait()
 
 
@@ -187,7 +194,11 @@ async def test_an_abandoned_request_ends_when_its_headers_come(road: Road) -> No
         await server.peers[0].left.wait()
 
 
-async def test_the_end_that_is_expected_keeps_the_connection(road: Road) -> None:
+async def test_the_end_that_is_expected_keeps_the_connection(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxied, "END_S", AMPLE)  # it comes
+
     async def script(peer: Peer) -> None:
         while True:
             await peer.request()
@@ -201,7 +212,8 @@ async def test_the_end_that_is_expected_keeps_the_connection(road: Road) -> None
         exchange = await ask(client)
         assert await exchange.read() == b"data: [DONE]\n\n"
         await exchange.close(expect_end=True)
-        await asyncio.sleep(0.01)  # the end arrives in the background
+        # The end arrives in the background.
+        await asyncio.sleep(RUST_RESTS_S)
     assert len(server.peers) <= (1 if road.direct else 3)
 
 
@@ -216,7 +228,7 @@ async def test_an_expected_end_that_does_not_come(road: Road) -> None:
     exchange = await ask(road.client(server.port))
     assert (await exchange.read()).startswith(b"data: [DONE]\n\n")
     await exchange.close(expect_end=True)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(SEEN_S):
         await server.peers[0].left.wait()
 
 

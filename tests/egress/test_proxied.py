@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from egress import http2, servers
 from egress.http2 import Stream
+from egress.roads import SEEN_S
 from egress.servers import CA_PEM, Peer
 
 from tidegate.config import HttpEngineConfig
@@ -112,7 +113,7 @@ async def test_an_early_close_resets_its_stream_alone() -> None:
         assert [await leaving.read(), await staying.read()] == [b"first", b"first"]
         first, second = links[0].streams.values()
         await leaving.close()
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(SEEN_S):
             await first.reset.wait()
         await second.data(b"more")
         assert await staying.read() == b"more"
@@ -131,7 +132,7 @@ async def test_a_slow_reader_makes_its_stream_wait_alone() -> None:
 
     async def test(client: Client, links: list[http2.Link]) -> None:
         slow = [await ask(client) for _ in range(4)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SEEN_S):
             assert await told(client, b"small") == b"ok"
         await asyncio.sleep(0.1)
         sent = [stream.sent for stream in links[0].streams.values()]
@@ -164,10 +165,10 @@ async def test_timeouts_over_http2() -> None:
         assert await exchange.read() == b"first"
         with pytest.raises(UpstreamTimeout, match="sent nothing"):
             await exchange.read()
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(SEEN_S):
             await links[0].streams[1].reset.wait()
 
-    await with_http2(begin2, test, Timeouts(20, 20, 0.1, 20))
+    await with_http2(begin2, test, Timeouts(20, 20, 0.5, 20))
 
 
 # -- trust and proxies ----------------------------------------------------------------------------------------------
@@ -271,5 +272,5 @@ async def test_an_exchange_forgotten_open_ends_with_its_client() -> None:
         del exchange
         gc.collect()
         await client.close()
-        async with asyncio.timeout(0.25):
+        async with asyncio.timeout(SEEN_S):
             await server.peers[0].left.wait()

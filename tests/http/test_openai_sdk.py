@@ -8,12 +8,13 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel
-from serving import Running, config_to, eventually, run_gateway
+from serving import PATIENCE_S, Running, config_to, eventually, run_gateway
 
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
@@ -318,9 +319,21 @@ def test_what_may_succeed_is_tried_again_and_what_cannot_is_not(
 
 
 def test_a_client_that_times_out_frees_the_engine(gateway: Running, engine: ScriptedServer) -> None:
+    """Its time begins to run when the engine works, however long the way there took."""
     before = engine.record.cancelled
+
+    def on_step(name: str, _: object) -> None:
+        if name == "http11.receive_response_headers.started":
+            eventually(lambda: engine.record.in_flight == 1, "the engine works")
+
     with (
-        OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=0.2) as client,
+        httpx2.Client(
+            timeout=httpx2.Timeout(PATIENCE_S, read=0.2),
+            event_hooks={"request": [lambda request: request.extensions.update(trace=on_step)]},
+        ) as http,
+        OpenAI(
+            base_url=gateway.base_url, api_key="any", max_retries=0, timeout=http.timeout, http_client=http
+        ) as client,
         pytest.raises(openai.APITimeoutError),
     ):
         client.chat.completions.create(model="tide-1", messages=user("[[scripted ttft=60000]]"))
