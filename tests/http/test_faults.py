@@ -214,6 +214,7 @@ async def meet_all(base_url: str) -> list[tuple[Case, Outcome]]:
     return met
 
 
+@pytest.mark.timeout(180)  # a dozen seconds of a core
 def test_a_thousand_faults_and_not_one_lie(gateway: Running, engine: ScriptedServer) -> None:
     """Any exception that is no APIError fails the test by itself."""
     met = asyncio.run(meet_all(gateway.base_url))
