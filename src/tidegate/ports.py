@@ -45,6 +45,18 @@ class EngineHost(Protocol):
     embedder: Embedder
 
 
+class Room(Protocol):
+    """Memory for one answer that is not streamed. It goes back when the client has taken the answer or the call ended."""
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until the answer may take so many bytes in all."""
+        ...
+
+    def cover(self, size_bytes: int) -> None:
+        """Count an answer that is held already, without waiting."""
+        ...
+
+
 class Engine(Protocol):
     """A place where answers are made. One instance serves many calls at once and outlives reloads of the config.
 

@@ -16,7 +16,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from tidegate.dispatch.seats import Place, Seats
-    from tidegate.ports import Engine
+    from tidegate.ports import Engine, Room
 
 
 class Endpoint(enum.Enum):
@@ -48,7 +48,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delta(msgspec.Struct, gc=False):
-    """The part of a choice that carries text: a stream's `delta` or a whole `message`."""
+    """The part of a choice that carries text: a stream's `delta` or a whole `message`.
+
+    Of a whole answer over 64 KiB, parts that are long stay unparsed: they are a `msgspec.Raw`.
+    """
 
     content: Any = None
     tool_calls: Any = None
@@ -263,7 +266,8 @@ class Ask(msgspec.Struct, frozen=True):
 
     `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
     unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
-    the place in an engine's own queue: lower is earlier.
+    the place in an engine's own queue: lower is earlier. `room` is where an answer that is not streamed gets the memory it
+    needs; None for internal use, which is small.
     """
 
     call_id: str
@@ -276,6 +280,7 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool = False
     choices: int = 1
     priority: int = 0
+    room: Room | None = None
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -286,9 +291,9 @@ class Call(msgspec.Struct, kw_only=True):
     headers that go to the engine. `fields` is the request body, top-level name to unparsed JSON: what is sent on is rebuilt
     from it, so a value nobody changed arrives byte for byte. `priority` is its place in an engine's own queue, lower is
     earlier: no client can set it, and no stage does today. `route` sets the `candidates`, `attempt` the `deployment` that
-    it asked last; `spent` has an entry for each engine call, and `when_asked` is called as each begins. What a stage takes
-    it pushes on `exit`, which gives it back whatever happens. Times are seconds of the gateway's monotonic `Clock`; 0
-    means not yet.
+    it asked last; `spent` has an entry for each engine call, and `when_asked` is called as each begins. `room` goes into
+    every `Ask`. What a stage takes it pushes on `exit`, which gives it back whatever happens. Times are seconds of the
+    gateway's monotonic `Clock`; 0 means not yet.
     """
 
     id: str
@@ -311,6 +316,7 @@ class Call(msgspec.Struct, kw_only=True):
     deployment: Deployment | None = None
     spent: list[Spent] = []
     when_asked: Callable[[], None] | None = None
+    room: Room | None = None
     waited_s: float = 0.0
     answering_at: float = 0.0
     answered_at: float = 0.0

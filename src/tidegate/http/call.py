@@ -13,7 +13,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from tidegate.budget import Room
+from tidegate.budget import UNCOUNTED_BYTES, Room
 from tidegate.errors import GatewayError, UpstreamError
 from tidegate.gateway import Gateway
 from tidegate.http.apis import openai as wire
@@ -66,9 +66,10 @@ class CallEndpoint:
         self, snapshot: Snapshot, scope: Scope, receive: Receive, responder: Responder, own_id: bytes
     ) -> None:
         try:
-            with self._gateway.bodies.room() as body_room:
+            with self._gateway.bodies.room() as body_room, self._gateway.answers.room() as answer_room:
                 call = await self._receive(scope, receive, responder, own_id, body_room)
                 if call is not None:
+                    call.room = answer_room
                     await self._answer(snapshot, call, responder)
         except GatewayError as error:
             if error.level >= logging.WARNING:
@@ -127,6 +128,8 @@ class CallEndpoint:
                     await self._send_stream(pipeline, call, reply, responder)
                 else:
                     body = await self._whole(reply)
+                    if call.room is not None and len(body) > UNCOUNTED_BYTES:
+                        call.room.cover(len(body))  # an engine in this process has not asked for it
                     call.answered_at = gateway.clock()
             except asyncio.CancelledError as cancelled:
                 raise responder.why(cancelled) from None

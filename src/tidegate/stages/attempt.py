@@ -37,6 +37,7 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
         call.stream,
         call.choices,
         call.priority,
+        call.room,
     )
 
 
