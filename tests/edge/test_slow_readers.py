@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import selectors
 import socket
+import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ MIB = 2**20
 BUDGET = 40 * MIB
 ANSWER = 20 * MIB
 READERS = 8
+TLS = Path(__file__).parent.parent / "egress" / "tls"
 
 
 def answer_of(size: int, text: str = "x") -> bytes:
@@ -123,6 +126,48 @@ def test_slow_readers_of_large_answers_cost_no_more_than_the_bound(text: str) ->
         assert after <= 4 * MIB
         eventually(lambda: metric(process.url, "unread_answer_bytes") == 0, "nothing is held")
         assert metric(process.url, "unread_answer_waits_total") >= READERS - 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc")
+def test_it_is_no_more_over_tls() -> None:
+    """There a write goes into the connection at once, however large it is, and is held encrypted."""
+    expected = answer_of(ANSWER)
+    settings = {
+        **SETTINGS,
+        "tls": {name: str(TLS / "server.pem") for name in ("certificate_path", "key_path")},
+    }
+    trust = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+
+    def read(client: Wire) -> bytes:
+        _, headers = client.read_head()
+        body = bytearray(client.data)
+        while len(body) < int(headers["content-length"]):
+            body += client.connection.recv(2**16)
+        return bytes(body)
+
+    with (
+        canned(whole(answer_of(MIB))) as engine,
+        serve(config_to(engine.base_url, server=settings)) as process,
+    ):
+
+        @contextmanager
+        def asked() -> Iterator[Wire]:
+            with wire(process.url, receive_buffer=16 * 1024) as client:
+                client.connection = trust.wrap_socket(client.connection, server_hostname="localhost")
+                with client.connection:
+                    client.post(chat())
+                    yield client
+
+        with asked() as first:
+            read(first)
+        engine.answer = whole(expected)
+        before = memory(process, "VmRSS")
+        forget_peak(process)
+        with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
+            clients = [stack.enter_context(asked()) for _ in range(4)]
+            eventually(lambda: len(engine.heard) == 5, "all are asked for")
+            assert all(body == expected for body in pool.map(read, clients))
+        assert memory(process, "VmHWM") - before <= BUDGET
 
 
 @pytest.fixture
