@@ -130,6 +130,7 @@ class Gateway:
         self.live: LiveCalls
         self.settings = settings or config.server
         self.bodies = ByteBudget(self.settings.max_pending_body_bytes)
+        self.answers = ByteBudget(self.settings.max_unread_answer_bytes)
         self._first = config
         self._path = path
         self._seen = seen if seen is not None or path is None else stamp(path)
@@ -265,6 +266,14 @@ class Gateway:
             ),
             gauge("pending_body_bytes", "Request bodies held.", [], [((), self.bodies.held_bytes)]),
             counter("pending_body_refusals", "Bodies refused for want of memory.", self.bodies.refused),
+            gauge("unread_answer_bytes", "Whole answers held.", [], [((), self.answers.held_bytes)]),
+            gauge(
+                "unread_answers_waiting",
+                "Whole answers not read from their engines yet, for want of memory.",
+                [],
+                [((), self.answers.waiting)],
+            ),
+            counter("unread_answer_waits", "Whole answers that had to wait so.", self.answers.had_to_wait),
         ]
 
 

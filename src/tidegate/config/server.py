@@ -94,6 +94,12 @@ class ServerConfig(Settings):
         default=64, gt=0, le=500, description="Deepest nesting of lists and objects in a body."
     )
     max_json_containers: int = Field(default=100_000, gt=0, description="Most lists and objects in a body.")
+    max_unread_answer_bytes: int = Field(
+        default=256 * 2**20,
+        gt=0,
+        description="Answers over 64 KiB that are not streamed and are held at once, until their clients have read them;"
+        " with several workers, by each. Beyond it, answers are not read from the engine yet.",
+    )
     send_stall_ms: int = Field(
         default=30_000, gt=0, description="A client that has read nothing for so long is dropped."
     )

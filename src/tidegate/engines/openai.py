@@ -7,16 +7,19 @@ are whole. What the engine says in HTTP is translated into our errors here and n
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from io import BytesIO
 from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from tidegate.budget import UNCOUNTED_BYTES
 from tidegate.config import HttpEngineConfig, OpenAIConfig
 from tidegate.egress.exchange import Client, Exchange, Headers, Target
 from tidegate.egress.open import open_client
 from tidegate.engines import fields
+from tidegate.engines.large import check_utf8, decode_large
 from tidegate.engines.preview import MASK, Outgoing
 from tidegate.errors import (
     GatewayError,
@@ -28,11 +31,15 @@ from tidegate.errors import (
 )
 from tidegate.kernel.sse import EventTooLarge, SseReader
 from tidegate.ports import Clock, Host
-from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece
+from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 60.0
 PROBE_S = 5.0
+# By so much the room grows for an answer that does not say how long it is.
+STEP_BYTES = 2**20
+# What is held of an answer beside itself, at the most: the slice that is under way to the client.
+IN_TRANSIT_BYTES = 256 * 1024
 
 
 class Explanation(msgspec.Struct):
@@ -125,8 +132,8 @@ class OpenAIEngine:
             if exchange.status != 200:
                 raise await self._refused(exchange)
             if not ask.stream:
-                data = await read_whole(exchange, self._config.max_response_bytes)
-                answer = read_answer(data)
+                data = await read_whole(exchange, self._config.max_response_bytes, ask.room)
+                answer = read_answer(data, large=len(data) > UNCOUNTED_BYTES)
                 if answer.choices is None and ask.endpoint is not Endpoint.EMBEDDINGS:
                     raise UpstreamError("the engine sent an answer without choices")
                 yield [Piece(data, answer)]
@@ -226,12 +233,14 @@ def explanation(body: bytes) -> Explanation:
     return error or Explanation(message=found.message or found.detail)
 
 
-def read_answer(data: bytes) -> Answer:
-    """The part of an engine's JSON that the gateway reads. Raises UpstreamError unless all of it is valid JSON."""
+def read_answer(data: bytes, *, large: bool = False) -> Answer:
+    """The part of an engine's JSON that the gateway reads. Raises UpstreamError unless all of it is valid JSON.
+
+    `large` leaves long texts unparsed: see `large.py`.
+    """
     try:
-        answer = _ANSWER.decode(data)
-        if not data.isascii():
-            data.decode()
+        answer = decode_large(data) if large else _ANSWER.decode(data)
+        check_utf8(data)
     except msgspec.ValidationError as error:
         raise UpstreamError(f"the engine sent an answer of another form than OpenAI's: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -251,16 +260,30 @@ def _error_in_answer(error: Any) -> GatewayError:
     return UpstreamError("the engine reported an error in its answer")
 
 
-async def read_whole(exchange: Exchange, limit: int) -> bytes:
-    """The rest of an answer's body. Raises UpstreamError where it is longer than `limit` bytes."""
-    parts: list[bytes] = []
+async def read_whole(exchange: Exchange, limit: int, room: Room | None = None) -> bytes:
+    """The rest of an answer's body, as soon as there is room for it.
+
+    Raises UpstreamError where it is longer than `limit` bytes, before it is read where its length says so.
+    """
+    length = dict(exchange.headers).get(b"content-length", b"")
+    promised = int(length) if length.isdigit() and len(length) < 20 else 0
+    body = BytesIO()  # it grows in place; a list and a join would hold the answer twice
     size = 0
-    while data := await exchange.read():
-        parts.append(data)
+    while max(size, promised) <= limit:
+        if room is not None and max(size, promised) > UNCOUNTED_BYTES:
+            await room.take(_needed(size, promised))
+        data = await exchange.read()
+        if not data:
+            return body.getvalue()
         size += len(data)
-        if size > limit:
-            raise UpstreamError(f"the engine's answer is larger than {limit} bytes")
-    return b"".join(parts)
+        body.write(data)
+    raise UpstreamError(f"the engine's answer is larger than {limit} bytes")
+
+
+def _needed(size: int, promised: int) -> int:
+    """Room for an answer of which `size` bytes are here: for all of it where its length is known, else some steps ahead."""
+    known = promised if size <= promised else (size // STEP_BYTES + 1) * STEP_BYTES
+    return known + min(known, IN_TRANSIT_BYTES)
 
 
 class EventStream:

@@ -13,6 +13,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from tidegate.budget import UNCOUNTED_BYTES
 from tidegate.call import Call, Head
 from tidegate.errors import GatewayError, UpstreamError
 from tidegate.gateway import Gateway
@@ -95,6 +96,9 @@ class CallEndpoint:
             await responder.refuse(
                 GatewayError("The gateway failed; the operator can find the cause by the request id")
             )
+        finally:
+            if call.room is not None:
+                call.room.release()
 
     async def _answer(
         self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
@@ -110,12 +114,16 @@ class CallEndpoint:
                 if call.stream:
                     # A comment sends the status: only once an engine has been asked is it too late for a refusal's own.
                     call.when_asked = partial(responder.comment_in_silence, gateway.settings.sse_keep_alive_s)
+                else:
+                    call.room = gateway.answers.room()
                 reply = await pipeline.run(call)
                 responder.headers += reply.headers
                 if call.stream:
                     await self._send_stream(pipeline, call, reply, responder)
                 else:
                     media_type, body = reply.media_type, await self._whole(pipeline, call, reply)
+                    if call.room is not None and len(body) > UNCOUNTED_BYTES:
+                        call.room.cover(len(body))  # an engine in this process has not asked for it
                     call.answered_at = gateway.clock()
             except asyncio.CancelledError as cancelled:
                 raise responder.why(cancelled) from None

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.server import EdgeServer, tls_context
+from tidegate.http.heap import give_back_large_blocks
 
 # After their calls were ended, clients get this long to read the last event.
 LAST_WORDS_S = 2.0
@@ -47,6 +48,7 @@ class GatewayServer(EdgeServer):
 
     async def serve_until_drained(self) -> None:
         """Serve; returns when everything is drained."""
+        give_back_large_blocks()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._drain())
             await self._serve([self._listener])

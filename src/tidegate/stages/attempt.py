@@ -39,6 +39,7 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
         call.stream,
         call.choices,
         call.priority,
+        call.room,
     )
 
 

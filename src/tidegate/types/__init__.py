@@ -14,7 +14,7 @@ from tidegate.types.answer import (
     TokenCounts,
     Usage,
 )
-from tidegate.types.ask import Ask, Capabilities, Endpoint, Headers, Load, Message
+from tidegate.types.ask import Ask, Capabilities, Endpoint, Headers, Load, Message, Room
 from tidegate.types.cached import Entry, Neighbour
 from tidegate.types.caller import ANSWER, Caller, Parent
 from tidegate.types.case import Case, Decision
@@ -67,6 +67,7 @@ __all__ = [
     "Record",
     "Reply",
     "Request",
+    "Room",
     "Scan",
     "Scene",
     "Secret",

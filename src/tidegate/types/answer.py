@@ -18,7 +18,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delta(msgspec.Struct, gc=False):
-    """The part of a choice that carries text: a stream's `delta` or a whole `message`."""
+    """The part of a choice that carries text: a stream's `delta` or a whole `message`.
+
+    Of a whole answer over 64 KiB, parts that are long stay unparsed: they are a `msgspec.Raw`.
+    """
 
     content: Any = None
     tool_calls: Any = None

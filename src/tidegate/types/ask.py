@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -29,12 +29,25 @@ class Message(msgspec.Struct, gc=False):
     content: str | list[dict[str, Any]] | None = None
 
 
+class Room(Protocol):
+    """Memory for one answer that is not streamed. It goes back when the client has taken the answer or the call ended."""
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until the answer may take so many bytes in all."""
+        ...
+
+    def cover(self, size_bytes: int) -> None:
+        """Count an answer that is held already, without waiting."""
+        ...
+
+
 class Ask(msgspec.Struct, frozen=True):
     """What one engine is asked, once. Every round has its own, and an engine sees nothing else of the call.
 
     `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
     unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
-    the place in an engine's own queue: lower is earlier.
+    the place in an engine's own queue: lower is earlier. `room` is where an answer that is not streamed gets the memory it
+    needs; None for the gateway's own calls, whose answers are small.
     """
 
     call_id: str
@@ -47,6 +60,7 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool = False
     choices: int = 1
     priority: int = 0
+    room: Room | None = None
 
 
 class Capabilities(msgspec.Struct, frozen=True):

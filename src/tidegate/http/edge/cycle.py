@@ -26,6 +26,9 @@ _STATUS_LINES = {
 }
 _BODILESS = (204, 304)
 _CLOSE = (b"connection", b"close")
+# Up to this a body leaves at once, with its head. What a client does not take of it is held by the connection.
+LARGE_BYTES = 64 * 1024
+SLICE_BYTES = 256 * 1024
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -151,7 +154,7 @@ class Cycle:
                 data, self._head = self._head + data, b""
             self._transport.write(data)
         else:
-            self._end(message.get("body", b""))
+            await self._end(message.get("body", b""))
 
     def _begin(self, status: int, headers: Headers) -> None:
         headers = [*self._default_headers, *headers]
@@ -188,18 +191,38 @@ class Cycle:
             self._owed -= len(body)
         return body
 
-    def _end(self, body: bytes) -> None:
+    async def _end(self, body: bytes) -> None:
         last = self._framed(body)
         if self._owed:
             raise RuntimeError("the body is shorter than the response's content-length")
         head, self._head = self._head, b""
-        self._transport.write_out(head + last + b"0\r\n\r\n" if self._chunked else head + last)
+        end = b"0\r\n\r\n" if self._chunked else b""
+        if len(last) <= LARGE_BYTES:
+            self._transport.write_out(head + last + end)
+        elif not await self._has_left(head, last, end):
+            return
         self.response_complete = True
         self.tell()
         if not self.keep_alive:
             self._flow.resume_reading()  # who still sends is heard out
             self._transport.close()
         self._on_response()
+
+    async def _has_left(self, head: bytes, body: bytes, end: bytes) -> bool:
+        """Send a large body in slices, each when the client has taken the one before; False for a client that is gone.
+
+        Copies are made of slices alone, so that what is under way holds no more than one of them. When the last has left,
+        the application may take the whole body for gone.
+        """
+        self._transport.write(head)
+        for at in range(0, len(body), SLICE_BYTES):
+            self._transport.write_out(body[at : at + SLICE_BYTES])
+            await asyncio.sleep(0)  # others have their turn, however fast this client is
+            await self._flow.drain()
+            if self.disconnected or self._transport.is_closing():
+                return False
+        self._transport.write_out(end)
+        return True
 
     def _fail(self) -> None:
         """For an application that has not answered. Where it had begun to, the end of the connection says so."""

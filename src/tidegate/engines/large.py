@@ -1,0 +1,86 @@
+"""A large answer that is not streamed: what the gateway must know of it, without a second copy of its text.
+
+The parts of a message that are long stay unparsed in the `Delta`, as views of the answer's own bytes. A completion's long
+text stands there too. As a Python string it would take up to four bytes a character.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+import msgspec
+
+from tidegate.types import Answer, Choice, Delta, TokenCounts
+
+# What is no longer is parsed as ever.
+_SHORT_BYTES = 1024
+_SLICE_BYTES = 256 * 1024
+_NULL = msgspec.Raw(b"null")
+
+
+class _Parts(msgspec.Struct):
+    """`Delta`, each part unparsed."""
+
+    content: msgspec.Raw = _NULL
+    tool_calls: msgspec.Raw = _NULL
+    reasoning_content: msgspec.Raw = _NULL
+    reasoning: msgspec.Raw = _NULL
+    refusal: msgspec.Raw = _NULL
+    function_call: msgspec.Raw = _NULL
+
+    def as_delta(self) -> Delta:
+        """Short parts parsed, long ones as they are."""
+        return Delta(*(_if_short(getattr(self, name)) for name in self.__struct_fields__))
+
+
+class _LargeChoice(msgspec.Struct):
+    index: int = 0
+    delta: _Parts | None = None
+    message: _Parts | None = None
+    text: msgspec.Raw = _NULL
+    finish_reason: str | None = None
+
+
+class _LargeAnswer(msgspec.Struct):
+    choices: list[_LargeChoice] | None = None
+    usage: TokenCounts | None = None
+    error: Any = None
+
+
+_DECODER = msgspec.json.Decoder(_LargeAnswer)
+_TEXT = msgspec.json.Decoder(str | None)
+
+
+def decode_large(data: bytes) -> Answer:
+    """Raises what msgspec raises for data that is no such answer."""
+    found = _DECODER.decode(data)
+    choices = None if found.choices is None else [_choice(one) for one in found.choices]
+    return Answer(choices, found.usage, found.error)
+
+
+def check_utf8(data: bytes) -> None:
+    """Raises UnicodeDecodeError."""
+    if data.isascii():
+        return
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)
+    for at in range(0, len(view), _SLICE_BYTES):
+        decoder.decode(view[at : at + _SLICE_BYTES])
+    decoder.decode(b"", final=True)
+
+
+def _choice(found: _LargeChoice) -> Choice:
+    delta = found.delta and found.delta.as_delta()
+    message = found.message and found.message.as_delta()
+    text: str | None = None
+    if len(memoryview(found.text)) <= _SHORT_BYTES:
+        text = _TEXT.decode(found.text)
+    elif memoryview(found.text)[0] == ord('"'):
+        message = Delta(content=found.text)
+    else:
+        raise msgspec.ValidationError("Expected `str | null` - at `$.choices[...].text`")
+    return Choice(found.index, delta, message, text, found.finish_reason)
+
+
+def _if_short(part: msgspec.Raw) -> Any:
+    return msgspec.json.decode(part) if len(memoryview(part)) <= _SHORT_BYTES else part
