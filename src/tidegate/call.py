@@ -54,8 +54,8 @@ class Call(msgspec.Struct, kw_only=True):
     On the way: `onward` are headers for the engine, `reply_headers` leave with every kind of answer; a stage adds to them
     before the answer begins. What a stage takes it pushes on `exit`, which gives it back whatever happens. `admit` sets the
     `place`, `route` the `candidates`, `attempt` the `deployment` that it asked last. `spent` has an entry for each engine
-    call. `when_asked` is called as each of them begins, `when_sooner` gets a deadline that has moved. `room` holds an answer
-    that is not streamed until the client has taken it.
+    call. `when_asked` is called as each of them begins, `when_sooner` gets a deadline that has moved. `room` holds an
+    answer that is not streamed until the client has taken it.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was there,
     `received_at` when the whole request was.
