@@ -46,7 +46,7 @@ class CallEndpoint:
         own_id = b"%b%06x" % (self._id_prefix, next(self._ids))
         request_id = request_id_of(headers) or own_id
         gateway = self._gateway
-        responder = Responder(scope, receive, send, request_id, gateway=gateway)
+        responder = Responder(scope, receive, send, request_id, gateway)
         if gateway.draining:
             responder.say_it_is_the_last()
         snapshot = gateway.snapshot

@@ -38,16 +38,28 @@ CallWhenGone = Callable[[Callable[[], None] | None, Callable[[], None] | None], 
 class Responder:
     """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
 
-    # What every response begins with stands here once: setting it each time costs each its part.
-    _watching: asyncio.Task[None] | None = None
-    _comment: asyncio.Task[None] | None = None
-    _silence: asyncio.TimerHandle | None = None
-    _attended = False
-    _sending = False
-    started = False
-    finished = False
-    gone = False
-    stopped: GatewayError | None = None
+    __slots__ = (
+        "_arrived_at",
+        "_attended",
+        "_call_when_gone",
+        "_comment",
+        "_gateway",
+        "_loop",
+        "_receive",
+        "_send",
+        "_sending",
+        "_sent_at",
+        "_silence",
+        "_task",
+        "_watching",
+        "due_at",
+        "finished",
+        "gone",
+        "headers",
+        "request_id",
+        "started",
+        "stopped",
+    )
 
     def __init__(
         self,
@@ -55,7 +67,6 @@ class Responder:
         receive: Receive,
         send: Send,
         request_id: bytes,
-        *,
         gateway: Gateway,
     ) -> None:
         """The gateway's `call_deadline_s` bounds the arrival of the body; whoever made this watches `due_at`."""
@@ -69,6 +80,11 @@ class Responder:
         self._loop = loop
         self._task = asyncio.current_task(loop)
         self._call_when_gone: CallWhenGone | None = scope.get(WHEN_GONE)
+        self._watching: asyncio.Task[None] | None = None
+        self._comment: asyncio.Task[None] | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self.stopped: GatewayError | None = None
+        self._attended = self._sending = self.started = self.finished = self.gone = False
         self._arrived_at = self._sent_at = loop.time()
         self.due_at = self._arrived_at + gateway.settings.call_deadline_s + DEADLINE_GRACE_S
 

@@ -24,7 +24,7 @@ class Spent(msgspec.Struct):
     outcome: str = "running"
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True):
     """A call that has ended, as sinks get it: made once, never changed, and it keeps neither call nor body alive.
 
     `model` is what the client asked for, `route` the configured name that it matched, `engine` the one asked last.

@@ -55,17 +55,26 @@ class Cycle:
     `keep_alive` False makes the response the connection's last; whoever knows that sets it before the response begins.
     """
 
-    # What every request begins with stands here once: setting it each time costs each its part.
-    more_body = True
-    keep_alive = True
-    disconnected = False
-    response_started = False
-    response_complete = False
-    _news = False
-    _told: asyncio.Event | None = None
-    _head = b""
-    _chunked = False
-    _owed: int | None = None  # bytes of the body that the head has promised
+    __slots__ = (
+        "_chunked",
+        "_default_headers",
+        "_expects_100",
+        "_flow",
+        "_head",
+        "_news",
+        "_on_response",
+        "_owed",
+        "_task",
+        "_told",
+        "_transport",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+    )
 
     def __init__(
         self,
@@ -79,11 +88,17 @@ class Cycle:
     ) -> None:
         self.scope = scope
         self.body = bytearray()
+        self.more_body = self.keep_alive = True
+        self.disconnected = self.response_started = self.response_complete = False
         self._transport = transport
         self._flow = flow
         self._default_headers = default_headers
         self._expects_100 = expects_100
         self._on_response = on_response
+        self._news = self._chunked = False
+        self._told: asyncio.Event | None = None
+        self._head = b""
+        self._owed: int | None = None  # bytes of the body that the head has promised
 
     def tell(self) -> None:
         """There is something new to `receive`."""
