@@ -14,6 +14,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.closed_at: float | None = None
+        self.reading = True
 
     def write(self, data: Any) -> None:
         assert self.closed_at is None, "written to after it was closed"
@@ -37,11 +38,13 @@ class Wire(asyncio.Transport):
         return self.closed_at is not None
 
     def is_reading(self) -> bool:
-        return True
+        return self.reading
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reading = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 

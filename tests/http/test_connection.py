@@ -57,6 +57,10 @@ class Client:
         )
         self._protocol.connection_made(self.wire)
 
+    def receive(self, data: bytes) -> None:
+        """One read of the event loop."""
+        self._protocol.data_received(data)
+
     async def send(self, data: bytes) -> list[bytes]:
         """The writes that these bytes bring, once everything rests."""
         before = len(self.wire.written)
@@ -305,3 +309,39 @@ def test_a_lost_connection_needs_no_garbage_collector() -> None:
         assert run(conversation())
     finally:
         gc.enable()
+
+
+def test_bodies_that_are_sent_ahead_are_read_only_so_far() -> None:
+    """However fast the requests before them are answered: each answer lets the connection be read again."""
+    one = request("POST", more="content-length: 60000\r\n", body="x" * 60_000)
+    flood, read_bytes = one * 200, 256 * 1024
+
+    async def conversation() -> int:
+        turns, answered, fed, most = asyncio.Semaphore(0), 0, 0, 0
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            del scope
+            while (await receive())["more_body"]:
+                pass
+            await turns.acquire()
+            await send(start(LENGTH))
+            await send(part(b"ok"))
+
+        client = Client(app)
+        while answered < 100:
+            while client.wire.reading:
+                client.receive(flood[fed : fed + read_bytes])
+                fed += read_bytes
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            most = max(most, fed - answered * len(one))
+            turns.release()
+            answered += 1
+            while len(client.wire.written) < answered:
+                await asyncio.sleep(0)
+        for task in client.tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+        return most
+
+    assert run(conversation()) <= 2 * read_bytes

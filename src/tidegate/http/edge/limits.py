@@ -9,6 +9,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable
 from typing import Protocol
+from urllib.parse import unquote
+
+import httptools
 
 from tidegate.config import ServerConfig
 from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, Overloaded
@@ -137,6 +140,15 @@ class Edge:
 def is_probe(target: bytes) -> bool:
     """Health checks: they name a host by chance, and are answered while there is any room."""
     return target in _PROBES
+
+
+def split_target(target: bytes) -> tuple[bytes, str, bytes]:
+    """Path as it came, path, and query of a request's target. Raises what makes the parser refuse it."""
+    if target[:1] == b"/" and not (b"%" in target or b"?" in target or b"#" in target):
+        return target, target.decode("ascii"), b""
+    parsed = httptools.parse_url(target)
+    path = parsed.path.decode("ascii")
+    return parsed.path, unquote(path) if "%" in path else path, parsed.query or b""
 
 
 def _check_repeated(headers: Headers) -> None:

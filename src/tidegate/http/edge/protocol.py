@@ -12,20 +12,19 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 from starlette.types import ASGIApp
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from tidegate.errors import BadRequest, GatewayError
 from tidegate.http.edge.cycle import Cycle, refusal
-from tidegate.http.edge.limits import Connection, Edge, is_probe
+from tidegate.http.edge.limits import Connection, Edge, is_probe, split_target
 from tidegate.http.edge.patience import Idle, Patience
-from tidegate.http.edge.transport import CorkedTransport, Stall
+from tidegate.http.edge.transport import CorkedTransport, Flow, Stall
 
 WHEN_GONE = "tidegate.when_gone"
 """Where in the ASGI scope a request finds `call_when_gone`."""
@@ -89,7 +88,7 @@ class EdgeProtocol(asyncio.Protocol):
         stream.set_write_buffer_limits(UNREAD_BYTES)
         self._corked = CorkedTransport(stream, self._loop)
         self._stall = Stall(self._corked, self._loop, self._edge.send_stall_s)
-        self._flow = FlowControl(cast("asyncio.Transport", self._corked))
+        self._flow = Flow(cast("asyncio.Transport", self._corked))
         self._fixed_scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -243,7 +242,7 @@ class EdgeProtocol(asyncio.Protocol):
         scope["method"] = parser.get_method().decode("ascii")
         scope["headers"] = self._headers
         scope["http_version"] = version
-        scope["raw_path"], scope["path"], scope["query_string"] = _split(self._url)
+        scope["raw_path"], scope["path"], scope["query_string"] = split_target(self._url)
         self._scope = None
         # Trailers are nobody's headers: the parser would add them to those of the request.
         self._headers = []
@@ -261,8 +260,7 @@ class EdgeProtocol(asyncio.Protocol):
             self._start(cycle)
         else:
             self._ahead.append(cycle)
-            if len(self._ahead) > MAX_AHEAD:
-                self._flow.pause_reading()
+            self._look_ahead()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body. Of a request that was answered already it is thrown away."""
@@ -271,7 +269,9 @@ class EdgeProtocol(asyncio.Protocol):
             return
         self._patience.body_bytes += len(body)
         cycle.body += body
-        if len(cycle.body) > HIGH_WATER_LIMIT:
+        if cycle is not self._running:
+            self._look_ahead()
+        elif len(cycle.body) > HIGH_WATER_LIMIT:
             self._flow.pause_reading()
         cycle.tell()
 
@@ -327,6 +327,15 @@ class EdgeProtocol(asyncio.Protocol):
 
     # -- one after the other -----------------------------------------------------------------------------------------
 
+    def _look_ahead(self) -> None:
+        """Read no further while too much waits for its turn."""
+        ahead = self._ahead
+        self._flow.far_ahead = (
+            len(ahead) > MAX_AHEAD or sum([len(one.body) for one in ahead]) > HIGH_WATER_LIMIT
+        )
+        if self._flow.far_ahead:
+            self._flow.pause_reading()
+
     def _start(self, cycle: Cycle) -> None:
         self._running = cycle
         if cycle.more_body and self._patience.is_watching:  # it had to wait for its turn, unread
@@ -338,9 +347,11 @@ class EdgeProtocol(asyncio.Protocol):
         self._state.total_requests += 1
         if self._corked.is_closing():
             return
+        following = self._ahead.popleft() if self._ahead else None
+        self._look_ahead()
         self._flow.resume_reading()
-        if self._ahead:
-            self._start(self._ahead.popleft())
+        if following is not None:
+            self._start(following)
             return
         if self._scope is None:  # else the next one is arriving
             self._idle.begin()
@@ -384,12 +395,3 @@ class EdgeProtocol(asyncio.Protocol):
             self._refuse(error)
         else:
             self._corked.close()
-
-
-def _split(target: bytes) -> tuple[bytes, str, bytes]:
-    """Path as it came, path, and query of a request's target. Raises what makes the parser refuse it."""
-    if target[:1] == b"/" and not (b"%" in target or b"?" in target or b"#" in target):
-        return target, target.decode("ascii"), b""
-    parsed = httptools.parse_url(target)
-    path = parsed.path.decode("ascii")
-    return parsed.path, unquote(path) if "%" in path else path, parsed.query or b""

@@ -8,6 +8,8 @@ import fcntl
 import sys
 import termios
 
+from uvicorn.protocols.http.flow_control import FlowControl
+
 # A closed connection whose client does not read what is still under way to it is dropped after this.
 LINGER_S = 10.0
 # A client that is still sending when its request is refused is heard out, unread, for so long: closing at once would
@@ -90,6 +92,17 @@ class CorkedTransport:
         # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
         if data and not self.is_closing():
             self._transport.write(data)
+
+
+class Flow(FlowControl):
+    """Both directions of a connection. While `far_ahead`, reading stays paused, whoever would resume it."""
+
+    far_ahead = False
+
+    def resume_reading(self) -> None:
+        """Read on, if that is allowed."""
+        if not self.far_ahead:
+            super().resume_reading()
 
 
 class Stall:
