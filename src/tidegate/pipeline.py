@@ -27,8 +27,11 @@ from tidegate.stages.observe import Observe
 from tidegate.stages.route import Route
 from tidegate.types import Batch, Reply
 
-Work = Callable[[Call], Awaitable[Reply | None]]
-"""What a stage does with a call: None lets it go on, a Reply answers it, a GatewayError refuses it."""
+Work = Callable[[Call], Awaitable[Reply | None] | Reply | None]
+"""What a stage does with a call: None lets it go on, a Reply answers it, a GatewayError refuses it.
+
+A stage that waits for something is an `async def`. One that never waits is a plain function: a coroutine costs every call.
+"""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -126,7 +129,10 @@ class Pipeline:
         """Take a call through the stages on its head. Raises the GatewayError that refuses it."""
         before, clock, took = call.arrived_at, self._clock, call.stage_ms
         for work in self._head:
-            await work(call)
+            waiting = work(call)
+            if waiting is not None:
+                assert not isinstance(waiting, Reply), "nothing is answered on the head alone"
+                await waiting
             now = clock()
             took.append(1000 * (now - before))
             before = now
@@ -139,7 +145,9 @@ class Pipeline:
         first = self._from[begin] if begin else self._on_head
         before, clock, works, took = call.received_at, self._clock, self._works, call.stage_ms
         for at in range(first, len(works)):
-            reply = await works[at](call)
+            reply = works[at](call)
+            if reply is not None and not isinstance(reply, Reply):
+                reply = await reply
             now = clock()
             took.append(1000 * (now - before))
             if reply is not None:

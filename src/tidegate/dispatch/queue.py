@@ -31,7 +31,7 @@ class Permit(msgspec.Struct):
         """Give the seat back; later calls do nothing."""
         if self.held:
             self.held = False
-            self.deployment.seats.release(self.internal)
+            self.deployment.seats.release(internal=self.internal)
 
 
 class Place(msgspec.Struct):
@@ -49,7 +49,7 @@ class Place(msgspec.Struct):
         """A permit for the first candidate with a free seat for which no other call waits; None where there is none."""
         for deployment in candidates:
             seats = deployment.seats
-            if (self.internal or not seats.waiting) and seats.try_take(self.internal):
+            if (self.internal or not seats.waiting) and seats.try_take(internal=self.internal):
                 return Permit(deployment, self.internal)
         return None
 

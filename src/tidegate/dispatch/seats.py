@@ -40,7 +40,7 @@ class Seats:
         self.limit, self.reserved = limit, reserved
         self._serve_line()
 
-    def try_take(self, internal: bool = False) -> bool:
+    def try_take(self, *, internal: bool = False) -> bool:
         """Take a seat if one is free, whoever waits."""
         if self.limit is not None:
             clients_full = self.in_flight - self._internal >= self.limit - self.reserved
@@ -50,7 +50,7 @@ class Seats:
         self._internal += internal
         return True
 
-    def release(self, internal: bool = False) -> None:
+    def release(self, *, internal: bool = False) -> None:
         """Return a seat; the first in line who may have it gets it."""
         self.in_flight -= 1
         self._internal -= internal

@@ -268,14 +268,15 @@ async def read_whole(exchange: Exchange, limit: int, room: Room | None = None) -
     length = dict(exchange.headers).get(b"content-length", b"")
     promised = int(length) if length.isdigit() and len(length) < 20 else 0
     body = BytesIO()  # it grows in place; a list and a join would hold the answer twice
-    size = 0
-    while max(size, promised) <= limit:
-        if room is not None and max(size, promised) > UNCOUNTED_BYTES:
+    size, at_least = 0, promised
+    while at_least <= limit:
+        if at_least > UNCOUNTED_BYTES and room is not None:
             await room.take(_needed(size, promised))
         data = await exchange.read()
         if not data:
             return body.getvalue()
         size += len(data)
+        at_least = max(at_least, size)
         body.write(data)
     raise UpstreamError(f"the engine's answer is larger than {limit} bytes")
 

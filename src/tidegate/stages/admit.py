@@ -13,6 +13,6 @@ class Admit:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    async def __call__(self, call: Call) -> None:
+    def __call__(self, call: Call) -> None:
         """Enter the queue."""
         call.place = self._queue.enter(internal=call.purpose != ANSWER, bound=call.parent is not None)

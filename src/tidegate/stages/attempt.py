@@ -49,10 +49,8 @@ class Attempt:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def __call__(self, call: Call) -> Reply:
-        """Hand out the answer to come; the engine is asked when the first batch is. Raises DeadlineExceeded."""
-        if self._clock() >= call.deadline:
-            raise DeadlineExceeded("The deadline passed before the engine was asked")
+    def __call__(self, call: Call) -> Reply:
+        """Hand out the answer to come; the engine is asked when the first batch is."""
         rounds = _Rounds(call, self._clock, call.candidates)
         call.exit.push(rounds.close)
         return Reply(rounds)

@@ -12,7 +12,7 @@ class Authenticate:
     def __init__(self, default: Policy) -> None:
         self._default = default
 
-    async def __call__(self, call: Call) -> None:
+    def __call__(self, call: Call) -> None:
         """Set the caller's policy, and the deadline that it allows."""
         policy = call.policy = self._default
         call.sooner(call.arrived_at + policy.deadline_s)

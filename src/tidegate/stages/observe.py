@@ -31,7 +31,7 @@ class Observe:
         self._first, *self._others = sinks or (_NOWHERE,)
         self._clock = clock
 
-    async def __call__(self, call: Call) -> None:
+    def __call__(self, call: Call) -> None:
         """Open the books for a call."""
 
         def close(error: BaseException | None) -> None:

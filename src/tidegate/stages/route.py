@@ -20,7 +20,7 @@ class Route:
         self._models = models
         self._turn = 0
 
-    async def __call__(self, call: Call) -> None:
+    def __call__(self, call: Call) -> None:
         """Set the call's candidates, the best first. Raises ModelNotFound, NotSupported, BadRequest."""
         able = self._able(call)
         if len(able) > 1:

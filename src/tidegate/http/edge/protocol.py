@@ -347,12 +347,13 @@ class EdgeProtocol(asyncio.Protocol):
         self._state.total_requests += 1
         if self._corked.is_closing():
             return
-        following = self._ahead.popleft() if self._ahead else None
-        self._look_ahead()
-        self._flow.resume_reading()
-        if following is not None:
+        if self._ahead:
+            following = self._ahead.popleft()
+            self._look_ahead()
+            self._flow.resume_reading()
             self._start(following)
             return
+        self._flow.resume_reading()
         if self._scope is None:  # else the next one is arriving
             self._idle.begin()
 

@@ -101,7 +101,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Read on, if that is allowed."""
-        if not self.far_ahead:
+        if self.read_paused and not self.far_ahead:
             super().resume_reading()
 
 
