@@ -1,15 +1,15 @@
-"""Does a change cost CPU time? Before and after in turn, round after round, as shares of the floor of the same round.
+"""Compares the CPU time of two trees, before and after a change, in alternating rounds, as shares of the round's floor.
 
 Two trees of the gateway and the floor run beside each other on one core; engine and load share another. Every round
-measures all three with 32 connections and with 100 streams, in another order each time. What counts is the median over
-the rounds of after / before, each as a share of its round's floor, and how far the rounds lie apart. Start and memory of
-both are measured first, one gateway at a time.
+measures all three with 32 connections and with 100 streams, in a different order each time. The result is the median of
+after / before over the rounds, each as a share of its round's floor, with the quartiles. Start and memory of both trees are
+measured first, one gateway at a time.
 
   make bench ARGS="--before ../other --rounds 12"               about 6 minutes
   python benchmarks/alternate.py --before ../other --src DIR    another tree than this one as `after`
 
-The exit status is 0 when both ratios are at most 1.06 over at least 12 rounds and no answer was bad, 1 when not, 2 when
-the run failed.
+The exit status is 0 if both ratios are at most 1.06 over at least 12 rounds and no answer was bad, 1 if not, and 2 if the
+run failed.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from rig import Bench, Cores, Requests, RigError, Streams
 from trees import AFTER, BEFORE, FLOOR, SOURCE, Engine, Target, floor, gateway, source_of
 
 BOUND = 1.06  # the median of after / before may not exceed it
-ENOUGH_ROUNDS = 12  # fewer say nothing on a shared machine
+ENOUGH_ROUNDS = 12  # fewer give no result on a shared machine
 STARTS = 3  # of each tree; the median counts
 REQUEST, CHUNK = "request", "chunk"
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """After / before over the rounds, both as shares of the floor."""
+    """The ratio after / before over the rounds, both as shares of the floor."""
 
     unit: str
     median: float
@@ -99,7 +99,7 @@ class Run:
         target.server.start(target.command, core=self._cores.server, wait_s=60, env=target.env)
 
     def _footprints(self, targets: list[Target]) -> dict[str, Footprint]:
-        """One gateway at a time: processes beside each other share pages, and memory would look smaller."""
+        """Measure start and memory, one gateway at a time: running together, they would share pages and seem smaller."""
         starts: dict[str, list[float]] = {target.server.name: [] for target in targets}
         memory: dict[str, tuple[float, float]] = {}
         for turn in range(STARTS + 1):  # the first compiles bytecode and is thrown away
@@ -124,7 +124,7 @@ class Run:
         }
 
     def _round(self, turn: int, targets: list[Target]) -> None:
-        at = turn % len(targets)  # who comes first changes, so that a drift of the machine favours nobody
+        at = turn % len(targets)  # the order changes, so that a drift of the machine favours no target
         order = targets[at:] + targets[:at]
         if turn % 2:
             order.reverse()
@@ -149,7 +149,7 @@ class Run:
 
 
 def compare(samples: Sequence[Sample], unit: str) -> Ratio:
-    """The rounds' ratios. The floor's share is of the same round, so the machine's own drift cancels."""
+    """Return the ratios of the rounds. Each is relative to the floor of the same round, which cancels drift."""
     shares = [
         [ours / base for ours, base in paired(samples, name, FLOOR, unit, "cpu_us")]
         for name in (BEFORE, AFTER)

@@ -1,4 +1,4 @@
-"""What hostile clients cost the others: figures for RESULTS.md.
+"""Measures what hostile clients cost other clients: figures for RESULTS.md.
 
     .venv/bin/python benchmarks/edge.py                 both parts, about a minute
     .venv/bin/python benchmarks/edge.py --seconds 20    longer rounds
@@ -8,8 +8,8 @@
 2. Memory after 1,000 connections that never send and 1,000 that ask for a long stream and never read: at most 100 MiB more,
    while others are served.
 
-The gateway is a process of its own, as shipped: default limits, one worker. The corpus comes from a second process, so that
-the figures are those of the gateway and not of the one who measures.
+The gateway runs as a separate process with default limits and one worker. The corpus is sent from a second process, so that
+its cost is not measured as the gateway's.
 """
 
 import argparse
@@ -34,7 +34,7 @@ BIG_BYTES = 2**20
 
 
 async def one_client(url: str, seconds: float, took: list[float]) -> None:
-    """Asks every 20 ms, at fixed times, on one connection; waits count from the time it should have asked."""
+    """Send a request every 20 ms, at fixed times, on one connection. Latencies are measured from those fixed times."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     began = due = time.monotonic()
@@ -51,7 +51,7 @@ async def one_client(url: str, seconds: float, took: list[float]) -> None:
 
 
 def latency_ms(url: str, seconds: float) -> tuple[float, float]:
-    """p50 and p99 of all clients."""
+    """Return p50 and p99 over all clients."""
 
     async def run() -> list[float]:
         took: list[float] = []
@@ -63,7 +63,7 @@ def latency_ms(url: str, seconds: float) -> tuple[float, float]:
 
 
 async def attack(url: str, cases: list[Case]) -> None:
-    """One hostile client: every case on a connection of its own, again and again; prints how many when it is ended."""
+    """Run one hostile client: it sends every case on a new connection, repeatedly, and prints the number at its end."""
     parts = urlsplit(url)
     while True:
         for case in cases:
@@ -79,7 +79,7 @@ async def attack(url: str, cases: list[Case]) -> None:
 
 
 async def attack_with(url: str, *, count: int, big: bool) -> None:
-    """Several hostile clients, each begins elsewhere in the corpus."""
+    """Run several hostile clients. Each begins at another place in the corpus."""
     cases = [case for case in CASES if big or len(case.data) <= BIG_BYTES]
     await asyncio.gather(
         *(attack(url, cases[at:] + cases[:at]) for at in range(0, len(cases), len(cases) // count))
@@ -91,7 +91,7 @@ def others(url: str, seconds: float) -> None:
     for attackers, big in ((1, False), (4, False), (4, True)):
         alone = latency_ms(url, seconds)
         command = [
-            *("nice", "-n", "19"),  # the attackers are elsewhere: they must not take CPU from who measures
+            *("nice", "-n", "19"),  # so that the attackers take no CPU time from the measuring process
             sys.executable,
             __file__,
             "--attack",

@@ -1,8 +1,8 @@
-"""The floor: the least that a Python gateway can do, and so the unit in which the benchmarks count.
+"""The floor: the least that a Python gateway can do. The benchmarks give their results as multiples of it.
 
-It reads the body (is it a stream?), forwards it on a kept-alive connection, and decodes and re-encodes every
-event on the way back. No keys, no limits, no rails, no metrics, no error handling beyond what keeps the
-measurement honest: what a gateway costs above this is the price of what it does.
+It reads the body to see if a stream is asked for, forwards it on a kept-alive connection, and decodes and re-encodes
+every event on the way back. It has no keys, limits, rails or metrics, and only as much error handling as a valid
+measurement needs. So the cost of a gateway above the floor is the cost of its features.
 
     python -m uvicorn --app-dir benchmarks --host 127.0.0.1 --port 18732 --loop uvloop --http httptools \
         --no-access-log --log-level warning floor:app
@@ -57,7 +57,7 @@ class Reply:
             await self._wait()
 
     async def take(self) -> bytes:
-        """What has come since the last call; waits for some of it; b"" when the answer is complete."""
+        """Wait for data, and return all data since the last call, or b"" once the answer is complete."""
         while not self._received and not self.done:
             await self._wait()
         received, self._received = self._received, []
@@ -84,7 +84,9 @@ class Connection(asyncio.Protocol):
         return self._reply
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's do not inherit from asyncio's
+        self._transport = cast(
+            "asyncio.WriteTransport", transport
+        )  # uvloop's class does not inherit from asyncio's
 
     def data_received(self, data: bytes) -> None:
         assert self._reply
@@ -100,7 +102,7 @@ class Connection(asyncio.Protocol):
 
 
 def recode(received: bytes) -> tuple[bytes, bytes]:
-    """Every whole event decoded and encoded again, and the rest that is not a whole event yet."""
+    """Decode and re-encode every complete event, and return the rest that is not complete yet."""
     *events, rest = received.split(b"\n\n")
     whole = (b"data: " + encode(decode(e[6:])) if e.startswith(b"data: {") else e for e in events)
     return b"".join(event + b"\n\n" for event in whole), rest

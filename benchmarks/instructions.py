@@ -1,17 +1,17 @@
-"""How many instructions and system calls does a request cost, and a streamed chunk? Figures that weather does not move.
+"""Counts the instructions and system calls of a request and of a streamed chunk. Other work on the machine has no effect.
 
 callgrind counts the instructions outside of the kernel that the floor and the gateway execute for the same load; strace
-counts their system calls. The load is fixed in number and runs in lockstep on one connection: the engine sends a chunk
-when the client has the one before, so that the same things arrive together every time. Nothing is counted before a
-warm-up is over, and a small load is subtracted from a large one: start, connection and tail cancel.
+counts their system calls. The load has a fixed size and runs in lockstep on one connection: the engine sends a chunk when
+the client has received the one before, so every run has the same reads and writes. Counting begins after a warm-up. The
+count of a small load is subtracted from that of a large one, which cancels start, connection and end.
 
   make bench-instructions                              floor and this tree, about 3 minutes on two cores
   make bench-instructions ARGS="--quick"               a fifth of the load
   make bench-instructions ARGS="--src ../other/src"    another tree
   make bench-instructions ARGS="--before ../other"     that tree and this one, and the ratio after / before
 
-The exit status is 0 when all was counted and, with --before, every ratio is at most 1.03; 1 when a ratio is above; 2
-when the run failed. Needs gcc and valgrind; strace as well, or there are no system calls in the table. Linux only.
+The exit status is 0 if everything was counted and, with --before, every ratio is at most 1.03. It is 1 if a ratio is
+higher, and 2 if the run failed. Needs gcc and valgrind, and strace for the counts of system calls. Linux only.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SYSTEM_CALL = re.compile(r"(?:\d+ +)?(\w+)\(")  # `[pid] name(...`, not `<... na
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):
-    """What one unit, a request or a chunk, costs one target."""
+    """The cost of one unit, a request or a chunk, for one target."""
 
     target: str
     unit: str
@@ -57,12 +57,12 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spread(self) -> float:
-        """How far the halves lie apart, as a share."""
+        """Return the difference between the halves, as a share."""
         return abs(self.halves[0] - self.halves[1]) / self.instructions
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """After against before."""
+    """The comparison of after with before."""
 
     unit: str
     ratio: float
@@ -87,7 +87,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much load."""
+    """The size of the load."""
 
     requests: int
     chunks: int
@@ -101,7 +101,7 @@ class Plan:
 
 
 def ask(target: Target, count: int) -> None:
-    """So many requests, one after the other. Raises RigError when one is not answered well."""
+    """Send `count` requests, one after the other. Raises RigError for a bad answer."""
     command = [str(build("http_load")), "--model", "m-d0", "--connections", "1", "--requests", str(count)]
     report = msgspec.json.decode(run_load(target, command), type=LoadReport)
     if report.bad or report.n != count:
@@ -109,7 +109,7 @@ def ask(target: Target, count: int) -> None:
 
 
 def stream(target: Target, engine: Engine, count: int) -> None:
-    """So many chunks in streams of 100, in lockstep. Raises RigError when one is missing."""
+    """Read `count` chunks in streams of 100, in lockstep. Raises RigError if one is missing."""
     command = [sys.executable, str(HERE / "sse_load.py"), "--model", "m-n100-l1", "--streams", "1"]
     command += ["--chunks", str(count), "--ack-port", str(engine.port), "--seconds", "600"]
     report = msgspec.json.decode(run_load(target, command), type=StreamReport)
@@ -133,7 +133,7 @@ def loads(target: Target, engine: Engine) -> dict[str, Callable[[int], None]]:
 
 
 def settle(target: Target) -> None:
-    """Wait, at most 10 s, until the server rests: until 0.3 s cost it less than 10 ms."""
+    """Wait, for at most 10 s, until the server is idle: until it uses less than 10 ms of CPU time in 0.3 s."""
     for _ in range(33):
         before = target.server.cpu_s()
         time.sleep(0.3)
@@ -206,7 +206,7 @@ def count_instructions(target: Target, engine: Engine, plan: Plan, core: int) ->
 def measure(
     callgrind: Callgrind, target: Target, unit: str, load: Callable[[int], None], *, small: int, large: int
 ) -> Count:
-    """A small load, then twice the small one and half of the large: (b - a) / (large / 2), for each half."""
+    """Run a small load, then twice the small one plus half of the large: (b - a) / (large / 2), for each half."""
 
     def spent(work: Callable[[], None]) -> tuple[int, float]:
         settle(target)
@@ -239,7 +239,7 @@ def measure(
 
 
 class Strace:
-    """A server under strace; what it asked of the kernel, read from the log as it grows."""
+    """A server under strace. Its system calls are read from the growing log."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -262,7 +262,7 @@ class Strace:
 
 
 def count_system_calls(target: Target, engine: Engine, core: int) -> dict[str, dict[str, float]]:
-    """By unit and name. Raises RigError."""
+    """Count system calls by unit and name. Raises RigError."""
     strace = Strace(target)
     found: dict[str, dict[str, float]] = {}
     try:
@@ -292,7 +292,7 @@ def count_system_calls(target: Target, engine: Engine, core: int) -> dict[str, d
 
 
 class Run:
-    """Counts every target, as many at once as there are cores: a neighbour costs time and no instructions."""
+    """Counts every target, as many at once as there are cores: running together costs time, but no instructions."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -303,7 +303,7 @@ class Run:
         print(f"{time.monotonic() - self._begun:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     def count(self, sources: dict[str, Path]) -> list[Count]:
-        """The floor and each tree. Raises RigError."""
+        """Count the floor and each tree. Raises RigError."""
         names = [FLOOR, *sources]
         with ThreadPoolExecutor(len(self._cores)) as pool:
             parts = pool.map(lambda name: self._target(name, sources), names)
@@ -411,7 +411,7 @@ def main() -> int:
         sources = {BEFORE: source_of(options.before), AFTER: source_of(options.src)}
     try:
         for source in sources.values():
-            check_source(source)  # now, and not after the floor has been counted
+            check_source(source)  # fail now, not after the floor has been counted
         for name in ("mock_engine", "http_load"):
             build(name)
         counts = Run(plan).count(sources)

@@ -1,14 +1,14 @@
-"""Does `tidegate bench` tell the truth? It measures a mock engine whose timing is known, in three ways.
+"""Checks the figures of `tidegate bench`, by measuring a mock engine whose timing is known, in three ways.
 
-  rate     how many requests a second it can send from one core, the mock on another
-  truth    TTFT 50 ms, ITL 5 ms, --rate requests a second: against what the mock does, and against AIPerf where --aiperf
-           names its command; both in turn, --rounds times
+  rate     how many requests per second it can send from one core, with the mock on another
+  truth    TTFT 50 ms, ITL 5 ms, --rate requests per second: compared with the mock's own timing, and with AIPerf if
+           --aiperf names its command; both in turn, --rounds times
   stall    the mock is stopped for 1 s of every 10 s (SIGSTOP): a closed loop hides it, the delay from schedule does not
 
   python benchmarks/load_tester.py
   python benchmarks/load_tester.py --aiperf /path/to/aiperf --tokenizer /path/to/a/tokenizer
 
-AIPerf needs an environment of its own (1.2 GB). The tokenizer is any folder that transformers can read; it only counts.
+AIPerf needs a separate environment (1.2 GB). The tokenizer is any folder that transformers can read; it only counts.
 Port 18730 must be free. Linux only; needs gcc.
 """
 

@@ -1,7 +1,7 @@
-"""What the samples mean: medians, ratios to the floor, the goals, and the table that shows them.
+"""Evaluates the samples: medians, ratios to the floor, the goals, and the table that shows them.
 
-Every figure is the median over the rounds. A ratio to the floor is taken round by round, between two measurements a few
-seconds apart, and then the median of those: the machine's own ups and downs cancel.
+Every figure is the median over the rounds. A ratio to the floor is computed for each round, between two measurements a few
+seconds apart; the result is the median of these ratios. This cancels changes in the speed of the machine.
 """
 
 import os
@@ -42,7 +42,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """What a target takes besides CPU."""
+    """The memory and start time of a target."""
 
     start_s: float
     start_mib: float  # after the first answer
@@ -98,7 +98,7 @@ def values(samples: Sequence[Sample], target: str, scenario: str, figure: str) -
 
 
 def typical(samples: Sequence[Sample], target: str, scenario: str, figure: str) -> float | None:
-    """Median over the rounds; None when it was not measured."""
+    """Return the median over the rounds, or None if the figure was not measured."""
     found = values(samples, target, scenario, figure)
     return median(found.values()) if found else None
 
@@ -124,8 +124,8 @@ def added(samples: Sequence[Sample], target: str, base: str, scenario: str, figu
 
 
 def judge(samples: Sequence[Sample], gateway: str, footprint: Footprint) -> list[Goal]:
-    """The goals of the project for what its gateway may cost."""
-    missing = float("inf")  # what was not measured is not met
+    """Check the project's goals for the cost of the gateway."""
+    missing = float("inf")  # a goal without a measurement is missed
     request = ratio(samples, gateway, FLOOR, "32 connections", "cpu_us_request")
     chunk = ratio(samples, gateway, FLOOR, "100 streams x 50/s", "cpu_us_chunk")
     p50 = added(samples, gateway, DIRECT, "1 connection", "p50_ms")

@@ -1,8 +1,8 @@
-"""The bench: what it takes to measure one server on one core, fairly and repeatably.
+"""The bench: measures one server on one core, fairly and repeatably.
 
-A server under measurement runs pinned to one core, the mock engine and the load to another. CPU time is read from the
-kernel's own accounting of the server's whole process tree. Which servers are measured, in which order, and what the
-figures mean is `run.py`'s and `report.py`'s business.
+The measured server is pinned to one core, the mock engine and the load to another. CPU time is read from the kernel's
+accounting of the server's whole process tree. `run.py` decides which servers are measured and in which order. `report.py`
+evaluates the figures.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ POLL_SECONDS = 0.01  # how exactly the start is measured
 
 
 class RigError(Exception):
-    """The measurement cannot go on; the message says what to do."""
+    """The measurement cannot continue. The message says what to do."""
 
 
 def free_port() -> int:
-    """One that nobody listens on now, for TCP and UDP: several measurements may run on one machine."""
+    """Return a port that is free now, for TCP and UDP. So several measurements can run on one machine."""
     while True:
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", 0))
@@ -58,7 +58,7 @@ class LoadReport(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Cores:
-    """Who runs where."""
+    """The cores for the server and for the load."""
 
     server: int
     load: int
@@ -72,7 +72,7 @@ class Cores:
 
 @contextlib.contextmanager
 def pinned(core: int) -> Generator[None]:
-    """Whatever is started in this block inherits the core, with all its threads and children."""
+    """Pin to a core every process that is started in this block, with all its threads and children."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -82,7 +82,7 @@ def pinned(core: int) -> Generator[None]:
 
 
 def build(name: str) -> Path:
-    """Compile `name`.c, when it is newer than what is there. Raises RigError without a C compiler."""
+    """Compile `name`.c if it is newer than the program. Raises RigError if there is no C compiler."""
     source, binary = HERE / f"{name}.c", BUILD / name
     if binary.exists() and binary.stat().st_mtime > source.stat().st_mtime:
         return binary
@@ -103,7 +103,7 @@ def build(name: str) -> Path:
 
 
 def process_tree(pid: int) -> list[int]:
-    """The process and all its living descendants."""
+    """Return the process and all its living descendants."""
     tree = [pid]
     for parent in tree:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -113,7 +113,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of the process tree so far, user and kernel, threads that have ended included.
+    """Return the CPU time of the process tree so far, user and kernel, including threads that have ended.
 
     A process's CPU clock has the id (~pid << 3) | 2 (clock_getcpuclockid(3)): nanoseconds, where /proc/PID/stat
     counts in ticks of 10 ms.
@@ -126,7 +126,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mib(pid: int) -> float:
-    """Proportional set size of the process tree: shared pages are split among those who share them."""
+    """Return the proportional set size of the process tree: a shared page is divided among the processes that share it."""
     total_kib = 0
     for process in process_tree(pid):
         with contextlib.suppress(OSError):
@@ -137,7 +137,7 @@ def memory_mib(pid: int) -> float:
 
 
 def machine_busy_seconds(cores: Cores) -> float:
-    """CPU time that the cores of the bench have spent on anything at all, stolen time included."""
+    """Return the total CPU time of the bench's cores on any work, including stolen time."""
     names = {f"cpu{cores.server}", f"cpu{cores.load}"}
     ticks = 0
     for line in Path("/proc/stat").read_text().splitlines():
@@ -151,7 +151,7 @@ def machine_busy_seconds(cores: Cores) -> float:
 
 
 def answers_like_the_engine(url: str, headers: dict[str, str]) -> bool:
-    """One request, one answer. Raises OSError or HTTPException while there is nobody to answer."""
+    """Send one request and check the answer. Raises OSError or HTTPException while no server answers."""
     parts = urlsplit(url)
     body = {"model": "m-d0", "messages": [{"role": "user", "content": "hello [[m-d0]]"}]}
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=5)
@@ -181,7 +181,7 @@ class Server:
     def start(
         self, command: list[str], *, core: int, wait_s: float, env: dict[str, str] | None = None
     ) -> None:
-        """Start it on `core` and wait until it answers as the engine does; `start_s` is how long that took."""
+        """Start the server on `core` and wait until it answers as the engine does. Sets `start_s` to that time."""
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                 raise RigError(f"port {self.port} is taken: end what listens there, {self.name} needs it")
@@ -211,7 +211,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the process that was started. Raises RigError when none runs."""
+        """The pid of the started process. Raises RigError if none runs."""
         if self._process is None:
             raise RigError(f"{self.name} does not run")
         return self._process.pid
@@ -239,7 +239,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Requests:
-    """Closed-loop load: `connections` clients, each sends its next request when it has its answer."""
+    """Closed-loop load: each of `connections` clients sends its next request when it has its answer."""
 
     model: str
     connections: int
@@ -249,14 +249,14 @@ class Requests:
 
 @dataclass(frozen=True)
 class Streams:
-    """`streams` clients, each reads 100 chunks 20 ms apart, again and again."""
+    """Streaming load: each of `streams` clients repeatedly reads 100 chunks that are 20 ms apart."""
 
     streams: int
     seconds: float
 
 
 class Bench:
-    """Applies load to one server at a time, from the load core, and says what the server paid for it."""
+    """Applies load to one server at a time, from the load core, and measures the server's CPU time for it."""
 
     def __init__(self, cores: Cores) -> None:
         self.cores = cores
@@ -297,7 +297,7 @@ class Bench:
         return done.stdout, spent
 
     def _settle(self, server: Server) -> None:
-        """Wait, at most 6 s, until the server has finished what the last load left it to do."""
+        """Wait, for at most 6 s, until the server has finished the work of the last load."""
         for _ in range(30):
             before = server.cpu_s()
             time.sleep(0.2)

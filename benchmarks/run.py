@@ -1,14 +1,14 @@
-"""What does it cost to put the gateway in between?
+"""Measures the cost of the gateway, compared with a direct connection to the engine.
 
 One run measures three targets in turn, round after round, with the same load from the same core:
 
-  direct    the mock engine itself: what the client would see without a gateway
+  direct    the mock engine itself, as a client would use it without a gateway
   floor     floor.py: the least that a Python gateway can do
   tidegate  `tidegate serve --config benchmarks/rig.yaml`, every stage switched on; or --gateway
 
-The target runs alone on one core, engine and load share another. Every prompt differs, so no cache can answer. The
-table gives CPU time a request and a chunk (of the target's whole process tree), rates, latencies, memory, start, and
-what they are of the floor's. The exit status is 0 when every goal is met, 1 when one is missed, 2 when the run failed.
+The target runs alone on one core; engine and load share another. Every prompt differs, so no cache can answer. The
+table gives CPU time per request and per chunk (of the target's whole process tree), rates, latencies, memory, start
+time, and their ratios to the floor. The exit status is 0 if every goal is met, 1 if one is missed, 2 if the run failed.
 
   python benchmarks/run.py                    about 3 minutes
   python benchmarks/run.py --quick            about 40 seconds: the three loads that the goals speak of, short
@@ -60,7 +60,7 @@ SHORT_START_S = 3.0
 
 @dataclass(frozen=True)
 class Plan:
-    """Which loads, how long, how often."""
+    """The loads, their duration and the number of rounds."""
 
     rounds: int
     every_round: dict[str, Requests | Streams]
@@ -101,7 +101,7 @@ class Run:
         print(f"{time.monotonic() - self._begun:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     def measure(self, plan: Plan) -> Results:
-        """All of it. Raises RigError when a server does not start or a load fails."""
+        """Run all measurements. Raises RigError if a server does not start or a load fails."""
         if self.cores.server == self.cores.load:
             self.note(
                 "one core only: target, engine and load share it, so rates and latencies say little; CPU time still does"
@@ -132,7 +132,7 @@ class Run:
         )
 
     def _start_gateway(self) -> Footprint:
-        """Start it a few times: the first start of a fresh clone also compiles its bytecode."""
+        """Start the gateway a few times: the first start of a fresh clone also compiles its bytecode."""
         starts: list[float] = []
         while True:
             self.gateway.start(self._command, core=self.cores.server, wait_s=self._wait_s)
@@ -148,7 +148,7 @@ class Run:
         for server in (self.floor, self.gateway):
             bench.requests(server, Requests("m-d0", 8, 1))
         for number in range(plan.rounds):
-            # Who comes first changes from round to round, so that a drift of the machine favours nobody.
+            # The order changes from round to round, so that a drift of the machine favours no target.
             pair = [self.floor, self.gateway] if number % 2 == 0 else [self.gateway, self.floor]
             for scenario, load in (plan.every_round | (plan.once if number == 0 else {})).items():
                 for server in (self.engine, *pair):
@@ -182,7 +182,7 @@ class Run:
         self.note(f"round {number + 1}  {scenario:36}  {server.name:10}  {shown}")
 
     def _foreign_load(self, work: Callable[[], None]) -> float:
-        """Do the work; return the share of the bench's cores that processes of others took meanwhile."""
+        """Do the work, and return the share of the bench's cores that other processes used meanwhile."""
         servers = (self.engine, self.floor, self.gateway)
 
         def own_s() -> float:

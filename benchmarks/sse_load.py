@@ -1,4 +1,4 @@
-"""Streaming load: N connections, each runs one SSE chat after the other, and every chunk's way is timed.
+"""Streaming load: each of N connections runs one SSE chat after the other, and the delay of every chunk is measured.
 
     python benchmarks/sse_load.py --port 8080 [--path /v1/chat/completions] [--model m-n100-g20]
         [--streams 100] [--seconds 5] [--header 'Name: value']...
@@ -35,7 +35,7 @@ KEEP_BYTES = 300  # behind the last stamp: enough for a stamp or a [DONE] cut in
 
 
 class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run measured; every time in milliseconds."""
+    """The measurements of one run. All times are in milliseconds."""
 
     chunks: int
     chunks_s: float
@@ -52,7 +52,7 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Samples:
-    """What the connections have seen so far; times in nanoseconds."""
+    """The samples of all connections so far. Times are in nanoseconds."""
 
     def __init__(self, *, chunks: int = 0) -> None:
         self.chunks = chunks  # how many are wanted; 0: no end but time
@@ -95,7 +95,7 @@ def quantile_ms(samples: list[int], share: float) -> float:
 
 
 class StreamClient(asyncio.Protocol):
-    """One connection: asks, reads the stream to its end, asks again."""
+    """One connection: it sends a request, reads the stream to its end, and repeats."""
 
     def __init__(self, request: bytes, samples: Samples, acknowledge: Callable[[], None]) -> None:
         self._request = request
@@ -107,7 +107,9 @@ class StreamClient(asyncio.Protocol):
         self._status_seen = self._done = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's do not inherit from asyncio's
+        self._transport = cast(
+            "asyncio.WriteTransport", transport
+        )  # uvloop's class does not inherit from asyncio's
         self._ask()
 
     def _ask(self) -> None:
@@ -160,7 +162,7 @@ class StreamClient(asyncio.Protocol):
 
 
 def acknowledger(port: int) -> Callable[[], None]:
-    """What tells the mock engine on `port` that a chunk has arrived; nothing where there is no port."""
+    """Return a function that tells the mock engine on `port` that a chunk has arrived; without a port it does nothing."""
     if not port:
         return lambda: None
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -184,7 +186,7 @@ async def run_streams(
         except OSError as error:
             samples.problem(str(error))
 
-    # Starts are spread, so that the events of the streams do not fall on the same millisecond.
+    # Streams start at different times, so that their events do not come in the same millisecond.
     spread_s = 0.0 if chunks else min(2.0, seconds / 3)
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
@@ -228,7 +230,7 @@ def main() -> None:
     parser.add_argument("--ack-port", type=int, default=0, metavar="PORT")
     options = parser.parse_args()
     request = chat_request(options.port, options.path, model=options.model, headers=options.header)
-    gc.disable()  # a collection here would be read as delay of the gateway
+    gc.disable()  # a collection here would be measured as delay of the gateway
     report = uvloop.run(
         run_streams(
             request,

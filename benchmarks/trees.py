@@ -1,7 +1,7 @@
-"""Source trees of the gateway beside each other: how one is started, and how two are compared.
+"""Starts source trees of the gateway beside each other, for a comparison.
 
-A tree is a folder `src` of some checkout; the packages it needs come from the environment that runs the bench. Every
-server gets a port of its own, so trees run beside each other, and beside whatever else the machine does.
+A tree is the folder `src` of a checkout. The packages that it needs come from the environment that runs the bench. Every
+server gets its own port, so trees can run beside each other and beside other servers of the machine.
 """
 
 import os
@@ -18,7 +18,7 @@ CHAT = "/v1/chat/completions"
 
 @dataclass(frozen=True)
 class Target:
-    """A server, and how to start it."""
+    """A server and the command that starts it."""
 
     server: Server
     command: list[str]
@@ -40,7 +40,7 @@ class Engine:
 
 
 def environment(**added: str) -> dict[str, str]:
-    """The same for every tree: equal hashes, and no bytecode written into a tree that is only read."""
+    """Return the environment, the same for every tree: a fixed hash seed, and no bytecode written into the tree."""
     fixed = {"PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": str(BUILD / "pycache")}
     return os.environ | fixed | added
 
@@ -57,13 +57,13 @@ def floor(engine_port: int) -> Target:
 
 
 def check_source(source: Path) -> None:
-    """Raises RigError when the folder holds no gateway."""
+    """Raise RigError if the folder does not contain a gateway."""
     if not (source / "tidegate" / "__main__.py").exists():
         raise RigError(f"{source} holds no tidegate: name the folder src of a checkout, or the checkout")
 
 
 def gateway(name: str, source: Path, engine_port: int) -> Target:
-    """`tidegate serve` from the tree, with rig.yaml on free ports. Raises RigError when it holds no gateway."""
+    """Return `tidegate serve` of a tree, with rig.yaml on free ports. Raises RigError if the tree contains no gateway."""
     source = source.resolve()
     check_source(source)
     port = free_port()
@@ -77,5 +77,5 @@ def gateway(name: str, source: Path, engine_port: int) -> Target:
 
 
 def source_of(folder: Path) -> Path:
-    """The folder itself, or `src` in it: a checkout may be named as well as its sources."""
+    """Return the folder itself, or `src` in it: a checkout may be given as well as its sources."""
     return folder / "src" if (folder / "src" / "tidegate").is_dir() else folder

@@ -1,15 +1,15 @@
-"""What the gateway adds in front of a real vLLM: the same streams through it and straight to vLLM, in turn.
+"""Measures what the gateway adds in front of a real vLLM: the same streams through the gateway and directly, in turn.
 
     make e2e-vllm ARGS=--co                      once: sets vLLM up, runs nothing
     .venv/bin/python benchmarks/vllm.py          about four minutes
         [--rounds 3] [--tokens 128] [--calls 4] [--json PATH] [--vllm-url http://127.0.0.1:8000]
 
-Every call streams exactly --tokens tokens (`ignore_eos`), of a prompt that no other call has; streams begin 0.25 s apart.
-A round measures 1 stream and 8 streams (as many as this vLLM has slots), each directly and through the gateway; which comes
-first changes from round to round. TTFT is from the request's first byte sent to the first event with text, ITL the gaps
-between such events. Nothing is pinned: vLLM's OpenMP leaves one core free, and its API server, the gateway and this program
-share that. CPU of the gateway is its process tree's, from the kernel. Other work on the machine is told at the end; above a
-few percent, only the CPU figures mean something.
+Every call streams exactly --tokens tokens (`ignore_eos`), and its prompt differs from all others. Streams begin 0.25 s
+apart. A round measures 1 stream and 8 streams (as many as this vLLM has slots), each directly and through the gateway, in
+an order that changes from round to round. TTFT runs from the first byte of the request to the first event with text. ITL
+are the gaps between such events. No process is pinned: vLLM's OpenMP leaves one core free, and its API server, the gateway
+and this program share it. The gateway's CPU time is that of its process tree, from the kernel. The share of other work on
+the machine is printed at the end; above a few percent, only the CPU figures are valid.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from vllm_server import MODEL, SLOTS, VENV, Vllm, running_vllm  # noqa: E402
 
 DIRECT, GATEWAY = "direct", "tidegate"
 APART_S = 0.25  # streams that begin at once stay in step: vLLM reads all their prompts in one long pass
-# What vLLM sends before it has a token is an event with empty content.
+# vLLM sends an event with empty content before it has a token.
 CONTENT = re.compile(rb'"content":"(?:[^"\\]|\\.)')
 
 
 @dataclass
 class Run:
-    """One load on one target in one round; times in seconds."""
+    """One load on one target in one round. Times are in seconds."""
 
     target: str
     streams: int
@@ -77,7 +77,7 @@ def body(tokens: int) -> bytes:
 
 
 async def one(url: str, run: Run, tokens: int) -> None:
-    """One stream, every event timed as it arrives. Raises RuntimeError for an answer that is not whole."""
+    """Read one stream and time every event. Raises RuntimeError if the answer is not complete."""
     parts = urlsplit(url)
     asked = body(tokens)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -103,7 +103,7 @@ async def one(url: str, run: Run, tokens: int) -> None:
 
 
 async def load(url: str, run: Run, *, tokens: int, calls: int) -> None:
-    """`calls` calls, one after the other, on each of the run's streams."""
+    """Make `calls` calls, one after the other, on each of the run's streams."""
 
     async def stream(number: int) -> None:
         await asyncio.sleep(number * APART_S)
@@ -179,7 +179,7 @@ def show(runs: list[Run], vllm: Vllm, foreign: float) -> None:
 
 
 def busy_seconds() -> float:
-    """CPU time that the whole machine has spent on anything, stolen time included."""
+    """Return the total CPU time of the machine on any work, including stolen time."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     return sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7)) / os.sysconf("SC_CLK_TCK")
 
