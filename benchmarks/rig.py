@@ -164,7 +164,7 @@ def answers_like_the_engine(url: str, headers: dict[str, str]) -> bool:
 
 
 class Server:
-    """A process under measurement, or beside it, from its start to its end."""
+    """A measured process, or one that runs beside it, from its start to its end."""
 
     def __init__(self, name: str, url: str, *, headers: dict[str, str] | None = None) -> None:
         self.name = name

@@ -27,7 +27,7 @@ class Target:
 
 @dataclass
 class Engine:
-    """A mock engine on a port of its own."""
+    """A mock engine on its own port."""
 
     name: str = "engine"
     port: int = field(default_factory=free_port)

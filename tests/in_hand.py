@@ -27,7 +27,7 @@ PATIENCE_S = 3600.0
 
 
 class SlowWire(Wire):
-    """A transport whose client reads everything, or nothing while `takes` is False; then the transport buffers it."""
+    """A transport whose client reads at once while `takes` is True. Otherwise the transport buffers what is written."""
 
     def __init__(self) -> None:
         super().__init__()

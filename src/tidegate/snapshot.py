@@ -108,7 +108,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
         return Snapshot(config, models, pipeline, engines, loans.pop_all())
-    raise AssertionError("unreachable: the stack swallows nothing")
+    raise AssertionError("unreachable: the exit stack suppresses no exception")
 
 
 def default_policy(config: Config, server: ServerConfig) -> Policy:

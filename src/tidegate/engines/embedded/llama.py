@@ -96,7 +96,7 @@ class LentLlama:
             self._serving.clear()
 
     async def open(self, host: Host) -> None:
-        """Start nothing: the owner has started the server."""
+        """Keep the host's clock. The owner has started the server."""
         self._clock = host.clock
 
     async def await_ready(self, deadline: float) -> None:
@@ -105,7 +105,7 @@ class LentLlama:
             await until_serving(self._serving, deadline - self._clock())
 
     async def close(self) -> None:
-        """Stop nothing: the owner stops the server."""
+        """Do not stop the server: its owner does."""
 
 
 async def prepare(

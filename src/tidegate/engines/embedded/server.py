@@ -249,7 +249,7 @@ class _Child(asyncio.SubprocessProtocol):
     async def spawn(cls, settings: bytes) -> _Child:
         """Start the child and hand it its settings."""
         loop = asyncio.get_running_loop()
-        # By path, since the child needs nothing of this package. -P: modules of this package cannot shadow others.
+        # By path, since the child imports no module of this package. -P: these modules cannot shadow others.
         command = (sys.executable, "-P", str(_CHILD))
         transport, child = await loop.subprocess_exec(cls, *command, env=_CHILD_ENVIRONMENT)
         child._transport = transport  # noqa: SLF001  (an instance of this class)

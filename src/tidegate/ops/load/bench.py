@@ -218,7 +218,7 @@ class Bench:
 
 
 def notes(record: Record, options: Options) -> list[str]:
-    """What a step's figures do not say themselves, and who reads them should know."""
+    """Return notes on a step that its figures alone do not show."""
     step, samples = record.step, record.samples
     good = [sample for sample in samples if sample.ok]
     found: list[str] = []

@@ -192,7 +192,7 @@ def _count(usage: _Usage, sample: Sample) -> None:
 def _refused(status: int, body: bytes) -> _Failed:
     """`http_429` and the like; the message is the server's own."""
     said = explanation(body)
-    # `{"detail": [...]}` and whatever else servers say
+    # `{"detail": [...]}` and other forms that servers use
     message = said.message or body[:_MAX_DETAIL].decode(errors="replace") or "no message"
     code = f" ({said.code})" if said.code not in (None, status) else ""
     return _Failed(f"http_{status}", f"{message}{code}")

@@ -55,7 +55,7 @@ def judge(
 
 
 def passed(checks: list[Check]) -> bool:
-    """Whether nothing failed. What could not be judged has not: the check says why it could not."""
+    """Return whether no check failed. A check that could not be judged has not failed; its note says why."""
     return all(check.passed is not False for check in checks)
 
 

@@ -27,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, where, how much and for how long.
 
     One of `users` (closed loops), `rates` (open loops, requests a second) and `trace` says how much; all empty: the ramp.
-    `duration_s` is for each step, `requests` at most so many a step. `speed` replays a trace faster.
+    `duration_s` is the length of each step, `requests` the largest number per step. `speed` replays a trace faster.
     """
 
     url: str
@@ -113,7 +113,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def base_url(text: str) -> str:
     """Where the API begins: `host:port`, `http://host:port` and `…/v1/chat/completions` all mean `…/v1`.
 
-    Raises BadOptions for what is no address.
+    Raises BadOptions if the text is not an address.
     """
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")

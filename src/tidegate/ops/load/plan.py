@@ -77,7 +77,7 @@ def arrivals(
 
 
 class BadTrace(ValueError):
-    """A trace that cannot be replayed; the message names the file, the line and what it should be."""
+    """A trace that cannot be replayed. The message names the file, the line and the expected content."""
 
 
 def read_trace(path: Path, *, speed: float = 1.0) -> list[Arrival]:

@@ -48,7 +48,7 @@ class Scale(msgspec.Struct, frozen=True):
         return cls(base=max(0.0, short[1] - per_word * short[0]), per_word=per_word)
 
     def words(self, tokens: int) -> int:
-        """How many words make a prompt of so many tokens, at least one."""
+        """Return the number of words for a prompt with this number of tokens, at least one."""
         return max(1, round((tokens - self.base) / self.per_word))
 
 
@@ -130,11 +130,11 @@ class MadeUp:
         return max(1, round(self._rng.gauss(mean, mean * self._shape.spread))) if self._shape.spread else mean
 
     def words(self, count: int) -> str:
-        """A text of so many words."""
+        """Return a text with this number of words."""
         return " ".join(self._rng.choices(_WORDS, k=count))
 
     def _of_blocks(self, arrival: Arrival) -> str:
-        """Requests whose traces begin with the same block ids begin with the same text."""
+        """Return a text for block ids of a trace. Requests whose ids begin alike get texts that begin alike."""
         wanted = self._scale.words(arrival.prompt_tokens or _BLOCK_TOKENS)
         a_block = round(_BLOCK_TOKENS / self._scale.per_word)
         words: list[str] = []

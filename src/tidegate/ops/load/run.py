@@ -133,7 +133,7 @@ class Runner:
         return sample
 
     async def _watch(self, record: Record) -> None:
-        """How late the loop wakes whoever sleeps: what a busy tester adds to every figure."""
+        """Measure how late the event loop wakes a sleeping task. A busy tester adds this delay to every figure."""
         while True:
             wanted = self._clock() + _TICK_S
             await self._sleep(_TICK_S)
