@@ -90,7 +90,7 @@ class Embedder(Protocol):
 
 
 class Host(Protocol):
-    """What every part may use from the moment the runtime opens it."""
+    """The services that the runtime gives to every part it opens."""
 
     spawn: Spawn
     clock: Clock

@@ -66,13 +66,13 @@ class Slo(msgspec.Struct, frozen=True):
 
     @property
     def set(self) -> bool:
-        """Whether there is any limit."""
+        """Whether at least one limit is set."""
         return any(limit is not None for limit in (self.ttft_ms, self.itl_ms, self.latency_ms))
 
     def kept_by(self, sample: Sample) -> bool:
-        """Whether an answer is whole and within every limit. One without content has kept no limit of the TTFT.
+        """Return whether an answer is complete and within every limit.
 
-        One of a single chunk has no ITL to be judged.
+        An answer without content fails a limit of the TTFT. An answer in a single chunk has no ITL, and passes that limit.
         """
         if self.ttft_ms is not None and not sample.contents:
             return False
@@ -157,10 +157,10 @@ def _elapsed(record: Record, good: list[Sample]) -> float:
 
 
 def pace(samples: Sequence[Sample]) -> Pace | None:
-    """How fast requests were due and whole answers came, between the tenth and the ninetieth percent of each.
+    """Return the rates at which requests were due and answered, between the tenth and the ninetieth percent of each.
 
-    The whole time of a step would count against a server that its last answers take as long as all others do. None:
-    too few requests, or all at once.
+    Over the whole time of a step, a server would seem too slow only because its last answers take their normal time.
+    Returns None for too few requests, and if all were due or answered at the same time.
     """
     good = [sample for sample in samples if sample.ok]
     if len(samples) < _FEW or not good:

@@ -52,7 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     criteria: Criteria = Criteria()
 
     def steps(self) -> list[Step]:
-        """The levels of load, in order. Raises BadOptions."""
+        """Return the levels of load, in order. Raises BadOptions."""
         given = [name for name in ("users", "rates", "trace") if getattr(self, name)]
         if len(given) > 1:
             raise BadOptions("--users, --rate and --trace exclude each other: give one of them")

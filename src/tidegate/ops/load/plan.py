@@ -38,7 +38,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """As tables show it."""
+        """The name of the load in tables."""
         return f"{self.users} user" + ("s" if self.users != 1 else "")
 
 
@@ -61,7 +61,7 @@ Step = Closed | Open
 def arrivals(
     rate: float, duration_s: float, *, process: Process = "poisson", burstiness: float = 1.0, seed: int = 0
 ) -> Iterator[Arrival]:
-    """Moments at `rate` a second for `duration_s`.
+    """Yield the times of arrivals at `rate` per second, for `duration_s` seconds.
 
     `burstiness` is the shape of the gamma distribution that gaps are drawn from: 1 is Poisson, below 1 comes in bursts
     (the coefficient of variation of the gaps is 1/√shape), above 1 is more even.

@@ -116,7 +116,7 @@ class MadeUp:
         return self.words(max(1, round((tokens - base) / self._scale.per_word)))
 
     def limit(self, arrival: Arrival | None) -> int:
-        """The most tokens of an answer."""
+        """Return the largest number of tokens for an answer."""
         if arrival is not None and arrival.output_tokens is not None:
             return max(1, arrival.output_tokens)
         return self._drawn(self._shape.output_tokens)

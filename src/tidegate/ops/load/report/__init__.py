@@ -1,1 +1,1 @@
-"""How a result is shown: `page` makes the report, `compare` sets two results side by side; the rest serves those two."""
+"""Shows results: `page` makes the report, and `compare` compares two results. The other modules serve these two."""

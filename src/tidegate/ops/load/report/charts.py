@@ -1,8 +1,8 @@
 """Plots as inline SVG that fit any width without a script.
 
-An SVG is exactly the plot's area: across, places are shares of the width (in %), so it stretches while text and strokes
-keep their size; down, they are pixels. Ticks and labels stand in the margins, outside the SVG's own box. Colours are
-classes (`t-…`, for tones); the page's style sheet says what they look like in light and in dark.
+An SVG covers exactly the area of the plot. Horizontal positions are shares of the width (in %), so the plot stretches while
+text and strokes keep their size. Vertical positions are pixels. Ticks and labels are in the margins, outside the SVG's box.
+Colours are classes (`t-…`, for tones); the style sheet of the page defines them for the light and the dark theme.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Values = list[float | None]
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `tone` names its colour; `values` are as many as the chart's `xs`, None leaves a gap."""
+    """One line of a chart. `tone` names its colour. `values` has one value for each of the chart's `xs`; None is a gap."""
 
     name: str
     tone: str
@@ -77,7 +77,7 @@ class Ridge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def lines(chart: Chart) -> Html:
-    """A line chart as a figure; a figure that says so when there is nothing to draw."""
+    """Return a line chart as an HTML figure. Without any value, the figure says that there is nothing to draw."""
     series = [one for one in chart.series if any(value is not None for value in one.values)]
     if not series:
         return _figure(chart.title, chart.about, tag("p", "Nothing was measured.", class_="empty"))
@@ -108,7 +108,7 @@ def lines(chart: Chart) -> Html:
 
 
 def ridges(title: str, about: str, rows: list[Ridge], unit: str) -> Html:
-    """Histograms above each other on one log axis, each as high as its own greatest bin."""
+    """Return histograms above each other on one log axis. Each is scaled to its own greatest bin."""
     low = min(row.edges[0] for row in rows)
     high = max(row.edges[-1] for row in rows)
     scale = Scale(low, max(high, low * 1.5), log=True)
@@ -130,7 +130,7 @@ def ridges(title: str, about: str, rows: list[Ridge], unit: str) -> Html:
 
 
 def spaced(ticks: list[tuple[float, str]], width: float = NARROW) -> list[tuple[float, str]]:
-    """The ticks that fit beside each other in a plot of that width: the last one always, then from the left."""
+    """Return the ticks that fit in a plot of that width: always the last one, the others from the left."""
     if not ticks:
         return []
     *others, last = ticks
@@ -142,7 +142,7 @@ def spaced(ticks: list[tuple[float, str]], width: float = NARROW) -> list[tuple[
 
 
 def in_seconds(chart: Chart) -> Chart:
-    """A chart of latencies of 10 s and more, told in seconds."""
+    """Return a chart of latencies from 10 s on, converted to seconds."""
     most = max((v for one in chart.series for v in one.values if v is not None), default=0.0)
     if chart.unit != "ms" or most < 10_000:
         return chart
@@ -158,7 +158,7 @@ def in_seconds(chart: Chart) -> Chart:
 
 
 def _value_scale(chart: Chart, series: list[Series]) -> tuple[Scale, list[tuple[str, float]], list[str]]:
-    """The y axis, the limits that lie in it, and what to say of those that lie above it."""
+    """Return the y axis, the limits within it, and a text for the limits above it."""
     values = [value for one in series for value in one.values if value is not None]
     top = max(values)
     limits = [limit for limit in chart.limits if limit[1] <= max(top * 2.5, 1e-12)]
@@ -265,7 +265,7 @@ def _line(one: Series, chart: Chart, scale: Scale) -> Html:
 
 
 def _path(places: list[tuple[float, float] | None]) -> tuple[str, list[tuple[float, float]]]:
-    """The runs of places that follow each other as a path, and those that stand alone."""
+    """Return the connected points as a path, and the single points."""
     parts: list[str] = []
     alone: list[tuple[float, float]] = []
     run: list[tuple[float, float]] = []
@@ -282,7 +282,7 @@ def _path(places: list[tuple[float, float] | None]) -> tuple[str, list[tuple[flo
 
 
 def _named_at_the_end(series: list[Series], chart: Chart) -> list[Series]:
-    """The lines that reach the right edge: they are named there, and need no key."""
+    """Return the lines that reach the right edge. Their names stand there, so they need no key."""
     if len(series) < 2:
         return []
     ends = [max(i for i, value in enumerate(one.values) if value is not None) for one in series]
@@ -290,7 +290,7 @@ def _named_at_the_end(series: list[Series], chart: Chart) -> list[Series]:
 
 
 def _end_labels(series: list[Series], chart: Chart, scale: Scale) -> list[Html]:
-    """Names at the ends of the lines, moved apart where they would lie on each other."""
+    """Return the names at the ends of the lines, moved apart where they would overlap."""
     lasts = [next(value for value in reversed(one.values) if value is not None) for one in series]
     wanted = sorted(zip(lasts, series, strict=True), key=lambda place: -place[0])
     heights = _moved_apart([(1 - scale.at(value)) * chart.height for value, _ in wanted], chart.height)

@@ -43,7 +43,7 @@ _OF_TIME = (
 
 
 class Loads(msgspec.Struct, frozen=True, kw_only=True):
-    """The x axis: where each step lies, and what it is called."""
+    """The x axis: the position and the name of each step."""
 
     xs: list[float]
     names: list[str]
@@ -52,7 +52,7 @@ class Loads(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def over_load(result: Result, baseline: Result | None) -> list[Html]:
-    """A plot for each main figure against the level of load. Nothing for fewer than two steps."""
+    """Return a plot of each main figure against the level of load, or none for fewer than two steps."""
     if len(result.steps) < 2:
         return []
     steps, loads = _in_order(result.steps)
@@ -63,7 +63,7 @@ def over_load(result: Result, baseline: Result | None) -> list[Html]:
 
 
 def _in_order(steps: list[Step]) -> tuple[list[Step], Loads]:
-    """By load, on a scale, where the steps have one kind of load and no level twice; else as they were run."""
+    """Place the steps by load on a scale if they have one kind of load and no level twice, or else in order of running."""
     kinds = (
         ("users", [s.users for s in steps]),
         ("requests a second offered", [s.rate_per_s for s in steps]),
@@ -84,7 +84,7 @@ def _in_order(steps: list[Step]) -> tuple[list[Step], Loads]:
 
 
 def _before(steps: list[Step], result: Result, baseline: Result | None) -> list[Step | None]:
-    """The baseline's step for each of ours."""
+    """Return the baseline's step for each step of the result."""
     known = {id(new): old for old, new in pairs(baseline, result)} if baseline else {}
     return [known.get(id(step)) for step in steps]
 
@@ -161,7 +161,7 @@ def _differs(late: Values, prompt: Values) -> bool:
 
 
 def _limits(steps: list[Step], prefix: str) -> list[tuple[str, float]]:
-    """The limits that criteria of that name set, once each."""
+    """Return the limits of the criteria with that name, without repeats."""
     checks = (check for step in steps for check in step.checks if check.name.startswith(prefix))
     found = {check.wanted: check.limit for check in checks}
     return [(f"wanted {wanted}", at) for wanted, at in found.items() if at is not None]

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: few digits, thousands apart, a unit beside each, a dash where nothing was measured."""
+"""Formats numbers for people: few digits, separated thousands, units, and a dash for a missing measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def number(value: float | None) -> str:
-    """About three digits that matter: 4.97, 52.3, 1,234. A dash for None and for what is no number."""
+    """Format a number with about three significant digits: 4.97, 52.3, 1,234. None and NaN become a dash."""
     if value is None or not math.isfinite(value):
         return NOTHING
     size = abs(value)
@@ -18,7 +18,7 @@ def number(value: float | None) -> str:
 
 
 def with_unit(value: float | None, unit: str) -> str:
-    """A number and its unit as one text; a share of 1 is told in %, milliseconds from 10,000 on in seconds."""
+    """Format a number with its unit. Shares of 1 are shown in %, and milliseconds from 10,000 on in seconds."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if unit in {"ratio", "fraction", "share"}:
@@ -30,13 +30,13 @@ def with_unit(value: float | None, unit: str) -> str:
 
 
 def rounded(value: float) -> str:
-    """A round number as an axis has it, without zeros that say nothing: 7.5, 20,000."""
+    """Format a round number for an axis, without trailing zeros: 7.5, 20,000."""
     text = f"{value:,.6f}".rstrip("0").rstrip(".")
     return text if value >= 1e-6 else f"{value:g}"
 
 
 def signed(value: float, unit: str) -> str:
-    """A difference with its sign, also when it is none: +12.3 %, ±0 %; the minus is the typographic one."""
+    """Format a difference with its sign: +12.3 %, ±0 %. The minus sign is the typographic one."""
     value = round(value, 1)
     sign = "±" if value == 0 else "+" if value > 0 else _MINUS
     shown = f"{abs(value):,.0f}" if value == int(value) or abs(value) >= 10 else f"{abs(value):,.1f}"
@@ -44,12 +44,12 @@ def signed(value: float, unit: str) -> str:
 
 
 def moment(text: str) -> str:
-    """A time of day as people write it: `2026-11-21 22:05:09 UTC`; text of another form as it is."""
+    """Format a time of day: `2026-11-21 22:05:09 UTC`. Text in another format is returned unchanged."""
     return text.replace("+00:00", " UTC").replace("T", " ", 1) if text[:4].isdigit() else text
 
 
 def duration(seconds: float) -> str:
-    """How long something took: 45 s, 12 min 5 s, 2 h 3 min."""
+    """Format a duration: 45 s, 12 min 5 s, 2 h 3 min."""
     if seconds < 60:
         return f"{number(round(seconds, 1))} s"
     whole = round(seconds)
@@ -59,5 +59,5 @@ def duration(seconds: float) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """Names as a sentence has them: `a`, `a and b`, `a, b and c`."""
+    """Join names for a sentence: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

@@ -1,7 +1,7 @@
-"""One result as one HTML page that needs nothing else: no server, no font, no picture, no script from anywhere.
+"""Shows a result as one self-contained HTML page, which loads no font, picture or script.
 
-What comes from outside (names of models, messages of servers) is text on it and never markup; a policy in the page itself
-forbids every request. The script only shows values under the pointer: without it nothing is missing but that.
+Untrusted text (names of models, messages of servers) is shown as text and never as markup. A content security policy in the
+page forbids every request. The page's script only shows values under the pointer; all else works without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SIGNS = {"passed": "✓", "failed": "✗", "unjudged": "•"}
 
 
 def page(result: Result, baseline: Result | None = None) -> str:
-    """The report. With a baseline, an earlier result, every figure says how it moved and a table compares the two."""
+    """Return the report. With an earlier result as baseline, it shows the change of every figure and a comparison table."""
     title = f"Load test: {words.what_it_was(result)}"
     head = tag(
         "head",

@@ -1,4 +1,4 @@
-"""Axes: where a value lies on one, which round values are written beside it, and where it should begin and end."""
+"""Axes: the position of a value, the round values of the ticks, and the two ends of the axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Scale(msgspec.Struct, frozen=True):
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Where a value lies; what is outside is put on the edge."""
+        """Return the position of a value. A value outside of the axis gets the position of the nearer end."""
         if self.log:
             share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         else:
@@ -28,7 +28,7 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 def value_scale(low: float, high: float, *, log: bool) -> Scale:
-    """A y axis that ends on a round value; from 0, or for a log scale from a round value at or below `low`."""
+    """Return a y axis that ends at a round value. It begins at 0, or on a log scale at a round value up to `low`."""
     if log:
         return Scale(_round_log(low, down=True), _round_log(max(high, low * 2), down=False), log=True)
     step = _round_step((high or 1.0) / 4)
@@ -36,7 +36,7 @@ def value_scale(low: float, high: float, *, log: bool) -> Scale:
 
 
 def load_scale(values: list[float]) -> Scale:
-    """An x axis for levels of load: from 0 while they are near each other, by logarithm where they span a lot."""
+    """Return an x axis for levels of load: from 0 if they are near each other, logarithmic if their range is large."""
     low, high = min(values), max(values)
     if len(values) > 3 and low > 0 and high / low >= 25:
         return Scale(low, high, log=True)
@@ -57,7 +57,7 @@ def _round_log(value: float, *, down: bool) -> float:
 
 
 def _even_ticks(scale: Scale, about: int) -> list[float]:
-    """Ticks a round step apart, one of them on the upper end where some such step allows it."""
+    """Return ticks that are a round step apart. One of them is at the upper end if a round step allows it."""
     extent = scale.high - scale.low
     sizes = [
         _round_step(extent / part) for part in (about, about - 1, about - 2, about + 1, about + 2) if part > 1

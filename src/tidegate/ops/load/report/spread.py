@@ -1,4 +1,4 @@
-"""Plots of a report: how latencies are spread, as histograms or, where a result has none, as percentile curves."""
+"""Plots of a report: the distribution of latencies, as histograms, or as percentile curves if a result has none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPREADS = (
 
 
 def spread(result: Result) -> list[Html]:
-    """Histograms of each step; where a result has none (AIPerf's export), its percentiles as curves."""
+    """Return histograms of each step, or curves of percentiles if the result has no histograms (AIPerf's export)."""
     found: list[Html] = []
     for metric, title in _SPREADS:
         rows = [
@@ -45,7 +45,7 @@ def _row(step: Step, label: str, metric: str) -> Ridge | None:
 
 
 def _curve(result: Result, metric: str, title: str) -> Html | None:
-    """Percentiles as a curve, with the tail stretched: the x axis is the number of nines."""
+    """Return the percentiles as a curve. Its x axis is the number of nines, which stretches the tail."""
     known = [(step, quantiles(found)) for step in result.steps if (found := step.metrics.get(metric))]
     shares = sorted({share for _, points in known for share, _ in points if 0 < share < 1})
     if not shares:

@@ -81,7 +81,7 @@ def by_step(result: Result, baseline: Result | None) -> Html:
 
 
 def change(row: Row | None) -> Html | None:
-    """How a figure moved, in the colour of its verdict and with a sign that needs no colour."""
+    """Return the change of a figure, in the colour of its verdict and with a sign that is clear without colour."""
     if row is None or row.change is None:
         return None
     sign = {"better": " ▲", "worse": " ▼"}.get(row.verdict, "")
@@ -131,7 +131,7 @@ def errors(result: Result) -> Html | None:
 
 
 def comparison(rows: list[Row]) -> Html:
-    """Every compared figure, old beside new, a table for each step."""
+    """Return a table for each step, with the old and the new value of every compared figure."""
     steps = dict.fromkeys(row.step for row in rows)
     return tag(
         "div", *(_compared(step, [row for row in rows if row.step == step]) for step in steps), class_="pair"
@@ -186,7 +186,7 @@ def testers(result: Result) -> Html | None:
 
 
 def facts(result: Result) -> Html:
-    """Who was asked, by what and when."""
+    """Return the facts of the run: the server, the model, the tester and the time."""
     took = duration(sum(step.duration_s for step in result.steps)) if result.steps else ""
     pairs_ = {
         "Server": result.url,
@@ -199,13 +199,13 @@ def facts(result: Result) -> Html:
 
 
 def definition_list(entries: dict[str, str], kind: str) -> Html:
-    """Names and what belongs to them."""
+    """Return a definition list of names and texts."""
     parts = (tag("div", tag("dt", name), tag("dd", text)) for name, text in entries.items())
     return tag("dl", joined(parts), class_=kind)
 
 
 def options(result: Result) -> dict[str, str]:
-    """The command's options as names and text; nested ones as `shape.input_tokens`; those left empty are not told."""
+    """Return the command's options as names and texts, nested ones as `shape.input_tokens`. Empty ones are left out."""
     found: dict[str, str] = {}
     for name, given in result.options.items():
         _flatten(name, given, found)
@@ -251,5 +251,5 @@ def _judged(check: Check | None, *, alone: bool) -> Html:
 
 
 def _table(head: Html, rows: list[Html], kind: str) -> Html:
-    """A table in a box of its own, which scrolls sideways where the page is narrow."""
+    """Return a table in a box that scrolls sideways on a narrow page."""
     return tag("div", tag("table", head, tag("tbody", *rows), class_=kind), class_="scroll", tabindex="0")

@@ -14,13 +14,13 @@ from tidegate.ops.load.report.numbers import duration, number
 from tidegate.ops.load.report.scales import Scale
 from tidegate.ops.load.result import Result, Second, Step
 
-# More points than this and a line is wider than what it shows.
+# With more points than this, a line is wider than the changes that it shows.
 _FEW = 3
 _MOST_POINTS = 400
 
 
 class _Times(msgspec.Struct, frozen=True, kw_only=True):
-    """The seconds of a whole run, `each` of them to a point, an empty point between two steps that do not touch."""
+    """The seconds of a whole run, `each` seconds per point, with an empty point between steps that do not touch."""
 
     parts: list[list[Second]]
     scale: Scale
@@ -37,7 +37,7 @@ class _Times(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def over_time(result: Result) -> list[Html]:
-    """The whole run second by second. Nothing when no step has a timeline."""
+    """Return plots of the whole run over time, or none if no step has a timeline."""
     if not any(step.timeline for step in result.steps):
         return []
     times = _times(result.steps)
@@ -98,7 +98,7 @@ def _times(steps: list[Step]) -> _Times:
 
 
 def _whole_seconds(step: Step) -> list[Second]:
-    """Without the last one, which the step's end cuts short: half a second looks like half the load."""
+    """Return the seconds without the last one. The step's end cuts it short, so it would look like less load."""
     return step.timeline[:-1] if len(step.timeline) > _FEW else step.timeline
 
 
@@ -136,7 +136,7 @@ def _timeline(times: _Times, title: str, about: str, unit: str, series: list[Ser
 
 
 def _moments(parts: list[list[Second]]) -> list[float]:
-    """The middle of each point; an empty one lies just behind the one before."""
+    """Return the time of the middle of each point. An empty point is placed just after the one before it."""
     found: list[float] = []
     for part in parts:
         found.append((part[0].at_s + part[-1].at_s + 1) / 2 if part else found[-1] + 0.01)
@@ -144,7 +144,7 @@ def _moments(parts: list[list[Second]]) -> list[float]:
 
 
 def _clock(seconds: float) -> str:
-    """A moment of the run as a clock has it: 1:30, 2:05:00."""
+    """Format a time of the run: 1:30, 2:05:00."""
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     return f"{hours}:{left:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

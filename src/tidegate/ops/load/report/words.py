@@ -1,4 +1,4 @@
-"""What a report says in words: the verdict, the warnings, and the few figures at the top."""
+"""The texts of a report: the verdict, the warnings, and the main figures at the top."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Tile(msgspec.Struct, frozen=True):
-    """One of the figures at the top, what it is, and where it was seen."""
+    """One of the figures at the top, with its meaning and the step where it was measured."""
 
     name: str
     figure: str
@@ -30,7 +30,7 @@ class Tile(msgspec.Struct, frozen=True):
 
 
 def verdict(result: Result) -> Verdict:
-    """Passed, or which criterion was missed at which step."""
+    """Return the verdict: passed, or which criterion was missed at which step."""
     names = labels(result.steps)
     if not result.steps:
         return Verdict(
@@ -59,7 +59,7 @@ def verdict(result: Result) -> Verdict:
 
 
 def unjudged(result: Result) -> str:
-    """Which criteria could not be judged and why; empty when all were."""
+    """Say which criteria could not be judged and why. Returns an empty text if all were judged."""
     found = {
         f"{check.name}: {check.note or 'no value'}"
         for s in result.steps
@@ -70,7 +70,7 @@ def unjudged(result: Result) -> str:
 
 
 def warnings(result: Result) -> list[str]:
-    """What makes the figures doubtful, to be read before them."""
+    """Return the reasons to doubt the figures. The report shows them first."""
     found: list[str] = []
     if result.interrupted:
         found.append("The run was interrupted: the figures cover what had been sent until then.")
@@ -89,7 +89,7 @@ def warnings(result: Result) -> list[str]:
 
 
 def health(result: Result) -> str:
-    """How well the tester was, in a sentence."""
+    """Describe the state of the load tester in a sentence."""
     steps = [step for step in result.steps if step.health.cpu or step.health.lag_max_ms]
     if not steps:
         return "The result does not say how the tester was."
@@ -102,7 +102,7 @@ def health(result: Result) -> str:
 
 
 def tiles(result: Result) -> list[Tile]:
-    """The three or four figures that people look for first."""
+    """Return the three or four most important figures."""
     steps, names = result.steps, labels(result.steps)
     if not steps:
         return []
@@ -125,20 +125,20 @@ def tiles(result: Result) -> list[Tile]:
 
 
 def held_up_to(steps: list[Step]) -> int:
-    """How many steps from the first on kept every criterion that could be judged."""
+    """Return how many steps, counted from the first, kept every criterion that could be judged."""
     kept = [any(c.passed for c in s.checks) and all(c.passed is not False for c in s.checks) for s in steps]
     return kept.index(False) if False in kept else len(kept)
 
 
 def said(check: Check) -> str:
-    """What a criterion found: `TTFT p95 2,340 ms (wanted < 2000 ms)`."""
+    """Return the result of a criterion in words: `TTFT p95 2,340 ms (wanted < 2000 ms)`."""
     wanted = f" (wanted {check.wanted})" if check.wanted else ""
     found = with_unit(check.value, check.unit) if check.value is not None else "not measured"
     return f"{check.name} {found}{wanted}"
 
 
 def what_it_was(result: Result) -> str:
-    """The model and the kind of load, for the title: `SmolLM2 at 1, 2, 4 and 8 users`."""
+    """Return the model and the kind of load for the title: `SmolLM2 at 1, 2, 4 and 8 users`."""
     of = result.model or "a server"
     for unit, amounts in (
         ("users", [s.users for s in result.steps]),
