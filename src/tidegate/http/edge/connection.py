@@ -77,8 +77,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called once by the event loop."""
         stream = cast("asyncio.Transport", transport)
-        # What the kernel does not take pauses the application: so it knows when the last byte has left. Below TLS there is a
-        # buffer that cannot be seen from here.
+        # What the kernel does not take pauses the application, which so knows when the last byte has left. TLS keeps a
+        # buffer of its own below that.
         stream.set_write_buffer_limits(TLS_UNREAD_BYTES if is_ssl(stream) else 0)
         self._corked = CorkedTransport(stream, self._loop, self._edge.send_stall_s)
         self._stall = Stall(self._corked, self._loop, self._edge.send_stall_s)
