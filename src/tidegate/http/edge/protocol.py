@@ -24,12 +24,14 @@ HEADERS = "tidegate.headers"
 SLICE_BYTES = 32 * 1024
 # One read may hold more requests than `MAX_AHEAD`. So many are no pipelining.
 FAR_TOO_MANY_AHEAD = 64
-# A request line whose method the parser does not know, or the beginning of one (RFC 9110, 5.6.2, says what a method is).
-_REQUEST_LINE = re.compile(rb"(?:^|\n)([!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}) \S+ HTTP/1\.[01]\r?\n")
+# A request line, or the beginning of one at the end of a read, anywhere: the parser does not say where it stopped.
+# RFC 9110, 5.6.2, says what a method is made of.
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_REQUEST_LINE = re.compile(rb"(?<!%b)(?<! )(%b{1,40}) \S+ HTTP/1\.[01]\r?\n" % (_TOKEN, _TOKEN))
+_BEGINNING = re.compile(rb"(?<!%b)(?<! )([A-Z]{1,40})(?: \S*(?: [HTP/1.]*)?)?\Z" % _TOKEN)
 _METHODS = frozenset(
     {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"}
 )
-_BEGINNING = re.compile(rb"([A-Z]{1,40})(?: \S*(?: [HTP/1.]*)?)?")
 
 
 class EdgeProtocol(ClientConnection):
@@ -196,6 +198,6 @@ class EdgeProtocol(ClientConnection):
 def _strange_method(data: bytes) -> str:
     """The method that the parser does not know, where these bytes hold a request line with one."""
     methods = [line[1] for line in _REQUEST_LINE.finditer(data)]
-    if (beginning := _BEGINNING.fullmatch(data)) is not None:
+    if (beginning := _BEGINNING.search(data)) is not None:
         methods.append(beginning[1])
     return next((method.decode() for method in methods if method not in _METHODS), "")
