@@ -27,13 +27,23 @@ PATIENCE_S = 3600.0
 
 
 class SlowWire(Wire):
-    """A transport whose client reads at once while `takes` is True. Otherwise the transport buffers what is written."""
+    """A transport whose client reads at once while `takes` is True. Otherwise the transport buffers what is written.
+
+    As in a real event loop, a closed transport delivers its buffer, and an aborted one loses it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.takes = True
         self.held_bytes = 0
         self.protocol: Any = None
+        self._closing = False
+
+    @property
+    def taken(self) -> bytes:
+        """What the client has read."""
+        written = b"".join(self.written)
+        return written[: len(written) - self.held_bytes]
 
     def write(self, data: Any) -> None:
         super().write(data)
@@ -47,16 +57,29 @@ class SlowWire(Wire):
 
     def take(self, size: int) -> None:
         """Let the client read `size` bytes of the buffer."""
+        if self.closed_at is not None:
+            return
         self.held_bytes = max(0, self.held_bytes - size)
         if not self.held_bytes:
             self.protocol.resume_writing()
+            if self._closing:
+                self._gone()
+
+    def is_closing(self) -> bool:
+        return self._closing or super().is_closing()
 
     def close(self) -> None:
+        self._closing = True
+        if not self.held_bytes:
+            self._gone()
+
+    def abort(self) -> None:
+        self._gone()
+
+    def _gone(self) -> None:
         if self.closed_at is None:
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
         super().close()
-
-    abort = close
 
 
 @dataclass
@@ -83,13 +106,13 @@ class InHand:
     def send(self, data: bytes) -> None:
         self.wire.protocol.data_received(data)
 
-    def begin(self, size: int, path: str = f"/v1/{CHAT}") -> None:
+    def begin(self, size: int, *headers: str, path: str = f"/v1/{CHAT}", version: str = "1.1") -> None:
         """Send the head of a POST with a body of `size` bytes."""
-        lines = (f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json")
+        lines = (f"POST {path} HTTP/{version}", "host: localhost", "content-type: application/json", *headers)
         self.send("\r\n".join([*lines, f"content-length: {size}", "", ""]).encode())
 
-    def post(self, body: bytes) -> None:
-        self.begin(len(body))
+    def post(self, body: bytes, *headers: str, version: str = "1.1") -> None:
+        self.begin(len(body), *headers, version=version)
         self.send(body)
 
 
