@@ -1,5 +1,6 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
+from tidegate.config.advice import warnings
 from tidegate.config.engines import (
     EmbeddedConfig,
     EmbedderConfig,
@@ -49,4 +50,5 @@ __all__ = [
     "parse",
     "parse_text",
     "read_text",
+    "warnings",
 ]

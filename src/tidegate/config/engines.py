@@ -7,11 +7,12 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
 
-from tidegate.config.settings import Settings
+from tidegate.config import urls
+from tidegate.config.files import check_file, check_gguf
+from tidegate.config.settings import Settings, not_empty
 
 
 class TimeoutsConfig(Settings):
@@ -53,15 +54,6 @@ class EngineConfig(Settings):
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
-def _check_port(url: str) -> None:
-    """Raises ValueError for a URL whose host or port cannot be."""
-    try:
-        urlsplit(url).port  # noqa: B018 - reading it is the check
-    except ValueError as error:
-        # Not the error's own words: they may hold the password.
-        raise ValueError("has a host or a port that cannot be") from error
-
-
 def _breaks(text: str) -> bool:
     return "\n" in text or "\r" in text
 
@@ -94,10 +86,7 @@ class HttpEngineConfig(EngineConfig):
     @field_validator("url")
     @classmethod
     def _usable(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-            raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
-        _check_port(url)
-        return url.rstrip("/")
+        return urls.check(url)
 
     @field_validator("proxy")
     @classmethod
@@ -105,7 +94,7 @@ class HttpEngineConfig(EngineConfig):
         if proxy is not None:
             if not re.fullmatch(r"https?://([^\s/?#@]*@)?[^\s/?#@]+/?", proxy):
                 raise ValueError("must look like http://user:password@host:port")
-            _check_port(proxy)
+            urls.check_port(proxy)
         return proxy
 
     @field_serializer("proxy", when_used="json")
@@ -115,7 +104,7 @@ class HttpEngineConfig(EngineConfig):
     @field_validator("api_key")
     @classmethod
     def _key_on_one_line(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and _breaks(key.get_secret_value()):
+        if key is not None and _breaks(not_empty(key.get_secret_value(), "give the key")):
             raise ValueError("holds a line break, often the last character of a file it was read from")
         return key
 
@@ -134,8 +123,7 @@ class HttpEngineConfig(EngineConfig):
     def _certificates(cls, path: Path | None) -> Path | None:
         if path is None:
             return None
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
+        check_file(path)
         try:
             # The Rust client takes a file without certificates for one that names none.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -165,6 +153,11 @@ class LoraConfig(Settings):
 
     path: Path = Field(description="The adapter, GGUF.")
     scale: float = Field(default=1.0, description="How strongly it applies.")
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        check_gguf(check_file(self.path))
+        return self
 
 
 MIN_SLOT_TOKENS = 256  # with less, llama.cpp refuses nearly every prompt
@@ -200,6 +193,11 @@ class EmbeddedConfig(EngineConfig):
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )
+
+    @field_validator("model_path")
+    @classmethod
+    def _model_there(cls, path: Path | None) -> Path | None:
+        return path and check_gguf(check_file(path))
 
     @model_validator(mode="after")
     def _room_in_every_slot(self) -> Self:

@@ -25,11 +25,18 @@ def _text(name: Any) -> Any:
     return name
 
 
-def _not_empty(name: str) -> str:
+def _named(name: str) -> str:
     if not name.strip():
         raise ValueError("a name must not be empty")
     return name
 
 
+def not_empty(text: str, example: str) -> str:
+    """The text itself. Raises ValueError for one without a visible character."""
+    if not text.strip():
+        raise ValueError(f"is empty: {example}, or leave the setting out")
+    return text
+
+
 # What people call an engine or a model; YAML reads an unquoted 1 or yes as something else.
-Name = Annotated[str, BeforeValidator(_text), AfterValidator(_not_empty)]
+Name = Annotated[str, BeforeValidator(_text), AfterValidator(_named)]
