@@ -108,6 +108,9 @@ class Engine(Protocol):
     GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
     generator early cancels the work. An `open` that raises leaves nothing behind: `close` is not called after it.
     `capabilities` may be set anew by `open`, and hold from then on.
+
+    `ready` returns False or raises a GatewayError where calls would fail. The error's words tell operators why; its
+    `upstream.status` 401 says that the engine was reached and refused the gateway's credentials.
     """
 
     capabilities: Capabilities

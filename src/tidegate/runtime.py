@@ -21,7 +21,9 @@ from tidegate import registry
 from tidegate.config import EngineConfig, engine_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
-from tidegate.errors import GatewayError
+from tidegate.dispatch.standing import Credentials
+from tidegate.egress import causes
+from tidegate.errors import GatewayError, UpstreamUnreachable
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, Embedder, Engine, Internal, Wall
@@ -39,35 +41,64 @@ log = logging.getLogger(__name__)
 class RunningEngine:
     """An engine that is open, with what the process knows of it."""
 
-    def __init__(self, name: str, engine: Engine, seats: Seats) -> None:
+    def __init__(self, name: str, engine: Engine, seats: Seats, clock: Clock) -> None:
         self.name = name
         self.engine = engine
         self.seats = seats
         self.load: Load | None = None
-        self._asked = self._ready = False
+        self.credentials = Credentials(clock, self._settle)
+        self._unreachable: str | None = "has not been asked yet"
+        self._told = self._unreachable
 
     @property
     def ready(self) -> bool:
-        """Whether the engine said so when it was last asked."""
-        return self._ready
+        """Whether the engine was reachable when it was last asked, and takes the gateway's credentials."""
+        return self.why is None
 
-    @ready.setter
-    def ready(self, ready: bool) -> None:
-        self._ready = self.seats.ready = ready
+    @property
+    def why(self) -> str | None:
+        """Why it is not ready, as far as that is known; None where it is."""
+        return self.credentials.why if self._unreachable is None else self._unreachable
 
     async def probe(self) -> None:
         """Ask the engine whether it is ready and how busy, for at most a few seconds: see `ready` and `load`."""
-        ready, load = False, None
+        load, refused = None, False
+        unreachable: str | None = f"does not answer within {PROBE_TIMEOUT_S:g} s"
         with suppress(TimeoutError, GatewayError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                ready = await self.engine.ready()
-                load = await self.engine.load() if ready else None
+                try:
+                    unreachable = None if await self.engine.ready() else ""
+                except GatewayError as error:
+                    refused = error.upstream.status == 401
+                    unreachable = None if refused else _in_words(error)
+                load = await self.engine.load() if unreachable is None else None
         self.load = load
-        # At the first time also that it is not: nothing else would tell of an engine that never was.
-        if ready != self.ready or not self._asked:
-            level = logging.INFO if ready else logging.WARNING
-            log.log(level, "engine %s is %s", self.name, "ready" if ready else "not ready")
-        self.ready, self._asked = ready, True
+        if unreachable is None:
+            self.credentials.probed(refused=refused)
+        self.found(unreachable)
+
+    def found(self, unreachable: str | None) -> None:
+        """What a probe found: why the engine cannot be reached, or None where it can."""
+        self._unreachable = unreachable
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put what is known in force, and tell the log what is new."""
+        why = self.why
+        self.seats.ready = why is None
+        if why == self._told:
+            return
+        if why is None:
+            log.info("engine %s is ready", self.name)
+        else:
+            log.warning("engine %s is not ready%s", self.name, why and f": {why}")
+        self._told = why
+
+
+def _in_words(error: GatewayError) -> str:
+    cause = error.cause or causes.in_words(error.__cause__)
+    words = f"{error.message}: {cause}" if cause else error.message
+    return f"does not answer: {words}" if isinstance(error, UpstreamUnreachable) else words
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:
@@ -75,8 +106,9 @@ async def probe_all(engines: Sequence[RunningEngine]) -> None:
     probes = (running.probe() for running in engines)
     for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
         if isinstance(failure, Exception):
-            running.ready, running.load = False, None
+            running.load = None
             log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
+            running.found(f"cannot say whether it is ready: {type(failure).__name__}; the log says more")
 
 
 def make_engine(name: str, config: EngineConfig) -> Engine:
@@ -157,7 +189,7 @@ class Runtime:
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
         await engine.open(self)
-        running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
+        running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()), self.clock)
         self.spawn(running.probe(), name=f"probe {name}")
         return running
 

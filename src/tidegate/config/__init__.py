@@ -2,6 +2,7 @@
 
 from tidegate.config.advice import warnings
 from tidegate.config.engines import (
+    DEFAULT_PROBE,
     EmbeddedConfig,
     EmbedderConfig,
     EngineConfig,
@@ -23,6 +24,7 @@ from tidegate.config.tree import Config, digest, engine_digest
 
 __all__ = [
     "DEFAULT_PATH",
+    "DEFAULT_PROBE",
     "EMBEDDED_MODEL",
     "AdminConfig",
     "Config",

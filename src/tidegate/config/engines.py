@@ -6,7 +6,8 @@ import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
 
@@ -51,6 +52,7 @@ class EngineConfig(Settings):
         return self
 
 
+DEFAULT_PROBE, NO_PROBE = "models", "none"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
@@ -75,6 +77,12 @@ class HttpEngineConfig(EngineConfig):
     ca_path: Path | None = Field(
         default=None, description="PEM file of a certificate authority to trust beside the system's."
     )
+    probe: str = Field(
+        default=DEFAULT_PROBE,
+        description="What is asked, every 2 s, to see whether the engine is there: a path below `url`, or one of the server"
+        " itself where it begins with `/`, such as `/health`; `none` takes the engine for ready unasked. Any answer will do"
+        " but three 401 in a row, and of another path than `models` a status over 499.",
+    )
     max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
     max_response_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest answer taken when it is not streamed."
@@ -82,6 +90,30 @@ class HttpEngineConfig(EngineConfig):
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )
+
+    @property
+    def probe_at(self) -> tuple[str, str] | None:
+        """The base URL and the path below it that a probe asks; None: there is no probe."""
+        if self.probe == NO_PROBE:
+            return None
+        if self.probe.startswith("/"):
+            parts = urlsplit(self.url)
+            return f"{parts.scheme}://{parts.netloc}", self.probe[1:]
+        return self.url, self.probe
+
+    @field_validator("probe", mode="before")
+    @classmethod
+    def _probe_off(cls, probe: Any) -> Any:
+        return NO_PROBE if probe is None or probe is False else probe
+
+    @field_validator("probe")
+    @classmethod
+    def _probe_path(cls, probe: str) -> str:
+        if not re.fullmatch(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", probe) or not probe or "://" in probe:
+            raise ValueError(
+                "must be a path, such as models or /health, or none where the engine is not to be asked"
+            )
+        return probe
 
     @field_validator("url")
     @classmethod

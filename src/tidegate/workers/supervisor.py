@@ -215,6 +215,7 @@ class Supervisor:
         ]
         for n, r in reports.items():
             rows[n] |= {"status": r.state, "pid": r.pid, "calls": r.calls, "engines": r.engines}
+            rows[n] |= {"reasons": r.reasons} if r.reasons else {}
         ready = all(row["status"] == "ready" for row in rows)
         state = "draining" if self._ending.is_set() else "ready" if ready else "not ready"
         return state, {"workers": rows}

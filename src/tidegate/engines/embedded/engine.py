@@ -118,8 +118,10 @@ class EmbeddedEngine:
         await self._llama.close()
 
     async def ready(self) -> bool:
-        """Whether the server serves."""
-        return self._llama.ready
+        """Whether the server serves. Raises UpstreamError with what is the matter where it does not."""
+        if not self._llama.ready:
+            raise UpstreamError("llama.cpp does not run: it is starting, or it ended and starts anew")
+        return True
 
     async def load(self) -> Load:
         """What its server says of all who use it, and the slots that are this process's. Raises UpstreamError."""
