@@ -23,7 +23,7 @@ from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
 from tidegate.egress import causes
-from tidegate.errors import GatewayError, UpstreamUnreachable
+from tidegate.errors import GatewayError
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, Embedder, Engine, Internal, Wall
@@ -70,7 +70,7 @@ class RunningEngine:
                     unreachable = None if await self.engine.ready() else ""
                 except GatewayError as error:
                     refused = error.upstream.status == 401
-                    unreachable = None if refused else _in_words(error)
+                    unreachable = None if refused else causes.of_error(error)
                 load = await self.engine.load() if unreachable is None else None
         self.load = load
         if unreachable is None:
@@ -93,12 +93,6 @@ class RunningEngine:
         else:
             log.warning("engine %s is not ready%s", self.name, why and f": {why}")
         self._told = why
-
-
-def _in_words(error: GatewayError) -> str:
-    cause = error.cause or causes.in_words(error.__cause__)
-    words = f"{error.message}: {cause}" if cause else error.message
-    return f"does not answer: {words}" if isinstance(error, UpstreamUnreachable) else words
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:

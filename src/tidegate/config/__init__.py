@@ -1,5 +1,6 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
+from tidegate.config import urls
 from tidegate.config.advice import warnings
 from tidegate.config.engines import (
     DEFAULT_PROBE,
@@ -52,5 +53,6 @@ __all__ = [
     "parse",
     "parse_text",
     "read_text",
+    "urls",
     "warnings",
 ]

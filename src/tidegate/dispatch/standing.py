@@ -22,19 +22,15 @@ log = logging.getLogger(__name__)
 class Refusals:
     """The refusals in a row that calls have met. Out: three of them, of at least two callers where callers are known.
 
-    After half a minute it is in again, on probation: the next refusal puts it out once more.
+    After half a minute it is in again, on probation: the next refusal puts it out once more. `count` is how many an
+    accepted call would take back.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.count = 0
         self._clock = clock
-        self._count = 0
         self._callers: set[str] = set()  # two at the most: more would tell nothing more
         self._until = 0.0
-
-    @property
-    def any(self) -> bool:
-        """Whether there is something that an accepted call would take back."""
-        return self._count > 0
 
     @property
     def out(self) -> bool:
@@ -43,17 +39,17 @@ class Refusals:
 
     def refused(self, caller: str) -> bool:
         """A call of the caller with this key was refused; whether that puts it out. An empty key: nobody is known."""
-        self._count += 1
+        self.count += 1
         if len(self._callers) < 2:
             self._callers.add(caller)
-        if self.out or self._count < IN_A_ROW or (caller and self._callers == {caller}):
+        if self.out or self.count < IN_A_ROW or (caller and self._callers == {caller}):
             return False
         self._until = self._clock() + OUT_S
         return True
 
     def accepted(self) -> None:
         """A call was not refused: what was counted is taken back."""
-        self._count, self._until = 0, 0.0
+        self.count, self._until = 0, 0.0
         self._callers.clear()
 
 
@@ -61,11 +57,13 @@ class Credentials:
     """Whether an engine takes the gateway's credentials. `changed` is called when the answer may be another one.
 
     Probes are counted apart from calls: that anyone may list the models says nothing about calls. And where calls are
-    taken while probes are refused, the refusals of probes say nothing about calls.
+    taken while probes are refused, the refusals of probes say nothing about calls. `count` is how many refusals an accepted
+    call would take back.
     """
 
     def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
-        self.calls = Refusals(clock)
+        self.count = 0
+        self._calls = Refusals(clock)
         self._probes = 0
         self._probes_differ = False
         self._changed = changed
@@ -73,7 +71,7 @@ class Credentials:
     @property
     def why(self) -> str | None:
         """Why the engine is of no use with them; None where it takes them, as far as is known."""
-        if self.calls.out:
+        if self._calls.out:
             return f"it refused the gateway's credentials in {IN_A_ROW} calls in a row (401): see api_key and headers"
         if self._probes >= IN_A_ROW and not self._probes_differ:
             return f"it refused the gateway's credentials in {IN_A_ROW} probes in a row (401): see api_key and headers"
@@ -83,23 +81,24 @@ class Credentials:
         """What a probe found."""
         self._probes = self._probes + 1 if refused else 0
         self._probes_differ = self._probes_differ and refused
+        self._recount()
 
     def refused(self, caller: str) -> None:
         """A call was answered with 401."""
         self._probes_differ = False
-        if self.calls.refused(caller):
-            self._changed()
+        self._calls.refused(caller)
+        self._recount()
+        self._changed()
 
     def accepted(self) -> None:
         """A call was answered otherwise."""
         self._probes_differ = self._probes > 0
-        self.calls.accepted()
+        self._calls.accepted()
+        self._recount()
         self._changed()
 
-    @property
-    def any(self) -> bool:
-        """Whether there is something that an accepted call would take back."""
-        return self.calls.any or (self._probes > 0 and not self._probes_differ)
+    def _recount(self) -> None:
+        self.count = self._calls.count + (0 if self._probes_differ else self._probes)
 
 
 class Standing:
@@ -107,29 +106,29 @@ class Standing:
 
     def __init__(self, label: str, credentials: Credentials, clock: Clock) -> None:
         """`label` is what the log calls the deployment."""
+        self.credentials = credentials
+        self.model = Refusals(clock)
         self._label = label
-        self._credentials = credentials
-        self._model = Refusals(clock)
 
     @property
     def out(self) -> bool:
         """Whether other deployments of the model should be asked first."""
-        return self._model.out
+        return self.model.out
 
     def answered(self) -> None:
-        """A call was answered. Costs next to nothing where nothing is counted."""
-        if self._model.any:
-            self._model.accepted()
-        if self._credentials.any:
-            self._credentials.accepted()
+        """A call was answered: what was counted is taken back."""
+        if self.model.count:
+            self.model.accepted()
+        if self.credentials.count:
+            self.credentials.accepted()
 
     def failed(self, error: GatewayError, caller: str) -> None:
         """A call failed; `caller` is its key, empty where nobody is known."""
         status = error.upstream.status
         if status == 401:
-            self._credentials.refused(caller)
+            self.credentials.refused(caller)
         elif status == 403:
-            if self._model.refused(caller):
+            if self.model.refused(caller):
                 log.warning(
                     "%s was refused %d times in a row (403): others come first", self._label, IN_A_ROW
                 )

@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tidegate.errors import GatewayError, UpstreamUnreachable
+
 _OF_SYSTEM: Mapping[int, str] = MappingProxyType(
     {
         errno.ECONNREFUSED: "connection refused: nothing listens there",
@@ -36,6 +38,13 @@ _OF_CERTIFICATE: Mapping[int, str] = MappingProxyType(
 _NOT_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 )
+
+
+def of_error(error: GatewayError) -> str:
+    """What an operator should know of a failure: its words, and the cause where one is known."""
+    cause = error.cause or in_words(error.__cause__)
+    words = f"{error.message}: {cause}" if cause else error.message
+    return f"does not answer: {words}" if isinstance(error, UpstreamUnreachable) else words
 
 
 def in_words(error: BaseException | None) -> str:

@@ -187,13 +187,7 @@ class OpenAIEngine:
         return Outgoing("POST", f"{url}/{ask.endpoint.value}", shown, msgspec.Raw(body), notes)
 
     def _own_headers(self) -> Headers:
-        headers = [
-            (name.lower().encode(), value.get_secret_value().encode())
-            for name, value in self._config.headers.items()
-        ]
-        if self._config.api_key is not None:
-            headers.append((b"authorization", b"Bearer " + self._config.api_key.get_secret_value().encode()))
-        return headers
+        return own_headers(self._config)
 
     async def _refused(self, exchange: Exchange) -> GatewayError:
         """The error that stands for an answer other than 200."""
@@ -204,6 +198,16 @@ class OpenAIEngine:
     def translate(self, status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
         """An answer other than 200 as our error; kinds that use statuses in their own way refine this."""
         return translate(status, told, retry_after=retry_after)
+
+
+def own_headers(config: HttpEngineConfig) -> Headers:
+    """The headers of an engine's settings: those it names, and its key."""
+    headers = [
+        (name.lower().encode(), value.get_secret_value().encode()) for name, value in config.headers.items()
+    ]
+    if config.api_key is not None:
+        headers.append((b"authorization", b"Bearer " + config.api_key.get_secret_value().encode()))
+    return headers
 
 
 def translate(status: int, told: Explanation, *, retry_after: bytes | None = None) -> GatewayError:

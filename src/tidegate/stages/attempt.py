@@ -122,8 +122,9 @@ class _Rounds(msgspec.Struct):
     def _answered(self, spent: Spent) -> None:
         """The first batch is there."""
         spent.first_byte_at = self.clock()
-        if self.standing is not None:
-            self.standing.answered()
+        standing = self.standing
+        if standing is not None and (standing.model.count or standing.credentials.count):
+            standing.answered()
 
     def _failed(self, spent: Spent, error: GatewayError) -> None:
         self._end(spent, error.code)

@@ -161,7 +161,7 @@ class EmbeddedEngine:
 
     def outgoing(self, ask: Ask) -> Outgoing:
         """See `Preview`: to the gateway's own llama.cpp server, whose port and key are made when it starts."""
-        adapter = _adapter("http://127.0.0.1:0/v1", SecretStr(""), self._config)
+        adapter = _adapter("http://127.0.0.1:0/v1", SecretStr("made at the start"), self._config)
         told = adapter.outgoing(ask, _slot(self._llama.slots[0]))
         return msgspec.structs.replace(told, notes=list(_CHOSEN_LATER))
 
