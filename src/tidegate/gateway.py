@@ -231,6 +231,8 @@ class Gateway:
             finally:
                 self.runtime.metrics.reloaded(ok=ok)
             log.info("%s is in force", path)
+            for problem in configuration.warnings(self.snapshot.config):
+                log.warning("%s: %s", problem.path, problem.message)
             return Reloaded(list(self.snapshot.models.names))
 
     async def try_reload(self) -> None:

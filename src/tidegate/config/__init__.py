@@ -1,6 +1,6 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
-from tidegate.config import urls
+from tidegate.config import files, urls
 from tidegate.config.advice import warnings
 from tidegate.config.engines import (
     DEFAULT_PROBE,
@@ -49,6 +49,7 @@ __all__ = [
     "built_in",
     "digest",
     "engine_digest",
+    "files",
     "load",
     "parse",
     "parse_text",

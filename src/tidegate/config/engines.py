@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
 
 from tidegate.config import urls
-from tidegate.config.files import check_file, check_gguf
+from tidegate.config.files import check_certificates, check_file, check_gguf
 from tidegate.config.settings import Settings, not_empty
 
 
@@ -153,15 +152,7 @@ class HttpEngineConfig(EngineConfig):
     @field_validator("ca_path")
     @classmethod
     def _certificates(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        check_file(path)
-        try:
-            # The Rust client takes a file without certificates for one that names none.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-        except OSError as error:
-            raise ValueError(f"no certificate can be read from {path}") from error
-        return path
+        return path and check_certificates(path)
 
 
 class OpenAIConfig(HttpEngineConfig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 _GGUF_MAGIC = b"GGUF"
@@ -25,4 +26,15 @@ def check_gguf(path: Path) -> Path:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     if magic != _GGUF_MAGIC:
         raise ValueError(f"{path} is not a GGUF file: it starts with {magic!r}, not {_GGUF_MAGIC!r}")
+    return path
+
+
+def check_certificates(path: Path) -> Path:
+    """`path` itself, if certificates can be read from it. Raises ValueError."""
+    check_file(path)
+    try:
+        # A client may take a file without certificates for one that names none.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:
+        raise ValueError(f"no certificate can be read from {path}") from error
     return path

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from tidegate.config import Config, ServerConfig, read_text
+from tidegate.config import Config, ServerConfig, read_text, warnings
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import Reloaded, Stamp, no_file, stamp, watch
 from tidegate.http.admin import admin_routes
@@ -267,6 +267,8 @@ class Supervisor:
                 raise
             self._runtime.metrics.reloaded(ok=True)
             log.info("%s is in force", self._path)
+            for problem in warnings(self._config):
+                log.warning("%s: %s", problem.path, problem.message)
             return Reloaded(sorted(self._config.models), restarted)
 
     async def _try_reload(self) -> None:

@@ -27,7 +27,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, where, how much and for how long.
 
     One of `users` (closed loops), `rates` (open loops, requests a second) and `trace` says how much; all empty: the ramp.
-    `duration_s` is for each step, `requests` at most so many a step. `speed` replays a trace faster.
+    `duration_s` is for each step, `requests` at most so many a step. `speed` replays a trace faster. `ca_path` is a PEM
+    file of an authority to trust beside the system's; empty: none.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = True
     fields: dict[str, Any] = {}
     timeout_s: float = 120.0
+    ca_path: str = ""
     seed: int = 0
     slo: Slo = Slo()
     criteria: Criteria = Criteria()
