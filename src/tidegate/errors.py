@@ -53,11 +53,17 @@ class Again(enum.Enum):
     """By another engine: this one was never reached."""
 
 
+class Upstream(msgspec.Struct):
+    """Where a call failed. For the operator, never for a client. `status` is 0 without an answer."""
+
+    status: int = 0
+
+
 class GatewayError(Exception):
     """A call failed in a way the client may be told about.
 
     `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header; without it a 429 and a 503 say
-    `RETRY_AFTER_S`.
+    `RETRY_AFTER_S`. `cause` and `upstream` are for the operator alone.
     """
 
     status: int = 500
@@ -66,12 +72,14 @@ class GatewayError(Exception):
     retryable: ClassVar[bool] = False
     level: ClassVar[int] = logging.ERROR
     again: Again = Again.NO
+    cause: str = ""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.upstream = Upstream()
 
     def body(self) -> bytes:
         """The error as JSON in OpenAI's shape."""

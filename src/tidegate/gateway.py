@@ -187,6 +187,11 @@ class Gateway:
         """`ready` or `not ready` for every engine of the configuration in force."""
         return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.engines.items()}
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why engines of the configuration in force are not ready, by their names, where that is known."""
+        return {name: why for name, one in self.snapshot.engines.items() if (why := one.why)}
+
     async def ask(
         self,
         model: str,
@@ -226,6 +231,8 @@ class Gateway:
             finally:
                 self.runtime.metrics.reloaded(ok=ok)
             log.info("%s is in force", path)
+            for problem in configuration.warnings(self.snapshot.config):
+                log.warning("%s: %s", problem.path, problem.message)
             return Reloaded(list(self.snapshot.models.names))
 
     async def try_reload(self) -> None:
@@ -245,8 +252,11 @@ class Gateway:
         new = [running for running in self.runtime.engines() if running not in before]
         if not_ready := await _not_ready(new):
             await following.retire()
-            problem = "does not answer; mend it, or take it out"
-            raise ConfigError("health check", [Problem(f"engines.{name}", problem) for name in not_ready])
+            problems = [
+                Problem(f"engines.{one.name}", f"{one.why or 'is not ready'}; mend it, or take it out")
+                for one in not_ready
+            ]
+            raise ConfigError("health check", problems)
         return following
 
     def put_in_force(self, following: Snapshot) -> None:
@@ -313,9 +323,9 @@ def no_file() -> ConfigError:
     )
 
 
-async def _not_ready(engines: list[RunningEngine]) -> list[str]:
+async def _not_ready(engines: list[RunningEngine]) -> list[RunningEngine]:
     await probe_all(engines)
-    return [running.name for running in engines if not running.ready]
+    return [running for running in engines if not running.ready]
 
 
 def stamp(path: Path) -> Stamp | None:

@@ -109,6 +109,9 @@ class Engine(Protocol):
     GatewayErrors; the engine translates every other error. The end of the generator means that the answer is complete.
     Closing the generator early cancels the work. When `open` raises, it has to clean up itself, since `close` is not called
     then. `open` may replace `capabilities`; the new value is used from then on.
+
+    `ready` returns False or raises a GatewayError when calls would fail. The error's message tells operators the reason.
+    `upstream.status` 401 in the error says that the engine was reached and refused the gateway's credentials.
     """
 
     capabilities: Capabilities

@@ -21,6 +21,8 @@ from tidegate import registry
 from tidegate.config import EngineConfig, engine_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
+from tidegate.dispatch.standing import Credentials
+from tidegate.egress import causes
 from tidegate.errors import GatewayError
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
@@ -39,35 +41,58 @@ log = logging.getLogger(__name__)
 class RunningEngine:
     """An open engine with its name, seats, readiness and load."""
 
-    def __init__(self, name: str, engine: Engine, seats: Seats) -> None:
+    def __init__(self, name: str, engine: Engine, seats: Seats, clock: Clock) -> None:
         self.name = name
         self.engine = engine
         self.seats = seats
         self.load: Load | None = None
-        self._asked = self._ready = False
+        self.credentials = Credentials(clock, self._settle)
+        self._unreachable: str | None = "has not been asked yet"
+        self._told = self._unreachable
 
     @property
     def ready(self) -> bool:
-        """Whether the engine was ready at the last probe."""
-        return self._ready
+        """Whether the engine was reachable at the last probe and accepts the gateway's credentials."""
+        return self.why is None
 
-    @ready.setter
-    def ready(self, ready: bool) -> None:
-        self._ready = self.seats.ready = ready
+    @property
+    def why(self) -> str | None:
+        """The reason why the engine is not ready, empty if it is unknown; None if the engine is ready."""
+        return self.credentials.why if self._unreachable is None else self._unreachable
 
     async def probe(self) -> None:
         """Ask the engine whether it is ready and how busy it is, and set `ready` and `load`. Takes at most 5 s."""
-        ready, load = False, None
+        load, refused = None, False
+        unreachable: str | None = f"does not answer within {PROBE_TIMEOUT_S:g} s"
         with suppress(TimeoutError, GatewayError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                ready = await self.engine.ready()
-                load = await self.engine.load() if ready else None
+                try:
+                    unreachable = None if await self.engine.ready() else ""
+                except GatewayError as error:
+                    refused = error.upstream.status == 401
+                    unreachable = None if refused else causes.of_error(error)
+                load = await self.engine.load() if unreachable is None else None
         self.load = load
-        # Log the first result too, or an engine that was never ready would not appear in the log.
-        if ready != self.ready or not self._asked:
-            level = logging.INFO if ready else logging.WARNING
-            log.log(level, "engine %s is %s", self.name, "ready" if ready else "not ready")
-        self.ready, self._asked = ready, True
+        if unreachable is None:
+            self.credentials.probed(refused=refused)
+        self.found(unreachable)
+
+    def found(self, unreachable: str | None) -> None:
+        """Take in the result of a probe: the reason why the engine cannot be reached, or None if it can."""
+        self._unreachable = unreachable
+        self._settle()
+
+    def _settle(self) -> None:
+        """Update the seats, and log a changed readiness or reason."""
+        why = self.why
+        self.seats.ready = why is None
+        if why == self._told:
+            return
+        if why is None:
+            log.info("engine %s is ready", self.name)
+        else:
+            log.warning("engine %s is not ready%s", self.name, why and f": {why}")
+        self._told = why
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:
@@ -75,8 +100,9 @@ async def probe_all(engines: Sequence[RunningEngine]) -> None:
     probes = (running.probe() for running in engines)
     for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
         if isinstance(failure, Exception):
-            running.ready, running.load = False, None
-            log.error("the readiness probe of engine %s failed", running.name, exc_info=failure)
+            running.load = None
+            log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
+            running.found(f"cannot say whether it is ready: {type(failure).__name__}; the log says more")
 
 
 def make_engine(name: str, config: EngineConfig) -> Engine:
@@ -157,7 +183,7 @@ class Runtime:
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
         await engine.open(self)
-        running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
+        running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()), self.clock)
         self.spawn(running.probe(), name=f"probe {name}")
         return running
 

@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tidegate.call import Call
-from tidegate.config import Config, ServerConfig, digest
+from tidegate.config import Config, DeploymentConfig, ServerConfig, digest
 from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.policy import DEFAULT, Policy
+from tidegate.ports import Clock
 from tidegate.runtime import RunningEngine, Runtime
 from tidegate.types import Reply
 
@@ -97,7 +99,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
                 raise ConfigError("cannot start", [Problem(f"engines.{name}", found)]) from error
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
-        models = Models(_deployments(config, engines))
+        models = Models(_deployments(config, engines, runtime.clock))
         parts = Parts(
             clock=runtime.clock,
             wall=runtime.wall,
@@ -121,13 +123,16 @@ def default_policy(config: Config, server: ServerConfig) -> Policy:
     )
 
 
-def _deployments(config: Config, engines: dict[str, RunningEngine]) -> dict[str, list[Deployment]]:
-    found: dict[str, list[Deployment]] = {}
-    for name, model in config.models.items():
-        found[name] = [
-            Deployment(
-                chosen.engine, engines[chosen.engine].engine, engines[chosen.engine].seats, chosen.model
-            )
-            for chosen in model.deployments
-        ]
-    return found
+def _deployments(
+    config: Config, engines: Mapping[str, RunningEngine], clock: Clock
+) -> dict[str, list[Deployment]]:
+    def deployment(name: str, chosen: DeploymentConfig) -> Deployment:
+        running = engines[chosen.engine]
+        label = f"model {chosen.model or name} on engine {chosen.engine}"
+        standing = Standing(label, running.credentials, clock)
+        return Deployment(chosen.engine, running.engine, running.seats, chosen.model, standing)
+
+    return {
+        name: [deployment(name, chosen) for chosen in model.deployments]
+        for name, model in config.models.items()
+    }

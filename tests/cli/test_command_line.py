@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tidegate import cli
@@ -15,6 +17,11 @@ from tidegate import cli
         ("serve --log-level loud", "--log-level"),
         ("serve --workers 0", "--workers"),
         ("serve --nothing", "--nothing"),
+        ("serve --port x", '"x" is not a whole number'),
+        ("check other.yaml", "Not expected here: other.yaml"),
+        ("serve other.yaml more", "Not expected here: other.yaml more"),
+        ("check --confg x", "--config"),
+        ("chekc", '"check"'),
         ("scripted --port 99999", "--port"),
         ("scripted --port -1", "--port"),
         ("scripted --slots 0", "--slots"),
@@ -30,6 +37,19 @@ def test_what_cannot_be_is_refused(
     assert ended.value.code == 2
     said = capsys.readouterr()
     assert named in said.out + said.err
+    if "--set" not in line:
+        assert not re.search(r"\bint\b|float|Unused|tuple|\[", said.out + said.err)
+
+
+@pytest.mark.parametrize("host", ["", " "])
+def test_an_empty_host_is_not_every_network(
+    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tidegate", "serve", "--host", host])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "must not be empty" in capsys.readouterr().err
 
 
 def test_a_list_of_options_cannot_be_emptied(

@@ -109,10 +109,11 @@ def test_every_configuration_is_valid(
     assert set(tree) <= set(Config.model_fields), "not a whole configuration"
     monkeypatch.syspath_prepend(parrot_path)
     monkeypatch.chdir(tmp_path)  # for the files that a configuration names
-    for name in re.findall(r"_path: ([\w./-]+)$", text, re.MULTILINE):
+    for name in re.findall(r"_path: (?:\$\{\w+:-)?([\w./-]+)\}?$", text, re.MULTILINE):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        # A certificate and its key: what is not looked into may be anything.
-        (tmp_path / name).write_bytes((ROOT / "tests/egress/tls/server.pem").read_bytes())
+        # Weights, or a certificate and its key.
+        pem = (ROOT / "tests/egress/tls/server.pem").read_bytes()
+        (tmp_path / name).write_bytes(b"GGUF" if name.endswith(".gguf") else pem)
     for name in re.findall(r"\$\{(\w+)\}", text):
         monkeypatch.setenv(name, "set")
     parse_text(text, source=where)

@@ -138,3 +138,25 @@ def test_reload_wants_the_token(authorization: str | None) -> None:
         answer = httpx2.post(f"{process.url}/admin/reload", headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_the_log_says_which_file_it_took_and_what_is_doubtful_in_it() -> None:
+    doubtful = config("http://127.0.0.1:9")
+    with serve(doubtful) as process:
+        process.wait_for_log(f"the configuration is {process.config_path.resolve()}\n")
+        warning = "engines.upstream.url: http://127.0.0.1:9 names no version of the API"
+        assert process.log().count(warning) == 1
+        with_one_more = config(
+            "http://127.0.0.1:9", models={"two": {"deployments": [{"engine": "upstream"}]}}
+        )
+        process.rewrite(with_one_more)
+        eventually(lambda: process.log().count(warning) == 2, "the warning after the reload")
+        process.wait_for_log(
+            "engine upstream is not ready: does not answer: no connection to the engine: connection refused"
+        )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_log_says_that_there_is_no_file(workers: str) -> None:
+    with serve(None, args=("--workers", workers)) as process:
+        process.wait_for_log("the configuration is the built-in one: no tidegate.yaml here\n")

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from canned import canned
 from load_results import result
+from serving import run_gateway
 
 from tidegate.cli.bench import UNTRUSTED, _show, app
 from tidegate.engines.scripted.script import Script
@@ -23,9 +24,14 @@ from tidegate.ops.load.options import BadOptions, Options, base_url, parse_slo
 from tidegate.ops.load.plan import Open
 from tidegate.ops.load.result import UnreadableResult, read
 
+TLS = Path(__file__).parent.parent / "egress" / "tls"
+
 
 def bench(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tidegate", "bench", *options]
+    environment |= {
+        name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ
+    }  # the tree under test
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=50, check=False, env=environment
     )
@@ -123,6 +129,8 @@ def test_the_key_is_sent_and_never_kept(tmp_path):
         (("-O", "nowhere/bench.json"), "nowhere/bench.json cannot be written"),
         (("-O", "."), "is a folder"),
         (("-O", "bench.html"), "would overwrite the result"),
+        (("--ca-path", "nowhere.pem"), "--ca-path: there is no file nowhere.pem"),
+        (("--ca-path", "fault.txt"), "--ca-path: no certificate can be read from fault.txt"),
         (("--api-key", "sk-a\nb"), "no header can carry"),
         (("ftp://x",), "is no address"),
         (("127.0.0.1:http",), "is no address"),
@@ -247,3 +255,19 @@ def test_limits_of_a_good_answer():
     assert (slo.ttft_ms, slo.itl_ms, slo.latency_ms) == (500, 50, None)
     with pytest.raises(BadOptions, match="like ttft:500"):
         parse_slo("ttft=500")
+
+
+def test_a_server_with_a_certificate_of_its_own_authority(tmp_path):
+    files = {"certificate_path": str(TLS / "server.pem"), "key_path": str(TLS / "server.pem")}
+    tree = {
+        "server": {"port": 0, "tls": files},
+        "engines": {"s": {"kind": "scripted", "tokens": 2}},
+        "models": {"m": {"deployments": [{"engine": "s"}]}},
+    }
+    with run_gateway(json.dumps(tree)) as gateway:
+        url = f"https://localhost:{gateway.port}/v1"
+        ran = bench(tmp_path, url, "-u", "1", "-n", "2", "--ca-path", str(TLS / "ca.pem"))
+        assert ended(ran, 0), ran.stderr
+        ran = bench(tmp_path, url, "-u", "1", "-n", "2")
+        assert ran.returncode == 2
+        assert "does not answer" in ran.stderr

@@ -23,6 +23,7 @@ from tidegate.ops.load.report.compare import (
     unmatched,
     verdict,
 )
+from tidegate.ops.load.report.numbers import with_unit
 from tidegate.ops.load.report.page import page
 from tidegate.ops.load.result import Metric, Result, Step, read
 
@@ -195,3 +196,40 @@ def test_results_of_different_tests_are_called_that(old: Result) -> None:
     assert "Not the same test" in page(after, before)
     aiperf = msgspec.structs.replace(old, options={}, model="")
     assert differences(aiperf, before) == []
+
+
+def larger(step: Step) -> Step:
+    """The step of a server that is a thousand times as fast, and as slow."""
+    metrics = {
+        name: Metric(
+            unit=one.unit,
+            avg=one.avg * 1000 if one.avg else one.avg,
+            p50=one.p50 * 1000 if one.p50 else one.p50,
+            count=3,
+        )
+        for name, one in step.metrics.items()
+    }
+    return msgspec.structs.replace(step, metrics={**step.metrics, **metrics})
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+@pytest.mark.parametrize("name", ["", "a-trace-of-a-long-day-in-2024-and-of-its-long-night.csv"])
+def test_it_is_whole_in_80_columns(old: Result, width: int, name: str) -> None:
+    few = result((10, 100), seed=2, slower=1.5, seconds=20)
+    if name:
+        unlike = [msgspec.structs.replace(one, users=None, name=name) for one in few.steps[:1]]
+        before = [msgspec.structs.replace(one, users=None, name=name) for one in old.steps[:1]]
+        few, old = whole(unlike), whole(before)
+    few = msgspec.structs.replace(few, steps=[larger(one) for one in few.steps])
+    out = StringIO()
+    show(old, few, Console(width=width, file=out))
+    text = out.getvalue()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    for row in table(old, few):
+        shown = [with_unit(row.old, row.unit), with_unit(row.new, row.unit)]
+        assert any(line.startswith(row.label) and all(one in line for one in shown) for line in lines), row
+    assert name[:24] in text
+    few_samples = any(row.note == "too few samples" for row in table(old, few))
+    assert ("\n* too few samples to tell" in text) == ("same *" in text) == few_samples

@@ -196,7 +196,7 @@ def test_if_one_worker_cannot_use_a_configuration_none_does(process: Process, en
         process.rewrite(
             config(
                 engine.base_url,
-                engines={"choosy": {"kind": "openai", "url": url}},
+                engines={"choosy": {"kind": "openai", "url": url, "probe": "/ready"}},
                 models={"choosy": {"deployments": [{"engine": "choosy"}]}},
             )
         )

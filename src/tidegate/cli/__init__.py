@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
+from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CoercionError, CycloptsError, CycloptsPanel, UnusedCliTokensError
+
+
+def _in_words(error: CycloptsError) -> Any:
+    """An error of the command line without the names of Python's types."""
+    if isinstance(error, UnusedCliTokensError):
+        named = " ".join(error.unused_tokens or ())
+        return CycloptsPanel(
+            f"Not expected here: {named}. Every option has a name, such as --config FILE: see --help."
+        )
+    wanted = {int: "a whole number", float: "a number"}
+    if isinstance(error, CoercionError) and error.token and error.target_type in wanted:
+        token = error.token
+        return CycloptsPanel(
+            f'Invalid value for {token.keyword}: "{token.value}" is not {wanted[error.target_type]}.'
+        )
+    return CycloptsPanel(str(error))
+
 
 app = App(
     name="tidegate",
@@ -14,6 +32,7 @@ app = App(
         "Start with `tidegate serve`, then send any OpenAI client to http://127.0.0.1:8080/v1."
     ),
     version=lambda: version("tidegate"),
+    error_formatter=_in_words,
 )
 # By name, so that a command imports only what it needs: starting to serve is timed.
 app.command("tidegate.cli.serve:serve", help="Serve the OpenAI API.")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from tidegate.cli import settings
+from tidegate.config import files
 from tidegate.kernel.plain import plain
 from tidegate.ops.load.bench import Unusable
 from tidegate.ops.load.judge import Criteria
@@ -89,6 +90,7 @@ def bench(  # noqa: PLR0913 - an option each
     body: Annotated[str, Parameter(group=_ASK)] = "{}",
     stream: Annotated[bool, Parameter(group=_ASK)] = True,
     api_key: Annotated[str, Parameter(group=_ASK, env_var="OPENAI_API_KEY", show_default=False)] = "",
+    ca_path: Annotated[Path | None, Parameter(group=_ASK)] = None,
     timeout: Annotated[float, Parameter(group=_ASK, validator=_POSITIVE)] = 120.0,
     seed: Annotated[int, Parameter(group=_ASK)] = 0,
     slo: Annotated[str, Parameter(group=_JUDGE, show_default=False)] = "",
@@ -154,6 +156,8 @@ def bench(  # noqa: PLR0913 - an option each
         Whether answers are streamed; without, there is no TTFT.
     api_key
         Sent as a bearer token.
+    ca_path
+        PEM file of a certificate authority to trust beside the system's.
     timeout
         Seconds an answer may take at most.
     seed
@@ -211,6 +215,7 @@ def bench(  # noqa: PLR0913 - an option each
             stream=stream,
             fields=_fields(body),
             timeout_s=timeout,
+            ca_path=_certificates(ca_path),
             seed=seed,
             slo=parse_slo(slo),
             criteria=criteria,
@@ -219,8 +224,7 @@ def bench(  # noqa: PLR0913 - an option each
         result = _run(options, key=_key(api_key), quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
         settings.fail(plain(str(error)))  # a server's own words may be part of it
-    _keep(result, earlier, pages)
-    _show(result, earlier, pages, as_json=as_json)
+    _report(result, earlier, pages, as_json=as_json)
     sys.exit(_status(result))
 
 
@@ -288,12 +292,24 @@ def _places(output: Path, html: Path | None) -> tuple[Path, Path]:
     return output, report
 
 
+def _certificates(path: Path | None) -> str:
+    try:
+        return str(files.check_certificates(path)) if path else ""
+    except ValueError as error:
+        raise BadOptions(f"--ca-path: {error}") from error
+
+
 def _key(text: str) -> str:
     """A key as it goes into a header: one that was read from a file often ends in a line break."""
     key = text.strip()
     if not key.isascii() or not key.isprintable():
         raise BadOptions("--api-key holds characters that no header can carry")
     return key
+
+
+def _report(result: Result, earlier: Result | None, pages: tuple[Path, Path], *, as_json: bool) -> None:
+    _keep(result, earlier, pages)
+    _show(result, earlier, pages, as_json=as_json)
 
 
 def _keep(result: Result, earlier: Result | None, pages: tuple[Path, Path]) -> None:

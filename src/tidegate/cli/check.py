@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,10 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 from tidegate.cli import settings
-from tidegate.config import Config
-from tidegate.errors import ConfigError
+from tidegate.cli.connect import Finding, ask_all, unresolved
+from tidegate.config import Config, EmbeddedConfig, warnings
+from tidegate.engines.embedded.weights import find_smollm2
+from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
+from tidegate.runtime import make_engine
 from tidegate.types import Endpoint
+
+_SIGNS = MappingProxyType({"ok": "ok     ", "warning": "warning", "wrong": "wrong  ", "not asked": "-      "})
+_STYLES = MappingProxyType({"ok": "", "warning": "yellow", "wrong": "bold red", "not asked": "dim"})
 
 
 def check(
@@ -24,6 +32,7 @@ def check(
     config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
     explain: Annotated[Path | None, Parameter(("--explain", "-x"), allow_leading_hyphen=True)] = None,
     endpoint: Literal["chat.completions", "completions", "embeddings"] | None = None,
+    connect: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
     """Check a configuration and print what is in force: every setting with its default, and the way of a request.
@@ -31,8 +40,10 @@ def check(
     With --explain: what it would make of one request. The stages it passes, the engines it could go to, the deadline,
     and the very request that would be sent there, secrets masked.
 
-    Nothing is started and nobody is asked. Ends with status 2 and every mistake when the file is wrong, and with status 1
-    when the request is one that the gateway would refuse.
+    With --connect: asks every engine behind a URL for its models, and says what is wrong.
+
+    Nothing is started, and without --connect no engine is asked: names of hosts are looked up. Ends with status 2 and every
+    mistake when the file is wrong, and with status 1 when an engine is, or when the gateway would refuse the request.
 
     Parameters
     ----------
@@ -42,29 +53,76 @@ def check(
         A file with the body of a request, JSON; `-` reads it from standard input.
     endpoint
         Where that request would be sent, below /v1. Default: what its fields speak for.
+    connect
+        Ask the engines, at most ten seconds or so; nothing is generated.
     as_json
         Print JSON instead of a page for people.
 
     """
     loaded, path = settings.load(config)
+    if problems := _cannot_start(loaded):
+        settings.fail(str(ConfigError(str(path or "the built-in configuration"), problems)))
+    if connect and explain is not None:
+        settings.fail("--connect and --explain exclude each other: give one of them")
     if explain is not None:
         _explain(loaded, path, (explain, endpoint), as_json=as_json)
     elif endpoint is not None:
         settings.fail("--endpoint goes with --explain")
-    elif as_json:
-        stages = [{"name": name, "does": does, "built": built} for name, does, built in _stages()]
-        page = {"source": str(path) if path else None, "config": effective(loaded), "stages": stages}
-        print(msgspec.json.format(msgspec.json.encode(page)).decode())
     else:
-        _print(loaded, path)
+        findings = asyncio.run(ask_all(loaded)) if connect else None
+        doubts = warnings(loaded) + unresolved(loaded, engines=not connect)
+        if as_json:
+            _print_json(loaded, path, doubts, findings)
+        else:
+            _print(loaded, path, doubts, findings)
+        if any(finding.state == "wrong" for finding in findings or ()):
+            sys.exit(1)
+
+
+def _cannot_start(config: Config) -> list[Problem]:
+    """What only the engines themselves know to be wrong, and whether the weights are installed that an engine lacks."""
+    problems: list[Problem] = []
+    for name, engine in config.engines.items():
+        try:
+            make_engine(name, engine)
+            if isinstance(engine, EmbeddedConfig) and engine.model_path is None:
+                find_smollm2()
+        except ConfigError as error:
+            problems += [Problem(f"engines.{name}.{one.path}", one.message) for one in error.problems]
+        except GatewayError as error:
+            problems.append(Problem(f"engines.{name}", error.message))
+    return problems
 
 
 def _stages() -> list[tuple[str, str, bool]]:
     return [(stage.name, stage.does, stage.work is not None) for stage in the_way(NO_PARTS)]
 
 
-def _print(config: Config, path: Path | None) -> None:
+def _print_json(
+    config: Config, path: Path | None, doubts: list[Problem], findings: list[Finding] | None
+) -> None:
+    stages = [{"name": name, "does": does, "built": built} for name, does, built in _stages()]
+    page: dict[str, Any] = {
+        "source": str(path) if path else None,
+        "config": effective(config),
+        "stages": stages,
+        "warnings": [problem._asdict() for problem in doubts],
+    }
+    if findings is not None:
+        page["engines"] = findings
+    print(msgspec.json.format(msgspec.json.encode(page)).decode())
+
+
+def _print(config: Config, path: Path | None, doubts: list[Problem], findings: list[Finding] | None) -> None:
+    for problem in doubts:
+        print(f"warning: {problem.path}: {problem.message}", file=sys.stderr)
     console = Console()
+    if findings is not None:
+        for one in findings:
+            place = f"{one.kind}, {one.url}" if one.url else one.kind
+            text = f"{_SIGNS[one.state]} {one.engine} ({place}): {'; '.join(one.says)}"
+            console.print(text, markup=False, highlight=False, style=_STYLES[one.state], soft_wrap=True)
+        return
     console.print(f"[bold]{path or 'the built-in configuration'}[/] is valid. In force, defaults included:\n")
     console.print(yaml.safe_dump(effective(config), sort_keys=False), markup=False, highlight=False)
     table = Table(title="The way of a request", title_justify="left")

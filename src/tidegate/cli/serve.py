@@ -10,7 +10,7 @@ import uvloop
 from cyclopts import Parameter, validators
 
 from tidegate.cli import settings
-from tidegate.config import DEFAULT_PATH, Config, ServerConfig
+from tidegate.config import DEFAULT_PATH, Config, ServerConfig, warnings
 from tidegate.errors import ConfigError
 from tidegate.gateway import Gateway, Stamp, stamp
 from tidegate.http.edge.server import CannotListen, bind
@@ -19,12 +19,17 @@ from tidegate.http.serving import GatewayServer, settle_garbage
 log = logging.getLogger(__name__)
 
 
+def _not_empty(_: object, host: str | None) -> None:
+    if host is not None and not host.strip():
+        raise ValueError("must not be empty: 127.0.0.1 is this machine alone, 0.0.0.0 every network")
+
+
 def serve(  # noqa: PLR0913 - an option each
     *,
     config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
     model: Path | None = None,
     demo: Annotated[bool, Parameter(negative="")] = False,
-    host: str | None = None,
+    host: Annotated[str | None, Parameter(validator=_not_empty)] = None,
     port: settings.Port | None = None,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
@@ -57,6 +62,9 @@ def serve(  # noqa: PLR0913 - an option each
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     seen = stamp(config or DEFAULT_PATH)  # from before it is read: a change since then is still a change
     loaded, path = settings.load(config, model, demo=demo)
+    log.info("the configuration is %s", path.resolve() if path else "the built-in one: no tidegate.yaml here")
+    for problem in warnings(loaded):
+        log.warning("%s: %s", problem.path, problem.message)
     overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     server = loaded.server.model_copy(update=overrides)
     try:

@@ -1,6 +1,9 @@
 """Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
 
+from tidegate.config import files, urls
+from tidegate.config.advice import warnings
 from tidegate.config.engines import (
+    DEFAULT_PROBE,
     EmbeddedConfig,
     EmbedderConfig,
     EngineConfig,
@@ -22,6 +25,7 @@ from tidegate.config.tree import Config, digest, engine_digest
 
 __all__ = [
     "DEFAULT_PATH",
+    "DEFAULT_PROBE",
     "EMBEDDED_MODEL",
     "AdminConfig",
     "Config",
@@ -45,8 +49,11 @@ __all__ = [
     "built_in",
     "digest",
     "engine_digest",
+    "files",
     "load",
     "parse",
     "parse_text",
     "read_text",
+    "urls",
+    "warnings",
 ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
 
-from tidegate.config.settings import Settings
+from tidegate.config import urls
+from tidegate.config.files import check_certificates, check_file, check_gguf
+from tidegate.config.settings import Settings, not_empty
 
 
 class TimeoutsConfig(Settings):
@@ -50,16 +51,8 @@ class EngineConfig(Settings):
         return self
 
 
+DEFAULT_PROBE, NO_PROBE = "models", "none"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-
-
-def _check_port(url: str) -> None:
-    """Raises ValueError for a URL whose host or port cannot be."""
-    try:
-        urlsplit(url).port  # noqa: B018 - reading it is the check
-    except ValueError as error:
-        # Not the error's own words: they may hold the password.
-        raise ValueError("has a host or a port that cannot be") from error
 
 
 def _breaks(text: str) -> bool:
@@ -83,6 +76,12 @@ class HttpEngineConfig(EngineConfig):
     ca_path: Path | None = Field(
         default=None, description="PEM file of a certificate authority to trust beside the system's."
     )
+    probe: str = Field(
+        default=DEFAULT_PROBE,
+        description="What is asked, every 2 s, to see whether the engine is there: a path below `url`, or one of the server"
+        " itself where it begins with `/`, such as `/health`; `none` takes the engine for ready unasked. Any answer will do"
+        " but three 401 in a row, and of another path than `models` a status over 499.",
+    )
     max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
     max_response_bytes: int = Field(
         default=64 * 2**20, gt=0, description="Largest answer taken when it is not streamed."
@@ -91,13 +90,34 @@ class HttpEngineConfig(EngineConfig):
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )
 
+    @property
+    def probe_at(self) -> tuple[str, str] | None:
+        """The base URL and the path below it that a probe asks; None: there is no probe."""
+        if self.probe == NO_PROBE:
+            return None
+        if self.probe.startswith("/"):
+            parts = urlsplit(self.url)
+            return f"{parts.scheme}://{parts.netloc}", self.probe[1:]
+        return self.url, self.probe
+
+    @field_validator("probe", mode="before")
+    @classmethod
+    def _probe_off(cls, probe: Any) -> Any:
+        return NO_PROBE if probe is None or probe is False else probe
+
+    @field_validator("probe")
+    @classmethod
+    def _probe_path(cls, probe: str) -> str:
+        if not re.fullmatch(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", probe) or not probe or "://" in probe:
+            raise ValueError(
+                "must be a path, such as models or /health, or none where the engine is not to be asked"
+            )
+        return probe
+
     @field_validator("url")
     @classmethod
     def _usable(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-            raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
-        _check_port(url)
-        return url.rstrip("/")
+        return urls.check(url)
 
     @field_validator("proxy")
     @classmethod
@@ -105,7 +125,7 @@ class HttpEngineConfig(EngineConfig):
         if proxy is not None:
             if not re.fullmatch(r"https?://([^\s/?#@]*@)?[^\s/?#@]+/?", proxy):
                 raise ValueError("must look like http://user:password@host:port")
-            _check_port(proxy)
+            urls.check_port(proxy)
         return proxy
 
     @field_serializer("proxy", when_used="json")
@@ -115,7 +135,7 @@ class HttpEngineConfig(EngineConfig):
     @field_validator("api_key")
     @classmethod
     def _key_on_one_line(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and _breaks(key.get_secret_value()):
+        if key is not None and _breaks(not_empty(key.get_secret_value(), "give the key")):
             raise ValueError("holds a line break, often the last character of a file it was read from")
         return key
 
@@ -132,16 +152,7 @@ class HttpEngineConfig(EngineConfig):
     @field_validator("ca_path")
     @classmethod
     def _certificates(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
-        try:
-            # The Rust client takes a file without certificates for one that names none.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-        except OSError as error:
-            raise ValueError(f"no certificate can be read from {path}") from error
-        return path
+        return path and check_certificates(path)
 
 
 class OpenAIConfig(HttpEngineConfig):
@@ -165,6 +176,11 @@ class LoraConfig(Settings):
 
     path: Path = Field(description="The adapter, GGUF.")
     scale: float = Field(default=1.0, description="How strongly it applies.")
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        check_gguf(check_file(self.path))
+        return self
 
 
 MIN_SLOT_TOKENS = 256  # with less, llama.cpp refuses nearly every prompt
@@ -200,6 +216,11 @@ class EmbeddedConfig(EngineConfig):
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )
+
+    @field_validator("model_path")
+    @classmethod
+    def _model_there(cls, path: Path | None) -> Path | None:
+        return path and check_gguf(check_file(path))
 
     @model_validator(mode="after")
     def _room_in_every_slot(self) -> Self:

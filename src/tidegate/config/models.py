@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from tidegate.config.settings import Settings
+from tidegate.config.settings import Settings, not_empty
 
 
 class DeploymentConfig(Settings):
@@ -14,6 +14,11 @@ class DeploymentConfig(Settings):
     model: str | None = Field(
         default=None, description="The engine's name for the model; default: the name the client asked."
     )
+
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: str | None) -> str | None:
+        return None if model is None else not_empty(model, "give the engine's name for the model")
 
 
 class ModelConfig(Settings):

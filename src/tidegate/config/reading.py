@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import Any, cast
 
-import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from tidegate.config.kinds import Kinded
-from tidegate.config.settings import Settings
+from tidegate.config import document, mistakes
+from tidegate.config.document import Document
 from tidegate.config.tree import Config
 from tidegate.errors import ConfigError, Problem
 
@@ -45,29 +42,40 @@ def read_text(path: Path) -> str:
 
 def parse_text(text: str, *, source: str) -> Config:
     """The configuration in a YAML text. Raises ConfigError with every mistake found."""
+    found = document.read(text, source=source)
+    if found.tree is None:
+        found = found._replace(tree={})
     try:
-        tree = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
-        return parse(tree if tree is not None else {}, source=source)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
-        raise ConfigError(source, [Problem("", f"not valid YAML: {error}")]) from error
+        return _parse(found, source)
     except RecursionError as error:
         raise ConfigError(source, [Problem("", "is nested too deeply, or in itself")]) from error
 
 
 def parse(tree: Any, *, source: str) -> Config:
     """A configuration from plain data. Raises ConfigError with every mistake found."""
-    if not isinstance(tree, dict):
-        raise ConfigError(source, [Problem("", "must be a mapping with keys such as engines: and models:")])
-    problems: list[Problem] = []
-    top = cast("dict[str, Any]", _with_environment(tree, "", problems))
+    return _parse(Document(tree, [], {}, set()), source)
+
+
+def _parse(found: Document, source: str) -> Config:
+    if not isinstance(found.tree, dict):
+        problem = Problem("", "must be a mapping with keys such as engines: and models:")
+        raise ConfigError(source, [*found.problems, problem])
+    missing: list[Problem] = []
+    top = cast("dict[str, Any]", _with_environment(cast("Any", found.tree), "", missing))
+    misspelt = mistakes.meant_at_top(top)
     if not top.get("engines"):
         top |= {key: value for key, value in _default_tree(None).items() if not top.get(key)}
-    config = _validated(top, problems)
-    if not top.get("models"):
-        problems.append(
-            Problem("models", "names no model: add one, such as '*': {deployments: [{engine: NAME}]}")
-        )
-    problems += _dangling(top.get("models"), top["engines"])
+    wrong: list[Problem] = []
+    config = _validated(top, found.unquoted, wrong)
+    if not top.get("models") and "models" not in misspelt:
+        names_none = "names no model: add one, such as '*': {deployments: [{engine: NAME}]}"
+        wrong.append(Problem("models", names_none))
+    if "engines" not in misspelt and isinstance(top["engines"], dict):
+        wrong += _dangling(top.get("models"), top["engines"])
+    causes = {problem.path for problem in missing} | found.doubtful
+    told = {problem.path for problem in found.problems} - {""}
+    followed = [one for one in _without_consequences(wrong, causes) if one.path not in told]
+    problems = [*found.problems, *missing, *followed]
     if problems or config is None:
         raise ConfigError(source, problems)
     return config
@@ -96,31 +104,6 @@ def _default_tree(model_path: Path | None) -> dict[str, Any]:
     }
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML without its trap: the same key twice is an error, not the last one wins."""
-
-    def construct_mapping(
-        self,
-        node: Any,
-        deep: bool = False,  # noqa: FBT001, FBT002
-    ) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<`: what it brings in may be replaced
-                continue
-            key: Any = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]
-            if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a word", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -140,84 +123,36 @@ def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
     def fill(match: re.Match[str]) -> str:
         name: str = match[1]
         default: str | None = match[2]
-        found = os.environ.get(name, default)
-        if found is None:
+        found = os.environ.get(name)
+        if found is None and default is None:
             problems.append(Problem(path, f"the environment variable {name} is not set"))
-        return found or ""
+        return found or default or ""  # as in shells: the default is also for a variable that is empty
 
     return _VARIABLE.sub(fill, value)
 
 
-def _validated(data: dict[str, Any], problems: list[Problem]) -> Config | None:
+def _validated(data: dict[str, Any], unquoted: Mapping[str, str], problems: list[Problem]) -> Config | None:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        # Told in the order of the file; a name that is no text may be called otherwise there, and comes first.
-        order = {str(name): place for place, name in enumerate(data)}
-        problems.extend(
-            Problem(_dotted(mistake["loc"], data), _in_words(mistake, data))
-            for mistake in sorted(error.errors(), key=lambda mistake: order.get(str(mistake["loc"][0]), -1))
-        )
+        problems += mistakes.told(error, data, unquoted)
     return None
 
 
-def _dotted(location: tuple[int | str, ...], data: Any) -> str:
-    """A place as people write it: `engines.near.url`, `deployments[0]`; a number may also be a name that lacks quotes."""
-    path = ""
-    for part in location:
-        if part == "[key]":  # pydantic's mark for the name of an entry, which the part before it is
-            break
-        path += f"[{part}]" if isinstance(data, list) else f".{part}" if path else str(part)
-        data = _inside(data, part)
-    return path
+def _without_consequences(problems: list[Problem], causes: Collection[str]) -> list[Problem]:
+    """The problems that stand for themselves: one at each place, none above another one, above a cause or below it."""
 
+    def within(inner: str, outer: str) -> bool:
+        return inner.startswith((f"{outer}.", f"{outer}["))
 
-def _inside(data: Any, part: int | str) -> Any:
-    try:
-        return data[part]
-    except (LookupError, TypeError):
-        return None
+    def follows(path: str) -> bool:
+        return (
+            any(path == cause or within(path, cause) or within(cause, path) for cause in causes)
+            or any(within(other, path) for other in first)
+        )  # fmt: skip
 
-
-def _in_words(mistake: ErrorDetails, data: Any) -> str:
-    """A mistake as a person would put it: what is wrong, and what would be right."""
-    if mistake["type"] == "missing":
-        return "is missing"
-    if mistake["type"] in {"mapping_type", "dict_type"}:
-        return "must be a mapping, from names to what they stand for"
-    if mistake["type"] != "extra_forbidden":
-        return mistake["msg"].removeprefix("Value error, ")
-    section = _section(mistake["loc"][:-1], data)
-    known = list(section.model_fields) if section else []
-    close = get_close_matches(str(mistake["loc"][-1]), known, n=1)
-    return "is not a setting" + (f"; did you mean '{close[0]}'?" if close else "")
-
-
-def _section(location: tuple[int | str, ...], data: Any) -> type[Settings] | None:
-    """The settings that a place in the tree holds; where there are kinds, the data says which."""
-    model: type[Settings] = Config
-    parts = iter(location)
-    for part in parts:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            return None
-        data = _inside(data, part)
-        found = [*_types(field.annotation), *field.metadata]
-        if any(get_origin(t) in {tuple, Mapping} for t in found):
-            data = _inside(data, next(parts, ""))
-        kinded = next((t for t in found if isinstance(t, Kinded)), None)
-        nested = next((t for t in found if isinstance(t, type) and issubclass(t, Settings)), None)
-        if nested is None:
-            return None
-        model = kinded.model(data) if kinded else nested
-    return model
-
-
-def _types(annotation: Any) -> Iterator[Any]:
-    """An annotation and what stands inside it: of `tuple[A, ...] | None`, also A."""
-    yield annotation
-    for argument in get_args(annotation):
-        yield from _types(argument)
+    first = {problem.path: problem for problem in reversed(problems)}
+    return [one for one in problems if first[one.path] is one and not follows(one.path)]
 
 
 def _dangling(models: Any, engines: Any) -> list[Problem]:

@@ -9,7 +9,8 @@ from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tidegate.config.settings import Settings
+from tidegate.config.files import check_file
+from tidegate.config.settings import Settings, not_empty
 
 
 class TlsConfig(Settings):
@@ -21,9 +22,7 @@ class TlsConfig(Settings):
     @field_validator("certificate_path", "key_path")
     @classmethod
     def _readable(cls, path: Path) -> Path:
-        if not path.is_file():
-            raise ValueError(f"there is no file {path}")
-        return path
+        return check_file(path)
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -35,6 +34,11 @@ class TlsConfig(Settings):
         except OSError as error:
             raise ValueError("the certificate and the key cannot be used, or not together") from error
         return self
+
+
+def check_host(host: str) -> str:
+    """The address itself. Raises ValueError for an empty one, which sockets take for every address there is."""
+    return not_empty(host, "127.0.0.1 is this machine alone, 0.0.0.0 every network")
 
 
 _ALLOWED_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
@@ -122,6 +126,11 @@ class ServerConfig(Settings):
         description="After the grace: time for running calls before they are ended with an error.",
     )
 
+    @field_validator("host")
+    @classmethod
+    def _host_named(cls, host: str) -> str:
+        return check_host(host)
+
     @field_validator("allowed_hosts")
     @classmethod
     def _only_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -145,3 +154,16 @@ class AdminConfig(Settings):
     token: SecretStr | None = Field(
         default=None, description="Bearer token of `POST /admin/reload`; without one the admin API is closed."
     )
+
+    @field_validator("host")
+    @classmethod
+    def _host_named(cls, host: str) -> str:
+        return check_host(host)
+
+    @field_validator("token")
+    @classmethod
+    def _token_given(cls, token: SecretStr | None) -> SecretStr | None:
+        # An empty one would be known to everybody.
+        if token is not None:
+            not_empty(token.get_secret_value(), "give the token")
+        return token

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class Settings(BaseModel):
     """The base of every section: frozen, and an unknown key is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+    )
 
 
 def _text(name: Any) -> Any:
@@ -19,5 +25,18 @@ def _text(name: Any) -> Any:
     return name
 
 
+def _named(name: str) -> str:
+    if not name.strip():
+        raise ValueError("a name must not be empty")
+    return name
+
+
+def not_empty(text: str, example: str) -> str:
+    """The text itself. Raises ValueError for one without a visible character."""
+    if not text.strip():
+        raise ValueError(f"is empty: {example}, or leave the setting out")
+    return text
+
+
 # What people call an engine or a model; YAML reads an unquoted 1 or yes as something else.
-Name = Annotated[str, BeforeValidator(_text)]
+Name = Annotated[str, BeforeValidator(_text), AfterValidator(_named)]

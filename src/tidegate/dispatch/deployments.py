@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from tidegate.dispatch.seats import Seats
+from tidegate.dispatch.standing import Standing
 from tidegate.errors import ModelNotFound
 from tidegate.ports import Engine
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """A model on an engine. `model` is the engine's own name for it; None: the name that the client asked for."""
+    """A model on an engine. `model` is the engine's own name for it; None: the name that the client asked for.
+
+    `standing` counts what its calls show of the gateway's rights; None: that is of no interest.
+    """
 
     engine_name: str
     engine: Engine
     seats: Seats
     model: str | None = None
+    standing: Standing | None = None
 
 
 class Models:

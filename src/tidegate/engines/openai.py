@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidegate.budget import UNCOUNTED_BYTES
-from tidegate.config import HttpEngineConfig, OpenAIConfig
+from tidegate.config import DEFAULT_PROBE, HttpEngineConfig, OpenAIConfig
 from tidegate.egress.exchange import Client, Exchange, Headers, Target
 from tidegate.egress.open import open_client
 from tidegate.engines import fields
@@ -36,6 +36,8 @@ from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Pie
 MAX_ERROR_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 60.0
 PROBE_S = 5.0
+# One for the regular probe, one for a reload that asks meanwhile.
+PROBE_CONNECTIONS = 2
 # By so much the room grows for an answer that does not say how long it is.
 STEP_BYTES = 2**20
 # What is held of an answer beside itself, at the most: the slice that is under way to the client.
@@ -90,23 +92,37 @@ class OpenAIEngine:
         self._targets = {
             endpoint: self._client.target("POST", endpoint.value, headers, once=True) for endpoint in Endpoint
         }
-        self._models = self._client.target("GET", "models", self._own_headers())
+        self._probe = None
+        if place := self._config.probe_at:
+            # Apart from the calls' connections: an engine that is busy with calls is reachable.
+            base, path = place
+            self._prober = open_client(
+                self._config.model_copy(update={"url": base, "max_connections": PROBE_CONNECTIONS})
+            )
+            self._probe = self._prober.target("GET", path, self._own_headers())
 
     async def close(self) -> None:
         """Drop every connection."""
         await self._client.close()
+        if self._probe is not None:
+            await self._prober.close()
 
     async def ready(self) -> bool:
-        """Whether the server answers and takes our credentials. Not every server can list its models."""
-        try:
-            exchange = await self._client.send(self._models, [], b"", PROBE_S)
-            try:
-                await read_whole(exchange, self._config.max_response_bytes)
-            finally:
-                await exchange.close()
-        except GatewayError:
-            return False
-        return exchange.status < 500 and exchange.status not in (401, 403)
+        """Whether the server answers; what it answers hardly counts, as not every server can list its models.
+
+        Raises UpstreamError for no answer, for a 401 (`upstream.status` tells it), for a proxy's 407, and for a status
+        over 499 where the settings name a path of the server's own for this.
+        """
+        if self._probe is None:
+            return True
+        exchange = await self._prober.send(self._probe, [], b"", PROBE_S)
+        await exchange.close()
+        status, path = exchange.status, self._config.probe
+        if status in (401, 407) or (status >= 500 and path != DEFAULT_PROBE):
+            error = UpstreamError(f"answered the probe, GET {path}, with status {status}")
+            error.upstream.status = status
+            raise error
+        return True
 
     async def load(self) -> Load:
         """The plain API does not tell, but how many of this gateway's own calls it has is known."""
@@ -171,13 +187,7 @@ class OpenAIEngine:
         return Outgoing("POST", f"{url}/{ask.endpoint.value}", shown, msgspec.Raw(body), notes)
 
     def _own_headers(self) -> Headers:
-        headers = [
-            (name.lower().encode(), value.get_secret_value().encode())
-            for name, value in self._config.headers.items()
-        ]
-        if self._config.api_key is not None:
-            headers.append((b"authorization", b"Bearer " + self._config.api_key.get_secret_value().encode()))
-        return headers
+        return own_headers(self._config)
 
     async def _refused(self, exchange: Exchange) -> GatewayError:
         """The error that stands for an answer other than 200."""
@@ -190,8 +200,24 @@ class OpenAIEngine:
         return translate(status, told, retry_after=retry_after)
 
 
+def own_headers(config: HttpEngineConfig) -> Headers:
+    """The headers of an engine's settings: those it names, and its key."""
+    headers = [
+        (name.lower().encode(), value.get_secret_value().encode()) for name, value in config.headers.items()
+    ]
+    if config.api_key is not None:
+        headers.append((b"authorization", b"Bearer " + config.api_key.get_secret_value().encode()))
+    return headers
+
+
 def translate(status: int, told: Explanation, *, retry_after: bytes | None = None) -> GatewayError:
     """An engine's status as our error. Only what the client can mend is told in the engine's own words."""
+    error = _error_of(status, told, retry_after)
+    error.upstream.status = status
+    return error
+
+
+def _error_of(status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
     if status in (429, 503):
         # By its length first: Python refuses to read a number of more than 4,300 digits.
         seconds = retry_after if retry_after and retry_after.isdigit() else b"1"

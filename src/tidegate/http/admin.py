@@ -127,8 +127,11 @@ class Admin:
         return self._gateway.snapshot.config.admin.token
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
-        """See `Operator`; the details are the state of each engine."""
-        return self._gateway.state, {"engines": self._gateway.engine_states}
+        """See `Operator`; the details are the state of each engine, and why those that are not ready are not."""
+        details: dict[str, object] = {"engines": self._gateway.engine_states}
+        if reasons := self._gateway.reasons:
+            details["reasons"] = reasons
+        return self._gateway.state, details
 
     async def scrape(self) -> bytes:
         """See `Operator`."""

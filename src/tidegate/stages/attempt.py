@@ -15,6 +15,7 @@ import msgspec
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.queue import Permit
+from tidegate.dispatch.standing import Standing
 from tidegate.errors import Again, DeadlineExceeded, GatewayError
 from tidegate.ports import Clock
 from tidegate.types import Ask, Batch, Reply, Spent
@@ -70,6 +71,7 @@ class _Rounds(msgspec.Struct):
     batches: AsyncGenerator[Batch, None] | None = None
     permit: Permit | None = None
     spent: Spent | None = None
+    standing: Standing | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -85,12 +87,12 @@ class _Rounds(msgspec.Struct):
                 self._end(spent, "ok")
                 raise
             except GatewayError as error:
-                self._end(spent, error.code)
+                self._failed(spent, error)
                 if spent.first_byte_at or not self._may_go_on(error):
                     raise
             else:
                 if not spent.first_byte_at:
-                    spent.first_byte_at = self.clock()
+                    self._answered(spent)
                 for piece in batch:
                     if piece.answer.usage is not None:
                         spent.usage = piece.answer.read_usage()
@@ -109,12 +111,25 @@ class _Rounds(msgspec.Struct):
         deployment = call.deployment = permit.deployment
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
+        self.standing = deployment.standing
         spent = self.spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
         call.spent.append(spent)
         if call.when_asked is not None:
             call.when_asked()
         batches = self.batches = deployment.engine.stream(ask_for(call, deployment))
         return batches
+
+    def _answered(self, spent: Spent) -> None:
+        """The first batch is there."""
+        spent.first_byte_at = self.clock()
+        standing = self.standing
+        if standing is not None and (standing.model.count or standing.credentials.count):
+            standing.answered()
+
+    def _failed(self, spent: Spent, error: GatewayError) -> None:
+        self._end(spent, error.code)
+        if self.standing is not None:
+            self.standing.failed(error, self.call.caller.key)
 
     def _end(self, spent: Spent, outcome: str) -> None:
         """Record the end of the engine call and free its seat, before the client has read the rest."""

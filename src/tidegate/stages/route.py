@@ -47,8 +47,8 @@ class Route:
 
 
 def _busyness(deployment: Deployment) -> tuple[bool, int]:
-    seats = deployment.seats
-    return (not seats.ready, seats.in_flight + seats.waiting)
+    seats, standing = deployment.seats, deployment.standing
+    return (not seats.ready or (standing is not None and standing.out), seats.in_flight + seats.waiting)
 
 
 def _refusal(call: Call, deployment: Deployment) -> GatewayError | None:

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from tidegate.config import Config, ServerConfig, read_text
+from tidegate.config import Config, ServerConfig, read_text, warnings
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import Reloaded, Stamp, no_file, stamp, watch
 from tidegate.http.admin import admin_routes
@@ -215,6 +215,7 @@ class Supervisor:
         ]
         for n, r in reports.items():
             rows[n] |= {"status": r.state, "pid": r.pid, "calls": r.calls, "engines": r.engines}
+            rows[n] |= {"reasons": r.reasons} if r.reasons else {}
         ready = all(row["status"] == "ready" for row in rows)
         state = "draining" if self._ending.is_set() else "ready" if ready else "not ready"
         return state, {"workers": rows}
@@ -266,6 +267,8 @@ class Supervisor:
                 raise
             self._runtime.metrics.reloaded(ok=True)
             log.info("%s is in force", self._path)
+            for problem in warnings(self._config):
+                log.warning("%s: %s", problem.path, problem.message)
             return Reloaded(sorted(self._config.models), restarted)
 
     async def _try_reload(self) -> None:

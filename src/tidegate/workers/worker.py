@@ -56,6 +56,7 @@ class Report(msgspec.Struct, frozen=True):
     pid: int
     state: str
     engines: dict[str, str]
+    reasons: dict[str, str]
     calls: int
     metrics: list[Family]
 
@@ -129,6 +130,7 @@ class Worker:
             pid=os.getpid(),
             state=gateway.state,
             engines=gateway.engine_states,
+            reasons=gateway.reasons,
             calls=int(total(metrics, "tidegate_requests_total")),
             metrics=metrics,
         )

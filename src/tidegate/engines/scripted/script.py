@@ -81,6 +81,19 @@ class Fault(enum.Enum):
     TRUNCATED_BODY = "truncated_body"  # FIN before the number of bytes in Content-Length is reached
 
 
+def check_fault(text: str) -> str:
+    """`NAME` or `NAME@N` itself. Raises ValueError for another fault, and for a place that is no number of tokens."""
+    name, at, place = text.partition("@")
+    known = [fault.value for fault in Fault]
+    if name not in known:
+        raise ValueError(f"there is no fault '{name}'; there are: {', '.join(known)}")
+    if at and not (place.isascii() and place.isdecimal() and len(place) < 7):
+        raise ValueError(
+            f"after @ stands the number of tokens before the fault, as in reset@10, not '{place}'"
+        )
+    return text
+
+
 BREAKS_OFF = frozenset(
     {
         Fault.CLOSE,

@@ -28,6 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     One of `users` (closed loops), `rates` (open loops, requests a second) and `trace` says how much; all empty: the ramp.
     `duration_s` is the length of each step, `requests` the largest number per step. `speed` replays a trace faster.
+    `ca_path` is a PEM file with a certificate authority that is trusted besides the system's; empty: none.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = True
     fields: dict[str, Any] = {}
     timeout_s: float = 120.0
+    ca_path: str = ""
     seed: int = 0
     slo: Slo = Slo()
     criteria: Criteria = Criteria()

@@ -12,6 +12,7 @@ import resource
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import perf_counter
 
 import msgspec
@@ -90,6 +91,10 @@ def _too_many(options: Options) -> str:
     return f"{options.most_connections} users need {wanted} open files, {files} are allowed: see `ulimit -n`"
 
 
+def _authority(options: Options) -> bytes | None:
+    return Path(options.ca_path).read_bytes() if options.ca_path else None
+
+
 async def _work(options: Options, key: str, pipe: Connection) -> None:
     def tell(report: Report) -> None:
         try:
@@ -102,7 +107,8 @@ async def _work(options: Options, key: str, pipe: Connection) -> None:
         return
     limit = options.timeout_s
     timeouts = Timeouts(connect=min(10.0, limit), first_byte=limit, idle=limit, total=limit)
-    client = DirectClient(options.url, timeouts, max_connections=options.most_connections + 2)
+    most = options.most_connections + 2
+    client = DirectClient(options.url, timeouts, max_connections=most, ca_pem=_authority(options))
     bench = Bench(options, client, clock=perf_counter, key=key)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -38,6 +38,7 @@ _ASKED = (
 _SHAPED = ("prompt_tokens", "output_tokens", "spread", "prefix_tokens", "groups", "turns")
 # Two ranges of ± 1.39 standard errors (83 %) that do not overlap differ by more than 1.96 of the difference's (95 %).
 _DEVIATIONS = 1.39
+TOO_FEW = "too few samples"
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -184,7 +185,7 @@ def compared(before: Step, after: Step, measure: Measure, noise: Noise | None = 
     if _within(old, new, row, noise):
         row.verdict = "same"
     elif measure.stat.startswith("p") and _by_chance(before, after, measure):
-        row.verdict, row.note = "same", "too few samples"
+        row.verdict, row.note = "same", TOO_FEW
     return row
 
 
@@ -221,28 +222,32 @@ def _asked(options: dict[str, Any], name: str) -> str:
 
 
 def show(old: Result, new: Result, console: Console, noise: Noise | None = None) -> None:
-    """Print the comparison: one table, a section for each step, the verdict of each figure as a word and a sign."""
+    """Print the comparison: each load with its figures below it, the verdict of each as a word and a sign.
+
+    It fits 80 columns: a load stands on a line of its own, and notes are told once, at the end.
+    """
     noise = noise or Noise()
     rows = table(old, new, noise)
-    page = Table(title="Old and new", title_justify="left")
-    page.add_column("load", no_wrap=True)
-    page.add_column("figure")
+    page = Table(title="Old and new", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    page.add_column("", overflow="fold", min_width=max(len(measure.label) for measure in MEASURES))
     for name in ("old", "new", "change"):
         page.add_column(name, justify="right", no_wrap=True)
     page.add_column("", no_wrap=True)
     last = None
     for row in rows:
-        if last not in {None, row.step}:
-            page.add_section()
+        if row.step != last:
+            if last is not None:
+                page.add_row()
+            page.add_row(escape(row.step), style="bold")
         style = {"better": "blue", "worse": "bold yellow"}.get(row.verdict, "")
         change = "" if row.change is None else signed(row.change, row.change_unit)
         figures = (with_unit(row.old, row.unit), with_unit(row.new, row.unit), change)
-        page.add_row(
-            escape(row.step) if row.step != last else "", row.label, *figures, _word(row), style=style
-        )
+        page.add_row(row.label, *figures, _word(row), style=style)
         last = row.step
     if rows:
         console.print(page)
+    if any(row.note == TOO_FEW for row in rows):
+        console.print(f"* {TOO_FEW} to tell", highlight=False)
     if unlike := differences(old, new):
         console.print(f"[bold]Not the same test[/]: {escape('; '.join(unlike))}.", highlight=False)
     for who, loads in zip(("old", "new"), unmatched(old, new), strict=True):
@@ -265,7 +270,7 @@ def verdict(rows: list[Row], noise: Noise | None = None) -> str:
 
 def _word(row: Row) -> str:
     sign = {"better": "▲ better", "worse": "▼ worse", "same": "same", "unknown": NOTHING}[row.verdict]
-    return f"{sign} ({row.note})" if row.note else sign
+    return f"{sign} *" if row.note == TOO_FEW else sign
 
 
 def _load(step: Step) -> tuple[str, float] | None:

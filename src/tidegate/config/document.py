@@ -1,0 +1,164 @@
+"""From a YAML text to plain data, together with what only the text tells.
+
+YAML has two traps, and this reader closes them: of a key that stands twice the last one would win, and an unquoted `on` or
+`4` is no text. Both are collected as mistakes, and reading goes on, so that one run tells all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from tidegate.errors import ConfigError, Problem
+
+EMPTY = "''"
+_TOKEN = re.compile(r"'?<([a-z ]+)>'?")  # as the parser names what it met: `<stream end>`
+_MERGE = "tag:yaml.org,2002:merge"
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
+class Document(NamedTuple):
+    """What a YAML text holds: its data, with text for every key, and the mistakes that only the text shows.
+
+    `unquoted` is, by path, how a value is written that YAML does not read as text. `doubtful` are the sections that two
+    equal keys fill with different values: whatever is found wrong in them follows from that.
+    """
+
+    tree: Any
+    problems: list[Problem]
+    unquoted: dict[str, str]
+    doubtful: set[str]
+
+
+def read(text: str, *, source: str) -> Document:
+    """Read one YAML document. Raises ConfigError for a text that is no YAML."""
+    loader = yaml.SafeLoader(text)
+    reader = _Reader(loader)
+    try:
+        node = loader.get_single_node()
+        tree = None if node is None else reader.read(node, "")
+    except yaml.YAMLError as error:
+        raise ConfigError(source, [Problem("", f"not valid YAML: {_in_words(error)}")]) from error
+    except RecursionError as error:
+        raise ConfigError(source, [Problem("", "is nested too deeply, or in itself")]) from error
+    finally:
+        loader.dispose()
+    return Document(tree, reader.problems, reader.unquoted, reader.doubtful)
+
+
+def joined(path: str, key: str | int) -> str:
+    """The path of an entry as people write it: `engines.near.url`, `deployments[0]`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key or EMPTY}" if path else key
+
+
+class _Reader:
+    """One pass over the nodes of a document."""
+
+    def __init__(self, loader: yaml.SafeLoader) -> None:
+        self.problems: list[Problem] = []
+        self.unquoted: dict[str, str] = {}
+        self.doubtful: set[str] = set()
+        self._loader = loader
+        self._made: dict[Node, Any] = {}  # what an anchor names is read once
+
+    def read(self, node: Node, path: str) -> Any:
+        """The data of a node. Raises YAMLError for a value or a tag that cannot be read."""
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        if node not in self._made:
+            if node.tag not in _PLAIN:
+                raise _unreadable(node, f"the tag '{node.tag}' is not known here")
+            self._made[node] = (
+                self._mapping(node, path)
+                if isinstance(node, MappingNode)
+                else [self.read(item, joined(path, at)) for at, item in enumerate(node.value)]
+            )
+        return self._made[node]
+
+    def _scalar(self, node: ScalarNode, path: str) -> Any:
+        value = self._value(node)
+        if not isinstance(value, str):
+            self.unquoted[path] = node.value
+        return value
+
+    def _value(self, node: ScalarNode) -> Any:
+        try:
+            return self._loader.construct_object(node)  # pyright: ignore[reportUnknownMemberType]
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
+            raise _unreadable(node, f"'{node.value}' cannot be read; text goes in quotes") from error
+
+    def _mapping(self, node: MappingNode, path: str) -> dict[str, Any]:
+        inherited: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        lines: dict[str, list[str]] = {}
+        for key_node, value_node in cast("list[tuple[Node, Node]]", node.value):
+            if key_node.tag == _MERGE:  # `<<`: what it brings in may be replaced
+                for brought in self._merged(value_node, path):
+                    inherited = {**brought, **inherited}
+                continue
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            value = self.read(value_node, joined(path, key))
+            own[key] = self._both(own[key], value, joined(path, key), path) if key in own else value
+            lines.setdefault(key, []).append(str(_line(key_node)))
+        for key, places in lines.items():
+            if len(places) > 1:
+                times = "twice" if len(places) == 2 else f"{len(places)} times"
+                where = f"{', '.join(places[:-1])} and {places[-1]}"
+                self.problems.append(Problem(path, f"'{key}' stands {times}, in lines {where}"))
+        return inherited | own
+
+    def _key(self, node: Node, path: str) -> str | None:
+        """The name of an entry, as it is written. None: it has none."""
+        if not isinstance(node, ScalarNode):
+            self.problems.append(Problem(path, f"line {_line(node)}: a key must be a word"))
+            return None
+        if not node.value and node.style is None:
+            self.problems.append(Problem(path, f"line {_line(node)}: a key is empty"))
+            return None
+        if not isinstance(self._value(node), str):
+            problem = f"a name must be text: write '{node.value}' in quotes"
+            self.problems.append(Problem(joined(path, node.value), problem))
+        return node.value
+
+    def _merged(self, node: Node, path: str) -> Iterator[dict[str, Any]]:
+        for one in node.value if isinstance(node, SequenceNode) else [node]:
+            if not isinstance(one, MappingNode):
+                raise _unreadable(one, "'<<' takes a mapping, or a list of mappings")
+            yield self.read(one, path)
+
+    def _both(self, first: Any, second: Any, path: str, section: str) -> Any:
+        """What two equal keys hold together, so that nothing else seems to be missing."""
+        if isinstance(first, dict) and isinstance(second, dict):
+            one, other = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
+            shared = {
+                key: self._both(one[key], other[key], joined(path, key), path) for key in one if key in other
+            }
+            return one | other | shared
+        if first != second:
+            self.doubtful.add(section or path)
+        return cast("Any", first)
+
+
+def _line(node: Node) -> int:
+    return node.start_mark.line + 1
+
+
+def _unreadable(node: Node, words: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+
+
+def _in_words(error: yaml.YAMLError) -> str:
+    """The place and the words of an error, without the parser's own account of what it was doing."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error).partition("\n")[0]
+    mark = error.problem_mark
+    words = _TOKEN.sub(r"the \1", error.problem or "").replace("stream", "file")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {words}"
