@@ -16,7 +16,8 @@ import msgspec
 
 from tidegate.config import ScriptedConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import Explanation, read_answer, translate
+from tidegate.engines.answers import read_answer
+from tidegate.engines.refusals import Explanation, judge
 from tidegate.engines.scripted.answer import (
     Beat,
     beats,
@@ -159,8 +160,7 @@ _MESSAGES = {
 
 def _failure(script: Script) -> GatewayError:
     if script.fault is Fault.ERROR_STATUS:
-        wait = None if script.retry_after_s is None else b"%d" % script.retry_after_s
-        return translate(script.status, Explanation("scripted failure"), retry_after=wait)
+        return judge(script.status, Explanation("scripted failure"), script.retry_after_s)
     return UpstreamError(_MESSAGES[script.fault])
 
 
