@@ -211,8 +211,7 @@ class EventStream:
     never says why an answer ended (`says_why` False) `[DONE]` has to do.
     """
 
-    failure: GatewayError | None = None
-    """What is wrong after the pieces of the last batch, to be raised once they have left."""
+    _failure: GatewayError | None = None
     _noted: frozenset[str] = frozenset()
     _stray: bytes = b""
 
@@ -225,6 +224,9 @@ class EventStream:
         judged: Judge = judge,
     ) -> None:
         self.done = False
+        """Whether `[DONE]` has come."""
+        self.ended = False
+        """Whether there is nothing more to read: `[DONE]` has come, or something that is not an answer."""
         self._reader = SseReader(max_event_bytes=max_event_bytes)
         self._begun: set[int] = set()
         self._ended: set[int] = set()
@@ -233,9 +235,10 @@ class EventStream:
         self._judged = judged
 
     def feed(self, data: bytes) -> Batch:
-        """The pieces in these bytes, up to `[DONE]`. Raises UpstreamError for what is not an answer.
+        """The pieces in these bytes, up to `[DONE]` or to something that is not an answer.
 
-        Where pieces come before it in the same bytes, they are returned, and `failure` is the error.
+        Raises the GatewayError for what is not an answer. If pieces came before it in the same bytes, `feed` returns these
+        pieces and `finish` raises the error.
         """
         batch: Batch = []
         try:
@@ -244,7 +247,7 @@ class EventStream:
                     self._put_aside(event)
                     continue
                 if event.data == b"[DONE]":
-                    self.done = True
+                    self.done = self.ended = True
                     break
                 answer = self._answer(event)
                 if answer is None:
@@ -262,7 +265,7 @@ class EventStream:
         return batch
 
     def last(self) -> Batch:
-        """Call when the bytes end without `[DONE]`: the pieces of an event without its last line end. Raises as `feed`."""
+        """Call when the bytes end before the stream has `ended`: the pieces of an event without its last line end. Raises as `feed`."""
         rest = self._reader.rest
         self._check_stray(rest)
         if not rest.strip():
@@ -279,10 +282,12 @@ class EventStream:
         return batch
 
     def finish(self, choices: int) -> None:
-        """Call at the end of the stream. Raises UpstreamError unless the answer is complete.
+        """Call at the end of the stream. Raises UpstreamError unless the answer is complete, or what `feed` kept.
 
         `choices` is how many were asked for: an engine may make fewer, but then it has to say that it is done.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._says_why:
             whole = bool(self._ended) and self._begun <= self._ended
             if whole and (self.done or len(self._ended) >= choices):
@@ -316,7 +321,7 @@ class EventStream:
         """Whether data that is no answer is the end of the stream, or nothing: a sign of life."""
         text = data.strip()
         if text == b"[DONE]":
-            self.done = True
+            self.done = self.ended = True
             self._note("done")
             return True
         if not text or event.name.lower() in _KEEP_ALIVES:
@@ -354,7 +359,7 @@ class EventStream:
     def _fail(self, error: GatewayError, batch: Batch) -> None:
         if not batch:
             raise error
-        self.failure = error
+        self._failure, self.ended = error, True
 
     def _note(self, kind: str) -> None:
         if kind not in self._noted:

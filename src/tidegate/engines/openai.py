@@ -124,12 +124,10 @@ class OpenAIEngine:
             if not ask.stream:
                 yield [await self._whole(ask, exchange)]
                 return
-            while not events.done and (data := await exchange.read()):
+            while not events.ended and (data := await exchange.read()):
                 if batch := events.feed(data):
                     yield batch
-                if events.failure is not None:
-                    raise events.failure
-            if not events.done and (batch := events.last()):
+            if not events.ended and (batch := events.last()):
                 yield batch
             events.finish(ask.choices)
         except GatewayError as error:
