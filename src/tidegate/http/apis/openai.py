@@ -55,6 +55,10 @@ def _fill_chat(call: Call, body: bytes) -> None:
 def _fill_completion(call: Call, body: bytes) -> None:
     call.request = request = _COMPLETION.decode(body)
     _fill_generation(call, request)
+    # One list of tokens is one prompt; a list of texts or of such lists is as many. Each gets `n` choices.
+    prompts = request.prompt
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+        call.choices *= len(prompts)
 
 
 def _fill_generation(call: Call, request: Generation) -> None:
