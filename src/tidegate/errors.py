@@ -312,6 +312,15 @@ class UpstreamMisconfigured(UpstreamError):
     level = logging.ERROR
 
 
+def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
+    """The same failure, where it was not the client that named the model to the engine but `models.ROUTE`."""
+    found = UpstreamMisconfigured(
+        f"the engine does not know the model that models.{route} names; the operator has to mend it"
+    )
+    found.cause, found.upstream = error.cause, error.upstream
+    return found
+
+
 class NotSupported(GatewayError):
     """No engine behind this model can do what was asked."""
 

@@ -187,6 +187,11 @@ class Gateway:
         """`ready` or `not ready` for every engine of the configuration in force."""
         return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.engines.items()}
 
+    @property
+    def engine_causes(self) -> dict[str, str]:
+        """Why engines of the configuration in force are not ready, as far as that is known."""
+        return {name: one.why for name, one in self.snapshot.engines.items() if one.why}
+
     async def ask(
         self,
         model: str,

@@ -7,8 +7,17 @@ needs of one. Ports whose stage does not exist yet say so; they are signatures, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -107,7 +116,8 @@ class Engine(Protocol):
     `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. It raises
     GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
     generator early cancels the work. An `open` that raises leaves nothing behind: `close` is not called after it.
-    `capabilities` may be set anew by `open`, and hold from then on.
+    `capabilities` may be set anew by `open`, and hold from then on. `ready` may raise a GatewayError in the place of False:
+    its cause is what the operator is told.
     """
 
     capabilities: Capabilities
@@ -118,6 +128,13 @@ class Engine(Protocol):
     def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]: ...
     async def load(self) -> Load: ...
     async def count_tokens(self, ask: Ask) -> int | None: ...
+
+
+@runtime_checkable
+class CountsOddities(Protocol):
+    """An engine whose answers may be odd and yet usable. Whoever opens it sets `odd`, which counts one kind of oddity."""
+
+    odd: Callable[[str], None]
 
 
 # --------------------------------------------------------------- rails: `screen` and `guard` do not exist yet

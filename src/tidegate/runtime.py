@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -24,7 +24,9 @@ from tidegate.dispatch.seats import Seats
 from tidegate.errors import GatewayError
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, Embedder, Engine, Internal, Wall
+from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Wall
+from tidegate.telemetry.causes import cause_of
+from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.types import Load
 
@@ -44,6 +46,8 @@ class RunningEngine:
         self.engine = engine
         self.seats = seats
         self.load: Load | None = None
+        self.why = ""
+        """Why the engine is not ready; empty while it is, and before it was asked."""
         self._asked = self._ready = False
 
     @property
@@ -57,16 +61,21 @@ class RunningEngine:
 
     async def probe(self) -> None:
         """Ask the engine whether it is ready and how busy, for at most a few seconds: see `ready` and `load`."""
-        ready, load = False, None
-        with suppress(TimeoutError, GatewayError):
+        ready, load, why = False, None, "it says so"
+        try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 ready = await self.engine.ready()
                 load = await self.engine.load() if ready else None
-        self.load = load
+        except TimeoutError:
+            why = f"timed out: the probe had no answer after {PROBE_TIMEOUT_S:g} s"
+        except GatewayError as error:
+            why = cause_of(error)
+        self.load, self.why = load, "" if ready else why
         # At the first time also that it is not: nothing else would tell of an engine that never was.
         if ready != self.ready or not self._asked:
             level = logging.INFO if ready else logging.WARNING
-            log.log(level, "engine %s is %s", self.name, "ready" if ready else "not ready")
+            state = "ready" if ready else f"not ready: {why}"
+            log.log(level, "engine %s is %s", self.name, state)
         self.ready, self._asked = ready, True
 
 
@@ -105,6 +114,7 @@ class Runtime:
         self._make = make
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
+        self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
         self.ask: Internal = _refuse_to_ask
@@ -119,11 +129,13 @@ class Runtime:
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._probe_engines(), name="probe engines")
+        self.spawn(self._tell_refusals(), name="tell refusals")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.failures.flush()
         await self._exit.aclose()
 
     async def _close_engines(self) -> None:
@@ -156,6 +168,8 @@ class Runtime:
 
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
+        if isinstance(engine, CountsOddities):
+            engine.odd = partial(self.metrics.odd_answer, name)
         await engine.open(self)
         running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
         self.spawn(running.probe(), name=f"probe {name}")
@@ -184,6 +198,11 @@ class Runtime:
         while True:
             await probe_all(self.engines())
             await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _tell_refusals(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.failures.flush()
 
     def _gauges(self) -> Iterable[Metric]:
         # By name: while a reload drains, two engines may have the same, and they share their seats.

@@ -82,7 +82,9 @@ def _read_odd(data: bytes, odd: Odd, judged: Judge) -> Answer:
 
 
 def _of_another_form(field: str) -> UpstreamError:
-    return UpstreamError(f"the engine sent an answer of another form than OpenAI's: `{field}` is of another type")
+    return UpstreamError(
+        f"the engine sent an answer of another form than OpenAI's: `{field}` is of another type"
+    )
 
 
 def _lenient(data: bytes, odd: Odd) -> Any:
@@ -265,7 +267,10 @@ class EventStream:
         return batch
 
     def last(self) -> Batch:
-        """Call when the bytes end before the stream has `ended`: the pieces of an event without its last line end. Raises as `feed`."""
+        """The pieces of an event without its last line end. Call when the bytes end before the stream has `ended`.
+
+        Raises what `feed` raises.
+        """
         rest = self._reader.rest
         self._check_stray(rest)
         if not rest.strip():
@@ -331,9 +336,8 @@ class EventStream:
 
     def _check_other(self, event: Event, data: bytes, answer: Answer) -> None:
         """An event with a name, or without choices: an error in a form of its own, or something that passes."""
-        if event.name == b"error" or (
-            answer.choices is None and answer.usage is None and is_error(decoded(data))
-        ):
+        is_answer = answer.choices is not None or answer.usage is not None
+        if event.name == b"error" or (not is_answer and is_error(decoded(data))):
             raise self._judged(None, explanation(data))
         if event.name not in (b"", b"message"):
             self._note("ping" if event.name.lower() in _KEEP_ALIVES else "named_event")

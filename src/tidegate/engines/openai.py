@@ -24,7 +24,7 @@ from tidegate.engines.answers import EventStream, Odd, check_whole, read_answer,
 from tidegate.engines.encoded import decoded_exchange
 from tidegate.engines.preview import MASK, Outgoing
 from tidegate.engines.refusals import MAX_ERROR_BYTES, Explanation, explanation, judge, wait_s
-from tidegate.errors import GatewayError, UpstreamError
+from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock, Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
@@ -78,16 +78,23 @@ class OpenAIEngine:
         await self._client.close()
 
     async def ready(self) -> bool:
-        """Whether the server answers and takes our credentials. Not every server can list its models."""
+        """Whether the server answers and takes our credentials. Not every server can list its models.
+
+        Raises the GatewayError that says why it is not ready.
+        """
+        exchange = None
         try:
             exchange = await self._client.send(self._models, [], b"", PROBE_S)
-            try:
-                await read_whole(exchange, self._config.max_response_bytes)
-            finally:
+            if exchange.status >= 500 or exchange.status in (401, 403):
+                raise await self._refused(exchange)
+            await read_whole(exchange, self._config.max_response_bytes)
+        except GatewayError as error:
+            self._locate(error, "models", exchange)
+            raise
+        finally:
+            if exchange is not None:
                 await exchange.close()
-        except GatewayError:
-            return False
-        return exchange.status < 500 and exchange.status not in (401, 403)
+        return True
 
     async def load(self) -> Load:
         """The plain API does not tell, but how many of this gateway's own calls it has is known."""
@@ -131,7 +138,7 @@ class OpenAIEngine:
                 yield batch
             events.finish(ask.choices)
         except GatewayError as error:
-            self._locate(error, ask, exchange)
+            self._locate(error, ask.endpoint.value, exchange)
             raise
         finally:
             self._running -= 1
@@ -198,17 +205,32 @@ class OpenAIEngine:
         """An engine's words as our error; `status` is None inside a 200. Kinds with words of their own refine this."""
         return judge(status, told, retry_after_s)
 
-    def _locate(self, error: GatewayError, ask: Ask, exchange: Exchange | None) -> None:
+    def _locate(self, error: GatewayError, path: str, exchange: Exchange | None) -> None:
         """Add for the log where a call has failed."""
+        if isinstance(error, UpstreamUnreachable) and isinstance(error.__cause__, TimeoutError):
+            error.cause = (
+                f"timed out after {self._config.timeouts.connect_ms / 1000:g} s: no connection came about"
+            )
+        error.cause = self._without_secrets(error.cause)
+        error.message = self._without_secrets(error.message)
         found = error.upstream
-        found.url = f"{self._config.url}/{ask.endpoint.value}"
+        found.url = f"{self._config.url}/{path}"
         if exchange is not None:
             found.status = exchange.status
             headers = dict(exchange.headers)
             ids = (headers[name] for name in _REQUEST_IDS if name in headers)
             found.request_id = next(ids, b"")[:_MAX_ID].decode("latin-1")
 
+    def _without_secrets(self, text: str) -> str:
+        """An engine's words without our credentials: some repeat the key that they refuse."""
+        for _, value in self._own_headers():
+            secret = value.removeprefix(b"Bearer ").decode("latin-1")
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, MASK)
+        return text
 
+
+_SHORTEST_SECRET = 4
 # By which names engines, providers and the proxies in front of them call a request, the most telling first.
 _REQUEST_IDS = (
     b"x-request-id",

@@ -104,8 +104,9 @@ class Admin:
         return self._gateway.snapshot.config.admin.token
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
-        """See `Operator`; the details are the state of each engine."""
-        return self._gateway.state, {"engines": self._gateway.engine_states}
+        """See `Operator`; the details are the state of each engine, and why one is not ready."""
+        why = self._gateway.engine_causes
+        return self._gateway.state, {"engines": self._gateway.engine_states, **({"why": why} if why else {})}
 
     async def scrape(self) -> bytes:
         """See `Operator`."""

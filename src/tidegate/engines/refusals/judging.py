@@ -6,7 +6,7 @@ event. Only what the client can mend is told in the engine's own words.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -187,12 +187,12 @@ def wait_s(headers: Mapping[bytes, bytes], now: float) -> float | None:
     return None if seconds is None else min(seconds, MAX_RETRY_AFTER_S)
 
 
+_NUMBER = re.compile(rb"\s*(\d+(\.\d*)?|\.\d+)\s*")
+
+
 def _number(said: bytes) -> float | None:
-    try:
-        found = float(said.decode("ascii"))
-    except ValueError:
-        return None
-    return found if math.isfinite(found) and found >= 0 else None
+    """Seconds or milliseconds; more digits than a float holds are infinitely many."""
+    return float(said) if _NUMBER.fullmatch(said) else None
 
 
 def _date(said: bytes) -> float | None:
