@@ -84,7 +84,7 @@ def test_too_long_is_told_as_openai_tells_it(kind: str, said: Any, kept: str) ->
         assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
 
 
-# ------------------------------------------------------------------------------------------------- a model that is not there
+# ------------------------------------------------------------------------------------------------- a model that is not the
 
 NO_MODEL = says({"error": {"message": "The model `m` does not exist"}}, status=b"404 Not Found")
 
