@@ -124,7 +124,7 @@ def test_a_silent_engine(caplog: pytest.LogCaptureFixture) -> None:
     with canned(hold) as engine:
         line = line_of(caplog, engine.base_url, timeouts={"first_byte_ms": 200})
         held.set()
-    assert "did not begin to answer within 0.2 s" in line
+    assert "timed out: the engine did not begin to answer within 0.2 s" in line
 
 
 def answered(status: bytes, body: Any, *headers: bytes) -> bytes:

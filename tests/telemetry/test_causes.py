@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.errors import UpstreamError, UpstreamUnreachable
+from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tidegate.telemetry.causes import cause_of, one_line
 
 
@@ -79,6 +79,7 @@ def test_a_cause_further_down_counts_too_and_its_own_comes_first() -> None:
 
 def test_without_a_cause_the_words_of_the_error() -> None:
     assert cause_of(UpstreamError("the engine broke off")) == "the engine broke off"
+    assert cause_of(UpstreamTimeout("nothing for 5 s")) == "timed out: nothing for 5 s"
     assert cause_of(KeyError("k")) == "KeyError: 'k'"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from tidegate.errors import GatewayError
+from tidegate.errors import GatewayError, UpstreamTimeout
 
 # X.509 verification results of OpenSSL (`man verify`).
 _UNKNOWN_AUTHORITY = "TLS: the certificate comes from an unknown authority; name its PEM file in ca_path"
@@ -76,7 +76,9 @@ def cause_of(error: BaseException) -> str:
     for below in _chain(error):
         if found := _known(below):
             return found
-    return one_line(error.message if isinstance(error, GatewayError) else f"{type(error).__name__}: {error}")
+    if not isinstance(error, GatewayError):
+        return one_line(f"{type(error).__name__}: {error}")
+    return one_line(f"timed out: {error.message}" if isinstance(error, UpstreamTimeout) else error.message)
 
 
 def one_line(text: str) -> str:
@@ -100,9 +102,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _known(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _VERIFY.get(
-            error.verify_code, f"TLS: the certificate is not accepted: {one_line(error.verify_message)}"
-        )
+        known = _VERIFY.get(error.verify_code, "TLS: the certificate is not accepted")
+        return known if known is _UNKNOWN_AUTHORITY else f"{known}: {one_line(error.verify_message)}"
     if isinstance(error, ssl.SSLError):
         reason = error.reason or str(error)
         return _NO_TLS if _BY_WORDS[_NO_TLS].search(reason.replace("_", " ")) else f"TLS: {one_line(reason)}"

@@ -102,7 +102,7 @@ def _worded(told: Explanation, kinds: Iterable[Kind]) -> Kind | None:
 
 def _words(status: int | None, told: Explanation) -> str:
     """What the engine said, for the operator."""
-    names = ", ".join(str(one) for one in (told.type, told.code) if one not in (None, status))
+    names = ", ".join(dict.fromkeys(str(one) for one in (told.type, told.code) if one not in (None, status)))
     said = told.message or "no reason"
     how = "reported an error in its answer" if status is None else f"answered with status {status}"
     return f"the engine {how}: {said}{f' ({names})' if names else ''}"
