@@ -195,7 +195,8 @@ def _whole_number(value: Any) -> int | None:
 
 def check_whole(data: bytes, judged: Judge = judge, *, needs_choices: bool = True) -> None:
     """Raise what a body without `choices` tells: the error in it, or that it is no answer where it needs them."""
-    if is_error(decoded(data)):
+    # No error is longer, and what is longer would be read on the loop.
+    if len(data) <= MAX_ERROR_BYTES and is_error(decoded(data)):
         raise judged(None, explanation(data))
     if needs_choices:
         raise _unreadable("the engine sent an answer without choices", data)
