@@ -29,7 +29,7 @@ from tidegate.ports import Clock, Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
 # What some servers say where they mean 200: created, accepted, not the origin's own (RFC 9110, 15.3).
-_AS_GOOD_AS_200 = frozenset({201, 202, 203})
+_AS_GOOD_AS_200 = frozenset({200, 201, 202, 203})
 PROBE_S = 5.0
 # By so much the room grows for an answer that does not say how long it is.
 STEP_BYTES = 2**20
@@ -112,25 +112,23 @@ class OpenAIEngine:
     async def send(self, ask: Ask, body: bytes) -> AsyncGenerator[Batch, None]:
         """Send a request body and yield the answer; see `Engine.stream`."""
         self._running += 1
-        exchange, config = None, self._config
-        events = EventStream(
-            max_event_bytes=config.max_response_bytes,
-            says_why=config.sends_finish_reason,
-            odd=self.odd,
-            judged=self.translate,
-        )
+        exchange = events = None
         try:
             exchange = await self._client.send(
                 self._targets[ask.endpoint], ask.onward, body, ask.deadline - self._clock()
             )
-            exchange = self._decoded(exchange)
-            if exchange.status != 200:
-                if exchange.status not in _AS_GOOD_AS_200:
-                    raise await self._refused(exchange)
-                self.odd("status")
+            if exchange.status != 200 or b"content-encoding" in dict(exchange.headers):
+                exchange = await self._usable(exchange)
             if not ask.stream:
-                yield [await self._whole(ask, exchange)]
+                data = await read_whole(exchange, self._config.max_response_bytes, ask.room)
+                yield [self._whole(ask, data)]
                 return
+            events = EventStream(
+                max_event_bytes=self._config.max_response_bytes,
+                says_why=self._config.sends_finish_reason,
+                odd=self.odd,
+                judged=self.translate,
+            )
             while not events.ended and (data := await exchange.read()):
                 if batch := events.feed(data):
                     yield batch
@@ -143,23 +141,26 @@ class OpenAIEngine:
         finally:
             self._running -= 1
             if exchange is not None:
-                await exchange.close(expect_end=events.done)
+                await exchange.close(expect_end=events is not None and events.done)
 
-    async def _whole(self, ask: Ask, exchange: Exchange) -> Piece:
+    async def _usable(self, exchange: Exchange) -> Exchange:
+        """The exchange as one with status 200 that is not compressed. Raises what the engine refused the request with."""
+        found = decoded_exchange(exchange)
+        if found is not exchange:
+            self.odd("encoding")
+        if found.status not in _AS_GOOD_AS_200:
+            raise await self._refused(found)
+        if found.status != 200:
+            self.odd("status")
+        return found
+
+    def _whole(self, ask: Ask, data: bytes) -> Piece:
         """An answer that is not streamed. Raises UpstreamError, and what the answer says in the place of one."""
-        data = await read_whole(exchange, self._config.max_response_bytes, ask.room)
         answer = read_answer(data, large=len(data) > UNCOUNTED_BYTES, odd=self.odd, judged=self.translate)
         # Vectors are an answer without choices. They may be many, so the whole of them is not read for an error.
         if answer.choices is None and not (ask.endpoint is Endpoint.EMBEDDINGS and b'"embedding"' in data):
             check_whole(data, self.translate, needs_choices=ask.endpoint is not Endpoint.EMBEDDINGS)
         return Piece(data, answer)
-
-    def _decoded(self, exchange: Exchange) -> Exchange:
-        """The exchange; decompressed where the engine compressed its answer although it was asked not to."""
-        found = decoded_exchange(exchange)
-        if found is not exchange:
-            self.odd("encoding")
-        return found
 
     def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
         """The request body for the engine: the fields of the ask, and `more`."""
