@@ -95,8 +95,12 @@ def _bare(name: str) -> str:
     return "".join(letter for letter in last.lower() if letter.isalnum())
 
 
+# Characters of a message. Engines name the failure in their first sentence, and all words together are sought in a millisecond.
+_READ = 600
+
+
 def _worded(told: Explanation, kinds: Iterable[Kind]) -> Kind | None:
-    said = told.message or ""
+    said = (told.message or "")[:_READ]
     return next((kind for kind in kinds if BY_WORDS[kind].search(said)), None)
 
 
