@@ -95,7 +95,7 @@ def _bare(name: str) -> str:
     return "".join(letter for letter in last.lower() if letter.isalnum())
 
 
-# Characters of a message. Engines name the failure in their first sentence, and all words together are sought in a millisecond.
+# Characters of a message. Engines name the failure in their first sentence; to seek all words in so many takes a millisecond.
 _READ = 600
 
 
