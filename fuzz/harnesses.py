@@ -22,10 +22,12 @@ from tidegate.call import Call
 from tidegate.config import LlamaCppConfig, OpenAIConfig, VllmConfig, parse_text
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.seats import Seats
+from tidegate.engines.answers import EventStream, check_whole, read_answer
 from tidegate.engines.embedded.prefixes import trail_of
 from tidegate.engines.embedder import read_input
 from tidegate.engines.llamacpp import LlamaCppEngine
-from tidegate.engines.openai import EventStream, OpenAIEngine, explanation, read_answer
+from tidegate.engines.openai import OpenAIEngine
+from tidegate.engines.refusals import explanation, wait_s
 from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError
@@ -176,6 +178,8 @@ def whole_answer(data: bytes, watch: Watch) -> None:
     with watch:
         try:
             answer = read_answer(data)
+            if answer.choices is None:
+                check_whole(data)
         except GatewayError as error:
             error.body()
             return
@@ -188,7 +192,8 @@ def refusal(data: bytes, watch: Watch) -> None:
     retry_after, _, body = data[2:].partition(b"\n")
     with watch:
         told = explanation(body)
-        errors = [engine.translate(status, told, retry_after) for engine in _ENGINES]
+        wait = wait_s({b"retry-after": retry_after, b"retry-after-ms": retry_after}, 0)
+        errors = [engine.translate(given, told, wait) for engine in _ENGINES for given in (status, None)]
     for error in errors:
         json.loads(error.body())
         error.headers()
@@ -234,8 +239,10 @@ def _understood(parts: list[bytes]) -> tuple[list[bytes], str]:
             for piece in stream.feed(part):
                 _account(piece.answer)
                 pieces.append(piece.data)
-            if stream.done:
+            if stream.ended:
                 break
+        if not stream.ended:
+            pieces += [piece.data for piece in stream.last()]
         stream.finish(1)
     except GatewayError as error:
         error.body()

@@ -57,6 +57,18 @@ BODIES = {
     "backslashes in a marker": _fill(rb"\\", b'{"model":"m","prompt":"[[scripted text=\\"', b'"}'),
 }
 
+# What looks like the beginning of words that are sought, and errors in errors.
+REFUSALS = {
+    f"words: {words.decode().strip()}": _fill(words, b'{"error":{"message":"', b'"}}')
+    for words in (b"model ", b"exceed ", b"context ", b"longer than ", b"prompt ", b"violate ", b"<title>")
+} | {
+    "errors in errors": _fill(b'{"error":{"message":', b"", b"1"),
+    "lists of errors": _fill(b'[{"errors":', b"", b"1"),
+    "mistakes": _fill(b'{"loc":["body"],"msg":"no"},', b'{"detail":[', b"{}]}"),
+    "JSON in texts": _fill(rb"{\"error\":", b'{"error":"', b'"}'),
+    "lone surrogates in words": _fill(rb"\ud83c", b'{"error":"', b'"}'),
+}
+
 STREAMS = {
     "carriage returns": _fill(b"\r"),
     "line feeds": _fill(b"\n"),
@@ -117,7 +129,8 @@ def slow_inputs() -> list[tuple[str, str, bytes]]:
         for harness in ("chat", "completions", "embeddings", "answer")
         for name, data in BODIES.items()
     ]
-    found += [("refusal", name, b"\x00\x80" + b"9" * 5000 + b"\n" + data) for name, data in BODIES.items()]
+    refusals = {**BODIES, **REFUSALS}
+    found += [("refusal", name, b"\x00\x80" + b"9" * 5000 + b"\n" + data) for name, data in refusals.items()]
     cut = {"events": STREAMS, "response": RESPONSES, "edge": REQUESTS}
     for harness, inputs in cut.items():
         for name, data in inputs.items():

@@ -102,6 +102,7 @@ class Call(msgspec.Struct, kw_only=True):
     content_events: int = 0
     stage_ms: list[float] = []
     outcome: str = "ok"
+    status: int = 200
 
     def sooner(self, deadline: float) -> None:
         """Move the deadline closer, for every later wait. A deadline later than the present one is ignored."""
@@ -139,6 +140,8 @@ class Call(msgspec.Struct, kw_only=True):
             self.content_events,
             tuple(self.stage_ms),
             tuple(self.spent),
+            self.status,
+            self.head.peer,
         )
 
 

@@ -3,6 +3,8 @@
     GatewayError                      500
     ├─ BadRequest                     400   the request is wrong; `param` names the field
     │  └─ UpstreamRejected            4xx   the engine found it wrong; its own words, its own status
+    │     ├─ ContextExceeded          400   the prompt is longer than the engine's context
+    │     └─ UpstreamModelNotFound    404   the engine does not know the model that the client named
     ├─ Unauthenticated                401
     ├─ Forbidden                      403
     ├─ NotFound                       404
@@ -21,7 +23,9 @@
     ├─ DeadlineExceeded               504
     ├─ UpstreamError                  502   the engine failed or broke off
     │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
-    │  └─ UpstreamTimeout             504   an egress timeout ran out
+    │  ├─ UpstreamTimeout             504   an egress timeout ran out
+    │  ├─ UpstreamOutOfQuota          429   the gateway's account with the engine is used up
+    │  └─ UpstreamMisconfigured       502   the configuration names what the engine does not have
     └─ NotSupported                   501   no engine behind this model can do it
 
     ConfigError (not a GatewayError)        a configuration that cannot be used, with every mistake in it
@@ -54,25 +58,37 @@ class Again(enum.Enum):
 
 
 class Upstream(msgspec.Struct):
-    """Where a call failed. For the operator, never for a client. `status` is 0 without an answer."""
+    """Where a call failed. For the operator's log, never for a client.
 
+    `model` is the engine's name for the model, `url` has no secrets, `status` is 0 without an answer, and `request_id` is
+    the engine's own name for the request.
+    """
+
+    engine: str = ""
+    model: str = ""
+    url: str = ""
     status: int = 0
+    request_id: str = ""
 
 
 class GatewayError(Exception):
     """A call failed in a way the client may be told about.
 
     `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header; without it a 429 and a 503 say
-    `RETRY_AFTER_S`. `cause` and `upstream` are for the operator alone.
+    `RETRY_AFTER_S`. `cause` and `upstream` are for the operator's log alone. `told_code` is a code that clients act on; it
+    takes the place of `code` in the body, while metrics count `code`.
     """
 
     status: int = 500
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
     retryable: ClassVar[bool] = False
-    level: ClassVar[int] = logging.ERROR
+    level: int = logging.ERROR
     again: Again = Again.NO
+    aggregated: ClassVar[bool] = False
+    """Whether the log counts such errors by code, one line a second, instead of one line each."""
     cause: str = ""
+    told_code: str = ""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -86,19 +102,20 @@ class GatewayError(Exception):
         detail: dict[str, Any] = {
             "message": self.message,
             "type": self.type,
-            "code": self.code,
+            "code": self.told_code or self.code,
             "param": self.param,
         }
         return msgspec.json.encode({"error": detail})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """`Retry-After` where waiting helps, `x-should-retry: false` where nothing will."""
+        """`Retry-After` with a 429, a 503 and wherever a time is known; `x-should-retry: false` where nothing will help."""
         wait_s = self.retry_after_s
         if wait_s is None and self.status in (429, 503):
             wait_s = RETRY_AFTER_S
+        found = [] if self.retryable else [(b"x-should-retry", b"false")]
         if wait_s is not None:
-            return [(b"retry-after", b"%d" % max(1, math.ceil(wait_s)))]
-        return [] if self.retryable else [(b"x-should-retry", b"false")]
+            found.append((b"retry-after", b"%d" % max(1, math.ceil(wait_s))))
+        return found
 
 
 class BadRequest(GatewayError):
@@ -115,9 +132,26 @@ class UpstreamRejected(BadRequest):
 
     code = "engine_rejected_request"
 
-    def __init__(self, message: str, *, status: int = 400, param: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, param: str | None = None, told_code: str = ""
+    ) -> None:
         super().__init__(message, param=param)
-        self.status = status
+        if status is not None:
+            self.status = status
+        self.told_code = told_code
+
+
+class ContextExceeded(UpstreamRejected):
+    """The prompt, alone or with the answer asked for, is longer than the engine's context; in the engine's own words."""
+
+    code = "context_length_exceeded"
+
+
+class UpstreamModelNotFound(UpstreamRejected):
+    """The engine does not know the model that the client named."""
+
+    status = 404
+    code = "model_not_found"
 
 
 class Unauthenticated(BadRequest):
@@ -217,6 +251,7 @@ class Overloaded(GatewayError):
     code = "overloaded"
     retryable = True
     level = logging.WARNING
+    aggregated = True
 
 
 class UpstreamBusy(Overloaded):
@@ -264,6 +299,34 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     code = "engine_timeout"
     type = "timeout_error"
+
+
+class UpstreamOutOfQuota(UpstreamError):
+    """The gateway's account with the engine is used up: its quota or its credit. Waiting does not help."""
+
+    status = 429
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+    retryable = False
+    level = logging.ERROR
+    aggregated = True
+
+
+class UpstreamMisconfigured(UpstreamError):
+    """The engine does not know the model or the path that the configuration names; the operator has to mend it."""
+
+    code = "engine_misconfigured"
+    retryable = False
+    level = logging.ERROR
+
+
+def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
+    """The same failure, where it was not the client that named the model to the engine but `models.ROUTE`."""
+    found = UpstreamMisconfigured(
+        f"the engine does not know the model that models.{route} names; the operator has to mend it"
+    )
+    found.cause, found.upstream = error.cause, error.upstream
+    return found
 
 
 class NotSupported(GatewayError):

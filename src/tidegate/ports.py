@@ -8,8 +8,17 @@ here so that parts can be written against them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -122,6 +131,13 @@ class Engine(Protocol):
     def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]: ...
     async def load(self) -> Load: ...
     async def count_tokens(self, ask: Ask) -> int | None: ...
+
+
+@runtime_checkable
+class CountsOddities(Protocol):
+    """An engine whose answers may be odd and yet usable. Whoever opens it sets `odd`, which counts one kind of oddity."""
+
+    odd: Callable[[str], None]
 
 
 # --------------------------------------------------------------- rails: `screen` and `guard` do not exist yet

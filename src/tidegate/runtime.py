@@ -22,11 +22,12 @@ from tidegate.config import EngineConfig, engine_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
-from tidegate.egress import causes
 from tidegate.errors import GatewayError
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, Embedder, Engine, Internal, Wall
+from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Wall
+from tidegate.telemetry.causes import cause_of
+from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.types import Load
 
@@ -70,7 +71,7 @@ class RunningEngine:
                     unreachable = None if await self.engine.ready() else ""
                 except GatewayError as error:
                     refused = error.upstream.status == 401
-                    unreachable = None if refused else causes.of_error(error)
+                    unreachable = None if refused else cause_of(error)
                 load = await self.engine.load() if unreachable is None else None
         self.load = load
         if unreachable is None:
@@ -131,6 +132,7 @@ class Runtime:
         self._make = make
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
+        self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
         self.ask: Internal = _refuse_to_ask
@@ -145,11 +147,13 @@ class Runtime:
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._probe_engines(), name="probe engines")
+        self.spawn(self._tell_refusals(), name="tell refusals")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.failures.flush()
         await self._exit.aclose()
 
     async def _close_engines(self) -> None:
@@ -182,6 +186,8 @@ class Runtime:
 
     async def _open(self, name: str, config: EngineConfig) -> RunningEngine:
         engine = self._make(name, config)
+        if isinstance(engine, CountsOddities):
+            engine.odd = partial(self.metrics.odd_answer, name)
         await engine.open(self)
         running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()), self.clock)
         self.spawn(running.probe(), name=f"probe {name}")
@@ -210,6 +216,11 @@ class Runtime:
         while True:
             await probe_all(self.engines())
             await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _tell_refusals(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self.failures.flush()
 
     def _gauges(self) -> Iterable[Metric]:
         # One row per name: while a reload drains, two engines may have the same name. They share their seats.

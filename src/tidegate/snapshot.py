@@ -18,8 +18,9 @@ from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.policy import DEFAULT, Policy
-from tidegate.ports import Clock
+from tidegate.ports import Clock, Sink
 from tidegate.runtime import RunningEngine, Runtime
+from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         parts = Parts(
             clock=runtime.clock,
             wall=runtime.wall,
-            sinks=[runtime.metrics],
+            sinks=[runtime.metrics, *_access_log(server or config.server, runtime)],
             policies={DEFAULT: default_policy(config, server or config.server)},
             models=models,
             queue=runtime.queue,
@@ -111,6 +112,10 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         pipeline = Pipeline(the_way(parts), runtime.clock)
         return Snapshot(config, models, pipeline, engines, loans.pop_all())
     raise AssertionError("unreachable: the exit stack suppresses no exception")
+
+
+def _access_log(server: ServerConfig, runtime: Runtime) -> list[Sink]:
+    return [] if server.access_log == "none" else [AccessLog(server.access_log, runtime.wall)]
 
 
 def default_policy(config: Config, server: ServerConfig) -> Policy:

@@ -154,12 +154,12 @@ def test_tls_that_does_not_fit(check: Check) -> None:
         ca = f"ca_path: '{TLS / 'ca.pem'}'"
         for url, settings, words in (
             (f"https://localhost:{port}/v1", (ca,), "lists 3 models"),
-            (f"https://localhost:{port}/v1", (), "TLS: the certificate's authority is unknown"),
+            (f"https://localhost:{port}/v1", (), "TLS: the certificate comes from an unknown authority"),
         ):
             assert words in "; ".join(check(to(url, *settings), "--connect", "--json").finding["says"])
     with engine({"/v1/models": Reply()}) as address:
         said = check(to(f"https://{address}/v1"), "--connect", "--json").finding["says"]
-        assert "TLS: the server does not speak it" in said[0]
+        assert "TLS: the server does not speak TLS" in said[0]
 
 
 def test_engines_within_the_gateway_are_not_asked(check: Check) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from tidegate.config import LlamaCppConfig
 from tidegate.engines.llamacpp import LlamaCppEngine
-from tidegate.engines.openai import Explanation
-from tidegate.errors import GatewayError, UpstreamError, UpstreamRejected
+from tidegate.engines.refusals import Explanation
+from tidegate.errors import ContextExceeded, GatewayError, UpstreamError, UpstreamRejected
 
 
 def translated(status: int, message: str) -> GatewayError:
@@ -20,18 +20,18 @@ def translated(status: int, message: str) -> GatewayError:
     [
         (
             "request (3040 tokens) exceeds the available context size (2048 tokens), try increasing it",
-            "the prompt has 3040 tokens; one call has room for 2048",
+            "request (3040 tokens) exceeds the available context size (2048 tokens): the context of one call is",
         ),
         (
             "the request exceeds the available context size. try increasing the context size",
-            "the prompt is longer than the context of one call",
+            "the request exceeds the available context size: the context of one call is",
         ),
     ],
 )
 def test_a_prompt_that_does_not_fit(said: str, told: str) -> None:
     error = translated(400, said)
-    assert isinstance(error, UpstreamRejected)
-    assert (error.status, error.param) == (400, "messages")
+    assert isinstance(error, ContextExceeded)
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
     assert error.message.startswith(told)
     assert "increas" not in error.message
 

@@ -11,8 +11,9 @@ from canned import canned, whole
 from serving import ask, config_to, run_gateway
 from talking import CHAT, NEEDED, body_of
 
+from tidegate.engines.answers import read_answer
 from tidegate.engines.embedded.prefixes import Trail, trail_of
-from tidegate.engines.openai import Explanation, read_answer, translate
+from tidegate.engines.refusals import Explanation, judge, wait_s
 from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.errors import BadRequest, GatewayError, UpstreamBusy
 from tidegate.types import Answer
@@ -53,7 +54,7 @@ def test_usage_is_bounded(number: bytes):
 
 
 def test_a_retry_after_of_thousands_of_digits_is_the_longest_wait():
-    error = translate(429, Explanation(), retry_after=b"9" * 5000)
+    error = judge(429, Explanation(), wait_s({b"retry-after": b"9" * 5000}, 0))
     assert isinstance(error, UpstreamBusy)
     assert error.retry_after_s == 60
 

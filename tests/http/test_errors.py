@@ -17,7 +17,7 @@ STATUSES = [
     (400, 400, "engine_rejected_request"),
     (401, 502, "engine_error"),
     (403, 502, "engine_error"),
-    (404, 502, "engine_error"),
+    (404, 404, "model_not_found"),
     (408, 504, "engine_timeout"),
     (413, 413, "engine_rejected_request"),
     (422, 422, "engine_rejected_request"),
@@ -42,7 +42,7 @@ def test_an_engines_status_becomes_ours(
     assert set(answer.error) == {"message", "type", "code", "param"}
     assert answer.error["code"] == code
     assert answer.headers.get("retry-after") == ("7" if ours == 503 else None)
-    never = ours in (400, 413, 422, 501)
+    never = ours in (400, 404, 413, 422, 501)
     assert answer.headers.get("x-should-retry") == ("false" if never else None)
     # Only what the client can mend is told in the engine's own words.
     assert (answer.error["message"] == "scripted failure") == (code == "engine_rejected_request")

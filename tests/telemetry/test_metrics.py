@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from records import a_call
 
 from tidegate.engines.openai import read_answer
 from tidegate.telemetry.metrics import OVERHEAD, Histogram, Metrics
-from tidegate.types import Endpoint, Record, Spent, Usage
-
-
-def a_call(**values: Any) -> Record:
-    """A finished call: sent after 1 ms, first byte after 51 ms, answered after 51.2 ms."""
-    told: dict[str, Any] = {
-        "id": "x",
-        "request_id": "x",
-        "endpoint": Endpoint.CHAT,
-        "purpose": "answer",
-        "policy": "default",
-        "key": "",
-        "model": "gpt-4o",
-        "route": "gpt-*",
-        "engine": "",
-        "outcome": "ok",
-        "stream": True,
-        "arrived_at": 100.0,
-        "received_at": 100.0,
-        "ended_at": 100.2,
-        "answered_at": 100.0512,
-        "first_content_at": 100.06,
-        "last_content_at": 100.16,
-        "content_events": 11,
-        "spent": (Spent("answer", "gpu", "gpt-4o", 100.001, 100.051, 100.17, Usage(7, 11, 5)),),
-    }
-    return Record(**told | values)
+from tidegate.types import Usage
 
 
 def samples(metrics: Metrics) -> dict[str, float]:

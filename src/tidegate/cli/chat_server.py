@@ -14,7 +14,8 @@ import msgspec
 from tidegate.config import HttpEngineConfig
 from tidegate.egress.exchange import Exchange, Headers
 from tidegate.egress.open import open_client
-from tidegate.engines.openai import MAX_ERROR_BYTES, explanation, read_whole
+from tidegate.engines.openai import read_whole
+from tidegate.engines.refusals import MAX_ERROR_BYTES, explanation
 from tidegate.errors import UpstreamError, UpstreamUnreachable
 from tidegate.kernel.sse import Event, EventTooLarge, SseReader
 from tidegate.ports import Clock

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidegate.config import DEFAULT_PROBE, Config, EngineConfig, HttpEngineConfig, urls
-from tidegate.egress import causes
 from tidegate.egress.exchange import Exchange
 from tidegate.egress.open import open_client
 from tidegate.engines.openai import own_headers, read_whole
 from tidegate.errors import GatewayError, Problem
 from tidegate.kernel.plain import plain
+from tidegate.telemetry.causes import cause_of
 
 WITHIN_S = 10.0
 LOOK_UP_S = 3.0
@@ -83,7 +83,7 @@ def unresolved(config: Config, *, engines: bool = True) -> list[Problem]:
         try:
             socket.getaddrinfo(host, None)
         except (OSError, UnicodeError) as error:
-            why[path] = causes.in_words(error)
+            why[path] = cause_of(error)
         else:
             del why[path]
 
@@ -121,7 +121,7 @@ async def _ask(name: str, engine: EngineConfig, wanted: Mapping[str, str]) -> Fi
         if engine.probe_at is not None and engine.probe != DEFAULT_PROBE:
             await _ask_probe(engine, *engine.probe_at, notes)
     except GatewayError as error:
-        notes.wrong(causes.of_error(error))
+        notes.wrong(cause_of(error))
     return Finding(name, engine.kind, engine.url, notes.state, [plain(words) for words in notes.says])
 
 

@@ -84,7 +84,13 @@ class HttpEngineConfig(EngineConfig):
     )
     max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
     max_response_bytes: int = Field(
-        default=64 * 2**20, gt=0, description="Largest answer taken when it is not streamed."
+        default=64 * 2**20,
+        gt=0,
+        description="Largest answer taken when it is not streamed, and largest event of a stream.",
+    )
+    sends_finish_reason: bool = Field(
+        default=True,
+        description="`false` for an engine that never says why an answer ended: `[DONE]` then says that a stream is whole.",
     )
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -116,6 +116,10 @@ class ServerConfig(Settings):
     )
     sse_keep_alive_s: float = Field(
         default=15, gt=0, description="Silence on a stream after which a comment is sent."
+    )
+    access_log: Literal["none", "text", "json"] = Field(
+        default="none",
+        description="A line for each call that has ended, on standard output: `text`, or `json` for programs.",
     )
     drain_grace_s: float = Field(
         default=5, ge=0, description="After SIGTERM: time still accepting while `/readyz` says no."

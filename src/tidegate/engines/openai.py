@@ -7,9 +7,10 @@ are whole. What the engine says in HTTP is translated into our errors here and n
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from io import BytesIO
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,22 +20,16 @@ from tidegate.config import DEFAULT_PROBE, HttpEngineConfig, OpenAIConfig
 from tidegate.egress.exchange import Client, Exchange, Headers, Target
 from tidegate.egress.open import open_client
 from tidegate.engines import fields
-from tidegate.engines.large import check_utf8, decode_large
+from tidegate.engines.answers import EventStream, Odd, check_whole, read_answer, uncounted
+from tidegate.engines.encoded import decoded_exchange
 from tidegate.engines.preview import MASK, Outgoing
-from tidegate.errors import (
-    GatewayError,
-    NotSupported,
-    UpstreamBusy,
-    UpstreamError,
-    UpstreamRejected,
-    UpstreamTimeout,
-)
-from tidegate.kernel.sse import EventTooLarge, SseReader
+from tidegate.engines.refusals import MAX_ERROR_BYTES, Explanation, explanation, judge, wait_s
+from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock, Host
-from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
+from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
-MAX_ERROR_BYTES = 64 * 1024
-MAX_RETRY_AFTER_S = 60.0
+# What some servers say where they mean 200: created, accepted, not the origin's own (RFC 9110, 15.3).
+_AS_GOOD_AS_200 = frozenset({200, 201, 202, 203})
 PROBE_S = 5.0
 # One for the regular probe, one for a reload that asks meanwhile.
 PROBE_CONNECTIONS = 2
@@ -44,22 +39,6 @@ STEP_BYTES = 2**20
 IN_TRANSIT_BYTES = 256 * 1024
 
 
-class Explanation(msgspec.Struct):
-    """Why an engine refused, as far as it said so in a form we know."""
-
-    message: str | None = None
-    param: str | None = None
-    code: Any = None
-
-
-class _Refusal(msgspec.Struct):
-    error: Explanation | str | None = None
-    message: str | None = None
-    detail: str | None = None
-
-
-_ANSWER = msgspec.json.Decoder(Answer)
-_REFUSAL = msgspec.json.Decoder(_Refusal)
 _ENCODER = msgspec.json.Encoder()
 NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 _JSON: Headers = [(b"content-type", b"application/json")]
@@ -79,14 +58,16 @@ class OpenAIEngine:
         self._config = config
         more = frozenset(config.allow_fields)
         self.capabilities = Capabilities({endpoint: names | more for endpoint, names in self.FIELDS.items()})
+        self.odd: Odd = uncounted
         self._running = 0
         self._client: Client
         self._targets: dict[Endpoint, Target]
         self._clock: Clock
+        self._host: Host
 
     async def open(self, host: Host) -> None:
         """Prepare the connection pool; no request is sent."""
-        self._clock = host.clock
+        self._clock, self._host = host.clock, host
         self._client = open_client(self._config)
         headers = _JSON + self._own_headers()
         self._targets = {
@@ -140,28 +121,55 @@ class OpenAIEngine:
     async def send(self, ask: Ask, body: bytes) -> AsyncGenerator[Batch, None]:
         """Send a request body and yield the answer; see `Engine.stream`."""
         self._running += 1
-        exchange, events = None, EventStream()
+        exchange = events = None
         try:
             exchange = await self._client.send(
                 self._targets[ask.endpoint], ask.onward, body, ask.deadline - self._clock()
             )
-            if exchange.status != 200:
-                raise await self._refused(exchange)
+            if exchange.status != 200 or b"content-encoding" in dict(exchange.headers):
+                exchange = await self._usable(exchange)
             if not ask.stream:
                 data = await read_whole(exchange, self._config.max_response_bytes, ask.room)
-                answer = read_answer(data, large=len(data) > UNCOUNTED_BYTES)
-                if answer.choices is None and ask.endpoint is not Endpoint.EMBEDDINGS:
-                    raise UpstreamError("the engine sent an answer without choices")
-                yield [Piece(data, answer)]
+                yield [self._whole(ask, data)]
                 return
+            events = EventStream(
+                max_event_bytes=self._config.max_response_bytes,
+                says_why=self._config.sends_finish_reason,
+                odd=self.odd,
+                judged=self.translate,
+            )
             while not events.ended and (data := await exchange.read()):
                 if batch := events.feed(data):
                     yield batch
+            if not events.ended and (batch := events.last()):
+                yield batch
             events.finish(ask.choices)
+        except GatewayError as error:
+            self._locate(error, ask.endpoint.value, exchange)
+            raise
         finally:
             self._running -= 1
             if exchange is not None:
-                await exchange.close(expect_end=events.done)
+                await exchange.close(expect_end=events is not None and events.done)
+
+    async def _usable(self, exchange: Exchange) -> Exchange:
+        """The exchange as one with status 200 that is not compressed. Raises what the engine refused the request with."""
+        found = decoded_exchange(exchange)
+        if found is not exchange:
+            self.odd("encoding")
+        if found.status not in _AS_GOOD_AS_200:
+            raise await self._refused(found)
+        if found.status != 200:
+            self.odd("status")
+        return found
+
+    def _whole(self, ask: Ask, data: bytes) -> Piece:
+        """An answer that is not streamed. Raises UpstreamError, and what the answer says in the place of one."""
+        answer = read_answer(data, large=len(data) > UNCOUNTED_BYTES, odd=self.odd, judged=self.translate)
+        # Vectors are an answer without choices. They may be many, so the whole of them is not read for an error.
+        if answer.choices is None and not (ask.endpoint is Endpoint.EMBEDDINGS and b'"embedding"' in data):
+            check_whole(data, self.translate, needs_choices=ask.endpoint is not Endpoint.EMBEDDINGS)
+        return Piece(data, answer)
 
     def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
         """The request body for the engine: the fields of the ask, and `more`."""
@@ -190,14 +198,40 @@ class OpenAIEngine:
         return own_headers(self._config)
 
     async def _refused(self, exchange: Exchange) -> GatewayError:
-        """The error that stands for an answer other than 200."""
-        status, headers = exchange.status, dict(exchange.headers)
-        told = explanation(await read_whole(exchange, MAX_ERROR_BYTES))
-        return self.translate(status, told, headers.get(b"retry-after"))
+        """The error that stands for an answer other than 2xx; the status counts, even if its body breaks off."""
+        headers = dict(exchange.headers)
+        told = explanation(await _read_some(exchange, MAX_ERROR_BYTES))
+        return self.translate(exchange.status, told, wait_s(headers, self._host.wall()))
 
-    def translate(self, status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
-        """An answer other than 200 as our error; kinds that use statuses in their own way refine this."""
-        return translate(status, told, retry_after=retry_after)
+    def translate(
+        self, status: int | None, told: Explanation, retry_after_s: float | None = None
+    ) -> GatewayError:
+        """An engine's words as our error; `status` is None inside a 200. Kinds with words of their own refine this."""
+        return judge(status, told, retry_after_s)
+
+    def _locate(self, error: GatewayError, path: str, exchange: Exchange | None) -> None:
+        """Add for the log where a call has failed."""
+        if isinstance(error, UpstreamUnreachable) and isinstance(error.__cause__, TimeoutError):
+            error.cause = (
+                f"timed out after {self._config.timeouts.connect_ms / 1000:g} s: no connection came about"
+            )
+        error.cause = self._without_secrets(error.cause)
+        error.message = self._without_secrets(error.message)
+        found = error.upstream
+        found.url = f"{self._config.url}/{path}"
+        if exchange is not None:
+            found.status = exchange.status
+            headers = dict(exchange.headers)
+            ids = (headers[name] for name in _REQUEST_IDS if name in headers)
+            found.request_id = next(ids, b"")[:_MAX_ID].decode("latin-1")
+
+    def _without_secrets(self, text: str) -> str:
+        """An engine's words without our credentials: some repeat the key that they refuse."""
+        for _, value in self._own_headers():
+            secret = value.removeprefix(b"Bearer ").decode("latin-1")
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, MASK)
+        return text
 
 
 def own_headers(config: HttpEngineConfig) -> Headers:
@@ -210,80 +244,26 @@ def own_headers(config: HttpEngineConfig) -> Headers:
     return headers
 
 
-def translate(status: int, told: Explanation, *, retry_after: bytes | None = None) -> GatewayError:
-    """An engine's status as our error. Only what the client can mend is told in the engine's own words."""
-    error = _error_of(status, told, retry_after)
-    error.upstream.status = status
-    return error
-
-
-def _error_of(status: int, told: Explanation, retry_after: bytes | None) -> GatewayError:
-    if status in (429, 503):
-        # By its length first: Python refuses to read a number of more than 4,300 digits.
-        seconds = retry_after if retry_after and retry_after.isdigit() else b"1"
-        wait = int(seconds) if len(seconds) < 10 else MAX_RETRY_AFTER_S
-        return UpstreamBusy("the engine has no capacity left", retry_after_s=min(wait, MAX_RETRY_AFTER_S))
-    if status in _ENGINE_SIDE:
-        kind, message = _ENGINE_SIDE[status]
-        return kind(message)
-    if 400 <= status < 500:
-        return UpstreamRejected(
-            told.message or "the engine rejected the request", status=status, param=told.param
-        )
-    return UpstreamError(f"the engine failed with status {status}")
-
-
-_ENGINE_SIDE: Mapping[int, tuple[type[GatewayError], str]] = MappingProxyType(
-    {
-        402: (UpstreamError, "the engine's operator has no credit left there"),
-        401: (UpstreamError, "the engine refused the gateway's credentials"),
-        403: (UpstreamError, "the engine refused the gateway's credentials"),
-        407: (UpstreamError, "the proxy refused the gateway's credentials"),
-        404: (UpstreamError, "the engine does not know this model or endpoint"),
-        408: (UpstreamTimeout, "the engine timed out"),
-        504: (UpstreamTimeout, "the engine timed out"),
-        501: (NotSupported, "the engine does not support this"),
-    }
+_SHORTEST_SECRET = 4
+# By which names engines, providers and the proxies in front of them call a request, the most telling first.
+_REQUEST_IDS = (
+    b"x-request-id",
+    b"request-id",
+    b"apim-request-id",
+    b"x-amzn-requestid",
+    b"x-ms-request-id",
+    b"cf-ray",
 )
+_MAX_ID = 128
 
 
-def explanation(body: bytes) -> Explanation:
-    """Message and field name out of the error bodies that engines send: `{"error": {…}}`, `{"error": "…"}` or bare."""
-    try:
-        found = _REFUSAL.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Explanation()
-    error = found.error
-    if isinstance(error, str):
-        return Explanation(message=error)
-    return error or Explanation(message=found.message or found.detail)
-
-
-def read_answer(data: bytes, *, large: bool = False) -> Answer:
-    """The part of an engine's JSON that the gateway reads. Raises UpstreamError unless all of it is valid JSON.
-
-    `large` leaves long texts unparsed: see `large.py`.
-    """
-    try:
-        answer = decode_large(data) if large else _ANSWER.decode(data)
-        check_utf8(data)
-    except msgspec.ValidationError as error:
-        raise UpstreamError(f"the engine sent an answer of another form than OpenAI's: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UpstreamError("the engine sent an answer that is not valid JSON") from error
-    if answer.error is not None:
-        raise _error_in_answer(answer.error)
-    return answer
-
-
-def _error_in_answer(error: Any) -> GatewayError:
-    try:
-        told = explanation(_ENCODER.encode({"error": error}))
-    except RecursionError:  # just not too deep to be read
-        told = Explanation()
-    if isinstance(told.code, int) and 400 <= told.code < 600:
-        return translate(told.code, told)
-    return UpstreamError("the engine reported an error in its answer")
+async def _read_some(exchange: Exchange, limit: int) -> bytes:
+    """The beginning of a body, as much of it as comes."""
+    body = b""
+    with suppress(UpstreamError):
+        while len(body) < limit and (data := await exchange.read()):
+            body += data
+    return body[:limit]
 
 
 async def read_whole(exchange: Exchange, limit: int, room: Room | None = None) -> bytes:
@@ -311,63 +291,3 @@ def _needed(size: int, promised: int) -> int:
     """Room for an answer of which `size` bytes are here: for all of it where its length is known, else some steps ahead."""
     known = promised if size <= promised else (size // STEP_BYTES + 1) * STEP_BYTES
     return known + min(known, IN_TRANSIT_BYTES)
-
-
-class EventStream:
-    """An answer that arrives as server-sent events. Complete means: every choice that began has said why it ended.
-
-    Neither `[DONE]` nor the end of the connection proves that; some engines send both after breaking off.
-    """
-
-    def __init__(self) -> None:
-        self.done = False
-        """Whether `[DONE]` has come."""
-        self.ended = False
-        """Whether there is nothing more to read: `[DONE]` has come, or something that is not an answer."""
-        self._failure: GatewayError | None = None
-        self._reader = SseReader()
-        self._begun: set[int] = set()
-        self._ended: set[int] = set()
-
-    def feed(self, data: bytes) -> Batch:
-        """The pieces in these bytes, up to `[DONE]` or to something that is not an answer.
-
-        Raises the GatewayError for what is not an answer. If pieces came before it in the same bytes, `feed` returns these
-        pieces and `finish` raises the error.
-        """
-        batch: Batch = []
-        try:
-            for event in self._reader.feed(data):
-                if event.data is None:
-                    continue
-                if event.data == b"[DONE]":
-                    self.done = self.ended = True
-                    break
-                answer = read_answer(event.data)
-                if event.name == b"error":
-                    raise UpstreamError("the engine reported an error in its answer")
-                for choice in answer.choices or ():
-                    # Some engines write "" where they mean null.
-                    (self._ended if choice.finish_reason else self._begun).add(choice.index)
-                batch.append(Piece(event.data, answer, event.raw))
-        except EventTooLarge as error:
-            raise UpstreamError(f"the engine's stream is unusable: {error}") from error
-        except GatewayError as error:
-            if not batch:
-                raise
-            self._failure, self.ended = error, True
-        return batch
-
-    def finish(self, choices: int) -> None:
-        """Call at the end of the stream. Raises UpstreamError unless the answer is complete, or what `feed` kept.
-
-        `choices` is how many were asked for: an engine may make fewer, but then it has to say that it is done.
-        """
-        if self._failure is not None:
-            raise self._failure
-        # Some engines leave out the last line end.
-        if not self.done and self._reader.rest.strip(b"\r\n") not in (b"", b"data: [DONE]"):
-            raise UpstreamError("the engine's stream broke off inside an event")
-        whole = bool(self._ended) and self._begun <= self._ended
-        if not whole or (not self.done and len(self._ended) < choices):
-            raise UpstreamError("the engine's stream ended before its answer was complete")

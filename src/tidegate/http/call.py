@@ -24,6 +24,7 @@ from tidegate.http.responder import Responder, header_values
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
 from tidegate.snapshot import Snapshot
+from tidegate.telemetry.failures import Asked
 from tidegate.types import Endpoint, Exit, Reply
 
 _PASSED_ON = (b"traceparent", b"tracestate")
@@ -89,8 +90,7 @@ class CallEndpoint:
         try:
             await self._answer(snapshot, call, request, responder)
         except GatewayError as error:
-            if error.level >= logging.WARNING:
-                log.log(error.level, "call %s: %s: %s", call.request_id, error.code, error.message)
+            self._gateway.runtime.failures.tell(Asked(call.request_id, call.model, call.route), error)
             await responder.refuse(error)
         except Exception:
             log.exception("call %s: a bug in the gateway", call.request_id)

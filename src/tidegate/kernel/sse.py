@@ -2,7 +2,8 @@
 
 Follows the WHATWG HTML standard, section "Parsing an event stream": lines end in LF, CRLF or CR; a blank line ends an
 event; lines that begin with a colon are comments; several `data` lines join with LF. Bytes may be cut anywhere. Each event
-keeps the bytes it came in, so joining them gives the stream back exactly.
+keeps the bytes it came in, so joining them gives the stream back exactly. Beyond the standard, a byte order mark may stand
+after comments too; it is an event of its own, without data, so that the first event can be passed on without it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import msgspec
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r)+|\r(?!\n)(?:\r\n|\r)(?:\r\n|\n|\r)*")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A byte order mark where the stream begins, or after nothing but comments, which a proxy may have put before it.
+_MARKED = re.compile(rb"(?>(?::[^\r\n]*+)?(?:\r\n|\n|\r))*+\xef\xbb\xbf")
 # A blank line is at most four bytes long, so one cut in two began at most three bytes before the cut.
 _OVERLAP = 3
 
@@ -55,7 +58,7 @@ class SseReader:
             # Nearly every read of a live stream is one event of one line.
             self._at_start = False
             return [Event(data, data[6:-2])]
-        if b"\n\n\n" in data:
+        if b"\n\n\n" in data or (self._at_start and _BYTE_ORDER_MARK in data):
             return self._feed_in_parts(data)
         blocks = data.split(b"\n\n")
         blocks.pop()
@@ -67,6 +70,9 @@ class SseReader:
         begin, search = 0, max(0, len(rest) - _OVERLAP)
         rest += data
         while end := _BLANK_LINE.search(rest, search):
+            if self._at_start and (marked := _MARKED.match(rest, begin, end.start())):
+                events.append(Event(bytes(marked[0])))
+                begin = marked.end()
             events.append(self._event(bytes(rest[begin : end.end()])))
             begin = search = end.end()
         del rest[:begin]
@@ -75,22 +81,24 @@ class SseReader:
         return events
 
     def _event(self, raw: bytes) -> Event:
-        at_start, self._at_start = self._at_start, False
         if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+            self._at_start = False
             return Event(raw, raw[6:-2])
         if b"data" not in raw:  # comments, blank lines
             return Event(raw)
-        text = raw.removeprefix(_BYTE_ORDER_MARK) if at_start else raw
         lines: list[bytes] = []
         name = b""
-        for line in _LINE_END.split(text):
+        for line in _LINE_END.split(raw):
             field, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if field == b"data":
                 lines.append(value)
             elif field == b"event":
                 name = value
-        return Event(raw, b"\n".join(lines) if lines else None, name)
+        if not lines:
+            return Event(raw, None, name)
+        self._at_start = False
+        return Event(raw, b"\n".join(lines), name)
 
 
 def encode(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ left, no other engine is asked. The permit is released when the engine has ended
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.queue import Permit
 from tidegate.dispatch.standing import Standing
-from tidegate.errors import Again, DeadlineExceeded, GatewayError
+from tidegate.errors import Again, DeadlineExceeded, GatewayError, UpstreamModelNotFound, misnamed
 from tidegate.ports import Clock
 from tidegate.types import Ask, Batch, Reply, Spent
 
@@ -89,7 +90,7 @@ class _Rounds(msgspec.Struct):
             except GatewayError as error:
                 self._failed(spent, error)
                 if spent.first_byte_at or not self._may_go_on(error):
-                    raise
+                    raise self._explained(error, spent) from error.__cause__
             else:
                 if not spent.first_byte_at:
                     self._answered(spent)
@@ -105,7 +106,11 @@ class _Rounds(msgspec.Struct):
         permit = place.try_dispatch(self.untried)
         if permit is None:
             began = self.clock()
-            permit = await place.dispatch(self.untried, call.deadline)
+            try:
+                permit = await place.dispatch(self.untried, call.deadline)
+            except GatewayError as error:
+                error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in self.untried))
+                raise
             call.waited_s += self.clock() - began
         self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
@@ -130,6 +135,16 @@ class _Rounds(msgspec.Struct):
         self._end(spent, error.code)
         if self.standing is not None:
             self.standing.failed(error, self.call.caller.key)
+
+    def _explained(self, error: GatewayError, spent: Spent) -> GatewayError:
+        """The error with the place where it happened. A model that is not there is the mistake of whoever named it."""
+        error.upstream.engine, error.upstream.model = spent.engine, spent.model
+        if isinstance(error, UpstreamModelNotFound):
+            if spent.model != self.call.model:
+                return misnamed(error, self.call.route)
+            if self.call.route == self.call.model:
+                error.level = logging.WARNING  # the configuration lists it
+        return error
 
     def _end(self, spent: Spent, outcome: str) -> None:
         """Record the end of the engine call and free its seat, before the client has read the rest."""

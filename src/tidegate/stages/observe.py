@@ -15,6 +15,9 @@ from tidegate.errors import GatewayError
 from tidegate.ports import Clock, Sink
 from tidegate.types import Batch, Record
 
+CLIENT_LEFT = 499
+"""What the books write as the status of a call whose client has left, as nginx does. No client sees it."""
+
 
 class _Nowhere:
     def finished(self, record: Record) -> None:
@@ -36,9 +39,11 @@ class Observe:
 
         def close(error: BaseException | None) -> None:
             if isinstance(error, GatewayError):
-                call.outcome = error.code
+                call.outcome, call.status = error.code, error.status
+            elif isinstance(error, Exception):
+                call.outcome, call.status = "internal_error", 500
             elif error is not None:
-                call.outcome = "internal_error" if isinstance(error, Exception) else "cancelled"
+                call.outcome, call.status = "cancelled", CLIENT_LEFT
             record = call.record(self._clock())
             for sink in self._others:
                 # Pushed and not called here: when one sink raises, the others still get the record.

@@ -146,6 +146,7 @@ class Metrics(Collector):
         self._gauges: list[Callable[[], Iterable[Metric]]] = []
         self._reloads = {"ok": 0, "refused": 0}
         self._internal: dict[tuple[str, str], int] = {}
+        self._odd: dict[tuple[str, str], int] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -191,6 +192,10 @@ class Metrics(Collector):
         """Count one attempt to reload the configuration."""
         self._reloads["ok" if ok else "refused"] += 1
 
+    def odd_answer(self, engine: str, kind: str) -> None:
+        """Count one answer of an engine that was odd in this way, and usable."""
+        self._odd[engine, kind] = self._odd.get((engine, kind), 0) + 1
+
     def add_gauges(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Add gauges that are read at every scrape."""
         self._gauges.append(read)
@@ -232,7 +237,14 @@ class Metrics(Collector):
         )
         for kind, count in self._internal.items():
             internal.add_metric(kind, count)
-        return requests, tokens, reloads, internal
+        odd = CounterMetricFamily(
+            "tidegate_odd_answers",
+            "Answers that were usable, but not as OpenAI's API has them, by what was odd.",
+            labels=["engine", "kind"],
+        )
+        for kind, count in self._odd.items():
+            odd.add_metric(kind, count)
+        return requests, tokens, reloads, internal, odd
 
     def _histograms(self) -> Iterable[Metric]:
         labels = ["endpoint", "model", "engine"]

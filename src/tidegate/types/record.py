@@ -30,7 +30,8 @@ class Record(msgspec.Struct, frozen=True):
     `model` is what the client asked for, `route` the configured name that it matched, `engine` the one asked last.
     `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_ms` has the milliseconds of
     each stage that ran, `spent` the entries
-    of the call, which have all ended.
+    of the call, which have all ended. `status` is the HTTP status of the outcome, also where the error came after the first
+    event; 499 says that the client left. `peer` is the client's address.
     """
 
     id: str
@@ -54,3 +55,5 @@ class Record(msgspec.Struct, frozen=True):
     content_events: int = 0
     stage_ms: tuple[float, ...] = ()
     spent: tuple[Spent, ...] = ()
+    status: int = 200
+    peer: str = ""

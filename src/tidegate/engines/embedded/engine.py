@@ -20,6 +20,7 @@ from tidegate.config import EmbeddedConfig, HttpEngineConfig, LlamaCppConfig
 from tidegate.egress.exchange import Client
 from tidegate.egress.open import open_client
 from tidegate.engines import fields
+from tidegate.engines.answers import Odd, uncounted
 from tidegate.engines.embedded.llama import Llama, OwnLlama
 from tidegate.engines.embedded.prefixes import SlotBook, SlotShare, Trail, trail_of
 from tidegate.engines.embedded.server import Served
@@ -92,6 +93,7 @@ class EmbeddedEngine:
         self.capabilities = Capabilities(
             {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]}
         )
+        self.odd: Odd = uncounted
         self._host: Host
         self._share: SlotShare
         self._connection: _Connection
@@ -204,6 +206,7 @@ class EmbeddedEngine:
 
     async def _connect(self) -> _Connection:
         connection = _Connection(self._llama.served, self._config)
+        connection.adapter.odd = self.odd
         await connection.adapter.open(self._host)
         return connection
 

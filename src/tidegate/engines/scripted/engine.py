@@ -17,7 +17,8 @@ from pydantic import field_validator
 
 from tidegate.config import ScriptedConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import Explanation, read_answer, translate
+from tidegate.engines.answers import read_answer
+from tidegate.engines.refusals import Explanation, judge
 from tidegate.engines.scripted.answer import (
     Beat,
     beats,
@@ -170,8 +171,7 @@ _MESSAGES = {
 
 def _failure(script: Script) -> GatewayError:
     if script.fault is Fault.ERROR_STATUS:
-        wait = None if script.retry_after_s is None else b"%d" % script.retry_after_s
-        return translate(script.status, Explanation("scripted failure"), retry_after=wait)
+        return judge(script.status, Explanation("scripted failure"), script.retry_after_s)
     return UpstreamError(_MESSAGES[script.fault])
 
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import msgspec
 
 from tidegate.egress.exchange import Client, Exchange, Headers
-from tidegate.engines.openai import explanation, read_whole
+from tidegate.engines.openai import read_whole
+from tidegate.engines.refusals import explanation
 from tidegate.errors import GatewayError, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tidegate.kernel.sse import EventTooLarge, SseReader
 from tidegate.ops.load.prompts import Prompt

@@ -1,0 +1,24 @@
+"""What engines say when they fail, read in whatever shape it comes and judged. No good answer passes here."""
+
+from tidegate.engines.refusals.judging import judge, wait_s
+from tidegate.engines.refusals.reading import (
+    MAX_ERROR_BYTES,
+    Explanation,
+    decoded,
+    explain,
+    explanation,
+    is_error,
+    says_nothing,
+)
+
+__all__ = [
+    "MAX_ERROR_BYTES",
+    "Explanation",
+    "decoded",
+    "explain",
+    "explanation",
+    "is_error",
+    "judge",
+    "says_nothing",
+    "wait_s",
+]

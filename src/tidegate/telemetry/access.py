@@ -1,0 +1,113 @@
+"""The access log: one line for each call that has ended, as text or as JSON. A Sink of records."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from tidegate.ports import Wall
+from tidegate.telemetry.causes import one_line
+from tidegate.types import ANSWER, Record, Usage
+
+Form = Literal["text", "json"]
+
+
+class Entry(msgspec.Struct):
+    """One line. Times are in milliseconds; `ttft_ms` is null for an answer that was not streamed or had no content."""
+
+    time: str
+    request_id: str
+    call: str
+    client: str
+    endpoint: str
+    model: str
+    route: str
+    engine: str
+    purpose: str
+    policy: str
+    key: str
+    stream: bool
+    status: int
+    outcome: str
+    duration_ms: float
+    waited_ms: float
+    ttft_ms: float | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+class AccessLog:
+    """Writes a line a call. `write` gets it with its line end; `wall` is in seconds since the epoch."""
+
+    def __init__(self, form: Form, wall: Wall, write: Callable[[str], object] | None = None) -> None:
+        self._shown = _as_json if form == "json" else _as_text
+        self._wall = wall
+        self._write = write or _to_stdout
+
+    def finished(self, record: Record) -> None:
+        """See `Sink`."""
+        self._write(self._shown(_entry(record, self._wall())) + "\n")
+
+
+def _to_stdout(line: str) -> None:
+    # Whoever reads the log may go away; calls go on.
+    with suppress(OSError, ValueError):
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
+def _entry(record: Record, now: float) -> Entry:
+    used = [one.usage for one in record.spent if one.purpose == ANSWER and one.usage is not None]
+    usage = used[-1] if used else Usage()
+    ttft_ms = (
+        _ms(record.first_content_at - record.received_at)
+        if record.stream and record.first_content_at
+        else None
+    )
+    return Entry(
+        time=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        request_id=record.request_id,
+        call=record.id,
+        client=record.peer,
+        endpoint=record.endpoint.value,
+        model=one_line(record.model),
+        route=record.route,
+        engine=record.engine,
+        purpose=record.purpose,
+        policy=record.policy,
+        key=record.key,
+        stream=record.stream,
+        status=record.status,
+        outcome=record.outcome,
+        duration_ms=_ms(record.ended_at - record.arrived_at),
+        waited_ms=_ms(record.waited_s),
+        ttft_ms=ttft_ms,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens,
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 3)
+
+
+def _as_json(entry: Entry) -> str:
+    return msgspec.json.encode(entry).decode()
+
+
+def _as_text(entry: Entry) -> str:
+    """The same in short. Only `model` is a client's own word; it is quoted as JSON, so that it stays one word."""
+    model = msgspec.json.encode(entry.model).decode()
+    ttft = "-" if entry.ttft_ms is None else f"{entry.ttft_ms:.0f}"
+    return (
+        f"{entry.time} {entry.client or '-'} {entry.request_id} {entry.endpoint} {model} engine={entry.engine or '-'}"
+        f" {entry.status} {entry.outcome} {entry.duration_ms:.0f}ms waited={entry.waited_ms:.0f}ms ttft={ttft}ms"
+        f" tokens={entry.prompt_tokens}/{entry.completion_tokens}"
+    )
