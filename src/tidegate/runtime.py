@@ -44,6 +44,7 @@ class RunningEngine:
         self.engine = engine
         self.seats = seats
         self.load: Load | None = None
+        self.probing: asyncio.Task[NoReturn] | None = None
         self._asked = self._ready = False
 
     @property
@@ -68,6 +69,19 @@ class RunningEngine:
             level = logging.INFO if ready else logging.WARNING
             log.log(level, "engine %s is %s", self.name, "ready" if ready else "not ready")
         self.ready, self._asked = ready, True
+
+    async def close(self) -> None:
+        """Ask it no more, and close it."""
+        if self.probing is not None:
+            self.probing.cancel()
+        await self.engine.close()
+
+
+async def _keep_probing(running: RunningEngine) -> NoReturn:
+    """Each engine has a task of its own: one that hangs keeps nobody waiting for news of the others."""
+    while True:
+        await probe_all([running])
+        await asyncio.sleep(PROBE_EVERY_S)
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:
@@ -109,7 +123,7 @@ class Runtime:
         self.queue = Queue(clock)
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
-        self._engines = Lending[RunningEngine](lambda running: running.engine.close())
+        self._engines = Lending[RunningEngine](RunningEngine.close)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exit = AsyncExitStack()
 
@@ -118,7 +132,6 @@ class Runtime:
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._close_engines)
-        self.spawn(self._probe_engines(), name="probe engines")
         return self
 
     async def __aexit__(
@@ -158,13 +171,13 @@ class Runtime:
         engine = self._make(name, config)
         await engine.open(self)
         running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()))
-        self.spawn(running.probe(), name=f"probe {name}")
+        running.probing = self.spawn(_keep_probing(running), name=f"probe {name}")
         return running
 
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
         """Put the numbers of seats in force that a configuration says; what an engine can take it says once it is open."""
         for running, config in engines.values():
-            limit = config.max_in_flight or running.engine.capabilities.slots
+            limit = config.seats(running.engine.capabilities.slots)
             # Where the engine itself says how many it takes, at least one seat stays for clients.
             reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
             running.seats.set_limit(limit, reserved=reserved)
@@ -179,11 +192,6 @@ class Runtime:
     def engines(self) -> list[RunningEngine]:
         """Every open engine."""
         return self._engines.lent()
-
-    async def _probe_engines(self) -> None:
-        while True:
-            await probe_all(self.engines())
-            await asyncio.sleep(PROBE_EVERY_S)
 
     def _gauges(self) -> Iterable[Metric]:
         # By name: while a reload drains, two engines may have the same, and they share their seats.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TLS = Path(__file__).parent / "tls"
-CA_PEM = (TLS / "ca.pem").read_bytes()
+CA_PATH = TLS / "ca.pem"
 
 
 @dataclass

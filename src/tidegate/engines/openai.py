@@ -36,6 +36,8 @@ from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Pie
 MAX_ERROR_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 60.0
 PROBE_S = 5.0
+# One for the regular probe, one for a reload that asks meanwhile.
+PROBE_CONNECTIONS = 2
 # By so much the room grows for an answer that does not say how long it is.
 STEP_BYTES = 2**20
 # What is held of an answer beside itself, at the most: the slice that is under way to the client.
@@ -61,10 +63,7 @@ _REFUSAL = msgspec.json.Decoder(_Refusal)
 _ENCODER = msgspec.json.Encoder()
 NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 _JSON: Headers = [(b"content-type", b"application/json")]
-_PROXIED = (
-    "it goes through the engine's proxy: the HTTP client for that orders the headers its own way and adds `accept: */*`,"
-    " `user-agent: tidegate` and the proxy's credentials, if there are any"
-)
+_PROXIED = "it goes through the engine's proxy, whose credentials, if there are any, are sent beside it"
 
 
 class OpenAIEngine:
@@ -90,22 +89,25 @@ class OpenAIEngine:
         self._targets = {
             endpoint: self._client.target("POST", endpoint.value, headers, once=True) for endpoint in Endpoint
         }
-        self._models = self._client.target("GET", "models", self._own_headers())
+        # Not one of the calls' connections: an engine whose connections are all in use is busy, and ready.
+        self._probing = open_client(self._config, max_connections=PROBE_CONNECTIONS)
+        self._models = self._probing.target("GET", "models", self._own_headers())
 
     async def close(self) -> None:
         """Drop every connection."""
         await self._client.close()
+        await self._probing.close()
 
     async def ready(self) -> bool:
-        """Whether the server answers and takes our credentials. Not every server can list its models."""
+        """Whether the server answers and takes our credentials. Not every server can list its models.
+
+        The status says it; the list, which may be long, is not read.
+        """
         try:
-            exchange = await self._client.send(self._models, [], b"", PROBE_S)
-            try:
-                await read_whole(exchange, self._config.max_response_bytes)
-            finally:
-                await exchange.close()
+            exchange = await self._probing.send(self._models, [], b"", PROBE_S)
         except GatewayError:
             return False
+        await exchange.close()
         return exchange.status < 500 and exchange.status not in (401, 403)
 
     async def load(self) -> Load:

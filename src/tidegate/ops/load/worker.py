@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from tidegate.egress.exchange import Timeouts
-from tidegate.egress.pool import DirectClient
+from tidegate.egress.pool import HttpClient
 from tidegate.ops.load.bench import Bench, Unusable, Watcher
 from tidegate.ops.load.options import BadOptions, Options
 from tidegate.ops.load.plan import Closed
@@ -101,7 +101,7 @@ async def _work(options: Options, key: str, pipe: Connection) -> None:
         return
     limit = options.timeout_s
     timeouts = Timeouts(connect=min(10.0, limit), first_byte=limit, idle=limit, total=limit)
-    client = DirectClient(options.url, timeouts, max_connections=options.most_connections + 2)
+    client = HttpClient(options.url, timeouts, max_connections=options.most_connections + 2)
     bench = Bench(options, client, clock=perf_counter, key=key)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,124 @@
+"""From a host name to a connected socket: the addresses of a name take turns, and a silent one costs a quarter of a second.
+
+The name is looked up for each new connection, so a name that moved is followed. RFC 8305 says what happens where an address
+does not answer: the next one is tried beside it after 250 ms, and the first that answers is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+# RFC 8305, 5: the "Connection Attempt Delay".
+NEXT_AFTER_S = 0.25
+# An address that did not answer, or came second, is tried first again only after so many other connections.
+SET_BACK = 16
+# A peer that vanished without a word (a machine that lost its power, a firewall that forgot) is found out after about a
+# minute: the system asks for a sign of life after 30 s of silence, then every 10 s, three times (tcp(7)).
+IDLE_S, ASK_EVERY_S, ASK_TIMES = 30, 10, 3
+
+
+class Address(NamedTuple):
+    """One place where a name can be reached, as `socket.getaddrinfo` tells it."""
+
+    family: int
+    at: tuple[Any, ...]
+
+
+def keep_alive(one: socket.socket) -> None:
+    """Have the system notice a peer that is gone without a word. Sockets accepted on a listening one inherit it."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", IDLE_S),
+        ("TCP_KEEPALIVE", IDLE_S),  # what macOS calls it
+        ("TCP_KEEPINTVL", ASK_EVERY_S),
+        ("TCP_KEEPCNT", ASK_TIMES),
+    ):
+        if hasattr(socket, name):
+            one.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class Addresses:
+    """The addresses of one host."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._connections = 0
+        # By address: after which connection its next turn is.
+        self._turns: dict[Address, int] = {}
+
+    async def connect(self) -> socket.socket:
+        """A connected socket.
+
+        Raises OSError (socket.gaierror for a name that is not found), UnicodeError for what is no name at all.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        addresses = self._in_turn({Address(family, at): None for family, _, _, _, at in found})
+        if len(addresses) == 1:
+            return await self._attempt(addresses[0])
+        return await self._race(addresses)
+
+    def _in_turn(self, found: Iterable[Address]) -> list[Address]:
+        """Those whose turn it is first; of equal ones the families alternate (RFC 8305, 4)."""
+        families: dict[int, list[Address]] = {}
+        for address in found:
+            families.setdefault(address.family, []).append(address)
+        mixed = [one for one in chain.from_iterable(zip_longest(*families.values())) if one is not None]
+        self._turns = {one: self._turns.get(one, 0) for one in mixed}
+        return sorted(mixed, key=self._turns.__getitem__)
+
+    async def _race(self, addresses: Iterable[Address]) -> socket.socket:
+        """The socket of the first address that answers. Raises the first failure where none does."""
+        loop = asyncio.get_running_loop()
+        waiting, running = deque(addresses), set[asyncio.Task[socket.socket]]()
+        first_failure: BaseException | None = None
+        try:
+            while waiting or running:
+                if waiting:
+                    running.add(loop.create_task(self._attempt(waiting.popleft())))
+                done, _ = await asyncio.wait(
+                    running, timeout=NEXT_AFTER_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for attempt in done:
+                    running.discard(attempt)
+                    if (failure := attempt.exception()) is None:
+                        running.update(done)  # a second one may have answered in the same moment
+                        running.discard(attempt)
+                        return attempt.result()
+                    first_failure = first_failure or failure
+        finally:
+            await _abandon(running)
+        assert first_failure is not None, "getaddrinfo gives at least one address"
+        raise first_failure
+
+    async def _attempt(self, address: Address) -> socket.socket:
+        """A socket connected to one address. Raises OSError."""
+        self._connections += 1
+        turn = self._connections
+        # Until it has answered: another connection that is made meanwhile should try another address first.
+        self._turns[address] = turn + SET_BACK
+        one = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            one.setblocking(False)
+            keep_alive(one)
+            await asyncio.get_running_loop().sock_connect(one, address.at)
+        except (OSError, asyncio.CancelledError):
+            one.close()
+            raise
+        self._turns[address] = turn
+        return one
+
+
+async def _abandon(attempts: Iterable[asyncio.Task[socket.socket]]) -> None:
+    """End attempts whose sockets are of no use any more."""
+    for attempt in attempts:
+        attempt.cancel()
+    for ended in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(ended, socket.socket):
+            ended.close()
