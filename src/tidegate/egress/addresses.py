@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
@@ -97,12 +97,14 @@ class Addresses:
         assert first_failure is not None, "getaddrinfo gives at least one address"
         raise first_failure
 
-    async def _attempt(self, address: Address) -> socket.socket:
-        """A socket connected to one address. Raises OSError."""
+    def _attempt(self, address: Address) -> Coroutine[Any, Any, socket.socket]:
+        """Connect to one address, whose turn is over from now on, also for those that choose before it has answered."""
         self._connections += 1
-        turn = self._connections
-        # Until it has answered: another connection that is made meanwhile should try another address first.
-        self._turns[address] = turn + SET_BACK
+        self._turns[address] = self._connections + SET_BACK
+        return self._connected(address, self._connections)
+
+    async def _connected(self, address: Address, turn: int) -> socket.socket:
+        """A socket connected to one address. Raises OSError."""
         one = socket.socket(address.family, socket.SOCK_STREAM)
         try:
             one.setblocking(False)
