@@ -8,6 +8,7 @@
     ├─ NotFound                       404
     │  └─ ModelNotFound               404
     ├─ MethodNotAllowed               405
+    ├─ MethodUnknown                  501   no route takes such a method
     ├─ RequestTimeout                 408   the request's body did not come
     ├─ PayloadTooLarge                413
     ├─ UnsupportedMediaType           415
@@ -144,6 +145,13 @@ class MethodNotAllowed(BadRequest):
 
     status = 405
     code = "method_not_allowed"
+
+
+class MethodUnknown(BadRequest):
+    """No route here takes such a method (RFC 9110, 9.1)."""
+
+    status = 501
+    code = "method_not_implemented"
 
 
 class RequestTimeout(BadRequest):

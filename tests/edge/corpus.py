@@ -168,13 +168,26 @@ def starts() -> Iterator[Case]:
     yield bad("RTSP", b"OPTIONS /healthz RTSP/1.0\r\nhost: g\r\n\r\n", 400, 405)
     for method in (b"get", b"G\0ET", b"GE T", b"G(T", b"NONSENSE", b"", b"\xff", b"A" * 70_000):
         yield bad(
-            f"method {method[:9]!r}", b"%b /healthz HTTP/1.1\r\nhost: g\r\n\r\n" % method, 400, 405, 431
+            f"method {method[:9]!r}", b"%b /healthz HTTP/1.1\r\nhost: g\r\n\r\n" % method, 400, 431, 501
         )
-    for method in (b"TRACE", b"DELETE", b"PROPFIND", b"PURGE", b"MKCOL"):
+    for method in (b"TRACE", b"DELETE", b"PUT", b"PATCH", b"OPTIONS"):
         yield told(f"method {method.decode()}", b"%b /healthz HTTP/1.1\r\nhost: g\r\n\r\n" % method, 405)
-    yield bad("CONNECT", b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n")
-    yield bad("CONNECT to ourselves", b"CONNECT /healthz HTTP/1.1\r\nhost: g\r\n\r\n")
-    yield bad("SOURCE", b"SOURCE /healthz ICE/1.0\r\nhost: g\r\n\r\n", 400, 405)
+    for method in (
+        b"PROPFIND",
+        b"PURGE",
+        b"MKCOL",
+        b"BREW",
+        b"FOO",
+        b"GETX",
+        b"post",
+        b"CONNECT",
+        b"M-SEARCH",
+    ):
+        for path in (b"/healthz", b"/v1/chat/completions", b"/nothing"):
+            line = b"%b %b HTTP/1.1" % (method, path)
+            yield told(line.decode(), line + b"\r\nhost: g\r\n\r\n", 501)
+    yield told("CONNECT", b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n", 501)
+    yield bad("SOURCE", b"SOURCE /healthz ICE/1.0\r\nhost: g\r\n\r\n", 400, 501)
     yield bad("a TLS greeting", bytes.fromhex("16030100c8010000c40303") + bytes(200))
     yield bad("SSH", b"SSH-2.0-OpenSSH_9.6\r\n")
     yield bad("SMTP", b"HELO example.com\r\nMAIL FROM:<a@b>\r\n")

@@ -18,6 +18,7 @@ from tidegate.engines import fields
 from tidegate.errors import GatewayError
 from tidegate.gateway import Gateway
 from tidegate.http.app import App
+from tidegate.http.edge.refusals import Refusals
 from tidegate.types import Endpoint
 
 Json = dict[str, Any]
@@ -46,10 +47,12 @@ def document(gateway: Running) -> Json:
 
 def served(gateway: Gateway) -> set[tuple[str, str]]:
     """Every path with its method as the application routes it; white-box, because this is what the document is about."""
-    app = App(gateway)
+    app = App(gateway, Refusals())
     found = {(path, "post") for path in app._calls}
     for route in app._rest.routes:
         assert isinstance(route, Route)
+        if not route.include_in_schema:  # the page for people
+            continue
         found |= {
             (route.path.replace(":path", ""), method.lower())
             for method in route.methods or ()

@@ -49,6 +49,10 @@ class ServerConfig(Settings):
     cors_origins: tuple[str, ...] = Field(
         default=(), description="Browser origins that may call; `*` for any."
     )
+    cors_private_network: bool = Field(
+        default=False,
+        description="Pages of those origins may also call where this is an address of their browser's private network.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="Names in `Host` that are answered: `*.example.com` for all below one, `*` for any. Default: on a"

@@ -140,7 +140,7 @@ class OpenAIEngine:
                     raise UpstreamError("the engine sent an answer without choices")
                 yield [Piece(data, answer)]
                 return
-            while not events.done and (data := await exchange.read()):
+            while not events.ended and (data := await exchange.read()):
                 if batch := events.feed(data):
                     yield batch
             events.finish(ask.choices)
@@ -297,37 +297,50 @@ class EventStream:
 
     def __init__(self) -> None:
         self.done = False
+        """Whether `[DONE]` has come."""
+        self.ended = False
+        """Whether there is nothing more to read: `[DONE]` has come, or something that is not an answer."""
+        self._failure: GatewayError | None = None
         self._reader = SseReader()
         self._begun: set[int] = set()
         self._ended: set[int] = set()
 
     def feed(self, data: bytes) -> Batch:
-        """The pieces in these bytes, up to `[DONE]`. Raises UpstreamError for what is not an answer."""
+        """The pieces in these bytes, up to `[DONE]` or to something that is not an answer.
+
+        Raises the GatewayError for what is not an answer. If pieces came before it in the same bytes, `feed` returns these
+        pieces and `finish` raises the error.
+        """
         batch: Batch = []
         try:
-            events = self._reader.feed(data)
+            for event in self._reader.feed(data):
+                if event.data is None:
+                    continue
+                if event.data == b"[DONE]":
+                    self.done = self.ended = True
+                    break
+                answer = read_answer(event.data)
+                if event.name == b"error":
+                    raise UpstreamError("the engine reported an error in its answer")
+                for choice in answer.choices or ():
+                    # Some engines write "" where they mean null.
+                    (self._ended if choice.finish_reason else self._begun).add(choice.index)
+                batch.append(Piece(event.data, answer, event.raw))
         except EventTooLarge as error:
             raise UpstreamError(f"the engine's stream is unusable: {error}") from error
-        for event in events:
-            if event.data is None:
-                continue
-            if event.data == b"[DONE]":
-                self.done = True
-                break
-            answer = read_answer(event.data)
-            if event.name == b"error":
-                raise UpstreamError("the engine reported an error in its answer")
-            for choice in answer.choices or ():
-                # Some engines write "" where they mean null.
-                (self._ended if choice.finish_reason else self._begun).add(choice.index)
-            batch.append(Piece(event.data, answer, event.raw))
+        except GatewayError as error:
+            if not batch:
+                raise
+            self._failure, self.ended = error, True
         return batch
 
     def finish(self, choices: int) -> None:
-        """Call at the end of the stream. Raises UpstreamError unless the answer is complete.
+        """Call at the end of the stream. Raises UpstreamError unless the answer is complete, or what `feed` kept.
 
         `choices` is how many were asked for: an engine may make fewer, but then it has to say that it is done.
         """
+        if self._failure is not None:
+            raise self._failure
         # Some engines leave out the last line end.
         if not self.done and self._reader.rest.strip(b"\r\n") not in (b"", b"data: [DONE]"):
             raise UpstreamError("the engine's stream broke off inside an event")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import os
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -11,6 +13,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message, Scope, Send
 
 from tidegate.errors import (
     RETRY_AFTER_S,
@@ -21,6 +24,7 @@ from tidegate.errors import (
     Unauthenticated,
 )
 from tidegate.gateway import Gateway, Reloaded
+from tidegate.http.edge.cycle import request_id_of
 from tidegate.telemetry.metrics import CONTENT_TYPE
 
 
@@ -34,6 +38,24 @@ def as_error(error: GatewayError, more: Mapping[str, str] | None = None) -> Resp
     """An error in OpenAI's shape, with `more` headers."""
     headers = {name.decode(): value.decode() for name, value in error.headers()} | dict(more or {})
     return Response(error.body(), error.status, headers, media_type="application/json")
+
+
+def identified(scope: Scope, send: Send) -> Send:
+    """Give an answer the headers that every answer has: the request's id and its time, milliseconds."""
+    request_id = request_id_of(dict(scope["headers"])) or b"req_" + os.urandom(12).hex().encode()
+    began = time.monotonic()
+
+    async def send_identified(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            timing = b"total;dur=%.3f" % ((time.monotonic() - began) * 1000)
+            message["headers"] = [
+                *message["headers"],
+                (b"x-request-id", request_id),
+                (b"server-timing", timing),
+            ]
+        await send(message)
+
+    return send_identified
 
 
 class Operator(Protocol):
@@ -78,6 +100,7 @@ def admin_routes(operator: Operator) -> list[Route]:
 
     return [
         Route("/healthz", health, methods=["GET"]),
+        Route("/health", health, methods=["GET"]),  # where engines have it
         Route("/readyz", ready, methods=["GET"]),
         Route("/metrics", metrics, methods=["GET"]),
         Route("/admin/reload", reload, methods=["POST"]),

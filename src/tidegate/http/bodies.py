@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope
 from tidegate.budget import UNCOUNTED_BYTES, ByteBudget, Room
 from tidegate.call import Call
 from tidegate.errors import BadRequest, GatewayError, Overloaded, PayloadTooLarge, UnsupportedMediaType
-from tidegate.http.edge.protocol import REFUSED
+from tidegate.http.edge.connection import REFUSED
 
 _JSON = b"application/json"
 

@@ -19,7 +19,8 @@ from tidegate.errors import GatewayError, UpstreamError
 from tidegate.gateway import Gateway
 from tidegate.http.apis import openai
 from tidegate.http.bodies import read_body
-from tidegate.http.responder import Responder, header_values, request_id_of
+from tidegate.http.edge.cycle import request_id_of
+from tidegate.http.responder import Responder, header_values
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
 from tidegate.snapshot import Snapshot

@@ -50,6 +50,7 @@ _MODELS: Json = {
 _COLD: Mapping[str, _Cold] = MappingProxyType(
     {
         "/healthz": _Cold("Whether the process runs", _STATE),
+        "/health": _Cold("The same, under the name that engines give it", _STATE),
         "/readyz": _Cold("Whether new calls are welcome", _STATE, {503: "Not now: draining, or no engine"}),
         "/metrics": _Cold("Metrics for Prometheus", {"type": "string"}, media_type="text/plain"),
         "/v1/models": _Cold("The models that clients may name", _MODELS),

@@ -8,7 +8,6 @@ reach, a body that does not come and an answer that nobody reads, the gateway en
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tidegate.errors import DeadlineExceeded, GatewayError
 from tidegate.gateway import Gateway
-from tidegate.http.edge.protocol import HEADERS, WHEN_GONE
+from tidegate.http.edge.connection import WHEN_GONE
+from tidegate.http.edge.protocol import HEADERS
 from tidegate.kernel import sse
 from tidegate.types import Batch
 
@@ -28,8 +28,6 @@ _EVENT_STREAM = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 
 Headers = list[tuple[bytes, bytes]]
 CallWhenGone = Callable[[Callable[[], None] | None, Callable[[], None] | None], None]
@@ -187,10 +185,10 @@ class Responder:
 
     def end_overdue(self) -> None:
         """The body has not come, or the answer was not taken, in its time; each has the whole of it."""
+        if self.finished:
+            return  # all of the answer is there; the client may take it at its own speed
         what = "answer was sent" if self._attended else "request's body had come"
         self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
-        if self._sending:
-            self.gone = True  # for all that can be told to it
 
     def why(self, cancelled: asyncio.CancelledError) -> BaseException:
         """What a cancellation means: the error that `stop` was given, or nothing more than itself."""
@@ -236,9 +234,3 @@ def header_values(scope: Scope) -> dict[bytes, bytes]:
         return known
     found: Any = scope["headers"]
     return dict(found)
-
-
-def request_id_of(headers: dict[bytes, bytes]) -> bytes | None:
-    """The id the client gave its request, if it is well-formed."""
-    given = headers.get(b"x-request-id")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else None

@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
+from tidegate.http.edge.refusals import Refusals
 from tidegate.http.edge.server import EdgeServer, tls_context
 from tidegate.http.heap import give_back_large_blocks
 
-# After their calls were ended, clients get this long to read the last event.
+# After the deadline, clients get this long to read the event that says so.
 LAST_WORDS_S = 2.0
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,9 @@ class GatewayServer(EdgeServer):
 
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
         settings = gateway.settings
-        super().__init__(create_app(gateway), settings)
+        refusals = Refusals()
+        super().__init__(create_app(gateway, refusals), settings, refusals)
+        gateway.runtime.metrics.add_gauges(refusals.metrics)
         if settings.tls is not None:
             self.config.ssl = tls_context(settings.tls)
         self._gateway = gateway
@@ -75,12 +78,17 @@ class GatewayServer(EdgeServer):
         )
         await self._until(self._hurry.is_set, self._grace_s)
         self.should_exit = True
-        live = self._gateway.live
-        await self._until(lambda: not live or self._hurry.is_set(), self._deadline_s)
+        live, connections = self._gateway.live, self.server_state.connections
+        # A call is over before its client has read all of it: until then there is a connection.
+        await self._until(
+            lambda: not (live or connections) or self._hurry.is_set(),
+            self._deadline_s,
+        )
         if live:
             log.warning("ending %d calls that are still running", len(live))
             self._gateway.stop_calls()
-        await self._until(lambda: not self.server_state.connections, LAST_WORDS_S)
+        await self._until(lambda: not connections, LAST_WORDS_S)
+        self.cut_connections()
         self.force_exit = True
 
     async def _until(self, reached: Callable[[], bool], seconds: float) -> None:

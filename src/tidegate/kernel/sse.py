@@ -45,7 +45,10 @@ class SseReader:
         return bytes(self._rest)
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that these bytes complete. Raises EventTooLarge."""
+        """The events that these bytes complete.
+
+        Raises EventTooLarge. Events that these bytes complete go first: the next call raises it then.
+        """
         if self._rest or b"\r" in data or not data.endswith(b"\n\n"):
             return self._feed_in_parts(data)
         if data.startswith(b"data: ") and data.find(b"\n") == len(data) - 2:
@@ -67,7 +70,7 @@ class SseReader:
             events.append(self._event(bytes(rest[begin : end.end()])))
             begin = search = end.end()
         del rest[:begin]
-        if len(rest) > self._max_event_bytes:
+        if len(rest) > self._max_event_bytes and not events:
             raise EventTooLarge(f"an event is longer than {self._max_event_bytes} bytes")
         return events
 

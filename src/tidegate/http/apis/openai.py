@@ -34,7 +34,9 @@ def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 
     except msgspec.ValidationError as error:
         raise _wrong_value(str(error)) from error
     except msgspec.DecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}") from error
+        # What clients that count characters meet: their last bytes are not part of the body.
+        counted = "; 'Content-Length' counts bytes, not characters" if "truncated" in str(error) else ""
+        raise BadRequest(f"The body is not valid JSON: {error}{counted}") from error
     except UnicodeDecodeError as error:
         raise BadRequest("The body is not valid UTF-8") from error
     except RecursionError as error:
@@ -55,6 +57,10 @@ def _fill_chat(call: Call, body: bytes) -> None:
 def _fill_completion(call: Call, body: bytes) -> None:
     call.request = request = _COMPLETION.decode(body)
     _fill_generation(call, request)
+    # One list of tokens is one prompt; a list of texts or of such lists is as many. Each gets `n` choices.
+    prompts = request.prompt
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+        call.choices *= len(prompts)
 
 
 def _fill_generation(call: Call, request: Generation) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import http
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -30,23 +31,44 @@ _CLOSE = (b"connection", b"close")
 LARGE_BYTES = 64 * 1024
 SLICE_BYTES = 256 * 1024
 
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+
 Headers = list[tuple[bytes, bytes]]
 
 log = logging.getLogger(__name__)
 
 
-def refusal(error: GatewayError) -> bytes:
-    """A whole response for what never becomes a request, the connection's last."""
+def refusal(
+    error: GatewayError,
+    asked: Headers,
+    default_headers: Headers,
+    *,
+    took_s: float = 0.0,
+    without_body: bool = False,
+) -> bytes:
+    """A whole response without an application, the connection's last.
+
+    `asked` are the headers of the request, as far as they have come; `took_s` is the time since its first byte, seconds.
+    """
     body = error.body()
+    request_id = request_id_of(dict(asked)) or b"req_" + os.urandom(12).hex().encode()
     headers = [
+        *default_headers,
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", b"req_" + os.urandom(12).hex().encode()),
-        (b"connection", b"close"),
+        (b"x-request-id", request_id),
+        (b"server-timing", b"total;dur=%.3f" % (took_s * 1000)),
         *error.headers(),
+        _CLOSE,
     ]
     lines = [b"%b: %b\r\n" % header for header in headers]
-    return b"".join([_STATUS_LINES[error.status], *lines, b"\r\n", body])
+    return b"".join([_STATUS_LINES[error.status], *lines, b"\r\n", b"" if without_body else body])
+
+
+def request_id_of(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The id the client gave its request, if it is well-formed."""
+    given = headers.get(b"x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
 class Cycle:
@@ -151,8 +173,6 @@ class Cycle:
 
     async def send(self, message: Message) -> None:
         """ASGI's `send`. Raises RuntimeError for what would make the connection's next answer a lie."""
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
         if self.disconnected:
             return
         if self.response_complete:
@@ -164,6 +184,10 @@ class Cycle:
         elif not self.response_started:
             raise RuntimeError("the response had not begun")
         elif message.get("more_body", False):
+            if self._flow.write_paused:
+                await self._flow.drain()
+                if self.disconnected:
+                    return
             data = self._framed(message.get("body", b""))
             if self._head:
                 data, self._head = self._head + data, b""
@@ -213,9 +237,15 @@ class Cycle:
         head, self._head = self._head, b""
         end = b"0\r\n\r\n" if self._chunked else b""
         if len(last) <= LARGE_BYTES:
+            # Not held back for a client that reads slowly: this may be the event that says why its stream ends.
             self._transport.write_out(head + last + end)
         elif not await self._has_left(head, last, end):
             return
+        if self._flow.write_paused:
+            # Until its last byte has left, a response is not complete, and its call is not over.
+            await self._flow.drain()
+            if self.disconnected:
+                return
         self.response_complete = True
         self.tell()
         if not self.keep_alive:
@@ -242,9 +272,11 @@ class Cycle:
     def _fail(self) -> None:
         """For an application that has not answered. Where it had begun to, the end of the connection says so."""
         if not self.response_started:
-            answer = refusal(GatewayError("The gateway failed; the operator can find the cause in the log"))
+            error = GatewayError("The gateway failed; the operator can find the cause in the log")
             without_body = self.scope["method"] == "HEAD"
-            self._transport.write_out(answer[: answer.index(b"\r\n\r\n") + 4] if without_body else answer)
+            self._transport.write_out(
+                refusal(error, self.scope["headers"], self._default_headers, without_body=without_body)
+            )
         self._transport.close()
 
 

@@ -19,12 +19,14 @@ from uvicorn.server import ServerState
 
 from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.protocol import EdgeProtocol
-from tidegate.http.edge.transport import LINGER_S
 
 # Accepted in one turn of the loop; the others have theirs in between.
 ACCEPT_AT_ONCE = 64
 # After an accept that the system had no means for, as asyncio's own servers do.
 ACCEPT_AGAIN_S = 1.0
+
+# Longer than any connection ends: `Farewell` decides when, by what the client takes. This clock would cut a slow reader.
+SHUTDOWN_S = 86_400.0
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Handshake:
                 self._socket,
                 ssl=listener.context,
                 ssl_handshake_timeout=listener.edge.first_byte_s,
-                ssl_shutdown_timeout=LINGER_S,
+                ssl_shutdown_timeout=SHUTDOWN_S,
             )
         except OSError as error:
             log.debug("a TLS handshake failed: %s", error)  # what clients do wrong, and the time limit
@@ -96,6 +98,10 @@ class Handshake:
 
     def shutdown(self) -> None:
         """The server ends."""
+        self.leave()
+
+    def cut(self) -> None:
+        """The server has ended."""
         self.leave()
 
 

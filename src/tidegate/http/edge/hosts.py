@@ -52,7 +52,12 @@ class HostRule:
         return None
 
     def check_target(self, target: bytes) -> GatewayError | None:
-        """The same for a target that is not a path: `http://host/path` counts by its host (RFC 9112, 3.2.2)."""
+        """The same for a target that is not a path: `http://host/path` counts by its host (RFC 9112, 3.2.2).
+
+        `*` stands for the server as a whole and has no host (RFC 9112, 3.2.4).
+        """
+        if target == b"*":
+            return None
         found = _TARGET_HOST.match(target)
         return (
             BadRequest("The target of the request is not a path") if found is None else self.check(found[1])

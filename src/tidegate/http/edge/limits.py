@@ -14,8 +14,9 @@ from urllib.parse import unquote
 import httptools
 
 from tidegate.config import ServerConfig
-from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, Overloaded
+from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, NotFound, Overloaded
 from tidegate.http.edge.hosts import HostRule
+from tidegate.http.edge.refusals import Refusals
 
 # Twice would mean that we and another reader may go by different ones (RFC 9112, 6.3; RFC 9110, 5.3).
 _ONCE = (
@@ -27,7 +28,7 @@ _ONCE = (
     b"content-encoding",
     b"expect",
 )
-_PROBES = (b"/healthz", b"/readyz")
+_PROBES = (b"/healthz", b"/readyz", b"/health")
 # Of a server that is full: so many more get an answer that says so, the others are closed without a word.
 STANDING_ROOM = 64
 
@@ -51,11 +52,15 @@ class Connection(Protocol):
         """Close it."""
         ...
 
+    def cut(self) -> None:
+        """Close it at once, whatever is under way."""
+        ...
+
 
 class Edge:
     """The limits of one server, seconds and bytes, and the checks that go by them."""
 
-    def __init__(self, settings: ServerConfig) -> None:
+    def __init__(self, settings: ServerConfig, refusals: Refusals) -> None:
         self.first_byte_s = settings.first_byte_timeout_ms / 1000
         self.head_s = settings.head_timeout_ms / 1000
         self.max_head_bytes = settings.max_head_bytes
@@ -64,6 +69,7 @@ class Edge:
         self.min_body_bytes_per_s = settings.min_body_bytes_per_s
         self.send_stall_s = settings.send_stall_ms / 1000
         self.max_connections = settings.max_connections
+        self.refusals = refusals
         self._allowed_hosts = settings.allowed_hosts
         self._hosts = HostRule(self._allowed_hosts, loopback=False)
 
@@ -143,12 +149,17 @@ def is_probe(target: bytes) -> bool:
 
 
 def split_target(target: bytes) -> tuple[bytes, str, bytes]:
-    """Path as it came, path, and query of a request's target. Raises what makes the parser refuse it."""
+    """Path as it came, path, and query of a request's target. Raises NotFound, and what else makes the parser refuse it."""
     if target[:1] == b"/" and not (b"%" in target or b"?" in target or b"#" in target):
         return target, target.decode("ascii"), b""
+    if b"#" in target:
+        # No client sends a fragment (RFC 9112, 3.2), and what is behind it is a path to some servers and nothing to others.
+        raise NotFound("No path here is written with a number sign")
     parsed = httptools.parse_url(target)
-    path = parsed.path.decode("ascii")
-    return parsed.path, unquote(path) if "%" in path else path, parsed.query or b""
+    # The path of a whole URI may be empty, and means `/` then (RFC 9112, 3.2.1).
+    raw_path: bytes = parsed.path or b"/"
+    path = raw_path.decode("ascii")
+    return raw_path, unquote(path) if "%" in path else path, parsed.query or b""
 
 
 def _check_repeated(headers: Headers) -> None:

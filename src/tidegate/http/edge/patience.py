@@ -50,6 +50,7 @@ class Patience:
     def await_head(self) -> None:
         """A head has begun."""
         self._in_head = True
+        self._since = self._loop.time()
         self._start(self._edge.head_s)
 
     def await_body(self) -> None:
@@ -91,6 +92,10 @@ class Patience:
             self.await_body()
         else:
             self.await_head()
+
+    def waited_s(self) -> float:
+        """Seconds since the request's head began, or its body was waited for; 0 for one that came in one read."""
+        return self._loop.time() - self._since if self._in_head or self._in_body else 0.0
 
     def end(self) -> None:
         """Nothing is waited for."""

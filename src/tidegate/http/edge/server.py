@@ -9,7 +9,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,8 +17,9 @@ from starlette.types import ASGIApp
 from tidegate.config import ServerConfig, TlsConfig
 from tidegate.http.edge.handshake import TlsListener
 from tidegate.http.edge.hosts import is_loopback
-from tidegate.http.edge.limits import Edge
+from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.protocol import EdgeProtocol
+from tidegate.http.edge.refusals import Refusals
 
 BACKLOG = 4096
 # What the kernel holds back of an answer that its client does not read (tcp(7)); without a bound it takes megabytes.
@@ -55,9 +56,12 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
 class EdgeServer(uvicorn.Server):
     """uvicorn as we set it up. Stop it by `should_exit`."""
 
-    def __init__(self, app: ASGIApp, settings: ServerConfig | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServerConfig | None = None, refusals: Refusals | None = None
+    ) -> None:
+        """`refusals` is where the edge counts them."""
         settings = settings or ServerConfig()
-        self.edge = Edge(settings)
+        self.edge = Edge(settings, refusals or Refusals())
         # uvicorn calls what it is given, with what only it knows; its type asks for a class.
         protocol: Any = functools.partial(EdgeProtocol, edge=self.edge)
         super().__init__(
@@ -95,6 +99,11 @@ class EdgeServer(uvicorn.Server):
             for one in sockets
         ]
 
+    def cut_connections(self) -> None:
+        """Close what is left, so that no client takes a cut answer for a whole one."""
+        for connection in list(cast("set[Connection]", self.server_state.connections)):
+            connection.cut()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Uvicorn's own handlers stay out: signals are ours."""
@@ -119,8 +128,12 @@ def allow_files(connections: int) -> int:
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """A server context, TLS 1.2 and up. Raises ssl.SSLError for files that do not fit together."""
+    """A server context, TLS 1.2 and up. Raises ssl.SSLError for files that do not fit together.
+
+    Of the suites of TLS 1.2 only those with forward secrecy and an AEAD cipher, as RFC 9325, 4.2, recommends: no CBC.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.load_cert_chain(config.certificate_path, config.key_path)
     return context

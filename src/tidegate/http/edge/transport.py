@@ -5,24 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import socket
+import struct
 import sys
 import termios
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-# A closed connection whose client does not read what is still under way to it is dropped after this.
-LINGER_S = 10.0
-# A client that is still sending when its request is refused is heard out, unread, for so long: closing at once would
-# make its kernel throw away our answer (RFC 9112, 9.6).
+from tidegate.aio import EARLY_S
+
+# A client that is still sending when its request is refused is heard out, unread, for so long after it has taken our last
+# byte: closing at once would make its kernel throw away our answer (RFC 9112, 9.6).
 HEAR_OUT_S = 2.0
+# How often a connection that we ended is looked at.
+LOOK_EVERY_S = 0.5
+# The end of a connection counts as one byte among those that the client has not acknowledged.
+END_BYTES = 1
+# `struct linger` of socket(7): on, and no time.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class CorkedTransport:
     """A transport that gathers writes until the loop's next turn. Everything else goes straight through."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
+        """`stall_s` is how long a client may take nothing of what is left for it when the connection has ended."""
         self._transport = transport
         self._loop = loop
+        self._farewell = Farewell(self, loop, stall_s)
         self._pending: list[bytes] = []
         self.client_still_sends = False
         self.get_extra_info = transport.get_extra_info
@@ -43,28 +53,31 @@ class CorkedTransport:
         self._flush()
 
     def close(self) -> None:
-        """Send what is pending, then close; a client that takes nothing more is not waited for."""
+        """Send what is pending, then close. The client may take it as slowly as it likes: only a stall ends that."""
         if self.is_closing():
             return
         if self.client_still_sends:
             self.hang_up()
             return
         self._flush()
-        if self._transport.get_write_buffer_size():
-            self._loop.call_later(LINGER_S, self._transport.abort)
-        elif self.get_extra_info("sslcontext") is not None:
-            self._loop.call_later(HEAR_OUT_S, self._transport.abort)  # TLS waits for the client's farewell
+        if self.get_extra_info("sslcontext") is not None:
+            self._farewell.begin()  # TLS waits for the client's farewell
+        # Of a plain connection, what is left has paused the protocol, so that a `Stall` is watching.
         self._transport.close()
 
     def hang_up(self) -> None:
-        """Send what is pending and an end, hear out who is still sending, then close."""
+        """Send what is pending and an end, hear out a client that is still sending, then close."""
         if self.is_closing():
             return
         self._flush()
         self.is_closing = self._hung_up
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
-        self._loop.call_later(HEAR_OUT_S, self._transport.abort)
+        self._farewell.begin()
+
+    def ended(self) -> None:
+        """The connection is gone."""
+        self._farewell.stop()
 
     def unread_bytes(self) -> int:
         """What the client has not taken yet: held here, and by the kernel, which takes from us in large lots."""
@@ -77,8 +90,12 @@ class CorkedTransport:
         return held + self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once. A client that loses bytes by it meets a reset: an orderly end could pass for the end of a body."""
         self._pending.clear()
+        connection = self.get_extra_info("socket")
+        if self.unread_bytes() > END_BYTES and connection is not None and connection.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def _hung_up(self) -> bool:
@@ -135,3 +152,40 @@ class Stall:
             self._transport.abort()
         else:
             self._look_again(unread)
+
+
+class Farewell:
+    """The end of a connection that we have ended: the client takes what is left, at its own speed, and then hangs up too.
+
+    The connection is aborted `HEAR_OUT_S` after the client has taken everything, or when it takes nothing for `stall_s`.
+    """
+
+    def __init__(self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._stall_s = stall_s
+        self._unread: int | None = None
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """The last byte was written."""
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        unread, now = max(END_BYTES, self._transport.unread_bytes()), self._loop.time()
+        if self._unread is not None and unread < self._unread:
+            self._since = now
+        self._unread = unread
+        patience_s = HEAR_OUT_S if unread == END_BYTES else self._stall_s
+        if now >= self._since + patience_s - EARLY_S:
+            self._transport.abort()
+        else:
+            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)

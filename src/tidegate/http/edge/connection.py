@@ -1,0 +1,285 @@
+"""One connection of a client: how it comes and goes, and how its requests get their turn, one after the other.
+
+Every wait for a client has an end (`patience.py`, `transport.py`). The call that runs notices when its client leaves, even
+when that client had sent further requests ahead. A whole request is answered, whatever follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import httptools
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from tidegate.errors import GatewayError
+from tidegate.http.edge.cycle import Cycle, refusal
+from tidegate.http.edge.limits import Connection, Edge
+from tidegate.http.edge.patience import Idle, Patience
+from tidegate.http.edge.transport import CorkedTransport, Flow, Stall
+
+WHEN_GONE = "tidegate.when_gone"
+"""Where in the ASGI scope a request finds `call_when_gone`."""
+REFUSED = "tidegate.refused"
+"""Where it finds the error that its client was given while its body was still awaited."""
+
+# Of an answer over TLS, for a client that does not read: above this the engine is made to wait.
+TLS_UNREAD_BYTES = 8 * 1024
+# Requests sent before the answer to an earlier one; a client that sends more is read no further for a while.
+MAX_AHEAD = 8
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client connection, but for the parser: see `EdgeProtocol`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        edge: Edge,
+    ) -> None:
+        """All but `edge` is how uvicorn's server makes its protocols."""
+        self._app = cast("ASGIApp", config.loaded_app)
+        self._loop = _loop or asyncio.get_running_loop()
+        self._state = server_state
+        del app_state  # of the lifespan protocol, which is off
+        self._edge = edge
+        self._idle_s = config.timeout_keep_alive
+        self._parser = httptools.HttpRequestParser(self)
+        # What comes after a request that ends the connection is nobody's, and no reason to refuse that request.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._url = b""
+        self._headers: Headers = []
+        self._scope: dict[str, Any] | None = None  # of the request whose head is arriving
+        self._expects_100 = False
+        self._last: Cycle | None = None
+        self._running: Cycle | None = None
+        self._ahead: deque[Cycle] = deque()
+        self._when_gone: Callable[[], None] | None = None
+        self._wrong: GatewayError | None = None  # what the parser stopped for
+        self._refused: GatewayError | None = None  # what is answered after the requests that came before it
+        self._keeps_alive = True
+        self._read_size = 0
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called once by the event loop."""
+        stream = cast("asyncio.Transport", transport)
+        # What the kernel does not take pauses the application: so it knows when the last byte has left. Below TLS there is a
+        # buffer that cannot be seen from here.
+        stream.set_write_buffer_limits(TLS_UNREAD_BYTES if is_ssl(stream) else 0)
+        self._corked = CorkedTransport(stream, self._loop, self._edge.send_stall_s)
+        self._stall = Stall(self._corked, self._loop, self._edge.send_stall_s)
+        self._flow = Flow(cast("asyncio.Transport", self._corked))
+        self._client = get_remote_addr(stream)
+        self._fixed_scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": get_local_addr(stream),
+            "client": self._client,
+            "scheme": "https" if is_ssl(stream) else "http",
+            "root_path": "",
+            WHEN_GONE: self.call_when_gone,
+        }
+        self.made_at = self._loop.time()
+        self._patience = Patience(self._edge, self._loop, self._on_late)
+        self._patience.await_first_byte()
+        self._idle = Idle(self._loop, self._idle_s, self._corked.close)
+        if not self._edge.admit(self, cast("set[Connection]", self._state.connections)):
+            self._corked.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or we closed."""
+        self._state.connections.discard(cast("Any", self))
+        self._patience.end()
+        self._stall.end()
+        self._idle.stop()
+        for cycle in (self._running, self._last):
+            if cycle is not None:
+                cycle.disconnect()
+        if self._when_gone is not None:
+            self._when_gone()
+        self._flow.resume_writing()
+        if exc is None:
+            self._corked.close()
+        self._corked.ended()
+        # All of them refer to this connection: without them, it is freed with its last call.
+        del self._parser, self._patience
+        self._last = self._running = None
+        self._ahead.clear()
+        self._fixed_scope.clear()
+
+    def eof_received(self) -> None:
+        """The client sends no more, and we take that for a farewell."""
+
+    def call_when_gone(self, tell: Callable[[], None] | None, forget: Callable[[], None] | None) -> None:
+        """Call `tell` when the client leaves, until its owner takes it back as `forget`."""
+        if tell is not None or self._when_gone == forget:
+            self._when_gone = tell
+
+    def is_idle(self) -> bool:
+        """Whether no request is being served."""
+        return not self._answering() and not self._ahead and not self._corked.is_closing()
+
+    def has_asked(self) -> bool:
+        """Whether a whole head ever came."""
+        return self._last is not None
+
+    def leave(self) -> None:
+        """Make room for another."""
+        self._state.connections.discard(cast("Any", self))
+        self._corked.close()
+
+    def cut(self) -> None:
+        """The server has ended, and what is still under way is lost."""
+        self._corked.abort()
+
+    def shutdown(self) -> None:
+        """The server ends: no further request on this connection."""
+        self._keeps_alive = False
+        if self._last is None or self._last.response_complete:
+            self._corked.close()
+        else:
+            self._last.keep_alive = False
+
+    # -- what is sent ------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """More is under way to the client than it reads."""
+        self._flow.pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._flow.resume_writing()
+        self._stall.end()
+
+    def _refuse(self, error: GatewayError, *, is_request: bool = True) -> None:
+        """Answer with an error and hang up. Whole requests that came before are answered before that.
+
+        `is_request` False: the client does not take these bytes for a request, and would take an answer to them for that of
+        its next request. So the answers to the whole requests are the last.
+        """
+        self._edge.refusals.add(error, self._client)
+        running, ahead = self._running, self._ahead
+        if running is not None and running.more_body and not running.response_started:
+            # It waits for the rest of its body. The error is its answer.
+            running.scope[REFUSED] = error
+            running.disconnect()
+        elif self._answering():
+            if ahead and ahead[-1].more_body:
+                ahead.pop()
+            elif self._last is not None and not is_request:
+                self._last.keep_alive = False
+            self._refused = error
+            self._patience.end()
+            self._flow.far_ahead = False
+            self._flow.resume_reading()  # unread, but a client that leaves is noticed
+            return
+        self._answer_refused(error)
+
+    def _answer_refused(self, error: GatewayError) -> None:
+        last = self._last
+        in_body = last is not None and last.more_body
+        asked = last.scope["headers"] if last is not None and in_body else self._headers
+        answer = refusal(
+            error,
+            asked,
+            self._state.default_headers,
+            took_s=self._patience.waited_s(),
+            without_body=not in_body and self._parser.get_method() == b"HEAD",
+        )
+        self._corked.write(answer)
+        self._flow.resume_reading()
+        self._corked.hang_up()
+
+    def _answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
+    # -- one after the other -----------------------------------------------------------------------------------------
+
+    def _look_ahead(self) -> None:
+        """Read no further while too much waits for its turn."""
+        ahead = self._ahead
+        self._flow.far_ahead = (
+            len(ahead) > MAX_AHEAD or sum([len(one.body) for one in ahead]) > HIGH_WATER_LIMIT
+        )
+        if self._flow.far_ahead:
+            self._flow.pause_reading()
+
+    def _start(self, cycle: Cycle) -> None:
+        self._running = cycle
+        if cycle.more_body and self._patience.is_watching:  # it had to wait for its turn, unread
+            self._patience.await_body()
+        cycle.start(self._app, self._loop, self._state.tasks)
+
+    def _on_response(self) -> None:
+        """The running request is answered."""
+        self._state.total_requests += 1
+        if self._corked.is_closing():
+            return
+        if self._ahead:
+            following = self._ahead.popleft()
+            self._look_ahead()
+            self._flow.resume_reading()
+            self._start(following)
+            return
+        if self._refused is not None:
+            self._answer_refused(self._refused)
+            return
+        self._flow.resume_reading()
+        if self._scope is None:  # else the next one is arriving
+            self._idle.begin()
+
+    # -- how long we wait --------------------------------------------------------------------------------------------
+
+    def _reading_head(self) -> bool:
+        return self._scope is not None or self._last is None
+
+    def _watch(self, size: int) -> None:
+        """After a read that did not end a request."""
+        if self._corked.is_closing():
+            return
+        wrong: GatewayError | None
+        last = self._last
+        if len(self._headers) > self._edge.max_headers:
+            wrong = self._edge.too_many()
+        elif last is None or self._scope is not None:
+            wrong = self._patience.read_head()
+        elif last.more_body:
+            wrong = self._patience.read_body(size)
+            if not self._corked.client_still_sends:
+                # An answer that comes before the body has is the last one on this connection.
+                self._corked.client_still_sends = True
+                self._keeps_alive = last.keep_alive
+                last.keep_alive = False
+        else:
+            self._patience.end()
+            return
+        if wrong is not None:
+            self._refuse(wrong)
+
+    def _on_late(self, error: GatewayError | None) -> None:
+        """Patience is over: with an answer where a request has begun to run, else without a word."""
+        if self._corked.is_closing():
+            return
+        not_its_turn = self._answering() and (self._reading_head() or self._running is not self._last)
+        if not_its_turn or (error is not None and self._flow.read_paused):
+            self._patience.go_on()  # the beginning of the next request can wait with its end; or it is we who do not read
+        elif error is not None:
+            self._refuse(error)
+        else:
+            self._corked.close()
