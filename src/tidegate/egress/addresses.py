@@ -13,13 +13,12 @@ from collections.abc import Coroutine, Iterable
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from tidegate.sockets import keep_alive
+
 # RFC 8305, 5: the "Connection Attempt Delay".
 NEXT_AFTER_S = 0.25
 # An address that did not answer, or came second, is tried first again only after so many other connections.
 SET_BACK = 16
-# A peer that vanished without a word (a machine that lost its power, a firewall that forgot) is found out after about a
-# minute: the system asks for a sign of life after 30 s of silence, then every 10 s, three times (tcp(7)).
-IDLE_S, ASK_EVERY_S, ASK_TIMES = 30, 10, 3
 
 
 class Address(NamedTuple):
@@ -27,19 +26,6 @@ class Address(NamedTuple):
 
     family: int
     at: tuple[Any, ...]
-
-
-def keep_alive(one: socket.socket) -> None:
-    """Have the system notice a peer that is gone without a word. Sockets accepted on a listening one inherit it."""
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", IDLE_S),
-        ("TCP_KEEPALIVE", IDLE_S),  # what macOS calls it
-        ("TCP_KEEPINTVL", ASK_EVERY_S),
-        ("TCP_KEEPCNT", ASK_TIMES),
-    ):
-        if hasattr(socket, name):
-            one.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Addresses:
