@@ -1,4 +1,4 @@
-"""Engines that say the very bytes a test gives them, for what no script would play.
+"""Engines that answer with exactly the bytes a test gives them, for answers that the scripted engine cannot give.
 
 with canned(whole(b'{"choices": []}')) as engine: ...
 """
@@ -17,7 +17,7 @@ from serving import PATIENCE_S
 
 @dataclass
 class Heard:
-    """One request as a canned engine got it; header names in lower case."""
+    """One request as a canned engine received it. Header names are in lower case."""
 
     line: bytes
     headers: dict[bytes, bytes]
@@ -25,7 +25,7 @@ class Heard:
 
 
 class Canned(socketserver.ThreadingTCPServer):
-    """An engine whose answer is bytes, or a function that writes to the socket itself."""
+    """An engine whose answer is given as bytes, or as a function that writes to the socket."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -68,7 +68,7 @@ class _CannedConnection(socketserver.StreamRequestHandler):
 
 @contextmanager
 def canned(answer: bytes | Callable[[socket.socket], None] = b"") -> Iterator[Canned]:
-    """An engine that answers every POST with these bytes; `answer` may be set anew between requests."""
+    """Run an engine that answers every POST with these bytes. `answer` may be changed between requests."""
     with Canned(answer) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="canned", daemon=True)
         thread.start()
@@ -80,7 +80,7 @@ def canned(answer: bytes | Callable[[socket.socket], None] = b"") -> Iterator[Ca
 
 
 def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    """A whole HTTP answer with a JSON body."""
+    """Return a complete HTTP answer with a JSON body."""
     lines = (
         b"HTTP/1.1 " + status,
         b"content-type: application/json",
@@ -91,7 +91,7 @@ def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 
 
 def streamed(body: bytes, *headers: bytes) -> bytes:
-    """A whole HTTP answer that is an event stream, in one chunk."""
+    """Return a complete HTTP answer that is an event stream, in one chunk."""
     lines = (
         b"HTTP/1.1 200 OK",
         b"content-type: text/event-stream",

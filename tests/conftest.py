@@ -1,4 +1,4 @@
-"""What every test shares: the event loop that production runs on."""
+"""Settings that all tests share: the event loop that is used in production."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A first run builds tables, and CI shares its cores: how long an example takes says nothing about the code.
+# The time of an example says nothing about the code: a first run builds tables, and CI shares its cores.
 settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tidegate")
 

@@ -1,4 +1,4 @@
-"""A whole gateway on the clock of `virtual`: connections whose bytes are in our hands, and an engine that plays its script.
+"""A whole gateway on the clock of `virtual`, with connections whose bytes the test controls, and a scripted engine.
 
 async with gateway_in_hand({"sse_keep_alive_s": 2}) as gateway:   # within `virtual.run`
     client = gateway.connect()
@@ -27,7 +27,7 @@ PATIENCE_S = 3600.0
 
 
 class SlowWire(Wire):
-    """Its client takes what it is given; where `takes` is False, nothing, and the transport holds it back."""
+    """A transport whose client reads everything, or nothing while `takes` is False; then the transport buffers it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SlowWire(Wire):
         return self.held_bytes
 
     def take(self, size: int) -> None:
-        """The client reads so much of what is held back, and no more."""
+        """Let the client read `size` bytes of the buffer."""
         self.held_bytes = max(0, self.held_bytes - size)
         if not self.held_bytes:
             self.protocol.resume_writing()
@@ -67,12 +67,12 @@ class InHand:
 
     @property
     def received(self) -> bytes:
-        """Everything that was written to it."""
+        """All bytes that the gateway has written."""
         return b"".join(self.wire.written)
 
     @property
     def status(self) -> int:
-        """Of its first answer."""
+        """The status of the first answer."""
         return int(self.received.split(b" ", 2)[1])
 
     @property
@@ -84,7 +84,7 @@ class InHand:
         self.wire.protocol.data_received(data)
 
     def begin(self, size: int, path: str = f"/v1/{CHAT}") -> None:
-        """The head of a POST with a body of so many bytes."""
+        """Send the head of a POST with a body of `size` bytes."""
         lines = (f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json")
         self.send("\r\n".join([*lines, f"content-length: {size}", "", ""]).encode())
 
@@ -110,7 +110,7 @@ class GatewayInHand:
 async def gateway_in_hand(
     server: Mapping[str, Any] | None = None, **engine: Any
 ) -> AsyncIterator[GatewayInHand]:
-    """`server` and `engine` are settings of the gateway and of its only engine, which is a scripted one in process."""
+    """Run a gateway. `server` has settings of the gateway, `engine` of its only engine, a scripted one in process."""
     tree = {
         "server": server or {},
         "engines": {"script": {"kind": "scripted", **engine}},
@@ -123,7 +123,7 @@ async def gateway_in_hand(
 
 
 async def until(reached: Callable[[], bool], what: str) -> float:
-    """Returns once `reached` says so: when that was on the loop's clock, within some milliseconds."""
+    """Wait until `reached()` is true, and return the time on the loop's clock, exact to some milliseconds."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + PATIENCE_S
     while not reached():

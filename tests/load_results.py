@@ -1,4 +1,4 @@
-"""Results of load tests as a run would leave them, made up from a seed, for the tests of the report and the comparison."""
+"""Made-up results of load tests, computed from a seed, for the tests of the report and the comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WELL = Health(cpu=0.31, lag_p50_ms=0.2, lag_p99_ms=1.4, lag_max_ms=6.0, degraded
 def result(
     users: tuple[int, ...] = (10, 50, 100, 200), *, seed: int = 1, slower: float = 1.0, seconds: int = 30
 ) -> Result:
-    """A closed-loop run of a server that is full at about 120 users; `slower` stretches every latency."""
+    """Return a closed-loop run of a server that is full at about 120 users. `slower` multiplies every latency."""
     rng = random.Random(seed)
     steps = [
         step(rng, users=n, began_s=i * (seconds + 1.5), slower=slower, seconds=seconds)

@@ -13,7 +13,7 @@ from tidegate.workers.line import Handlers, Line
 
 @asynccontextmanager
 async def line_to(handlers: Handlers) -> AsyncIterator[Line]:
-    """A line to somebody who answers so. What is spawned runs in one group, as in a worker."""
+    """Yield a line to a side with these handlers. All spawned tasks run in one task group, as in a worker."""
     ours, theirs = socket.socketpair()
     async with asyncio.TaskGroup() as group:
 

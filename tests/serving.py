@@ -1,8 +1,8 @@
-"""Gateways and clients for tests of the whole way: everything on real sockets of the loopback.
+"""Gateways and clients for end-to-end tests, on real sockets of the loopback interface.
 
 with run_gateway(config_to(engine.base_url)) as gateway:   # in a thread of this process
 with serve(config_to(engine.base_url)) as process:         # `tidegate serve`, for signals and kills
-with canned(answer) as engine:                             # an engine that says these very bytes
+with canned(answer) as engine:                             # an engine that answers with exactly these bytes
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tidegate.http.serving import GatewayServer
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
-"""How long anything here may take before the test fails, on a machine with other work too; half of a test's time limit."""
+"""The longest time in seconds that a helper waits before a failure, even on a busy machine; half a test's time limit."""
 
 
 # -------------------------------------------------------------------------------------------------------- configurations
@@ -45,7 +45,7 @@ PATIENCE_S = 30.0
 def config_to(
     url: str, *, server: Mapping[str, Any] | None = None, kind: str = "openai", **engine: Any
 ) -> str:
-    """A config that sends every model to one engine; `engine` and `server` are settings beside the needed ones."""
+    """Return a config that sends every model to one engine. `engine` and `server` have further settings."""
     return json.dumps(
         {
             "server": {"port": 0, **(server or {})},
@@ -60,7 +60,7 @@ def config_to(
 
 @dataclass
 class Running:
-    """A gateway on a loop of its own. `gateway` belongs to that loop: look at it, and call into it with `run`."""
+    """A gateway on its own event loop. `gateway` belongs to that loop: read from it only, and call it with `run`."""
 
     gateway: Gateway
     loop: asyncio.AbstractEventLoop
@@ -72,17 +72,17 @@ class Running:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
+        """The base URL for an OpenAI client."""
         return f"{self.url}/v1"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine that runs on the gateway's loop."""
+        """Run a coroutine on the gateway's loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE_S)
 
 
 @contextmanager
 def run_gateway(text: str) -> Iterator[Running]:
-    """The gateway of a YAML text, served as `tidegate serve` would, in a thread; signals are left out."""
+    """Serve the gateway of a YAML text in a thread, like `tidegate serve` but without signals."""
     config = parse_text(text, source="the test")
     listener = bind(config.server)
     started = threading.Event()
@@ -128,7 +128,7 @@ _SERVING = re.compile(r" serving .* on (https?://\S+)/v1$", re.MULTILINE)
 
 @dataclass
 class Process:
-    """A running `tidegate serve`. Signals go to it alone, never to a group."""
+    """A running `tidegate serve`. Signals are sent only to this process, never to a process group."""
 
     popen: subprocess.Popen[bytes]
     config_path: Path
@@ -147,21 +147,21 @@ class Process:
         self.popen.send_signal(number)
 
     def log(self) -> str:
-        """What it has said on standard output and standard error so far."""
+        """Its standard output and standard error so far."""
         return self._log_path.read_text("utf-8", errors="replace")
 
     def wait_for_log(self, words: str) -> None:
-        """Returns once it has said so."""
+        """Wait until the log contains `words`."""
         eventually(lambda: words in self.log(), f"'{words}' in the log")
 
     def rewrite(self, text: str) -> None:
-        """Puts another config in place of its own, whole at once."""
+        """Replace its config file atomically."""
         following = self.config_path.with_suffix(".new")
         following.write_text(text, "utf-8")
         following.replace(self.config_path)
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
-        """Its exit status."""
+        """Wait for its end and return its exit status."""
         return self.popen.wait(timeout_s)
 
 
@@ -169,7 +169,7 @@ class Process:
 def serve(
     text: str | None, *, args: tuple[str, ...] = (), env: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """`tidegate serve` on a free port, in a folder of its own, once it listens; `text` None is the built-in config."""
+    """Run `tidegate serve` on a free port, in its own folder. `text` is its config; None means the built-in config."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config_path, log_path = folder / "tidegate.yaml", folder / "log"
@@ -183,7 +183,7 @@ def serve(
         try:
             yield Process(popen, config_path, _url_of(popen, log_path), log_path)
         finally:
-            for _ in range(50):  # the second signal skips the waiting; at once they would count as one
+            for _ in range(50):  # the second signal skips the wait; sent at once, the two would count as one
                 if popen.poll() is not None:
                     break
                 popen.terminate()
@@ -207,7 +207,7 @@ def _url_of(popen: subprocess.Popen[bytes], log_path: Path) -> str:
 
 @dataclass
 class Answer:
-    """An HTTP response, read to its end; header names in lower case."""
+    """A complete HTTP response. Header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -225,7 +225,7 @@ class Answer:
 def ask(
     url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, method: str = "POST"
 ) -> Answer:
-    """One request on a connection of its own. A body counts as JSON unless `headers` say otherwise."""
+    """Send one request on a new connection. Its content type is JSON unless `headers` says otherwise."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
     kinds = {"content-type": "application/json"} if body is not None else {}
@@ -244,7 +244,7 @@ def ask(
 
 @dataclass
 class Wire:
-    """A TCP connection to a gateway, for what no HTTP client shows."""
+    """A TCP connection to a gateway, for tests of bytes that an HTTP client would hide."""
 
     connection: socket.socket
     data: bytes = field(default=b"", repr=False)
@@ -265,20 +265,20 @@ class Wire:
         self.send("\r\n".join([*lines, "", ""]).encode() + body)
 
     def read(self, size: int = 65536) -> bytes:
-        """Some bytes more; empty at the end. They stay in `data` too."""
+        """Read more bytes, return them and add them to `data`. Returns b"" at the end."""
         part = self.connection.recv(size)
         self.data += part
         return part
 
     def read_until(self, mark: bytes) -> bytes:
-        """Everything up to and with `mark`, which is taken off `data`."""
+        """Read up to and including `mark`, and remove those bytes from `data`."""
         while mark not in self.data:
             assert self.read(), f"the connection ended before {mark!r}: {self.data!r}"
         found, _, self.data = self.data.partition(mark)
         return found + mark
 
     def read_head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers, names in lower case."""
+        """Read a head and return its status and headers, with names in lower case."""
         line, *lines = self.read_until(b"\r\n\r\n").decode().splitlines()
         pairs = (item.partition(": ") for item in lines if item)
         return int(line.split()[1]), {name.lower(): value for name, _, value in pairs}
@@ -290,29 +290,29 @@ class Wire:
         return found
 
     def read_chunk(self) -> bytes:
-        """One chunk of a chunked body: what the gateway wrote at once. Empty: the body's end."""
+        """Read one chunk of a chunked body, which is one write of the gateway. Returns b"" at the end of the body."""
         size = int(self.read_until(b"\r\n"), 16)
         return self.read_exactly(size + 2)[:-2]
 
     def read_chunks(self) -> list[bytes]:
-        """All chunks up to the end of the body."""
+        """Read all chunks up to the end of the body."""
         return list(iter(self.read_chunk, b""))
 
     def read_to_end(self) -> bytes:
-        """What is left until the gateway closes the connection."""
+        """Read until the gateway closes the connection."""
         while self.read():
             pass
         found, self.data = self.data, b""
         return found
 
     def reset(self) -> None:
-        """Leaves without a word."""
+        """Close the connection with a reset."""
         self.connection.close()
 
 
 @contextmanager
 def wire(url: str, *, receive_buffer: int | None = None) -> Iterator[Wire]:
-    """A raw connection. `receive_buffer` in bytes keeps the kernel from taking more for a client that does not read."""
+    """Open a raw connection. `receive_buffer` limits the bytes that the kernel accepts for a client that does not read."""
     parts = urlsplit(url)
     with socket.socket() as connection:
         connection.settimeout(PATIENCE_S)
@@ -323,7 +323,7 @@ def wire(url: str, *, receive_buffer: int | None = None) -> Iterator[Wire]:
 
 
 def eventually(reached: Callable[[], bool], what: str) -> None:
-    """Returns once `reached` says so; fails after a patience that no machine needs."""
+    """Wait until `reached()` is true. Fails after PATIENCE_S, which is longer than any machine needs."""
     ends_at = time.monotonic() + PATIENCE_S
     while not reached():
         assert time.monotonic() < ends_at, f"never happened: {what}"

@@ -1,4 +1,4 @@
-"""What tests of the HTTP side say to a gateway in front of a scripted engine, and how they read what it answers."""
+"""Requests to a gateway in front of a scripted engine, and functions that read its answers, for tests of the HTTP side."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
 ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS)
 TEXT = "The tide turns."
 SCRIPT = Script(text=TEXT, tokens=3)
-"""What the engine says where no marker says otherwise."""
+"""The engine's script, unless a marker changes it."""
 NEEDED: dict[str, dict[str, bytes]] = {
     CHAT: {"model": b'"m"', "messages": b'[{"role": "user", "content": "hi"}]'},
     COMPLETIONS: {"model": b'"m"', "prompt": b'"once"'},
     EMBEDDINGS: {"model": b'"m"', "input": b'"text"'},
 }
-"""The fields without which no request is one, as unparsed JSON values."""
+"""The required fields of each endpoint, as unparsed JSON values."""
 STREAM_END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-"""The shortest whole answer that is streamed."""
+"""The shortest complete streamed answer."""
 
 
 def chat(marker: str = "", **more: Any) -> bytes:
-    """The body of a chat request that tells the engine what to do."""
+    """Return the body of a chat request whose marker tells the scripted engine what to do."""
     text = f"[[scripted {marker}]]"
     return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **more}).encode()
 
 
 def stream(marker: str = "", **more: Any) -> bytes:
-    """The same, streamed."""
+    """Return the same body with `stream: true`."""
     return chat(marker, stream=True, **more)
 
 
 def post(gateway: Running, body: bytes, endpoint: str = CHAT, **headers: str) -> Answer:
-    """Sends a body; underlines in header names stand for hyphens."""
+    """Send a body. Underscores in header names stand for hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return ask(f"{gateway.base_url}/{endpoint}", body, named)
 
 
 def data_of(body: bytes) -> list[bytes]:
-    """The data of each event; fails where the last one is cut."""
+    """Return the data of each event. Fails if the last event is cut."""
     reader = SseReader()
     events = reader.feed(body)
     assert reader.rest == b""
@@ -51,12 +51,12 @@ def data_of(body: bytes) -> list[bytes]:
 
 
 def said(body: bytes) -> str:
-    """The text of a whole stream; fails unless it ends as it must."""
+    """Return the text of a complete stream. Fails unless the stream ends with [DONE]."""
     *events, done = data_of(body)
     assert done == b"[DONE]"
     return "".join(json.loads(event)["choices"][0]["delta"].get("content", "") for event in events)
 
 
 def body_of(fields: dict[str, bytes]) -> bytes:
-    """A JSON object of unparsed values."""
+    """Return a JSON object of unparsed values."""
     return b"{" + b", ".join(b'"%b": %b' % (name.encode(), value) for name, value in fields.items()) + b"}"

@@ -1,4 +1,4 @@
-"""A loop whose clock jumps to the next timer when nothing else is to do: minutes of load in a blink, always the same."""
+"""An event loop whose clock jumps to the next timer when it is idle. Minutes of load take no time and repeat exactly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Each turn takes ten microseconds, so that who spins sees time pass."""
+    """An event loop in which each turn takes ten microseconds, so that time passes for a task that spins."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A transport that leads nowhere and keeps what is written to it, write by write."""
+"""A transport without a network. It keeps all writes in a list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Wire(asyncio.Transport):
-    """`closed_at` is when it was closed, on the loop's clock; None while it is open."""
+    """A transport that keeps its writes. `closed_at` is when it was closed, on the loop's clock; None while it is open."""
 
     def __init__(self) -> None:
         super().__init__()

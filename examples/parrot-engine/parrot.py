@@ -1,4 +1,4 @@
-"""An engine that says again what it was told, word by word or whole."""
+"""An engine that repeats the last message, word by word or whole."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
 class ParrotConfig(EngineConfig):
-    """What may stand under `engines.NAME`, beside what every engine has."""
+    """The settings under `engines.NAME`, in addition to those that every engine has."""
 
     pause_ms: int = Field(default=50, ge=0, description="Pause before each word.")
 
 
 def piece(ask: Ask, said: dict[str, str], *, finish: str | None = None) -> Piece:
-    """One unit of an answer: its JSON, and what the gateway reads of it."""
+    """Make one unit of an answer: its JSON, and the values that the gateway reads from it."""
     name = "delta" if ask.stream else "message"
     body = {
         "id": ask.call_id,
@@ -59,7 +59,7 @@ class ParrotEngine:
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         text = ask.messages[-1].content
         if not isinstance(text, str):
-            raise BadRequest("A parrot repeats nothing but text", param="messages")
+            raise BadRequest("A parrot repeats only text", param="messages")
         for word in text.split() if ask.stream else ():
             await asyncio.sleep(self._pause_s)
             if self._clock() >= ask.deadline:

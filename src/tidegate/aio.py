@@ -1,4 +1,4 @@
-"""A timer for moments that keep moving away, as deadlines do: who waits often pays for one timer, not for each time."""
+"""A timer for deadlines that keep moving later. All the changes of one deadline cost one timer, not one each."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 EARLY_S = 0.005
-"""An event loop's timer may come so much too early."""
+"""An event loop's timer may fire up to this much early."""
 
 
 class Alarm:
-    """Calls `ring` at the earliest moment that was asked for; whoever is rung looks what is due, and asks for the next.
+    """Calls `ring` at the earliest time that was asked for. The callback finds out what is due and sets the next alarm.
 
-    It is moved only for an earlier moment. A later one finds it set already: it rings too early then, once, and that costs
-    less than a timer for every request.
+    The timer is moved only to an earlier time. When a later time is asked for, the timer stays as it is and rings too early
+    once, which costs less than a timer for every request.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
@@ -23,7 +23,7 @@ class Alarm:
         self._at = 0.0
 
     def ring_by(self, when: float) -> None:
-        """Ring at `when`, on the loop's clock, or before."""
+        """Ring at `when`, in seconds of the loop's clock, or earlier."""
         if self._timer is not None:
             if self._at <= when:
                 return
@@ -32,7 +32,7 @@ class Alarm:
         self._timer = self._loop.call_at(when, self._on_time)
 
     def stop(self) -> None:
-        """Ring no more, until asked again."""
+        """Cancel the timer. `ring_by` may set it again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,7 +1,8 @@
-"""Memory that many share: a number of bytes, and who holds how many of them.
+"""A shared memory budget: a number of bytes, and how many of them each holder has.
 
-It decides who may go on, and moves no bytes itself. Who can be refused asks `try_take`; who can wait awaits `take`, and is
-served in the order of asking. What is there already is counted by `cover`, whether it fits or not.
+The budget only counts: it decides which holder may go on, and moves no bytes itself. A caller that can be refused uses
+`try_take`. A caller that can wait awaits `take`; waiting callers are served in the order of their requests. `cover` counts
+bytes that are in memory already, whether they fit or not.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from typing import NamedTuple, Self
 
 UNCOUNTED_BYTES = 64 * 1024
-"""What is no larger never waits and is never refused: the number of connections bounds it."""
+"""A request of at most this size never waits and is never refused: the number of connections bounds their sum."""
 
 
 class _Waiting(NamedTuple):
@@ -21,9 +22,9 @@ class _Waiting(NamedTuple):
 class ByteBudget:
     """A bound on the bytes that all rooms together hold.
 
-    Two exceptions keep it from ever standing still. An amount larger than the whole budget is granted where nothing else is
-    held. The oldest holder gets whatever it asks for: it has to end before the others can go on. So all holders but the
-    oldest hold no more than the budget, unless they `cover`.
+    Two exceptions prevent a deadlock. An amount larger than the whole budget is granted when no other room holds bytes. The
+    oldest holder gets any amount it asks for, since it has to end before the others can go on. So all holders except the
+    oldest together stay within the budget, unless they use `cover`.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -36,19 +37,19 @@ class ByteBudget:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of rooms that wait."""
         return len(self._waiting)
 
     def room(self) -> Room:
-        """Room for one holder, empty; its `with` gives back what it took."""
+        """A new, empty room for one holder. Used in a `with` statement, it gives its bytes back at the end."""
         return Room(self)
 
     def fits(self, more_bytes: int) -> bool:
-        """Whether so much more is left."""
+        """Whether `more_bytes` are left in the budget."""
         return self.held_bytes + more_bytes <= self.limit_bytes
 
     async def wait(self, room: Room, more_bytes: int) -> None:
-        """For `Room.take`."""
+        """Book bytes for a room as soon as there is room for them. Called by `Room.take`."""
         if not self._waiting and self._may_have(room, more_bytes):
             self.book(room, more_bytes)
             return
@@ -60,7 +61,7 @@ class ByteBudget:
         try:
             await granted
         finally:
-            if self._waiting.pop(room, None) is not None:  # it was cancelled; others may have stood behind it
+            if self._waiting.pop(room, None) is not None:  # cancelled: rooms behind it may fit now
                 self._serve()
 
     def book(self, room: Room, more_bytes: int) -> None:
@@ -70,7 +71,7 @@ class ByteBudget:
         self.held_bytes += more_bytes
 
     def release(self, room: Room) -> None:
-        """For `Room.release`."""
+        """Give back all bytes of a room and serve the rooms that wait. Called by `Room.release`."""
         del self._holders[room]
         self.held_bytes -= room.held_bytes
         room.held_bytes = 0
@@ -81,7 +82,7 @@ class ByteBudget:
         return self.fits(more_bytes) or not self._holders or next(iter(self._holders)) is room
 
     def _serve(self) -> None:
-        """Grant what can be granted now."""
+        """Grant every request that can be granted now."""
         if self._holders and (oldest := next(iter(self._holders))) in self._waiting:
             self._grant(oldest)
         while self._waiting:
@@ -92,13 +93,13 @@ class ByteBudget:
 
     def _grant(self, room: Room) -> None:
         more_bytes, granted = self._waiting.pop(room)
-        if not granted.done():  # else it was cancelled in this turn of the loop
+        if not granted.done():  # done: cancelled in this turn of the loop
             self.book(room, more_bytes)
             granted.set_result(None)
 
 
 class Room:
-    """What one holder has of a budget. All sizes are those of everything it holds, not of what comes on top."""
+    """One holder's part of a budget. Each `size_bytes` is the total that the holder wants to have, not the difference."""
 
     __slots__ = ("_budget", "held_bytes")
 
@@ -107,26 +108,26 @@ class Room:
         self.held_bytes = 0
 
     async def take(self, size_bytes: int) -> None:
-        """Hold so many bytes, as soon as there is room for them. Several steps may each have to wait."""
+        """Hold `size_bytes` in all; wait until the budget has room for them. Each call may have to wait."""
         if size_bytes > self.held_bytes:
             await self._budget.wait(self, size_bytes - self.held_bytes)
 
     def could_take(self, size_bytes: int) -> bool:
-        """Whether `try_take` would succeed. A small amount always could; a no is counted as refused."""
+        """Whether `try_take` would succeed; it always does up to 64 KiB. The answer False is counted as a refusal."""
         if size_bytes <= UNCOUNTED_BYTES or self._budget.fits(size_bytes - self.held_bytes):
             return True
         self._budget.refused += 1
         return False
 
     def try_take(self, size_bytes: int) -> bool:
-        """Hold so many bytes if they are few or there is room for them now; a no is counted as refused."""
+        """Hold `size_bytes` in all if they fit now or are at most 64 KiB. The answer False is counted as a refusal."""
         if not self.could_take(size_bytes):
             return False
         self.cover(size_bytes)
         return True
 
     def cover(self, size_bytes: int) -> None:
-        """Count bytes that are held already."""
+        """Count `size_bytes` in all that are in memory already, whether they fit or not."""
         if size_bytes > self.held_bytes:
             self._budget.book(self, size_bytes - self.held_bytes)
 

@@ -1,7 +1,7 @@
-"""A call: one request in flight. It stands above the parts, so that none of them can hold on to it or change it.
+"""A call: one request in flight. The module lies above the parts, so that no part can keep a call or change it.
 
-Stages, the pipeline and `http` see calls. A part is given what it needs of one: an engine an Ask, a sink a Record, a rail
-a Scene, the queue nothing but whether the call is the gateway's own.
+Stages, the pipeline and `http` see calls. A part gets only what it needs of a call: an engine gets an Ask, a sink a Record,
+a rail a Scene. The queue only learns whether the call is internal, that is, made by the gateway itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What is known of a request before its body is read. `headers` are by lower-case name; `peer` is the address."""
+    """What is known of a request before its body is read.
+
+    `headers` maps lower-case names to values. `peer` is the client's address.
+    """
 
     path: str = ""
     headers: Mapping[bytes, bytes] = MappingProxyType({})
@@ -44,20 +47,21 @@ class Head(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, kw_only=True):
     """One request in flight, from its head to the last byte of its answer.
 
-    Who and what: `id` is the gateway's own and unique; `request_id` is the client's where it gave one, and goes back in
-    `x-request-id`. `authenticate` sets `caller` and `policy`. `purpose` is `answer` for a client's call; a call of the
-    gateway's own has another one, and a `parent` where it is made on another call's behalf.
+    Identity: `id` is made by the gateway and unique. `request_id` is the client's own id if it sent one, and is returned in
+    `x-request-id`. The stage `authenticate` sets `caller` and `policy`. `purpose` is `answer` for a client's call. An
+    internal call has another purpose, and a `parent` if it is made for another call.
 
-    The request, once its body is read: `request` is typed, `fields` is the body, top-level name to unparsed JSON. What is
-    sent on is rebuilt from `fields`, so a value that nothing changed arrives byte for byte.
+    The request, once its body is read: `request` is the typed form. `fields` is the body as a mapping from top-level name
+    to unparsed JSON. The body for the engine is rebuilt from `fields`, so an unchanged value arrives byte for byte.
 
-    On the way: `onward` are headers for the engine, `reply_headers` leave with every kind of answer; a stage adds to them
-    before the answer begins. What a stage takes it pushes on `exit`, which gives it back whatever happens. `admit` sets the
-    `place`, `route` the `candidates`, `attempt` the `deployment` that it asked last. `spent` has an entry for each engine
-    call. `when_asked` is called as each of them begins, `when_sooner` gets a deadline that has moved. `room` holds an
-    answer that is not streamed until the client has taken it.
+    In the stages: `onward` holds headers for the engine. `reply_headers` are sent with every kind of answer, errors
+    included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
+    which runs it in every case. `admit` sets the `place`, `route` the `candidates`, and `attempt` the `deployment` that it
+    asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins; `when_sooner`
+    is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed until the
+    client has received it.
 
-    Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was there,
+    Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was.
     """
 
@@ -100,19 +104,19 @@ class Call(msgspec.Struct, kw_only=True):
     outcome: str = "ok"
 
     def sooner(self, deadline: float) -> None:
-        """Move the deadline closer, for every later wait. A later deadline than the present one changes nothing."""
+        """Move the deadline closer, for every later wait. A deadline later than the present one is ignored."""
         if deadline < self.deadline:
             self.deadline = deadline
             if self.when_sooner is not None:
                 self.when_sooner(deadline)
 
     def as_parent(self) -> Parent:
-        """What a call of the gateway's own needs to know of this one."""
+        """Return what an internal call made for this one needs to know."""
         return Parent(self.id, self.caller, self.deadline, self.spent)
 
     def record(self, ended_at: float) -> Record:
-        """The call as sinks get it: a copy that keeps neither the call nor its body alive."""
-        # By position: by name they cost three times as much, in every call.
+        """Return the call as sinks get it: a copy that keeps neither the call nor its body alive."""
+        # Positional arguments: keywords would cost three times as much, in every call.
         return Record(
             self.id,
             self.request_id,
@@ -147,9 +151,9 @@ def internal_call(
     now: float,
     deadline: float,
 ) -> Call:
-    """A call of the gateway's own, answered whole. It ends with its parent's deadline at the latest.
+    """Make an internal call, whose answer is not streamed. It ends at its parent's deadline at the latest.
 
-    `fields` is the body of a request without `model`; what it holds says which endpoint it is for.
+    `fields` is the body of a request without `model`. Its field names decide the endpoint: `messages`, `prompt` or `input`.
     """
     endpoint = next((end for name, end in _SPEAKS_FOR.items() if name in fields), Endpoint.CHAT)
     call = Call(

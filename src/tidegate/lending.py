@@ -1,4 +1,4 @@
-"""Parts that several borrow and that close with the last of them."""
+"""Parts that several owners share. A part closes when its last borrower gives it back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Loan(Generic[T]):
 
 
 class Lending(Generic[T]):
-    """Open parts by key. `close` ends one that nobody borrows any more."""
+    """Open parts by key. `close` is called with a part once it has no borrower left."""
 
     def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
         self._close = close
@@ -24,8 +24,8 @@ class Lending(Generic[T]):
         self._opening = asyncio.Lock()
 
     async def borrow(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """The open part of a key, made now if there is none. Raises what `make` raises; then nothing has changed."""
-        async with self._opening:  # two who ask at once get the same one
+        """Return the open part of a key; make it if there is none. Raises what `make` raises, and then changes nothing."""
+        async with self._opening:  # two tasks that ask at the same time get the same part
             loan = self._loans.get(key)
             if loan is None:
                 loan = self._loans[key] = _Loan(await make())
@@ -45,7 +45,7 @@ class Lending(Generic[T]):
         return [loan.part for loan in self._loans.values()]
 
     async def close_all(self) -> list[BaseException]:
-        """Close every part, whoever borrows it. The failures: one part that does not close keeps no other open."""
+        """Close every part, borrowed or not, and return the failures. After a failure the other parts still close."""
         parts = self.lent()
         self._loans.clear()
         ended = await asyncio.gather(*map(self._close, parts), return_exceptions=True)

@@ -1,11 +1,13 @@
-"""The way of a request, in order. Read this file first.
+"""The path of a request through the gateway, stage by stage. Read this file first.
 
-Each stage is one callable in `stages/`. A stage that returns nothing lets the call go on; a Reply answers it; a
-GatewayError refuses it. A stage that also has `wrap` watches or changes the answers of the stages behind it on their way
-back, the last stage's wrap first; `observe` notes each batch as it leaves. What a stage takes for a call it pushes on
-`call.exit`, which gives everything back, last in first out, before the last byte leaves.
+Each stage is one callable in `stages/`. A stage that returns None passes the call on to the next one. A stage that returns
+a Reply answers the call. A stage that raises a GatewayError refuses it. A stage may also have `wrap`, which watches or
+changes the answers of later stages on their way back; the wrap of the last stage runs first. `observe` notes each batch as
+it leaves. A stage that takes a resource for a call pushes the release on `call.exit`, which runs all releases, last in
+first out, before the last byte leaves.
 
-The first stages run on the head of a request, before its body is read: a stranger is refused without it.
+The first stages run on the head of a request, before its body is read. So a client without access is refused before the
+gateway holds its body.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ from tidegate.stages.route import Route
 from tidegate.types import Batch, Reply
 
 Work = Callable[[Call], Awaitable[Reply | None] | Reply | None]
-"""What a stage does with a call: None lets it go on, a Reply answers it, a GatewayError refuses it.
+"""The work of a stage: returning None passes the call on, returning a Reply answers it, raising a GatewayError refuses it.
 
-A stage that waits for something is an `async def`. One that never waits is a plain function: a coroutine costs every call.
+A stage that awaits is an `async def`. A stage that never awaits is a plain function, since a coroutine has a cost per call.
 """
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One place on the way. `work` None: the place is kept, nothing stands there yet."""
+    """One stage of the pipeline. `work` is None for a stage that is planned and not built yet."""
 
     name: str
     does: str
@@ -44,12 +46,12 @@ class Stage(msgspec.Struct, frozen=True):
 
     @property
     def foretell(self) -> Callable[[Call], str] | None:
-        """Tells what the stage would do, and does not do it; None where there is nothing to say beyond `does`."""
+        """A function that says what the stage would do to a call, for a dry run; None if `does` says it all."""
         return self.work.foretell if isinstance(self.work, _Foretelling) else None
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What the stages work with: what a snapshot has of its own, and what it borrows from the runtime."""
+    """What the stages work with: the snapshot's own parts, and parts that it borrows from the runtime."""
 
     clock: Clock
     wall: Wall
@@ -64,11 +66,11 @@ def _no_time() -> float:
 
 
 NO_PARTS = Parts(_no_time, _no_time, (), {DEFAULT: Policy()}, Models({}), Queue(_no_time))
-"""To list the stages without a gateway."""
+"""Empty parts, for listing the stages without a gateway."""
 
 
 def the_way(parts: Parts) -> list[Stage]:
-    """Every stage from the head of a request to the engine and back."""
+    """Return every stage in order, from the head of a request to the engine."""
     clock = parts.clock
     return [
         Stage("observe", "times and outcome of every call", Observe(parts.sinks, clock), on_head=True),
@@ -91,7 +93,7 @@ def the_way(parts: Parts) -> list[Stage]:
 
 
 class Pipeline:
-    """The stages that are there, run in order."""
+    """Runs the stages that are built, in order."""
 
     def __init__(self, stages: Sequence[Stage], clock: Clock) -> None:
         self.stages = stages
@@ -101,16 +103,16 @@ class Pipeline:
         self._on_head = sum(stage.on_head for stage, _ in live)
         self._head = self._works[: self._on_head]
         names = [stage.name for stage in stages]
-        # By a stage's name: the first that is there from it on.
+        # By stage name: the index of the first built stage at or after it.
         self._from = {
             name: sum(stage.work is not None for stage in stages[:at]) for at, name in enumerate(names)
         }
-        # What leaves is noted by a function and not by a wrap: one more iterator would cost every chunk.
+        # Batches that leave are noted by a function, not by a wrap: another iterator would have a cost per chunk.
         self.note = next((work.note for work in self._works if isinstance(work, _Noting)), _note_nothing)
         self._wraps = [work.wrap if isinstance(work, _Wrapping) else None for work in self._works]
-        # By the stage that answers: only those before it, the nearest first.
+        # By the stage that answers: the wraps of the stages before it, the nearest first.
         self._around = [self._before(at) for at in range(len(live))]
-        # By how many stages have run.
+        # By the number of stages that have run: the format of the Server-Timing header.
         self._timing = [
             b", ".join(
                 [b"%b;dur=%%.3f" % stage.name.encode() for stage, _ in live[:ran]] + [b"total;dur=%.3f"]
@@ -119,28 +121,28 @@ class Pipeline:
         ]
 
     def timing(self, call: Call) -> bytes:
-        """Milliseconds a stage, up to now, in the form of W3C Server Timing. The stage that answers is still at work."""
+        """Return the milliseconds of each stage up to now as a W3C Server-Timing value. The answering stage still runs."""
         now = self._clock()
         took = call.stage_ms
         at_work_ms, total_ms = 1000 * (now - call.answering_at), 1000 * (now - call.received_at)
         return self._timing[len(took)] % (*took[:-1], at_work_ms, total_ms)
 
     async def greet(self, call: Call) -> None:
-        """Take a call through the stages on its head. Raises the GatewayError that refuses it."""
+        """Run the stages that need only the head of the request. Raises the GatewayError that refuses the call."""
         before, clock, took = call.arrived_at, self._clock, call.stage_ms
         for work in self._head:
             waiting = work(call)
             if waiting is not None:
-                assert not isinstance(waiting, Reply), "nothing is answered on the head alone"
+                assert not isinstance(waiting, Reply), "a stage on the head never answers"
                 await waiting
             now = clock()
             took.append(1000 * (now - before))
             before = now
 
     async def run(self, call: Call, *, begin: str = "") -> Reply:
-        """Take a call down the rest of the way, or from the stage `begin` on. Raises the GatewayError that refuses it.
+        """Run the remaining stages, or those from the stage `begin` on. Raises the GatewayError that refuses the call.
 
-        Whoever runs it closes `call.exit` at the end.
+        The caller has to close `call.exit` at the end.
         """
         first = self._from[begin] if begin else self._on_head
         before, clock, works, took = call.received_at, self._clock, self._works, call.stage_ms
@@ -159,7 +161,7 @@ class Pipeline:
         raise AssertionError("the last stage always answers")
 
     def _before(self, at: int, first: int = 0) -> list[Wrap]:
-        """The wraps of the stages from `first` up to the one that answers, the nearest first."""
+        """Return the wraps of the stages from `first` up to the one that answers, the nearest first."""
         return [wrap for wrap in reversed(self._wraps[first:at]) if wrap is not None]
 
 

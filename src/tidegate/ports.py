@@ -1,7 +1,8 @@
-"""Every seam of Tidegate on one page: what a part must offer to be plugged in.
+"""All ports of Tidegate in one file: the methods that a part must have to be plugged in.
 
-A part satisfies a port by having its methods; nothing needs to be inherited. No part sees a Call: each is given what it
-needs of one. Ports whose stage does not exist yet say so; they are signatures, so that parts can be written against them.
+A part satisfies a port by having its methods; it does not have to inherit from the port. No part sees a Call: each part
+gets only what it needs of one. Some ports belong to stages that are not built yet, and say so. Their signatures stand
+here so that parts can be written against them.
 """
 
 from __future__ import annotations
@@ -41,29 +42,29 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Monotonic seconds; injected wherever time matters, so that tests never sleep."""
+    """Monotonic seconds. The clock is injected wherever time matters, so that tests never sleep."""
 
     def __call__(self) -> float: ...
 
 
 class Wall(Protocol):
-    """Seconds since the epoch: for days, expiry and prices. Never for how long something took."""
+    """Seconds since the epoch, for days, expiry and prices. Durations are measured with `Clock`."""
 
     def __call__(self) -> float: ...
 
 
 class Spawn(Protocol):
-    """Starts background work that its owner tracks and ends."""
+    """Starts a background task. The owner of the function keeps track of the task and cancels it at the end."""
 
     def __call__(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]: ...
 
 
 class Internal(Protocol):
-    """Makes a call of the gateway's own: a judge, a summary, a shadow.
+    """Makes an internal call, that is, one of the gateway's own: for a judge, a summary or a shadow.
 
-    `purpose` says what it is for, such as `judge:facts`, and stands in its entry in `spent`. With `of` it is part of that
-    call's books, without it has books of its own. `deadline` is in seconds of the clock. It takes seats that no client
-    takes. Raises GatewayErrors.
+    `purpose` says what the call is for, such as `judge:facts`, and is recorded in its entry in `spent`. With `of` the call
+    is recorded as part of that parent call; without `of` it has a record of its own. `deadline` is in seconds of the clock.
+    Internal calls may use the reserved seats of an engine, which clients' calls never get. Raises GatewayErrors.
     """
 
     async def __call__(
@@ -78,7 +79,7 @@ class Internal(Protocol):
 
 
 class Embedder(Protocol):
-    """Text to unit vectors of `dimensions` numbers. Raises ValueError on an empty list."""
+    """Turns texts into unit vectors of `dimensions` numbers. Raises ValueError on an empty list."""
 
     model: str
     dimensions: int
@@ -89,7 +90,7 @@ class Embedder(Protocol):
 
 
 class Host(Protocol):
-    """What the runtime lends to every part that it opens."""
+    """What every part may use from the moment the runtime opens it."""
 
     spawn: Spawn
     clock: Clock
@@ -102,12 +103,12 @@ class Host(Protocol):
 
 
 class Engine(Protocol):
-    """A place where answers are made. One instance serves many calls at once and outlives reloads of the config.
+    """Produces answers. One instance serves many calls at once and outlives reloads of the configuration.
 
-    `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. It raises
-    GatewayErrors only; every foreign error is translated inside. Returning says that the answer is complete. Closing the
-    generator early cancels the work. An `open` that raises leaves nothing behind: `close` is not called after it.
-    `capabilities` may be set anew by `open`, and hold from then on.
+    `stream` yields at least one batch: a call that is not streamed gets one piece with the whole body. `stream` raises only
+    GatewayErrors; the engine translates every other error. The end of the generator means that the answer is complete.
+    Closing the generator early cancels the work. When `open` raises, it has to clean up itself, since `close` is not called
+    then. `open` may replace `capabilities`; the new value is used from then on.
     """
 
     capabilities: Capabilities
@@ -124,7 +125,7 @@ class Engine(Protocol):
 
 
 class Rule(Protocol):
-    """A rail of tier 0: microseconds, pure."""
+    """A rail of tier 0: a pure function that takes microseconds."""
 
     about: RailFacts
 
@@ -132,7 +133,7 @@ class Rule(Protocol):
 
 
 class Check(Protocol):
-    """A rail of tier 1 or 2: a small model, a judge, a remote guard. One that raises is a failed verdict."""
+    """A rail of tier 1 or 2: a small model, a judge or a remote guard. An exception counts as a failed verdict."""
 
     about: RailFacts
 
@@ -140,13 +141,13 @@ class Check(Protocol):
 
 
 class Scanner(Protocol):
-    """One text channel of one stream, fed as it arrives. `last`: no more text comes."""
+    """Scans one text channel of one stream as it arrives. `last` says that no more text follows."""
 
     def feed(self, text: str, *, last: bool) -> Scan: ...
 
 
 class Scanning(Protocol):
-    """A rail that can look at a stream while holding back no more than a span of characters."""
+    """A rail that can check a stream while it holds back at most a fixed number of characters."""
 
     def scanner(self) -> Scanner: ...
 
@@ -155,7 +156,7 @@ class Scanning(Protocol):
 
 
 class Cache(Protocol):
-    """Answers seen before, by exact key. `drop` forgets all with a tag and returns how many."""
+    """Stored answers by exact key. `drop` deletes all entries with a tag and returns how many there were."""
 
     async def get(self, key: bytes) -> Entry | None: ...
     async def put(self, key: bytes, entry: Entry, *, ttl_s: float) -> None: ...
@@ -163,7 +164,7 @@ class Cache(Protocol):
 
 
 class Neighbours(Protocol):
-    """Vectors and the keys that they lead to. A `space` is one embedding model in one version, for one scope."""
+    """Vectors with their keys, searched by nearness. A `space` is one version of one embedding model, for one scope."""
 
     async def near(self, space: bytes, vector: Sequence[float], *, most: int) -> Sequence[Neighbour]: ...
     async def add(
@@ -176,10 +177,10 @@ class Neighbours(Protocol):
 
 
 class Limiter(Protocol):
-    """Quotas: reserve before the call, settle once after it.
+    """Quotas: reserved before the call, settled once after it.
 
-    `reserve` takes all wants or raises RateLimited, and BadRequest for what can never fit. `settle` never waits and never
-    raises; settling a ticket again does nothing.
+    `reserve` reserves all wants or none. It raises RateLimited when they do not fit now, and BadRequest when they can never
+    fit. `settle` never waits and never raises; settling the same ticket again has no effect.
     """
 
     async def reserve(self, call_id: str, wants: Sequence[Want]) -> Ticket: ...
@@ -187,10 +188,11 @@ class Limiter(Protocol):
 
 
 class KeyStore(Protocol):
-    """API keys, by their public part; of secrets a store sees digests only.
+    """API keys by their public part. A store sees only the digests of their secrets.
 
-    `save` compares and sets by version (`over` None: the key is new) and says whether it did. `changes` yields the ids of
-    keys that have changed, and an empty one after a gap: forget everything. `used` takes the times of last use.
+    `save` is a compare-and-set by version and returns whether it saved; `over` is None for a new key. `changes` yields the
+    ids of keys that have changed. It yields an empty id after a gap, and then every cached key has to be dropped. `used`
+    records the times of last use.
     """
 
     async def find(self, id: str) -> Key | None: ...
@@ -201,10 +203,10 @@ class KeyStore(Protocol):
 
 
 class Ledger(Protocol):
-    """What each call cost, exactly once, also after a crash.
+    """Records what each call cost, exactly once, even across a crash.
 
-    `open` is one write before any engine is asked; what it raises refuses the call. `note` tells the progress of an answer.
-    `close` returns something to await only where a policy wants the settlement on disk before the last byte.
+    `open` does one write before any engine is asked; an exception refuses the call. `note` records the progress of an
+    answer. `close` returns an awaitable only if the policy wants the settlement on disk before the last byte leaves.
     """
 
     def open(self, intent: Intent) -> None: ...
@@ -219,17 +221,17 @@ class Tokens(Protocol):
     async def count(self, texts: Sequence[str]) -> int: ...
 
 
-# -------------------------------------------------------------------------------------------- people, telling
+# ------------------------------------------------------------------------------------------ people, reporting
 
 
 class Reviewer(Protocol):
-    """A person who decides about a held answer. Raises DeadlineExceeded. Nothing asks one today."""
+    """A person who decides about an answer that is held back. Raises DeadlineExceeded. Not used yet."""
 
     async def decide(self, case: Case, *, deadline: float) -> Decision: ...
 
 
 class Sink(Protocol):
-    """Where calls that have ended are told to: metrics today, logs and traces later."""
+    """Receives a record of every call that has ended: metrics today, logs and traces later."""
 
     def finished(self, record: Record) -> None: ...
 
@@ -238,7 +240,7 @@ class Sink(Protocol):
 
 
 class Store(Protocol):
-    """One database, open. A method returns None for what this database does not keep. Nothing uses one today."""
+    """One open database. A method returns None for what this database does not store. Not used yet."""
 
     async def open(self, host: Host) -> None: ...
     async def close(self) -> None: ...

@@ -1,6 +1,6 @@
-"""Which class stands behind a `kind` in the config. Parts are imported only when a config names them.
+"""Finds the class for a `kind` in the configuration. A class is imported only when a configuration names its kind.
 
-Built-in kinds are listed here, one line each; other packages add theirs through an entry point of the same group:
+Built-in kinds are listed here, one line each. Other packages add kinds through an entry point of the same group:
 
     [project.entry-points."tidegate.engines"]
     parrot = "my_package:ParrotEngine"
@@ -35,29 +35,29 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 class UnknownGroup(LookupError):
-    """No such group of parts, a mistake in the code that asks; the message lists those that exist."""
+    """There is no such group of parts, which is a mistake in the calling code. The message lists the existing groups."""
 
 
 class UnknownKind(LookupError):
-    """No part of this kind, or none that can be used; the message says why, and lists those that exist."""
+    """There is no usable part of this kind. The message says why, or lists the existing kinds."""
 
 
 def built_in(group: str) -> Mapping[str, str]:
-    """The kinds of a group that are listed here, and where their classes are. Raises UnknownGroup."""
+    """Return the built-in kinds of a group with the places of their classes. Raises UnknownGroup."""
     if group not in BUILT_IN:
         raise UnknownGroup(f"there is no group of parts '{group}'; there are: {', '.join(BUILT_IN)}")
     return BUILT_IN[group]
 
 
 def kinds(group: str) -> list[str]:
-    """The kinds of a group, built in and installed, in alphabetical order. Raises UnknownGroup."""
+    """Return the built-in and installed kinds of a group in alphabetical order. Raises UnknownGroup."""
     return sorted({*built_in(group), *(point.name for point in entry_points(group=group))})
 
 
 def find(group: str, kind: str) -> Any:
-    """The class of one kind, imported now.
+    """Import and return the class of one kind.
 
-    Raises UnknownKind for a kind that nobody offers, or that two packages offer, and UnknownGroup.
+    Raises UnknownKind for a kind that no package or more than one package offers, and UnknownGroup.
     """
     if target := built_in(group).get(kind):
         module, _, name = target.partition(":")
@@ -65,7 +65,7 @@ def find(group: str, kind: str) -> Any:
     points = entry_points(group=group, name=kind)
     if len(points) > 1:
         offers = ", ".join(sorted(point.value for point in points))
-        raise UnknownKind(f"'{kind}' is offered more than once: {offers}; uninstall all but one")
+        raise UnknownKind(f"several packages offer the kind '{kind}': {offers}; uninstall all but one")
     for point in points:
         return point.load()
     raise UnknownKind(f"there is no kind '{kind}'; there are: {', '.join(kinds(group)) or 'none'}")

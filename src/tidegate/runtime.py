@@ -1,7 +1,7 @@
-"""What lives as long as the process: engines with their slots, the embedder, metrics, background work.
+"""The parts that live as long as the process: engines with their seats, the embedder, metrics, background tasks.
 
-Engines are kept by the digest of their settings: a reload that leaves an engine's settings alone gets the same engine back,
-running. An engine that no snapshot borrows any more is closed.
+Engines are stored by the digest of their settings. So a reload that does not change an engine's settings keeps the running
+engine. An engine is closed once no snapshot borrows it any more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class RunningEngine:
-    """An engine that is open, with what the process knows of it."""
+    """An open engine with its name, seats, readiness and load."""
 
     def __init__(self, name: str, engine: Engine, seats: Seats) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class RunningEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether the engine said so when it was last asked."""
+        """Whether the engine was ready at the last probe."""
         return self._ready
 
     @ready.setter
@@ -57,44 +57,44 @@ class RunningEngine:
         self._ready = self.seats.ready = ready
 
     async def probe(self) -> None:
-        """Ask the engine whether it is ready and how busy, for at most a few seconds: see `ready` and `load`."""
+        """Ask the engine whether it is ready and how busy it is, and set `ready` and `load`. Takes at most 5 s."""
         ready, load = False, None
         with suppress(TimeoutError, GatewayError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 ready = await self.engine.ready()
                 load = await self.engine.load() if ready else None
         self.load = load
-        # At the first time also that it is not: nothing else would tell of an engine that never was.
+        # Log the first result too, or an engine that was never ready would not appear in the log.
         if ready != self.ready or not self._asked:
             level = logging.INFO if ready else logging.WARNING
             log.log(level, "engine %s is %s", self.name, "ready" if ready else "not ready")
         self.ready, self._asked = ready, True
 
     async def close(self) -> None:
-        """Ask it no more, and close it."""
+        """End the probes and close the engine."""
         if self.probing is not None:
             self.probing.cancel()
         await self.engine.close()
 
 
 async def _keep_probing(running: RunningEngine) -> NoReturn:
-    """Each engine has a task of its own: one that hangs keeps nobody waiting for news of the others."""
+    """Probe one engine for ever. Each engine has its own task, so an engine that hangs does not delay the other probes."""
     while True:
         await probe_all([running])
         await asyncio.sleep(PROBE_EVERY_S)
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:
-    """Ask every engine whether it is ready. One that raises is not, and keeps nobody from asking the others."""
+    """Ask every engine whether it is ready. An engine that raises is not ready; the others are asked all the same."""
     probes = (running.probe() for running in engines)
     for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
         if isinstance(failure, Exception):
             running.ready, running.load = False, None
-            log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
+            log.error("the readiness probe of engine %s failed", running.name, exc_info=failure)
 
 
 def make_engine(name: str, config: EngineConfig) -> Engine:
-    """A new engine of the kind that its settings say, not open."""
+    """Make a new engine of the kind that its settings name. It is not open yet."""
     del name
     engine: Engine = registry.find("tidegate.engines", config.kind)(config)
     return engine
@@ -128,7 +128,7 @@ class Runtime:
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        # Closed in reverse: a part ends its own work before the tasks are cancelled that do it.
+        # Closed in reverse order: an engine ends its own work before its background tasks are cancelled.
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._close_engines)
@@ -149,7 +149,7 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Start background work; it is cancelled when the runtime closes, and a failure is logged."""
+        """Start a background task. It is cancelled when the runtime closes. A failure is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -158,11 +158,11 @@ class Runtime:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background work '%s' failed", task.get_name(), exc_info=error)
+            log.error("the background task '%s' failed", task.get_name(), exc_info=error)
 
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
-        """The running engine with these settings, opened now if there is none. Raises what the engine's `open` raises."""
-        # Seats are kept by name: their number is no reason for another engine.
+        """Return the running engine with these settings; open it if there is none. Raises what `Engine.open` raises."""
+        # Seats are stored by name, so a changed number of seats does not need another engine.
         return await self._engines.borrow(
             f"{name}:{engine_digest(config)}", partial(self._open, name, config)
         )
@@ -175,10 +175,10 @@ class Runtime:
         return running
 
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
-        """Put the numbers of seats in force that a configuration says; what an engine can take it says once it is open."""
+        """Set the number of seats of each engine: by its configuration, or else by what the open engine says it takes."""
         for running, config in engines.values():
             limit = config.seats(running.engine.capabilities.slots)
-            # Where the engine itself says how many it takes, at least one seat stays for clients.
+            # The engine itself may say how many calls it takes. At least one seat stays for clients.
             reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
             running.seats.set_limit(limit, reserved=reserved)
         for name in self._seats.keys() - {running.name for running in self.engines()}:
@@ -186,22 +186,22 @@ class Runtime:
                 del self._seats[name]
 
     async def give_back(self, running: RunningEngine) -> None:
-        """End one loan; the engine closes with the last one."""
+        """Give back a borrowed engine. It closes with its last borrower."""
         await self._engines.give_back(running)
 
     def engines(self) -> list[RunningEngine]:
-        """Every open engine."""
+        """Return every open engine."""
         return self._engines.lent()
 
     def _gauges(self) -> Iterable[Metric]:
-        # By name: while a reload drains, two engines may have the same, and they share their seats.
+        # One row per name: while a reload drains, two engines may have the same name. They share their seats.
         rows = list({running.name: running for running in self.engines()}.values())
         yield gauge(
             "engine_ready", "1 if the engine is ready.", ["engine"], (([r.name], r.ready) for r in rows)
         )
         yield gauge(
             "engine_in_flight",
-            "Calls the engine has.",
+            "Calls at the engine.",
             ["engine"],
             (([r.name], r.seats.in_flight) for r in rows),
         )
@@ -214,7 +214,7 @@ class Runtime:
         told = [(running.name, running.load) for running in rows if running.load is not None]
         yield gauge(
             "engine_running",
-            "Calls the engine says it works on, whoever sent them; of one that does not say, the gateway's own.",
+            "Calls the engine reports at work, from all its clients; without a report, the gateway's own count.",
             ["engine"],
             (([name], load.running) for name, load in told),
         )

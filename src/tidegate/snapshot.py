@@ -1,7 +1,7 @@
-"""What lives as long as one configuration: its models and its pipeline, on engines borrowed from the runtime.
+"""Snapshots: the parts that live as long as one configuration, on engines borrowed from the runtime.
 
-A request takes one snapshot at entry and keeps it. A snapshot that was replaced gives its engines back when its last call
-has ended.
+A snapshot has the models and the pipeline of its configuration. A request takes one snapshot at entry and keeps it. After a
+reload, the replaced snapshot gives its engines back when its last call has ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Snapshot:
-    """One configuration, ready to serve. Count calls in and out with `enter` and `leave`."""
+    """One configuration, ready to serve. The caller counts calls in and out with `enter` and `leave`."""
 
     def __init__(
         self,
@@ -43,21 +43,21 @@ class Snapshot:
         self._empty = asyncio.Event()
 
     def enter(self) -> None:
-        """A call begins."""
+        """Count a call that begins."""
         self.calls += 1
 
     def leave(self) -> None:
-        """A call has ended."""
+        """Count a call that has ended."""
         self.calls -= 1
         if self.calls == 0:
             self._empty.set()
 
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncGenerator[Reply]:
-        """Make a call of the gateway's own: `async with snapshot.ask(call) as reply`. Its end gives back what it holds.
+        """Make an internal call: `async with snapshot.ask(call) as reply`. Leaving the block releases what the call holds.
 
-        It begins at `admit`. One with a parent is part of the parent's books; one without is observed for itself. Raises
-        the GatewayError that refuses it.
+        The call begins at the stage `admit`. A call with a parent is recorded as part of its parent; a call without one is
+        observed by itself. Raises the GatewayError that refuses the call.
         """
         self.enter()
         try:
@@ -69,7 +69,7 @@ class Snapshot:
             self.leave()
 
     async def retire(self) -> None:
-        """Wait for the calls that are still inside, then give the engines back."""
+        """Wait for the calls that still run, then give the engines back."""
         while self.calls:
             self._empty.clear()
             await self._empty.wait()
@@ -77,9 +77,9 @@ class Snapshot:
 
 
 async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | None = None) -> Snapshot:
-    """Build a snapshot. Raises ConfigError for an engine that cannot be opened; then nothing was changed.
+    """Build a snapshot. Raises ConfigError for an engine that cannot be opened, and changes nothing then.
 
-    `server` holds instead of that section of the configuration, because it lasts as long as the process.
+    `server` replaces that section of the configuration: the server settings of the start apply until the process ends.
     """
     async with AsyncExitStack() as loans:
         engines: dict[str, RunningEngine] = {}
@@ -91,7 +91,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             except ConfigError:
                 raise
             except Exception as error:
-                # An adapter from outside may raise anything. Its words may hold secrets: they are for the log alone.
+                # An adapter from another package may raise anything. Its message may hold secrets, so only the log gets it.
                 log.exception("engine %s cannot be opened", name)
                 found = f"cannot be opened: {type(error).__name__}; the log says more"
                 raise ConfigError("cannot start", [Problem(f"engines.{name}", found)]) from error
@@ -112,7 +112,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
 
 
 def default_policy(config: Config, server: ServerConfig) -> Policy:
-    """The policy of everybody, until there are keys."""
+    """Make the policy that applies to every caller until API keys exist."""
     return Policy(
         DEFAULT,
         max_body_bytes=server.max_body_bytes,

@@ -191,7 +191,7 @@ def test_a_foreign_engine_answers_whole(client: OpenAI):
 
 def test_a_foreign_engine_refuses_in_its_own_words(client: OpenAI):
     picture: Any = [{"type": "text", "text": "What is this?"}]
-    with pytest.raises(BadRequestError, match="A parrot repeats nothing but text") as refused:
+    with pytest.raises(BadRequestError, match="A parrot repeats only text") as refused:
         client.chat.completions.create(model="polly", messages=[{"role": "user", "content": picture}])
     assert refused.value.param == "messages"
 

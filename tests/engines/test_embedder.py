@@ -86,7 +86,7 @@ async def test_the_models_own_length_may_be_asked_for(engine: EmbedderEngine, va
 
 @pytest.mark.parametrize("value", [256, 0, "384", 384.5, True])
 async def test_another_length_is_refused(engine: EmbedderEngine, value: Any) -> None:
-    with pytest.raises(BadRequest, match="has to be 384") as refusal:
+    with pytest.raises(BadRequest, match="must be 384") as refusal:
         await answer(engine, input="hello", dimensions=value)
     assert refusal.value.param == "dimensions"
 
@@ -104,7 +104,7 @@ async def test_an_unknown_encoding_is_refused(engine: EmbedderEngine, value: Any
         ("", "empty string"),
         (["a", ""], "empty string"),
         ([], "empty list"),
-        (["a"] * 2049, "2049 texts; 2048 are accepted"),
+        (["a"] * 2049, "2049 texts; at most 2048 are accepted"),
         ([1, 2, 3], "token ids are not accepted"),
         ([[1, 2], [3]], "token ids are not accepted"),
         (["a", 1], "a list of strings"),

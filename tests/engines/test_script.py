@@ -102,7 +102,7 @@ def test_a_bad_marker_is_refused_by_name(options: str, named: str) -> None:
     "text", ["[[scripted tokens=1", '[[scripted text="open]] end', "[[scripted text='open]]"]
 )
 def test_a_marker_without_end_is_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="no end"):
+    with pytest.raises(BadRequest, match="does not end"):
         scripted(text)
 
 

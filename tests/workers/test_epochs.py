@@ -80,7 +80,7 @@ async def test_what_ends_its_preparation_after_it_was_given_up_leaves_no_engine_
         await _asked(made, "b")
         await candidates.abandon(1)
         made["b"].may.set()
-        assert "given up" in await late
+        assert "abandoned" in await late
         assert (made["b"].closed, set(gateway.engine_states)) == (1, {"a"})
         with pytest.raises(LookupError):
             await candidates.commit(1)
@@ -200,7 +200,7 @@ async def test_all_swap_once_all_have_prepared() -> None:
     [
         (refuse, "engines.x: is wrong"),
         (fail, "worker 1: 'prepare' cannot be answered: RuntimeError"),
-        (sleep, "worker 1: the process does not answer"),
+        (sleep, "worker 1: the process did not answer"),
     ],
 )
 async def test_if_one_does_not_prepare_every_other_gives_up(

@@ -80,7 +80,7 @@ async def test_whatever_an_answer_raises_the_asker_is_told_and_nothing_else_ends
 
 async def test_silence_and_failure_are_both_no_answer() -> None:
     async with line_to(HANDLERS) as line:
-        with pytest.raises(Gone, match="does not answer"):
+        with pytest.raises(Gone, match="did not answer"):
             await line.ask("wait", within_s=0.01)
         with pytest.raises(NoAnswer):
             await line.ask("break", within_s=5)

@@ -23,7 +23,7 @@ BUFFER_BYTES = 2 * 1024
 # What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already, and a
 # thousand answers that begin at once are as many reads. Less once the engine had to wait in this answer: then a read is
 # memory, and no longer speed.
-READ_BYTES = 32 * 1024
+READ_BYTES = 16 * 1024
 READ_WHEN_SLOW_BYTES = 4 * 1024
 # A kept-alive connection that closes so soon after a request was closing already; later, the engine may have begun to work.
 STALE_S = 0.01

@@ -1,7 +1,7 @@
-"""Embeddings made in this process: `/v1/embeddings` answered by the runtime's own `Embedder`, no server behind it.
+"""The embedder engine: it answers `/v1/embeddings` with the runtime's own `Embedder`, without a server.
 
-What it decides: which inputs are accepted and how vectors look on the wire. The model, its batching and its limits are
-the embedder's. Wire format: https://platform.openai.com/docs/api-reference/embeddings.
+This module decides which inputs are accepted and how vectors are encoded in the answer. The model, its batches and its
+limits belong to the `Embedder`. Wire format: https://platform.openai.com/docs/api-reference/embeddings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tidegate.errors import BadRequest, DeadlineExceeded
 from tidegate.ports import Embedder, Host
 from tidegate.types import Answer, Ask, Batch, Capabilities, Endpoint, Load, Piece, TokenCounts
 
-MAX_INPUTS: Final = 2048  # OpenAI's bound
+MAX_INPUTS: Final = 2048  # OpenAI's limit
 
 INPUT: Final = msgspec.json.Decoder(str | list[str])
 ENCODING: Final = msgspec.json.Decoder(Literal["float", "base64"] | None)
@@ -29,7 +29,7 @@ DIMENSIONS: Final = msgspec.json.Decoder(int | None)
 
 
 class EmbedderEngine:
-    """An `Engine` for embeddings. `open` lends it the embedder; the model loads with the first call."""
+    """An `Engine` for embeddings. It gets the embedder in `open`. The model is loaded by the first call."""
 
     Config: ClassVar[type[EmbedderConfig]] = EmbedderConfig
 
@@ -47,13 +47,13 @@ class EmbedderEngine:
         self._host = None
 
     async def ready(self) -> bool:
-        """Whether it is open: there is nothing to wait for."""
+        """Whether the engine is open. It needs no further preparation."""
         return self._host is not None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
-        """The whole answer as one piece.
+        """Yield the whole answer as one piece.
 
-        Raises BadRequest for what cannot be embedded, DeadlineExceeded, and what the embedder raises.
+        Raises BadRequest for input that cannot be embedded, DeadlineExceeded, and what the embedder raises.
         """
         host = self._opened()
         texts = read_input(ask)
@@ -62,7 +62,7 @@ class EmbedderEngine:
         try:
             async with asyncio.timeout(ask.deadline - host.clock()):
                 vectors = await host.embedder.embed(texts)
-                # Counting and encoding 2,048 texts takes a while: not on the event loop.
+                # Off the event loop, because counting and encoding 2,048 texts takes long.
                 prompt_tokens = await asyncio.to_thread(count, host.embedder, texts)
                 body = await asyncio.to_thread(render, ask.model, vectors, prompt_tokens, as_base64=as_base64)
         except TimeoutError as error:
@@ -75,7 +75,7 @@ class EmbedderEngine:
         return Load(running=self._running)
 
     async def count_tokens(self, ask: Ask) -> int | None:
-        """Tokens of all inputs together."""
+        """Return the number of tokens of all inputs together."""
         return await asyncio.to_thread(count, self._opened().embedder, read_input(ask))
 
     def _opened(self) -> Host:
@@ -87,43 +87,43 @@ def decode(decoder: msgspec.json.Decoder[Any], ask: Ask, name: str, expected: st
     try:
         return decoder.decode(ask.fields[name])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"'{name}' has to be {expected}", param=name) from error
+        raise BadRequest(f"'{name}' must be {expected}", param=name) from error
 
 
 def read_input(ask: Ask) -> list[str]:
-    """The texts to embed. Raises BadRequest, as OpenAI does, for none, for too many and for empty ones."""
+    """Return the texts to embed. As at OpenAI, an empty list, too many texts or an empty text raise BadRequest."""
     if "input" not in ask.fields:
-        raise BadRequest("'input' is missing: a string or a list of strings", param="input")
+        raise BadRequest("'input' is missing; it must be a string or a list of strings", param="input")
     value = decode(INPUT, ask, "input", "a string or a list of strings; token ids are not accepted")
     texts: list[str] = [value] if isinstance(value, str) else value
     if not texts:
-        raise BadRequest("'input' is an empty list", param="input")
+        raise BadRequest("'input' is an empty list; send at least one string", param="input")
     if len(texts) > MAX_INPUTS:
-        raise BadRequest(f"'input' has {len(texts)} texts; {MAX_INPUTS} are accepted", param="input")
+        raise BadRequest(f"'input' has {len(texts)} texts; at most {MAX_INPUTS} are accepted", param="input")
     if not all(texts):
-        raise BadRequest("'input' holds an empty string", param="input")
+        raise BadRequest("'input' contains an empty string; leave it out", param="input")
     return texts
 
 
 def read_options(ask: Ask, dimensions: int) -> bool:
-    """Whether vectors go out as base64. Raises BadRequest for an unknown format or a length the model does not have."""
+    """Return whether vectors are sent as base64. Raises BadRequest for an unknown format or unsupported dimensions."""
     encoding = None
     if "encoding_format" in ask.fields:
         encoding = decode(ENCODING, ask, "encoding_format", "'float' or 'base64'")
     if "dimensions" in ask.fields:
         expected = f"{dimensions}: vectors of '{ask.model}' cannot be shortened"
         if decode(DIMENSIONS, ask, "dimensions", expected) not in {None, dimensions}:
-            raise BadRequest(f"'dimensions' has to be {expected}", param="dimensions")
+            raise BadRequest(f"'dimensions' must be {expected}", param="dimensions")
     return encoding == "base64"
 
 
 def count(embedder: Embedder, texts: Sequence[str]) -> int:
-    """Tokens of all texts, on the calling thread."""
+    """Count the tokens of all texts, on the calling thread."""
     return sum(map(embedder.count_tokens, texts))
 
 
 def render(model: str, vectors: Sequence[Sequence[float]], prompt_tokens: int, *, as_base64: bool) -> bytes:
-    """The body of the answer. One encode a vector: a single one of 2,048 would hold the interpreter for 40 ms."""
+    """Return the body of the answer. Each vector is encoded separately: all 2,048 at once would hold the GIL for 40 ms."""
     items = b",".join(encode(index, vector, as_base64=as_base64) for index, vector in enumerate(vectors))
     usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
     tail = msgspec.json.encode({"model": model, "usage": usage})
@@ -131,7 +131,7 @@ def render(model: str, vectors: Sequence[Sequence[float]], prompt_tokens: int, *
 
 
 def encode(index: int, vector: Sequence[float], *, as_base64: bool) -> bytes:
-    """One vector as OpenAI's embedding object; base64 holds little-endian float32."""
+    """Encode one vector as OpenAI's embedding object. In base64, the numbers are little-endian float32."""
     embedding: str | list[float]
     if as_base64:
         floats = array("f", vector)

@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again."""
+"""The delay before a failed process is restarted: exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds between restarts.
+    """Delays between restarts, in seconds.
 
-    The first is at once, then `base_s` doubled each time up to `cap_s`, less up to half of it at random. A server that
-    lived for `reset_after_s` counts as well again.
+    The first restart comes without a delay. The next delays start at `base_s` and double up to `cap_s`; each is then
+    shortened at random by up to half. A server that has run for `reset_after_s` counts as healthy again.
     """
 
     base_s: float = 0.25
@@ -19,8 +19,8 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     reset_after_s: float = 60.0
 
     def delay(self, failures: int) -> float:
-        """The pause before the restart that follows the `failures`-th death in a row."""
+        """Return the delay in seconds before the restart after the `failures`-th failure in a row."""
         if failures <= 1:
             return 0.0
         longest = min(self.cap_s, self.base_s * 2.0 ** min(failures - 2, 30))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311  (spreads load; guards nothing)
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311  (spreads load; has no security purpose)

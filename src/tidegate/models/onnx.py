@@ -1,10 +1,10 @@
-"""all-MiniLM-L6-v2 in this process: text to vectors, off the event loop, what waits together runs together.
+"""Runs the embedding model all-MiniLM-L6-v2 in this process, off the event loop, with texts of several calls in a batch.
 
-One worker thread owns the model. While it runs a batch, the texts of further calls queue up; when it is done it takes the
-next batch, one text from each call in turn, so that a long list never holds up a short one. Nothing waits for a batch to
-fill. Importing this module is cheap: onnxruntime, tokenizers and numpy come in with the first text.
+One worker thread owns the model. While the thread runs a batch, the texts of other calls wait in a queue. Then the thread
+takes the next batch, one text from each call in turn, so that a long list never delays a short one. The thread never waits
+for a batch to fill. Importing this module is cheap: onnxruntime, tokenizers and numpy are imported with the first text.
 
-The model's files and figures: `models/minilm/README.md`.
+`models/minilm/README.md` describes the model's files and its measurements.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FOLDER: Final = Path(__file__).parent / "minilm"
-MAX_TOKENS: Final = 256  # what the original model was trained for and cuts at, [CLS] and [SEP] included
-# Nobody reads past MAX_TOKENS, so nobody pays for splitting a megabyte: 256 tokens of prose are about 1,200 characters.
+MAX_TOKENS: Final = 256  # the length the original model was trained for and cuts at, [CLS] and [SEP] included
+# Longer texts are cut before tokenizing, which would cost time: 256 tokens of prose are about 1,200 characters.
 MAX_CHARACTERS: Final = 32_768
 
 Vector: TypeAlias = "array[float]"
 
 
 class Session(Protocol):
-    """The one method of `onnxruntime.InferenceSession` that is used here."""
+    """The only method of `onnxruntime.InferenceSession` that this module uses."""
 
     def run(self, output_names: list[str], input_feed: dict[str, Any]) -> list[Any]: ...
 
 
 class Request:
-    """The texts of one `embed` call and what became of them. Shared by the caller's thread and the worker."""
+    """The texts and results of one `embed` call. The caller's thread and the worker thread share it."""
 
     __slots__ = ("future", "missing", "taken", "texts", "vectors")
 
@@ -51,49 +51,51 @@ class Request:
         self.taken = 0
         self.missing = len(texts)
         self.vectors: list[Vector] = [array("f")] * len(texts)
-        # Stays pending until its last vector is there, so that a caller who gave up can be seen at any time.
+        # Pending until the last vector is there, so that a cancelled call can be detected at any time.
         self.future: Future[list[Vector]] = Future()
 
     @property
     def waiting(self) -> int:
-        """Texts that no batch has taken yet."""
+        """The number of texts that no batch has taken yet."""
         return len(self.texts) - self.taken
 
     def put(self, place: int, vector: Vector) -> None:
-        """Fill one place; the last one answers the caller."""
+        """Set the vector of one place. The last missing vector answers the caller."""
         self.vectors[place] = vector
         self.missing -= 1
         if not self.missing and self.future.set_running_or_notify_cancel():
             self.future.set_result(self.vectors)
 
     def fail(self, error: GatewayError) -> None:
-        """Answer the caller with an error, unless there was an answer already."""
+        """Answer the caller with an error, unless the caller already has an answer."""
         if not self.future.done() and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
 
 class Text(NamedTuple):
-    """A place to fill: one text of one request."""
+    """One text of one request, by its place in the list."""
 
     request: Request
     place: int
 
 
 class Tokens(NamedTuple):
-    """A text as the model reads it."""
+    """A text as token ids."""
 
     ids: list[int]
     text: Text
 
 
 class MiniLm:
-    """Sentence embeddings by all-MiniLM-L6-v2 (int8), an `Embedder`; every vector is an `array('f')` of length one.
+    """Sentence embeddings by all-MiniLM-L6-v2 (int8). Satisfies `Embedder`; every vector is an `array('f')` of length one.
 
-    Texts are cut at 256 tokens, as the original model does. Texts that share a run move each other's vectors a little
-    (cosine to the text run alone: 0.99 on average, 0.96 at worst measured), because int8 ranges belong to a run.
+    Texts are cut at 256 tokens, as the original model does. Texts in the same run change each other's vectors slightly,
+    because the int8 ranges are computed per run: the cosine to the vector of the text run alone is 0.99 on average and was
+    0.96 at worst when measured.
 
-    `threads` compute one run; `max_batch` bounds the texts of a batch, `max_batch_tokens` the tokens of a run, padding
-    included (a longer text runs alone), `max_queue` the texts that wait. `runs` and `embedded` count model runs and texts.
+    `threads` is the number of threads for one run. `max_batch` limits the texts of a batch. `max_batch_tokens` limits the
+    tokens of a run, padding included; a longer text runs alone. `max_queue` limits the texts that wait. `runs` and
+    `embedded` count the model runs and the texts.
     """
 
     model = "all-minilm-l6-v2"
@@ -124,21 +126,21 @@ class MiniLm:
         self._batch: list[Text] = []
         self._busy = False
         self._closed = False
-        self._text_s = 0.002  # seconds a text, as the last batch had it
+        self._text_s = 0.002  # seconds per text in the last batch
         self._load_lock = threading.Lock()  # guards the two below
         self._tokenizer: Tokenizer | None = None
         self._session: Session | None = None
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """The vectors of `texts`, in their order.
+        """Return the vectors of `texts`, in the same order.
 
-        Raises ValueError for an empty list or a text that is not Unicode, Overloaded when too many texts wait,
-        UpstreamError when the model cannot be loaded or run. Cancelling the call takes its texts out of the queue.
+        Raises ValueError for an empty list or a text with a lone surrogate, Overloaded when too many texts wait, and
+        UpstreamError when the model cannot be loaded or run. Cancelling the call removes its texts from the queue.
         """
         if not texts:
             raise ValueError("no texts to embed")
         for text in texts:
-            # A lone surrogate must not reach the batch and fail its neighbours.
+            # A lone surrogate would fail the whole batch, with the texts of other calls.
             text[:MAX_CHARACTERS].encode()
         request = Request(texts)
         with self._lock:
@@ -153,15 +155,15 @@ class MiniLm:
         return await asyncio.wrap_future(request.future)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of the whole text with [CLS] and [SEP]; above 256 the model does not see its end.
+        """Return the number of tokens of the whole text, [CLS] and [SEP] included. The model itself sees only 256.
 
-        Loads the tokenizer on first use and splits on the calling thread, some milliseconds for 10,000 characters. Raises
-        UpstreamError when the tokenizer cannot be loaded.
+        The first use loads the tokenizer. The work is done on the calling thread and takes some milliseconds for 10,000
+        characters. Raises UpstreamError when the tokenizer cannot be loaded.
         """
         return len(self._load_tokenizer().encode(text).ids)
 
     async def close(self) -> None:
-        """Refuse what waits, let the running batch end, free the model. Later calls of `embed` raise Overloaded."""
+        """Refuse waiting calls, wait for the running batch, free the model. Later calls of `embed` raise Overloaded."""
         with self._lock:
             self._closed = True
             refused = list(self._queue)
@@ -179,11 +181,11 @@ class MiniLm:
                 return
             self._busy = True
             job = self._pool.submit(self._work)
-        # Outside the lock: it runs here and now if the job is done already.
+        # Outside the lock: if the job is already done, the callback runs at once.
         job.add_done_callback(self._after)
 
     def _work(self) -> None:
-        """Embed one batch, in the worker thread. What it raises finds its way through the job's future."""
+        """Embed one batch, in the worker thread. An exception reaches `_after` through the job's future."""
         batch = self._collect()
         if not batch:
             return
@@ -200,14 +202,14 @@ class MiniLm:
             self._text_s = (self._clock() - began) / len(batch)
 
     def _after(self, job: Future[None]) -> None:
-        """Tell those whom a failed batch leaves without an answer, then go on with what waits."""
+        """Answer the calls of a failed batch with an error, then start the next batch."""
         with self._lock:
             batch, self._batch = self._batch, []
             self._busy = False
         if error := job.exception():
             words = error.message if isinstance(error, GatewayError) else "The embedding model failed"
             for text in batch:
-                failure = UpstreamError(words)  # one each: a raised exception collects its caller's traceback
+                failure = UpstreamError(words)  # one per caller: each raise adds its traceback
                 failure.__cause__ = error
                 text.request.fail(failure)
         self._start()
@@ -229,7 +231,7 @@ class MiniLm:
         return batch
 
     def _groups(self, tokens: list[Tokens]) -> Iterator[list[Tokens]]:
-        """Cut texts sorted by length into runs of at most `max_batch_tokens`, padding included."""
+        """Divide texts that are sorted by length into runs of at most `max_batch_tokens`, padding included."""
         group: list[Tokens] = []
         for one in tokens:
             if group and len(one.ids) * (len(group) + 1) > self._max_batch_tokens:
@@ -241,7 +243,7 @@ class MiniLm:
     def _load_tokenizer(self) -> Tokenizer:
         with self._load_lock:
             if self._tokenizer is None:
-                from tokenizers import Tokenizer  # noqa: PLC0415 - on first use: memory of a gateway that never embeds
+                from tokenizers import Tokenizer  # noqa: PLC0415 - on first use: saves memory if never used
 
                 self._tokenizer = Tokenizer.from_file(str(checked(self._folder, "tokenizer.json")))
             return self._tokenizer
@@ -254,7 +256,7 @@ class MiniLm:
 
 
 def checked(folder: Path, name: str) -> Path:
-    """The path of a model file that agrees with SHA256SUMS. Raises UpstreamError when it is missing or another one."""
+    """Return the path of a model file after checking it against SHA256SUMS. Raises UpstreamError if it is not that file."""
     try:
         sums = (folder / "SHA256SUMS").read_text().splitlines()
         with (folder / name).open("rb") as file:
@@ -267,11 +269,11 @@ def checked(folder: Path, name: str) -> Path:
 
 
 def open_session(model: Path, threads: int) -> Session:
-    """A session that computes with `threads` threads and burns no processor time between runs.
+    """Open a session that computes with `threads` threads and does not spin between runs.
 
-    It reads the file itself: handed over as bytes, the model would stay in memory twice (62 MiB instead of 40).
+    The session reads the file itself. Passed as bytes, the model would be in memory twice (62 MiB instead of 40).
     """
-    # On first use: memory of a gateway that never embeds. Its types are unknown, hence Any.
+    # Imported on first use, which saves memory in a gateway that never embeds. The package has no types, hence Any.
     onnxruntime: Any = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -281,14 +283,14 @@ def open_session(model: Path, threads: int) -> Session:
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids that the model reads: at most MAX_TOKENS, [SEP] at the end even where the text is cut."""
+    """Return the token ids for the model: at most MAX_TOKENS, with [SEP] at the end even if the text is cut."""
     ids = tokenizer.encode(text[:MAX_CHARACTERS]).ids
     return ids if len(ids) <= MAX_TOKENS else [*ids[: MAX_TOKENS - 1], ids[-1]]
 
 
 def run(session: Session, texts: list[list[int]]) -> list[Vector]:
-    """One run of the model; the shorter texts are padded to the longest."""
-    import numpy as np  # noqa: PLC0415 - on first use: memory of a gateway that never embeds
+    """Run the model once. Shorter texts are padded to the longest one."""
+    import numpy as np  # noqa: PLC0415 - on first use: saves memory in a gateway that never embeds
 
     ids = np.zeros((len(texts), max(map(len, texts))), np.int64)
     mask = np.zeros_like(ids)

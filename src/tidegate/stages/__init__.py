@@ -1,1 +1,1 @@
-"""The steps of a request's way, one file each; `pipeline.py` says in which order."""
+"""The stages of a request, one file each. `pipeline.py` gives their order."""

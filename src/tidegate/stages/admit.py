@@ -1,4 +1,7 @@
-"""A place in the queue. Nothing waits here: the place ages while later stages run, and `attempt` takes the permit."""
+"""The stage `admit`: a place in the queue.
+
+The stage itself never waits. The place gains age while later stages run, and `attempt` waits for the permit.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from tidegate.types import ANSWER
 
 
 class Admit:
-    """The stage `admit`."""
+    """Gives each call a place in the queue."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
     def __call__(self, call: Call) -> None:
-        """Enter the queue."""
+        """Enter the queue and set the call's place."""
         call.place = self._queue.enter(internal=call.purpose != ANSWER, bound=call.parent is not None)

@@ -1,8 +1,8 @@
-"""The engine's turn, one round after another: a permit, one engine asked, its answer passed on.
+"""The stage `attempt`: asks engines, one per round. A round takes a permit, asks one engine and passes its answer on.
 
-Another round begins only where no engine can have worked on the call for nothing: the engine was never reached, a kept
-connection closed as the request left, or the embedded engine died and comes back. Once the first batch has left, no other
-engine is asked. The permit goes back when the engine has ended, not when the client has read.
+Another round begins only when the failed one cannot have cost work at an engine: the engine was never reached, a
+kept-alive connection closed as the request was sent, or the embedded engine died and restarts. Once the first batch has
+left, no other engine is asked. The permit is released when the engine has ended, not when the client has read the answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def ask_for(call: Call, deployment: Deployment) -> Ask:
-    """What one deployment is asked for a call: under the engine's own name for the model, if it has one."""
+    """Return the Ask of a call for one deployment, with the engine's own name for the model if it has one."""
     fields, model = call.fields, deployment.model
     if model is not None and model != call.model:
         fields = {**fields, "model": msgspec.Raw(_ENCODER.encode(model))}
@@ -44,24 +44,24 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
 
 
 class Attempt:
-    """The stage `attempt`: always answers."""
+    """Answers every call. Being the last stage, it never passes a call on."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     def __call__(self, call: Call) -> Reply:
-        """Hand out the answer to come; the engine is asked when the first batch is."""
+        """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
         rounds = _Rounds(call, self._clock, call.candidates)
         call.exit.push(rounds.close)
         return Reply(rounds)
 
     def foretell(self, call: Call) -> str:
-        """Which engine would be asked first."""
-        return f"asks engine '{call.candidates[0].engine_name}', and another one only where that was never reached"
+        """Say which engine would be asked first."""
+        return f"asks engine '{call.candidates[0].engine_name}', and another one only if that is not reached"
 
 
 class _Rounds(msgspec.Struct):
-    """The answer of whichever round succeeds. An iterator, not a generator: the loop keeps a book about each of those."""
+    """The answer of the round that succeeds. It is an iterator: the event loop would have to keep track of a generator."""
 
     call: Call
     clock: Clock
@@ -97,7 +97,7 @@ class _Rounds(msgspec.Struct):
                 return batch
 
     async def _begin(self) -> AsyncGenerator[Batch, None]:
-        """A permit, and the engine that it is for."""
+        """Take a permit and start the stream of the engine that it is for."""
         call, place = self.call, self.call.place
         assert place is not None, "admit comes before attempt"
         permit = place.try_dispatch(self.untried)
@@ -117,14 +117,14 @@ class _Rounds(msgspec.Struct):
         return batches
 
     def _end(self, spent: Spent, outcome: str) -> None:
-        """The engine has ended: its seat is free for others before the client has read the rest."""
+        """Record the end of the engine call and free its seat, before the client has read the rest."""
         spent.outcome, spent.ended_at = outcome, self.clock()
         self.batches = None
         if self.permit is not None:
             self.permit.release()
 
     def _may_go_on(self, error: GatewayError) -> bool:
-        """Whether another round is allowed, with `_untried` set for it."""
+        """Return whether another round is allowed, and set `untried` for it."""
         asked = self.call.deployment
         if error.again is Again.ELSEWHERE:
             self.untried = [one for one in self.untried if one is not asked]
@@ -136,7 +136,7 @@ class _Rounds(msgspec.Struct):
         return bool(self.untried) and self.clock() < self.call.deadline
 
     def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
-        """What is left to do at the call's end; nothing for an answer that was read to its end."""
+        """Cut the engine's stream if it still runs, and release the permit. Called at the end of the call."""
         if self.batches is not None and self.spent is not None:
             return self._cut(self.batches, self.spent, error)
         if self.permit is not None:

@@ -1,4 +1,4 @@
-"""Who calls, and the policy that applies. Until there are keys, everybody is nobody in particular, under one policy."""
+"""The stage `authenticate`: the caller and its policy. Without API keys, which do not exist yet, all share one policy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tidegate.policy import Policy
 
 
 class Authenticate:
-    """The stage `authenticate`, on the head of a request."""
+    """Sets the policy of a call. Runs on the head of the request."""
 
     def __init__(self, default: Policy) -> None:
         self._default = default
 
     def __call__(self, call: Call) -> None:
-        """Set the caller's policy, and the deadline that it allows."""
+        """Set the caller's policy and the deadline that the policy allows."""
         policy = call.policy = self._default
         call.sooner(call.arrived_at + policy.deadline_s)

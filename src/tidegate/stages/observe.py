@@ -1,8 +1,8 @@
-"""Entered first and left last: whatever becomes of a call is measured and told to the sinks exactly once.
+"""The stage `observe`: it measures every call, refused ones included, and reports each call to the sinks exactly once.
 
-Definitions: TTFT runs from the request's arrival to the first event with content (text, reasoning or a tool call); ITL is
-the mean gap between events with content after the first; overhead is the time up to the first byte that was not the
-engine's.
+It is entered first and left last. Definitions: TTFT (time to first token) runs from the request's arrival to the first
+event with content (text, reasoning or a tool call). ITL (inter-token latency) is the mean gap between events with content
+after the first. Overhead is the time up to the first byte without the part that the engine took.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from tidegate.types import Batch, Record
 
 class _Nowhere:
     def finished(self, record: Record) -> None:
-        """Told to nobody."""
+        """Drop the record."""
 
 
 _NOWHERE: Sink = _Nowhere()
 
 
 class Observe:
-    """The stage `observe`, on the head of a request: refused calls are told to the sinks too."""
+    """Reports calls to the sinks. It runs on the head of the request, so the sinks get refused calls too."""
 
     def __init__(self, sinks: Sequence[Sink], clock: Clock) -> None:
         self._first, *self._others = sinks or (_NOWHERE,)
         self._clock = clock
 
     def __call__(self, call: Call) -> None:
-        """Open the books for a call."""
+        """Arrange that the call is reported to the sinks when it ends."""
 
         def close(error: BaseException | None) -> None:
             if isinstance(error, GatewayError):
@@ -41,14 +41,14 @@ class Observe:
                 call.outcome = "internal_error" if isinstance(error, Exception) else "cancelled"
             record = call.record(self._clock())
             for sink in self._others:
-                # Pushed and not called: one sink that fails does not silence the others.
+                # Pushed and not called here: when one sink raises, the others still get the record.
                 call.exit.push(partial(_tell, sink, record))
             self._first.finished(record)
 
         call.exit.push(close)
 
     def note(self, call: Call, batch: Batch) -> None:
-        """Times of content, as the client sees it, of one batch that leaves."""
+        """Note the time of each event with content in a batch that leaves for the client."""
         now = self._clock()
         for piece in batch:
             for choice in piece.answer.choices or ():

@@ -1,7 +1,8 @@
-"""Which deployments can serve a call, in the order in which they should be tried.
+"""The stage `route`: finds the deployments that can serve a call and puts them in the order to try them.
 
-A name matches a configured model exactly, or the longest configured prefix (`gpt-*`). Deployments that cannot take the
-request are left out before any is chosen; ready ones come before those that are not, the least busy first.
+A model name matches a configured model of the same name, or else the longest configured prefix (`gpt-*`). Deployments that
+cannot take the request are left out first. Ready deployments come before those that are not ready, and among each of
+these the least busy comes first.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ from tidegate.errors import BadRequest, GatewayError, NotSupported
 
 
 class Route:
-    """The stage `route`: it orders the deployments that can serve a call, and takes nothing."""
+    """Orders the deployments that can serve a call. It takes no seat and no permit."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
         self._turn = 0
 
     def __call__(self, call: Call) -> None:
-        """Set the call's candidates, the best first. Raises ModelNotFound, NotSupported, BadRequest."""
+        """Set the call's candidates, the best one first. Raises ModelNotFound, NotSupported, BadRequest."""
         able = self._able(call)
         if len(able) > 1:
-            # Turned by one each time: of equal ones each gets its share. Ready ones first; others only after all of them.
+            # The list is rotated by one for each call, so that equally busy deployments take turns: the sort is stable.
             self._turn += 1
             first = self._turn % len(able)
             able = sorted(able[first:] + able[:first], key=_busyness)
         call.candidates = able
 
     def foretell(self, call: Call) -> str:
-        """The candidates, set and told, while all engines are idle and ready. Raises what the stage raises."""
+        """Set the candidates and describe them as if all engines were idle and ready. Raises what the stage raises."""
         call.candidates = able = self._able(call)
         matched = "" if call.route == call.model else f", which matches '{call.route}'"
         of = f" (the first of {len(able)}; the least busy is taken)" if len(able) > 1 else ""
@@ -51,7 +52,7 @@ def _busyness(deployment: Deployment) -> tuple[bool, int]:
 
 
 def _refusal(call: Call, deployment: Deployment) -> GatewayError | None:
-    """Why a deployment cannot serve a call; None where it can."""
+    """Return the error that says why a deployment cannot serve a call, or None if it can."""
     allowed = deployment.engine.capabilities.fields.get(call.endpoint)
     if allowed is None:
         return NotSupported(
@@ -66,6 +67,6 @@ def _refusal(call: Call, deployment: Deployment) -> GatewayError | None:
 
 
 def _nearest_refusal(call: Call, deployments: Sequence[Deployment]) -> GatewayError:
-    """The refusal of the deployment that comes nearest: one that serves the endpoint names the field."""
+    """Return the refusal of a deployment that serves the endpoint, which names the field, or else any refusal."""
     refusals = [refusal for one in deployments if (refusal := _refusal(call, one)) is not None]
     return min(refusals, key=lambda refusal: isinstance(refusal, NotSupported))

@@ -1,7 +1,7 @@
-"""How all workers change to one configuration, or none does: two phases, each attempt told from the others by its epoch.
+"""Changes all workers to a new configuration, or none of them, by a two-phase commit. Each attempt has an epoch number.
 
-The supervisor's side is `change_all`, a worker's is `Candidates`. When to change is decided elsewhere, and so is what
-becomes of a worker that does not follow.
+`change_all` is the supervisor's side, `Candidates` a worker's. The supervisor (`supervisor.py`) decides when to change, and
+what happens to a worker that does not confirm.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ COMMIT_WITHIN_S = 5.0
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What workers are asked to prepare: the text of a configuration, under a number larger than any before."""
+    """A configuration that the workers are asked to prepare: its text, and an epoch larger than all earlier ones."""
 
     epoch: int
     text: str
 
 
 async def change_all(lines: Mapping[int, Line], change: Change, *, decided: Callable[[], None]) -> list[int]:
-    """Every worker builds and health-checks; only when all have, all swap. Raises ConfigError; then none does.
+    """Have every worker prepare the change, and commit it once all have prepared it. Raises ConfigError if none changes.
 
-    `decided` is called once all have agreed: who starts from then on has to start with the new configuration, as have those
-    that are returned, since nobody knows with which they serve. A worker that has died meanwhile has no vote.
+    `decided` is called when all workers have prepared the change: a worker that starts later has to use the new
+    configuration. Returns the numbers of the workers that did not confirm the commit. Their configuration is unknown, so
+    they have to be restarted. A worker that dies in the meantime has no vote.
     """
     agreed = False
     try:
@@ -62,27 +63,27 @@ def _no_vote(number: int, reason: BaseException) -> ConfigError:
 
 
 class Candidates:
-    """What one worker has prepared: at most one snapshot, until it is put in force or given up."""
+    """The snapshot that one worker has prepared, until it is committed or abandoned. There is at most one."""
 
     def __init__(self, gateway: Gateway, read: Callable[[str], Config]) -> None:
-        """`read` makes the worker's own configuration of a text, and may raise ConfigError."""
+        """`read` turns a text into this worker's configuration, and may raise ConfigError."""
         self._gateway = gateway
         self._read = read
-        self._over = 0  # up to this epoch, all are put in force or given up
+        self._over = 0  # all epochs up to this one are committed or abandoned
         self._prepared: tuple[int, Snapshot] | None = None
 
     async def prepare(self, epoch: int, text: str) -> None:
-        """Build a snapshot and check its engines' health; what came before is given up. Raises ConfigError."""
+        """Build a snapshot and check the health of its engines. Earlier epochs are abandoned. Raises ConfigError."""
         await self.abandon(epoch - 1)
         following = await self._gateway.prepare(self._read(text))
-        # Preparing takes its time: the supervisor may have given up meanwhile, and have begun anew.
+        # The supervisor may have abandoned this epoch, and begun another, while this one was being prepared.
         if epoch <= self._over:
             await following.retire()
-            raise ConfigError("reload", [Problem("", "was given up before it was prepared")])
+            raise ConfigError("reload", [Problem("", "abandoned before it was prepared")])
         self._prepared = (epoch, following)
 
     async def commit(self, epoch: int) -> None:
-        """Put in force what was prepared. Raises LookupError when that is something else, or nothing."""
+        """Put the prepared snapshot in force. Raises LookupError if this epoch is not prepared."""
         if self._prepared is None or self._prepared[0] != epoch:
             raise LookupError(f"epoch {epoch} is not prepared")
         (_, following), self._prepared = self._prepared, None
@@ -90,7 +91,7 @@ class Candidates:
         self._gateway.put_in_force(following)
 
     async def abandon(self, epoch: int) -> None:
-        """Give up this epoch and all before it."""
+        """Abandon this epoch and all earlier ones."""
         self._over = max(self._over, epoch)
         if self._prepared is not None and self._prepared[0] <= epoch:
             (_, following), self._prepared = self._prepared, None

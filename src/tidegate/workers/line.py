@@ -1,6 +1,7 @@
-"""Questions and answers between the supervisor and one worker: JSON lines over a socket pair. Both sides may ask.
+"""Requests and answers between the supervisor and one worker, as JSON lines over a socket pair. Both sides may ask.
 
-The socket has no name in the file system: only the two processes hold it, and each sees at once when the other is gone.
+The socket has no name in the file system, so only these two processes can use it. When one of them ends, the other sees
+the end of the stream at once.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ _NULL = msgspec.Raw(b"null")
 log = logging.getLogger(__name__)
 
 Handlers = Mapping[str, Callable[[bytes], Awaitable[object]]]
-"""Who answers, by the question's name, given its JSON. A ConfigError goes to the asker; all else raised makes it Failed."""
+"""Handlers by the name of the question; a handler gets the question's JSON.
+
+A ConfigError that a handler raises is raised at the asker. Any other exception is raised there as Failed.
+"""
 
 
 class NoAnswer(Exception):
-    """A question without an answer; the message says why."""
+    """A question got no answer. The message says why."""
 
 
 class Gone(NoAnswer):
-    """The other process has ended, or does not answer."""
+    """The other process has ended, or has not answered in time."""
 
 
 class Failed(NoAnswer):
-    """The other process is there, but what it did for the answer has failed; its log says how."""
+    """The other process runs, but its handler raised an exception. Its log has the details."""
 
 
 class _Refused(msgspec.Struct):
@@ -43,7 +47,7 @@ class _Refused(msgspec.Struct):
 
 
 class _Message(msgspec.Struct, omit_defaults=True):
-    """`ask` empty: the answer to the question with this id. Id 0: a question that wants no answer."""
+    """A question, or with an empty `ask` the answer to the question with this id. Id 0 means that no answer is expected."""
 
     id: int = 0
     ask: str = ""
@@ -56,7 +60,7 @@ _DECODER = msgspec.json.Decoder(_Message)
 
 
 class Line:
-    """One side of the connection. Its owner spawns `listen`. `gone`: the other side is no more."""
+    """One side of the connection. The owner has to spawn `listen`. `gone` is true once the other side has ended."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers, spawn: Spawn
@@ -71,12 +75,12 @@ class Line:
 
     @classmethod
     async def over(cls, connection: socket.socket, handlers: Handlers, spawn: Spawn) -> Line:
-        """A line over one end of a socket pair."""
+        """Make a line over one end of a socket pair."""
         reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_LINE_BYTES)
         return cls(reader, writer, handlers, spawn)
 
     async def listen(self) -> None:
-        """Take in what the other side asks and answers, until it is gone."""
+        """Receive the questions and answers of the other side until it has ended."""
         try:
             while (line := await self._reader.readline()).endswith(b"\n"):
                 message = _DECODER.decode(line)
@@ -94,7 +98,7 @@ class Line:
                     asked.set_exception(Gone("the process has ended"))
 
     async def ask(self, what: str, body: object = None, *, within_s: float) -> msgspec.Raw:
-        """The answer, as JSON. Raises NoAnswer, and ConfigError when the other side does."""
+        """Ask a question and return the answer's JSON. Raises NoAnswer, and ConfigError if the other side raised it."""
         if self.gone:
             raise Gone("the process has ended")
         number = next(self._ids)
@@ -104,7 +108,7 @@ class Line:
             async with asyncio.timeout(within_s):
                 message = await asked
         except TimeoutError as error:
-            raise Gone(f"the process does not answer within {within_s:g} s") from error
+            raise Gone(f"the process did not answer within {within_s:g} s") from error
         finally:
             self._asked.pop(number, None)
         if message.refused is not None:
@@ -114,17 +118,17 @@ class Line:
         return message.body
 
     def tell(self, what: str, body: object = None) -> None:
-        """Ask without waiting for an answer."""
+        """Send a question that needs no answer."""
         self._send(_Message(0, what, _raw(body)))
 
     async def _reply(self, question: _Message) -> None:
-        # Whatever answering raises ends here: `spawn` may be that of the group in which all calls run.
+        # No exception of a handler may leave this task: `spawn` may belong to the task group in which all calls run.
         (body,) = await asyncio.gather(self._answered(question), return_exceptions=True)
         if isinstance(body, ConfigError):
             answer = _Message(question.id, refused=_Refused(body.source, body.problems))
         elif isinstance(body, BaseException):
             log.error("'%s' cannot be answered", question.ask, exc_info=body)
-            # What it says may hold secrets: it is for the log alone.
+            # The exception's message may hold secrets, so only the log gets it.
             found = f"'{question.ask}' cannot be answered: {type(body).__name__}; the process's log says more"
             answer = _Message(question.id, failed=found)
         else:
@@ -135,7 +139,7 @@ class Line:
     async def _answered(self, question: _Message) -> msgspec.Raw:
         handler = self._handlers.get(question.ask)
         if handler is None:
-            raise LookupError(f"nobody here answers '{question.ask}'")
+            raise LookupError(f"there is no handler for '{question.ask}'")
         return _raw(await handler(question.body))
 
     def _send(self, message: _Message) -> None:

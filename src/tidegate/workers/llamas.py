@@ -1,4 +1,4 @@
-"""The llama.cpp servers behind the embedded engines, kept by the supervisor and lent to every worker."""
+"""The llama.cpp servers of the embedded engines. The supervisor owns them, and all workers use them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tidegate.workers.shares import embedded, part
 
 
 class Loan(msgspec.Struct, frozen=True):
-    """News of one llama.cpp server that the supervisor owns."""
+    """The state of one llama.cpp server, as the supervisor sends it to the workers."""
 
     engine: str
     served: Served
@@ -26,7 +26,7 @@ class Loan(msgspec.Struct, frozen=True):
 
 
 class Llamas:
-    """One server for each embedded engine of a configuration; `news` is told whenever one begins or ceases to serve."""
+    """One server for each embedded engine of a configuration. `news` is called when a server starts or stops serving."""
 
     def __init__(self, config: Config, news: Callable[[Loan], None]) -> None:
         self._configs = embedded(config)
@@ -34,7 +34,7 @@ class Llamas:
         self._servers: dict[str, LlamaServer] = {}
 
     async def open(self, runtime: Runtime, opened: AsyncExitStack) -> None:
-        """Start them, to be stopped by `opened`. Raises ConfigError for one that cannot serve."""
+        """Start all servers; `opened` stops them when it closes. Raises ConfigError for a server that cannot serve."""
         for name, config in self._configs.items():
             changed = partial(self._changed, name)
             try:
@@ -46,18 +46,18 @@ class Llamas:
             runtime.spawn(server.run(), name="keep llama.cpp alive")
 
     def loans(self) -> list[Loan]:
-        """What a new worker has to know."""
+        """Return the state of every server, for a new worker."""
         return [Loan(name, server.served, server.ready) for name, server in self._servers.items()]
 
     def forget(self, worker: int, of: int) -> None:
-        """A worker has ended: remove what it saved of its slots, since its successor does not know of it."""
+        """Delete the saved slots of a worker that has ended, since its successor does not know them."""
         for name, server in self._servers.items():
             for slot in part(self._configs[name].slots, worker, of):
                 for file in Path(server.served.slot_dir).glob(f"slots-{slot}-*"):
                     file.unlink(missing_ok=True)
 
     def refuse_change(self, config: Config) -> None:
-        """Raises ConfigError when a configuration wants other servers than those that run."""
+        """Raise ConfigError if a configuration needs servers other than the running ones."""
         following = embedded(config)
         problems = [
             Problem(f"engines.{name}", "restart to change an embedded engine while several workers run")

@@ -1,4 +1,4 @@
-"""A worker's process as its supervisor sees it."""
+"""A worker process, seen from the supervisor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _WORKER = "tidegate.workers.worker"
 class Member:
     """One process and the line to it.
 
-    `serving` from when it listens until it has ended; `dismissed` from when it was told to end, so that another follows.
+    `serving` is true from the moment the process listens until it has ended. `dismissed` is true once the process was told
+    to end and is to be replaced.
     """
 
     def __init__(self, number: int, process: Process, *, line: Line, patience_s: float) -> None:
@@ -30,13 +31,13 @@ class Member:
 
     @classmethod
     async def spawn(cls, number: int, handlers: Handlers, *, spawn: Spawn, patience_s: float) -> Member:
-        """Start the process, in a session of its own: Ctrl-C reaches the supervisor alone, which passes it on.
+        """Start the process in its own session, so that Ctrl-C reaches only the supervisor, which passes it on.
 
-        `patience_s` is how long it may take to end once it is dismissed.
+        `patience_s` is how long the process may take to end after `dismiss`.
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            # -P: what lies in the working directory does not shadow a module.
+            # -P: files in the working directory cannot shadow a module.
             command = (sys.executable, "-P", "-m", _WORKER)
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=theirs.fileno(), start_new_session=True
@@ -46,19 +47,19 @@ class Member:
         return cls(number, process, line=line, patience_s=patience_s)
 
     async def ended(self) -> int:
-        """Its exit code, once it has ended; negative for a signal."""
+        """Wait until the process has ended and return its exit code, negative for a signal."""
         code = await self._process.wait()
         self.serving = False
         return code
 
     def dismiss(self) -> None:
-        """Have it finish its calls and end; when its time for that is over, it is killed."""
+        """Tell the process to finish its calls and end. It is killed if it still runs after `patience_s`."""
         self.dismissed = True
         self.send(signal.SIGTERM)
         asyncio.get_running_loop().call_later(self._patience_s, self.send, signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
-        """A signal to the process, if it is still there."""
+        """Send a signal to the process if it still runs."""
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)

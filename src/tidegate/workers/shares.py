@@ -1,4 +1,4 @@
-"""What a configuration means for one of several workers, and which configurations cannot be shared at all."""
+"""Divides a configuration among several workers, and refuses configurations that cannot be divided."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from tidegate.errors import ConfigError, Problem
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration in the form in which every process reads the same from it; secrets stay in the environment.
+    """A configuration in a form from which every process reads the same. Secrets stay in the environment.
 
-    `text` None is the built-in configuration, `name` what error messages call it; `host` and `port` replace the file's.
+    `text` is None for the built-in configuration. `name` is its name in error messages. `host` and `port` replace those of
+    the text.
     """
 
     name: str = ""
@@ -27,7 +28,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
 
     def read(self) -> Config:
-        """Raises ConfigError with every mistake found."""
+        """Return the configuration. Raises ConfigError with every mistake found."""
         if self.text is None:
             model_path = Path(self.model_path) if self.model_path else None
             config = configuration.built_in(model_path=model_path, demo=self.demo)
@@ -38,31 +39,35 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def part(whole: int, number: int, of: int) -> range:
-    """The `number`-th of `of` disjoint parts of `range(whole)`, as even as can be."""
+    """Return the `number`-th of `of` disjoint parts of `range(whole)`. Their lengths differ by at most one."""
     return range(whole * number // of, whole * (number + 1) // of)
 
 
 def share(config: Config, number: int, of: int) -> Config:
-    """The configuration of one worker: its part of every limit that holds for all of them together."""
+    """Return the configuration of one worker, with its part of every limit that applies to all workers together."""
 
     def mine(engine: EngineConfig) -> EngineConfig:
         parts = {field: len(part(limit, number, of)) for field, limit in _limits(engine)}
-        if engine.max_in_flight is not None:  # divided apart, or a worker might reserve all of its seats
+        if (
+            engine.max_in_flight is not None
+        ):  # clients' seats divided separately: a worker may not reserve all its seats
             clients = engine.max_in_flight - engine.reserved_seats
             parts["max_in_flight"] = len(part(clients, number, of)) + parts.get("reserved_seats", 0)
         if isinstance(engine, EmbeddedConfig):
-            del parts["slots"]  # of one server that all workers use: they divide the slots' numbers
+            del parts[
+                "slots"
+            ]  # all workers use one server with all its slots, and each uses its own slot numbers
         return engine.model_copy(update=parts)
 
     return config.model_copy(update={"engines": {name: mine(e) for name, e in config.engines.items()}})
 
 
 def refuse_unshareable(config: Config, workers: int) -> None:
-    """The one place that says which configurations several workers cannot serve. Raises ConfigError.
+    """Raise ConfigError for a configuration that several workers cannot serve. All such rules are in this function.
 
-    Limits that engines have must be large enough to give every worker a part. What processes can only share through a
-    store that all of them reach (quotas, revoked keys, caches, memory) is refused here, unless such a store is configured;
-    none of these exists yet.
+    The limits of an engine have to be large enough to give every worker a part. Quotas, revoked keys, caches and memory can
+    be shared only through a store that all processes reach; without such a store they are to be refused here. None of these
+    exists yet.
     """
     problems = [
         Problem(
@@ -87,12 +92,12 @@ def refuse_unshareable(config: Config, workers: int) -> None:
 
 
 def embedded(config: Config) -> dict[str, EmbeddedConfig]:
-    """The engines whose servers the supervisor owns."""
+    """Return the engines whose servers the supervisor owns."""
     return {name: engine for name, engine in config.engines.items() if isinstance(engine, EmbeddedConfig)}
 
 
 def _limits(engine: EngineConfig) -> Iterator[tuple[str, int]]:
-    """What bounds an engine for all workers together."""
+    """Yield the limits of an engine that apply to all workers together."""
     for field in ("max_in_flight", "max_connections", "slots"):
         limit: Any = getattr(engine, field, None)
         if isinstance(limit, int):

@@ -1,4 +1,4 @@
-"""The supervisor: starts the workers, starts those anew that die, and changes all of them together or none."""
+"""The supervisor: starts the workers, restarts workers that die, and changes the configuration of all of them or none."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ from tidegate.workers.worker import Report, Start
 
 START_WITHIN_S = 60.0
 REPORT_WITHIN_S = 5.0
-# A worker that outlives its own drain by so much is killed.
+# A worker that runs for this much longer than its drain is killed.
 OVERTIME_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 async def supervise(source: Source, path: Path | None, *, workers: int, log_level: str) -> None:
-    """Run so many workers until a signal. Raises ConfigError and CannotListen.
+    """Run `workers` workers until a signal. Raises ConfigError and CannotListen.
 
-    `path` is the file to read and to watch; None for the built-in configuration that `source` describes.
+    `path` is the file to read and watch. It is None for the built-in configuration, which `source` describes.
     """
     seen = None
     if path is not None:
-        seen = stamp(path)  # from before it is read: a change since then is still a change
+        seen = stamp(path)  # taken before the file is read, so that a change during the start is noticed
         source = msgspec.structs.replace(source, name=str(path), text=read_text(path))
     await Supervisor(source, path, seen, count=workers, log_level=log_level).run()
 
 
 class Supervisor:
-    """Keeps `count` workers. Satisfies `Operator` of the admin port."""
+    """Keeps `count` workers running. Satisfies `Operator`, the protocol of the admin port."""
 
     def __init__(
         self, source: Source, path: Path | None, seen: Stamp | None = None, *, count: int, log_level: str
     ) -> None:
-        """`seen` is the stamp of the file at `path` from before it was read."""
-        self._source = source  # what is in force
+        """`seen` is the stamp of the file at `path`, taken before the file was read."""
+        self._source = source  # the source in force
         self._config: Config = source.read()
         self._path = path
         self._seen = seen
@@ -76,10 +76,10 @@ class Supervisor:
         self._ending = asyncio.Event()
 
     async def run(self) -> None:
-        """Start everything and keep it running until a signal, then drain. Raises ConfigError, CannotListen."""
+        """Start all workers, keep them running until a signal, then drain. Raises ConfigError, CannotListen."""
         config = self._config
         refuse_unshareable(config, self._count)
-        with bind(config.server) as probe:  # whether the port is free, and which one 0 stands for
+        with bind(config.server) as probe:  # checks that the port is free, and chooses one for port 0
             host, port = probe.getsockname()[:2]
         self._source = msgspec.structs.replace(self._source, port=port)
         admin_listener = _bind_admin(config)
@@ -107,8 +107,8 @@ class Supervisor:
     # -- the workers -----------------------------------------------------------------------------------------------
 
     async def _hire_all(self) -> None:
-        """Start every worker. Raises ConfigError once, however many refuse."""
-        async with self._changing:  # whoever listens may be asked to reload
+        """Start every worker. Raises a single ConfigError, even if several workers refuse."""
+        async with self._changing:  # a worker that listens may already get a reload request
             hired = await asyncio.gather(*map(self._hire, range(self._count)), return_exceptions=True)
         for failure in hired:
             if isinstance(failure, BaseException):
@@ -134,7 +134,7 @@ class Supervisor:
                 member.send(signal.SIGKILL)
 
     async def _keep(self, number: int) -> None:
-        """Restart a worker whenever it ends, until all are to end."""
+        """Restart a worker whenever it ends, until the supervisor itself is told to end."""
         backoff, failures = Backoff(), 0
         while True:
             began = self._runtime.clock()
@@ -157,7 +157,7 @@ class Supervisor:
                 try:
                     await self._hire(number)
                 except ConfigError as error:
-                    log.error("worker %d did not start: %s", number, error)  # noqa: TRY400 - its words say it all
+                    log.error("worker %d did not start: %s", number, error)  # noqa: TRY400 - the message says it all
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -168,7 +168,7 @@ class Supervisor:
         )
 
     def _end(self) -> None:
-        """Have every worker drain; a second signal makes them hurry, as it does a gateway alone."""
+        """Have every worker drain. A second signal skips the wait, as it does for a gateway without workers."""
         again = self._ending.is_set()
         if not again:
             self._ending.set()
@@ -177,7 +177,7 @@ class Supervisor:
 
     @property
     def _patience_s(self) -> float:
-        """How long a worker that starts with what is in force may take to end."""
+        """How long a worker with the configuration in force may take to end."""
         server = self._config.server
         return server.drain_grace_s + server.drain_deadline_s + OVERTIME_S
 
@@ -186,14 +186,14 @@ class Supervisor:
             member.send(number)
 
     async def _kill(self) -> None:
-        """End what is still there, where the start failed."""
+        """Kill the workers that still run. Some do when the start has failed."""
         self._send_all(signal.SIGKILL)
         await asyncio.gather(*(member.ended() for member in self._members.values()))
 
     def _spread(self, loan: Loan) -> None:
         self._tell_all("loan", loan)
 
-    # What a worker asks for its clients.
+    # Questions of a worker on behalf of its clients.
 
     async def _on_scrape(self, _: bytes) -> str:
         return (await self.scrape()).decode()
@@ -201,7 +201,7 @@ class Supervisor:
     async def _on_reload(self, _: bytes) -> Reloaded:
         return await self.reload()
 
-    # -- what all of them are together -----------------------------------------------------------------------------
+    # -- all workers seen as one gateway ---------------------------------------------------------------------------
 
     @property
     def token(self) -> SecretStr | None:
@@ -209,7 +209,7 @@ class Supervisor:
         return self._config.admin.token
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
-        """`ready` only if every worker is, and each worker's own account."""
+        """Return the state, which is `ready` only if every worker is ready, and the report of each worker."""
         reports = await self._reports()
         rows: list[dict[str, object]] = [
             {"worker": number, "status": "not running"} for number in range(self._count)
@@ -221,13 +221,13 @@ class Supervisor:
         return state, {"workers": rows}
 
     async def scrape(self) -> bytes:
-        """The metrics of all workers as one."""
+        """Return the metrics of all workers, added up."""
         reports = await self._reports()
         own = self._runtime.metrics.collect()
         return self._totals.render(own, {number: report.metrics for number, report in reports.items()})
 
     async def _reports(self) -> dict[int, Report]:
-        """What the workers that answer say of themselves."""
+        """Return the reports of the workers that answer."""
         members = [member for member in self._members.values() if member.serving]
         asked = (member.line.ask("report", within_s=REPORT_WITHIN_S) for member in members)
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -242,19 +242,19 @@ class Supervisor:
     def _gauges(self) -> Iterator[Metric]:
         serving = sum(member.serving for member in self._members.values())
         yield gauge("workers", "Workers that serve.", [], [((), serving)])
-        yield CounterMetricFamily("tidegate_worker_restarts", "Workers started anew.", value=self._restarts)
+        yield CounterMetricFamily("tidegate_worker_restarts", "Workers restarted.", value=self._restarts)
         yield CounterMetricFamily(
             "tidegate_worker_reloads_unconfirmed",
             "Workers restarted because they did not confirm a reload.",
             value=self._unconfirmed,
         )
 
-    # -- changing all of them --------------------------------------------------------------------------------------
+    # -- reload ----------------------------------------------------------------------------------------------------
 
     async def reload(self) -> Reloaded:
-        """Have every worker swap to what the file says now, or none: then it raises ConfigError.
+        """Change every worker to the present text of the file. Raises ConfigError, and then no worker changes.
 
-        Workers that do not confirm it in time are restarted with it.
+        Workers that do not confirm the change in time are restarted with the new configuration.
         """
         if self._path is None:
             raise no_file()
@@ -263,7 +263,7 @@ class Supervisor:
                 restarted = await self._swap(self._source, read_text(self._path))
             except ConfigError as error:
                 self._runtime.metrics.reloaded(ok=False)
-                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
+                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - the message says it all
                 raise
             self._runtime.metrics.reloaded(ok=True)
             log.info("%s is in force", self._path)
@@ -274,7 +274,7 @@ class Supervisor:
             await self.reload()
 
     async def _swap(self, source: Source, text: str) -> list[int]:
-        """Have all workers change, or none. Those that did not confirm it are ended, and `_keep` starts them anew."""
+        """Change all workers or none. Workers that do not confirm are told to end, and `_keep` restarts them."""
         source = msgspec.structs.replace(source, text=text)
         config = source.read()
         refuse_unshareable(config, self._count)
@@ -284,11 +284,11 @@ class Supervisor:
             self._source, self._config = source, config
 
         self._epoch += 1
-        # One that is on its way out has no vote: its successor starts with what is decided.
+        # A dismissed worker has no vote: its successor starts with the configuration that is decided here.
         lines = {number: member.line for number, member in self._members.items() if not member.dismissed}
         left_behind = await change_all(lines, Change(self._epoch, text), decided=decided)
         for number in left_behind:
-            log.error("worker %d did not confirm the new configuration: it ends and starts anew", number)
+            log.error("worker %d did not confirm the new configuration and is restarted", number)
             self._unconfirmed += 1
             self._members[number].dismiss()
         return left_behind
@@ -299,8 +299,8 @@ class Supervisor:
 
 
 def _bind_admin(config: Config) -> socket.socket:
-    """The listening socket of the admin port. Raises CannotListen."""
+    """Return the listening socket of the admin port. Raises CannotListen."""
     try:
         return bind(ServerConfig(host=config.admin.host, port=config.admin.port))
     except CannotListen as error:
-        raise CannotListen(f"admin.port: {error}; another number, or 0 for any free port, will do") from error
+        raise CannotListen(f"admin.port: {error}; choose another port, or 0 for any free one") from error

@@ -1,7 +1,7 @@
-"""The metrics of all workers as one.
+"""The metrics of all workers, added up.
 
-Counters and histograms are added up, those of workers that have died included, so that no sum ever falls. Gauges are
-added up over the workers that answer; `engine_ready` is 1 only where it is 1 for all.
+The sums of counters and histograms include workers that have died, so that no sum ever falls. Gauges are added up over the
+workers that answer. `engine_ready` is 1 only if it is 1 for all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Family(msgspec.Struct):
 
 
 def families(metrics: Iterable[Metric]) -> list[Family]:
-    """Metrics as data that can be sent."""
+    """Return metrics as plain data that can be sent."""
     return [
         Family(
             metric.name,
@@ -41,25 +41,28 @@ def families(metrics: Iterable[Metric]) -> list[Family]:
 
 
 def total(metrics: Iterable[Family], name: str) -> float:
-    """The sum of all samples of one name."""
+    """Return the sum of all samples of one name."""
     return sum(value for f in metrics for sample, _, value in f.samples if sample == name)
 
 
 class Totals:
-    """What each worker last said, and what the dead had counted."""
+    """The last report of each worker, and the counts of workers that have ended."""
 
     def __init__(self) -> None:
         self._last: dict[int, list[Family]] = {}
         self._dead: list[Family] = []
 
     def departed(self, worker: int) -> None:
-        """A worker has ended; whoever takes its number counts from zero. What it counted after the last scrape is lost."""
+        """Keep the counts of a worker that has ended, since its successor counts from zero.
+
+        What the worker counted after the last scrape is lost.
+        """
         self._dead = _added([*self._dead, *_counts(self._last.pop(worker, []))])
 
     def render(self, own: Iterable[Metric], reports: Mapping[int, list[Family]]) -> bytes:
-        """The exposition text of all together: the supervisor's `own`, and what the workers reported just now.
+        """Return the exposition text of the supervisor's `own` metrics and the workers' reports.
 
-        Of a worker that did not report, the counts it last told are in.
+        For a worker without a report, the counts of its last report are included.
         """
         self._last |= reports
         silent = [family for number, last in self._last.items() if number not in reports for family in last]
@@ -69,7 +72,7 @@ class Totals:
 
 
 class _Collected:
-    """What prometheus-client renders."""
+    """The families as a collector that prometheus-client can render."""
 
     def __init__(self, everything: Iterable[Family]) -> None:
         self._everything = everything
@@ -87,7 +90,7 @@ def _counts(parts: Iterable[Family]) -> list[Family]:
 
 
 def _added(parts: Iterable[Family]) -> list[Family]:
-    """One family for each name, samples with the same labels put together."""
+    """Merge families by name, and add up samples with the same labels."""
     sums: dict[str, tuple[Family, dict[tuple[str, frozenset[tuple[str, str]]], Sample]]] = {}
     for family in parts:
         _, samples = sums.setdefault(family.name, (family, {}))

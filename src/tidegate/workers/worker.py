@@ -1,7 +1,7 @@
-"""One worker, as a process: `python -m tidegate.workers.worker`. Its standard input is its line to the supervisor.
+"""The process of one worker: `python -m tidegate.workers.worker`. Its standard input is its line to the supervisor.
 
-A gateway with its share of every engine. What concerns all workers (metrics, reloads, llama.cpp servers) it asks the
-supervisor for; when the supervisor is gone it finishes its calls and ends.
+A worker is a gateway with its share of every engine. It asks the supervisor for all that concerns every worker: metrics,
+reloads and llama.cpp servers. When the supervisor has ended, the worker finishes its calls and ends.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The first thing a worker is told; answered once it listens."""
+    """The first message to a worker. The worker answers once it listens."""
 
     number: int
     of: int
@@ -51,7 +51,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a worker knows of itself; `calls` have ended since it started."""
+    """The state of a worker. `calls` is the number of calls that have ended since it started."""
 
     pid: int
     state: str
@@ -61,23 +61,23 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class WorkerGateway(Gateway):
-    """A gateway that is one of several: what is asked of all, the supervisor answers."""
+    """A gateway that is one of several. Requests that concern all of them go to the supervisor."""
 
     def __init__(self, config: Config, *, line: Line, runtime: Runtime) -> None:
         super().__init__(config, runtime=runtime)
         self._line = line
 
     async def scrape(self) -> bytes:
-        """The metrics of all workers."""
+        """Return the metrics of all workers. Raises Overloaded."""
         try:
             return msgspec.json.decode(
                 await self._line.ask("scrape", within_s=SCRAPE_WITHIN_S), type=str
             ).encode()
         except NoAnswer as error:
-            raise Overloaded(f"The metrics cannot be had now: {error}", retry_after_s=1) from error
+            raise Overloaded(f"The metrics are not available now: {error}", retry_after_s=1) from error
 
     async def reload(self) -> Reloaded:
-        """Have every worker reload. Raises ConfigError; then nothing has changed anywhere."""
+        """Have every worker reload. Raises ConfigError, and then no worker has changed. Raises Overloaded."""
         try:
             answer = await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
         except NoAnswer as error:
@@ -86,7 +86,7 @@ class WorkerGateway(Gateway):
 
 
 class Worker:
-    """Does what the supervisor says."""
+    """Runs a gateway as the supervisor directs."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -134,7 +134,7 @@ class Worker:
         )
 
     async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
-        """Wait for the start, serve, drain. `gone` ends when the supervisor is no more."""
+        """Wait for the start message, serve, drain. `gone` is done once the supervisor has ended."""
         await asyncio.wait((self._start, gone), return_when=asyncio.FIRST_COMPLETED)
         if not self._start.done():
             return
@@ -142,7 +142,7 @@ class Worker:
             await self._serve(line, gone)
         except ConfigError as error:
             self._listening.set_exception(error)
-            await gone  # the supervisor has read it and hangs up
+            await gone  # the supervisor reads the error and closes the line
         except CannotListen as error:
             self._listening.set_exception(ConfigError("server", [Problem("server.port", str(error))]))
             await gone
@@ -152,17 +152,16 @@ class Worker:
         config = self._share(start.source.text)
         async with WorkerGateway(config, line=line, runtime=Runtime(make=self._make)) as self._gateway:
             self._candidates = Candidates(self._gateway, self._share)
-            # Listening comes last: whoever listens gets a share of the connections, ready or not.
+            # Listening comes last: a process that listens gets a share of the connections, even if it is not ready.
             server = GatewayServer(self._gateway, bind(config.server, shared=True))
             server.obey_signals()
-            # Whoever ends a service may signal all its processes, and the supervisor passes it on: twice is no hurry. The
-            # supervisor's SIGINT is.
+            # Ignore a second SIGTERM: the service manager and the supervisor may both send one. SIGINT skips the wait.
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, lambda: self._gateway.draining or server.drain())
 
             def orphaned(_: object) -> None:
                 if not self._gateway.draining:
-                    log.warning("the supervisor is gone: finishing what runs")
+                    log.warning("the supervisor has ended: finishing the running calls")
                     server.drain(grace_s=0)
 
             gone.add_done_callback(orphaned)
@@ -171,7 +170,7 @@ class Worker:
             await server.serve_until_drained()
 
     def _told(self, start: Start) -> Start:
-        """Take in the start. At once: the next message may be news of a llama.cpp server."""
+        """Apply the start message, without awaiting: the next message may be news of a llama.cpp server."""
         layout = f"%(asctime)s %(levelname)s worker {start.number} %(name)s: %(message)s"
         logging.basicConfig(level=start.log_level, format=layout)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -194,7 +193,7 @@ class Worker:
 
 
 async def work(connection: socket.socket) -> None:
-    """Serve until told to end, or until the supervisor is gone."""
+    """Serve until told to end, or until the supervisor has ended."""
     async with asyncio.TaskGroup() as group:
 
         def spawn(work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
@@ -208,7 +207,7 @@ async def work(connection: socket.socket) -> None:
 
 
 def main() -> None:
-    """Take the line from standard input, so that nothing started from here can hold it, and work."""
+    """Move the line away from standard input, so that no child process can inherit it, and run the worker."""
     connection = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -1,11 +1,13 @@
-"""The llama.cpp server as a process of its own, run by path and not as a module of the package.
+"""The process of the llama.cpp server. It is run by path and not as a module of the package.
 
-Reads one JSON line of settings from stdin (not argv, so that the API key never shows in a process list), starts the C++
-server of `xllamacpp` on a free loopback port, and prints `{"url": ...}` on stdout once it listens. The log of llama.cpp
-goes to stderr. Two things end it with its parent: the kernel's parent-death signal, and end-of-file on stdin, which also
-works where that signal does not exist. SIGTERM and SIGINT do not: they may reach all processes of a service or a terminal
-at once, and the gateway lets running streams finish before it ends this one. Only the standard library and `xllamacpp` are
-imported: the start takes about 1.5 s.
+The process reads one JSON line of settings from stdin (not from argv, so that a process list never shows the API key). It
+starts the C++ server of `xllamacpp` on a free loopback port, and prints `{"url": ...}` on stdout once the server listens.
+The log of llama.cpp goes to stderr.
+
+The process ends with its parent in two ways: by the kernel's parent-death signal, and by end-of-file on stdin, which also
+works on systems without that signal. It ignores SIGTERM and SIGINT. These may reach all processes of a service or a
+terminal at once, and the gateway lets running streams finish before it ends this process. Only the standard library and
+`xllamacpp` are imported, and the start takes about 1.5 s.
 """
 
 from __future__ import annotations
@@ -19,29 +21,29 @@ import signal
 import sys
 from typing import Any
 
-xllamacpp: Any = importlib.import_module("xllamacpp")  # it carries no types
+xllamacpp: Any = importlib.import_module("xllamacpp")  # the package has no types
 
 _PR_SET_PDEATHSIG = 1
 _PARENT_DIED = signal.SIGUSR1
-_HTTP_THREADS_BESIDE_SLOTS = 4  # health, metrics, slot save and restore must not wait behind open streams
+_HTTP_THREADS_BESIDE_SLOTS = 4  # so that health, metrics, slot save and restore never wait for open streams
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask Linux to end this process when its parent ends; `parent` is the parent's pid as the parent knows it."""
+    """Ask Linux to signal this process when its parent ends. `parent` is the pid that the parent gave as its own."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, _PARENT_DIED)
-    if os.getppid() != parent:  # it ended before the signal was set
+    if os.getppid() != parent:  # the parent ended before the signal was set
         os._exit(1)
 
 
 def leave(slot_dir: str) -> None:
-    """End now: whoever wanted the running streams is gone. Prompts on disk are nobody's business afterwards."""
+    """End the process at once: the reader of its streams has ended. The saved slots contain prompts, so remove them."""
     shutil.rmtree(slot_dir, ignore_errors=True)
     os._exit(0)
 
 
 def params_from(settings: dict[str, Any]) -> Any:
-    """llama.cpp's parameters: its defaults are for one trusting user, these are for a server behind a gateway."""
+    """Return the parameters of llama.cpp for a server behind a gateway. Its own defaults are for a single trusted user."""
     params: Any = xllamacpp.CommonParams()
     params.model.path = settings["model_path"]
     params.model_alias = {settings["alias"]}
@@ -55,14 +57,14 @@ def params_from(settings: dict[str, Any]) -> Any:
     params.slot_save_path = settings["slot_dir"].rstrip("/") + "/"  # llama.cpp joins by plain concatenation
     params.timeout_read = params.timeout_write = settings["socket_timeout_s"]  # default: an hour
     params.n_threads_http = settings["slots"] + _HTTP_THREADS_BESIDE_SLOTS
-    params.verbosity = 2  # warnings and errors; the default tells of every request
+    params.verbosity = 2  # warnings and errors; the default logs every request
     params.embedding = False
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["context_tokens"]
     params.kv_unified = False  # each slot has its own share: one long conversation cannot starve the others
-    params.fit_params = False  # never shrink the context behind our back
-    params.warmup = False  # saves nothing on the first request, and costs seconds at a start under load
-    # Prompts of other conversations kept in memory; default: 8 GiB. It is blind to adapters, so it is off with them.
+    params.fit_params = False  # never shrink the context silently
+    params.warmup = False  # does not speed up the first request, and takes seconds at a start under load
+    # Memory for prompts of earlier conversations; default: 8 GiB. It ignores adapters, so with adapters it is off.
     params.cache_ram_mib = 0 if settings["lora"] else settings["cache_ram_mib"]
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["batch_threads"]
@@ -80,7 +82,7 @@ def _adapter(path: str, scale: float) -> Any:
 
 
 def main() -> None:
-    """Serve until stdin ends or the parent does."""
+    """Serve until the end of stdin or the end of the parent process."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     settings: dict[str, Any] = json.loads(sys.stdin.buffer.readline())

@@ -1,7 +1,8 @@
-"""The embedded engine: a llama.cpp server that the gateway runs itself, spoken to like any other.
+"""The embedded engine: a llama.cpp server that the gateway runs itself and uses over HTTP like any other server.
 
-Adds to the HTTP adapter what one can do whose server nobody else uses: choose the slot of every call, and put a system
-prompt that one slot has read into the others before they are asked. Who keeps the server alive is `llama.py`'s business.
+The gateway is the server's only client. So this engine can do more than the HTTP adapter: it chooses the slot of every
+call, and it copies a system prompt that one slot has read into other slots before they need it. `llama.py` decides which
+process keeps the server alive.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _adapter(url: str, key: SecretStr, config: EmbeddedConfig) -> _Adapter:
 
 
 class _Connection:
-    """How one run of the server is reached; a restart makes a new one."""
+    """The connections to one run of the server. A restart of the server needs a new object."""
 
     def __init__(self, served: Served, config: EmbeddedConfig) -> None:
         self.served = served
@@ -62,7 +63,7 @@ class _Connection:
         self._headers = [*_JSON, (b"authorization", b"Bearer " + served.api_key.encode())]
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Ask the server itself, not its model. Raises UpstreamError."""
+        """Send a request to the server's control API and return status and body. Raises UpstreamError."""
         target = self.control.target("POST", path.lstrip("/"), self._headers)
         exchange = await self.control.send(target, [], body, CONTROL_TIMEOUT_S)
         try:
@@ -74,13 +75,13 @@ class _Connection:
             await exchange.close()
 
     async def close(self) -> None:
-        """Drop every connection."""
+        """Close every connection."""
         await self.control.close()
         await self.adapter.close()
 
 
 class EmbeddedEngine:
-    """llama.cpp as a child process. Satisfies `Engine`; opening it loads the model, unless a running `llama` is given."""
+    """llama.cpp as a child process. Satisfies `Engine`. `open` starts the server, unless a running `llama` is given."""
 
     Config: ClassVar[type[EmbeddedConfig]] = EmbeddedConfig
 
@@ -113,7 +114,7 @@ class EmbeddedEngine:
         )
 
     async def close(self) -> None:
-        """Drop the connections, and stop the server if it is ours."""
+        """Close the connections, and stop the server if this engine owns it."""
         await self._connection.close()
         await self._llama.close()
 
@@ -122,14 +123,17 @@ class EmbeddedEngine:
         return self._llama.ready
 
     async def load(self) -> Load:
-        """What its server says of all who use it, and the slots that are this process's. Raises UpstreamError."""
+        """Return the server's load, which includes other workers' calls, and this process's slots. Raises UpstreamError."""
         if not self._llama.ready:
             raise UpstreamError("the engine is starting")
         found = await (await self._current()).adapter.load()
         return msgspec.structs.replace(found, slots=len(self._llama.slots))
 
     async def count_tokens(self, ask: Ask) -> int | None:
-        """Exact for chats, by the server's own template and tokenizer; None otherwise, or while it is down."""
+        """Count the tokens of a chat exactly, with the server's own template and tokenizer.
+
+        Returns None for requests other than chats, and while the server is down.
+        """
         if "messages" not in ask.fields:
             return None
         try:
@@ -144,7 +148,7 @@ class EmbeddedEngine:
             return None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
-        """See `Engine.stream`. Where the server dies before it answers, the error says that the call may come again."""
+        """See `Engine.stream`. If the server dies before its first batch, the error allows a retry at this engine."""
         await self._llama.await_ready(ask.deadline)
         run, begun = self._llama.served, False
         try:
@@ -158,13 +162,13 @@ class EmbeddedEngine:
             raise
 
     def outgoing(self, ask: Ask) -> Outgoing:
-        """See `Preview`: to the gateway's own llama.cpp server, whose port and key are made when it starts."""
+        """See `Preview`. The request goes to the gateway's own llama.cpp server; its start chooses port and key."""
         adapter = _adapter("http://127.0.0.1:0/v1", SecretStr(""), self._config)
         told = adapter.outgoing(ask, _slot(self._llama.slots[0]))
         return msgspec.structs.replace(told, notes=list(_CHOSEN_LATER))
 
     async def _has_died(self, run: Served, deadline: float) -> bool:
-        """Whether that run of the server has ended; the end is known a moment after its connections are gone."""
+        """Return whether that run of the server has ended. Its end is noticed up to 0.2 s after its connections break."""
         until = min(deadline, self._host.clock() + NOTICED_WITHIN_S)
         while self._llama.ready and self._llama.served == run:
             if self._host.clock() >= until:
@@ -184,7 +188,7 @@ class EmbeddedEngine:
                     yield batch
 
     def _trail(self, ask: Ask) -> Trail:
-        """What the call's prompt begins with; whatever else shapes the prompt counts too."""
+        """Return the trail of the call's prompt, including the other fields that change the prompt."""
         if not self._config.share_prefixes or "messages" not in ask.fields:
             return Trail()
         shaping = b"".join(bytes(ask.fields[name]) for name in _SHAPING if name in ask.fields)
@@ -212,7 +216,7 @@ def _slot(number: int) -> dict[str, msgspec.Raw]:
 
 
 _CHOSEN_LATER = (
-    "the server is the gateway's own llama.cpp, a child process; its port, 0 here, is chosen when it starts",
-    "`id_slot` is chosen for each call: the free slot that has read most of its prompt",
+    "the server is the gateway's own llama.cpp, a child process; its port, shown as 0, is chosen when it starts",
+    "`id_slot` is chosen for each call: the free slot that has already read most of the call's prompt",
 )
 _SHAPING = ("tools", "tool_choice", "response_format", "functions", "function_call")

@@ -1,4 +1,4 @@
-"""A llama.cpp server as the embedded engine sees it: one that it owns, or one that another process owns and lends."""
+"""The embedded engine's view of its llama.cpp server: a server that it owns, or one that another process owns."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from tidegate.ports import Clock, Host
 
 
 class Llama(Protocol):
-    """What an engine needs of its server: `slots` are the numbers of those it may use."""
+    """What an engine needs of its server. `slots` are the numbers of the slots that the engine may use."""
 
     slots: Sequence[int]
 
     @property
     def ready(self) -> bool:
-        """Whether it serves."""
+        """Whether the server serves."""
         ...
 
     @property
     def served(self) -> Served:
-        """How its latest run is reached."""
+        """The address and key of the server's latest run."""
         ...
 
     async def open(self, host: Host) -> None:
-        """Return once it serves. Raises ConfigError for a model it cannot use, UpstreamError."""
+        """Wait until the server serves. Raises ConfigError for a model that it cannot use, UpstreamError."""
         ...
 
     async def await_ready(self, deadline: float) -> None:
-        """Return once it serves; `deadline` is in seconds of the clock. Raises UpstreamUnreachable at the deadline."""
+        """Wait until the server serves. `deadline` is in seconds of the clock. Raises UpstreamUnreachable then."""
         ...
 
     async def close(self) -> None:
-        """End the use of it."""
+        """End the use of the server."""
         ...
 
 
 class OwnLlama:
-    """A server that lives as long as its engine. Satisfies `Llama`."""
+    """A server that its engine starts and stops. Satisfies `Llama`."""
 
     def __init__(self, config: EmbeddedConfig) -> None:
         self.slots: Sequence[int] = range(config.slots)
@@ -50,16 +50,16 @@ class OwnLlama:
 
     @property
     def ready(self) -> bool:
-        """Whether it serves."""
+        """Whether the server serves."""
         return self._server.ready
 
     @property
     def served(self) -> Served:
-        """How its latest run is reached."""
+        """The address and key of the server's latest run."""
         return self._server.served
 
     async def open(self, host: Host) -> None:
-        """Start it. Raises what `LlamaServer.start` raises."""
+        """Start the server. Raises what `LlamaServer.start` raises."""
         self._server = await prepare(self._config, host.clock)
         await self._server.start()
         host.spawn(self._server.run(), name="keep llama.cpp alive")
@@ -69,12 +69,12 @@ class OwnLlama:
         await self._server.await_ready(deadline)
 
     async def close(self) -> None:
-        """Stop it."""
+        """Stop the server."""
         await self._server.stop()
 
 
 class LentLlama:
-    """A server that another process keeps alive, shared with others: `slots` are ours. Satisfies `Llama`."""
+    """A server that another process owns and several processes use. Satisfies `Llama`; `slots` are this process's part."""
 
     def __init__(self, served: Served, slots: Sequence[int]) -> None:
         self.served = served
@@ -84,11 +84,11 @@ class LentLlama:
 
     @property
     def ready(self) -> bool:
-        """Whether its owner says that it serves."""
+        """Whether the server serves, by the last news from its owner."""
         return self._serving.is_set()
 
     def tell(self, served: Served, *, ready: bool) -> None:
-        """The owner's news of it."""
+        """Take the owner's news of the server."""
         self.served = served
         if ready:
             self._serving.set()
@@ -96,7 +96,7 @@ class LentLlama:
             self._serving.clear()
 
     async def open(self, host: Host) -> None:
-        """Nothing to start."""
+        """Start nothing: the owner has started the server."""
         self._clock = host.clock
 
     async def await_ready(self, deadline: float) -> None:
@@ -105,14 +105,14 @@ class LentLlama:
             await until_serving(self._serving, deadline - self._clock())
 
     async def close(self) -> None:
-        """Nothing to stop."""
+        """Stop nothing: the owner stops the server."""
 
 
 async def prepare(
     config: EmbeddedConfig, clock: Clock, *, changed: Callable[[], None] = lambda: None
 ) -> LlamaServer:
-    """The server of a configuration, not started. Raises ConfigError for weights that are not there."""
-    # Off the loop: the weights' checksum takes a tenth of a second.
+    """Make the server of a configuration; it is not started yet. Raises ConfigError if the weights are missing."""
+    # Off the event loop: the checksum of the weights takes a tenth of a second.
     return LlamaServer(await asyncio.to_thread(_settings, config), clock=clock, changed=changed)
 
 

@@ -1,13 +1,13 @@
-"""Sharing a hot system prompt across the slots of a llama.cpp server.
+"""Shares a frequent system prompt among the slots of a llama.cpp server.
 
-llama.cpp keeps the computed prompt (its KV cache) per slot: a system prompt that one slot has read is read again by every
-other. Here the gateway decides which slot a call uses (`id_slot`). When the first call with a new system prompt is done,
-its slot is saved to a file and restored into the slots that are still empty; later the file is restored into whatever slot
-a call with the same system prompt gets, just before the call. A restore costs 2-5 ms, reading 300 tokens about a second on
-two cores.
+llama.cpp keeps the computed prompt (the KV cache) per slot. So a system prompt that one slot has read is read again by
+every other slot. Here the gateway chooses the slot of each call (`id_slot`). When the first call with a new system prompt
+is done, its slot is saved to a file, and the file is restored into the slots that are still empty. Later, a call with the
+same system prompt may get a slot with another prompt; then the file is restored into that slot just before the call. A
+restore takes 2-5 ms, whereas reading 300 tokens takes about a second on two cores.
 
-A wrong belief about what a slot holds costs time, never correctness: llama.cpp compares tokens before it reuses anything.
-`SlotBook` decides and does no I/O; `SlotShare` carries out what it decides.
+A wrong belief about the content of a slot costs time, never correctness: llama.cpp compares tokens before it reuses any.
+`SlotBook` makes the decisions and does no I/O. `SlotShare` carries them out.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tidegate.errors import UpstreamError
 from tidegate.ports import Clock, Spawn
 
 MIN_HEAD_BYTES = 256  # about 60 tokens; a shorter system prompt is read faster than it is saved and restored
-MAX_TURNS = 64  # turns of a conversation that are told apart; what is beyond them matches as the 64th
+MAX_TURNS = 64  # conversations are compared up to this turn; later turns are ignored
 _INSTRUCTING_ROLES = frozenset(("system", "developer"))
 
 
 class Trail(msgspec.Struct, frozen=True):
-    """What a prompt begins with.
+    """The digests of the beginnings of a prompt, for finding a slot that has read most of it.
 
-    `head` is the digest of its leading system messages, None where they are too short to be worth a file; `turns[i]` is the
+    `head` is the digest of the leading system messages, or None if they are too short to be worth a file. `turns[i]` is the
     digest of everything up to and including the i-th message after them.
     """
 
@@ -40,7 +40,7 @@ class Trail(msgspec.Struct, frozen=True):
     turns: tuple[bytes, ...] = ()
 
     def shared_turns(self, other: Trail) -> int:
-        """How many leading turns both have in common; 0 when their heads differ."""
+        """Return how many leading turns both trails have in common; 0 if their heads differ."""
         if self.head != other.head:
             return 0
         count = 0
@@ -52,7 +52,10 @@ class Trail(msgspec.Struct, frozen=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """The slots one call owns until `finished`: the first is its `id_slot`; `restore` is a file to load into it first."""
+    """The slots that a call owns until `finished`.
+
+    The first slot is the call's `id_slot`. `restore` is a file to restore into that slot before the call.
+    """
 
     slots: tuple[int, ...]
     trail: Trail
@@ -61,7 +64,7 @@ class Assignment(msgspec.Struct, frozen=True):
 
 
 class Save(msgspec.Struct, frozen=True):
-    """An order to save `slot` under `file` and to restore that into the `empty` slots; all stay taken until `saved`."""
+    """An order to save `slot` to `file` and then restore the file into the `empty` slots. All stay busy until `saved`."""
 
     slot: int
     head: bytes
@@ -71,22 +74,22 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class _Slot(msgspec.Struct):
-    trail: Trail | None = None  # None: nothing that we know of
+    trail: Trail | None = None  # None: content unknown
     busy: bool = False
     used_at: float = float("-inf")
 
 
 class SlotBook:
-    """Which slot holds which prompt, who uses it, and which prompts lie on disk. Pure: `now` is passed in.
+    """Keeps track of the prompt in each slot, of the busy slots, and of the prompts on disk. Pure: `now` is passed in.
 
-    `files` and `file_bytes` bound what lies on disk; the least recently used goes first.
+    `files` and `file_bytes` limit the saved files. The least recently used file is deleted first.
     """
 
     def __init__(self, slots: Sequence[int], *, files: int = 16, file_bytes: int = 256 << 20) -> None:
         self._slots = {number: _Slot() for number in slots}
         self._max_files = files
         self._max_bytes = file_bytes
-        # head -> file and its bytes; the least recently used first
+        # By head: the file's name and size; the least recently used first.
         self._saved: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
         self._saving: set[bytes] = set()
         self._epoch = 0
@@ -94,20 +97,20 @@ class SlotBook:
 
     @property
     def free(self) -> int:
-        """Slots that no call owns."""
+        """The number of slots that no call owns."""
         return sum(not slot.busy for slot in self._slots.values())
 
     @property
     def size(self) -> int:
-        """All slots."""
+        """The number of all slots."""
         return len(self._slots)
 
     def saving(self, head: bytes | None) -> bool:
-        """Whether this system prompt is just being saved: a moment later it can be restored."""
+        """Whether this system prompt is being saved now. A call that waits for the save can then restore the prompt."""
         return head in self._saving
 
     def assign(self, trail: Trail, now: float, *, width: int = 1) -> Assignment:
-        """Give the call `width` free slots (one per choice it asks for). Raises LookupError when fewer are free."""
+        """Give a call `width` free slots, one per choice that it asks for. Raises LookupError if fewer are free."""
         idle = [number for number, slot in self._slots.items() if not slot.busy]
         if not 0 < width <= len(idle):
             raise LookupError(f"{width} slots wanted, {len(idle)} free")
@@ -120,7 +123,7 @@ class SlotBook:
             if held is None or held.head != trail.head:
                 restore = self._saved[trail.head][0]
         if width > 1:
-            # llama.cpp picks the slots of further choices itself, among all that are idle.
+            # llama.cpp itself chooses the slots of further choices among all idle ones, so the content of each is unknown.
             for number in idle:
                 self._slots[number].trail = None
         for number in (first, *rest):
@@ -128,9 +131,9 @@ class SlotBook:
         return Assignment(slots=(first, *rest), trail=trail, epoch=self._epoch, restore=restore)
 
     def finished(self, given: Assignment, now: float, *, read: bool) -> Save | None:
-        """The call is over; `read` says whether its whole prompt was computed (its first token came).
+        """Free the slots of a call that has ended. `read` says that its whole prompt was computed: its first token came.
 
-        A returned Save must be carried out and answered with `saved`; until then its slot is nobody's.
+        A returned Save has to be carried out and confirmed with `saved`. Until then no call gets its slots.
         """
         if given.epoch != self._epoch:
             return None
@@ -146,7 +149,10 @@ class SlotBook:
         return self._order_save(first, head)
 
     def saved(self, save: Save, size: int | None, *, placed: Sequence[int] = ()) -> tuple[str, ...]:
-        """The save is done, `size` bytes long, or failed (None); `placed` slots now hold it. Returns files to delete."""
+        """Confirm a save, and return the names of files to delete.
+
+        `size` is the size of the file in bytes, or None if the save failed. The slots in `placed` have the prompt now.
+        """
         self._saving.discard(save.head)
         if save.epoch == self._epoch:
             for number in (save.slot, *save.empty):
@@ -168,14 +174,14 @@ class SlotBook:
                 del self._saved[head]
 
     def lost(self) -> None:
-        """The server restarted: its slots are empty and free, what is on disk stays good."""
+        """Note that the server has restarted: its slots are empty and free, and the saved files stay valid."""
         self._epoch += 1
         self._saving.clear()
         self._slots = {number: _Slot() for number in self._slots}
 
     def _order_save(self, first: int, head: bytes) -> Save:
-        # Calls that come at once with a prompt all its slots hold start in one batch; a restore of its own would make a
-        # call miss the batch of the others. Slots that hold something keep it until they are needed.
+        # Calls that arrive together start in one batch if their slots already have the prompt. A call that had to restore
+        # the file first would miss that batch. Slots with another prompt keep it until they are needed.
         empty = tuple(n for n, slot in self._slots.items() if not slot.busy and slot.trail is None)
         for number in (first, *empty):
             self._slots[number].busy = True
@@ -188,7 +194,7 @@ class SlotBook:
         def worth(number: int) -> tuple[int, bool, float]:
             held = self._slots[number].trail or Trail()
             shared = held.shared_turns(trail)
-            # Where the head can be restored, any slot is as good, so the longest unused one is taken.
+            # A head that can be restored makes all slots equally good, so the least recently used one is taken.
             holds_head = trail.head is not None and held.head == trail.head and trail.head not in self._saved
             return (shared, holds_head, -self._age(number))
 
@@ -202,7 +208,7 @@ class SlotBook:
 
 
 class Lease(msgspec.Struct):
-    """One call's hold on a slot: send `slot` as `id_slot`, set `read` once the first token has come."""
+    """One call's use of a slot. The call sends `slot` as `id_slot`, and sets `read` once the first token has come."""
 
     slot: int
     read: bool = False
@@ -217,10 +223,10 @@ class _SavedReply(msgspec.Struct):
 
 
 class SlotShare:
-    """Carries out what a SlotBook decides, over the llama.cpp server's `/slots` calls.
+    """Carries out the decisions of a SlotBook, through the `/slots` API of the llama.cpp server.
 
-    `post(path, body)` sends JSON with the key and returns status and body, or raises UpstreamError where no answer comes.
-    `directory` is the server's `slot_save_path`.
+    `post(path, body)` sends JSON with the API key and returns status and body; it raises UpstreamError if it gets no
+    answer. `directory` is the server's `slot_save_path`.
     """
 
     def __init__(
@@ -238,15 +244,15 @@ class SlotShare:
         self._clock = clock
         self._spawn = spawn
         self._generation = 0
-        self._turn = asyncio.Lock()  # hands out waiting places first come, first served
+        self._turn = asyncio.Lock()  # serves waiting calls in the order of arrival
         self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def lease(self, trail: Trail, generation: int, *, width: int = 1) -> AsyncGenerator[Lease]:
-        """Hold a slot for one call, the call's system prompt already in it if it was ever seen.
+        """Hold a slot for one call. The slot already has the call's system prompt if that prompt was saved before.
 
-        `generation` is the server's restart count; `width` the number of choices asked for. Waits while no slot is free:
-        the caller bounds that wait.
+        `generation` is the server's restart count. `width` is the number of choices that the call asks for. Waits while too
+        few slots are free; the caller has to limit this wait.
         """
         given = await self._take(trail, generation, min(width, self._book.size))
         held = Lease(slot=given.slots[0])
@@ -281,7 +287,7 @@ class SlotShare:
         size: int | None = None
         placed: list[int] = []
         try:
-            # When this fails the next call with this prompt reads it anew.
+            # After a failure, the next call with this prompt reads it again.
             with suppress(UpstreamError, msgspec.DecodeError):
                 size = await self._save(save)
                 placed += [slot for slot in save.empty if size and await self._restore(slot, save.file)]
@@ -301,9 +307,9 @@ class SlotShare:
 
 
 def trail_of(messages: bytes | msgspec.Raw, *, setting: bytes = b"") -> Trail:
-    """The trail of a chat request's `messages` (JSON). `setting` is whatever else changes the prompt: tools, an adapter.
+    """Return the trail of a chat request's `messages` (JSON). `setting` is all else that changes the prompt, such as tools.
 
-    Messages that cannot be read give an empty trail: the engine will say what is wrong with them.
+    Messages that cannot be parsed give an empty trail: the engine will report what is wrong with them.
     """
     try:
         parts = msgspec.json.decode(messages, type=list[msgspec.Raw])

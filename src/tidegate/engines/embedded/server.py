@@ -1,7 +1,7 @@
-"""Keeps one llama.cpp server alive: starts it, waits until it serves, restarts it when it dies, stops it for good.
+"""Keeps one llama.cpp server alive: starts it, waits until it serves, restarts it when it dies, and stops it at the end.
 
-The server is a process of its own (`child.py`), so that a crash in C++ costs one restart and not the gateway. What
-runs inside it, and with which parameters, is that file's business; what is asked of it is the engine's.
+The server is a separate process (`child.py`), so that a crash in C++ costs one restart and not the gateway. `child.py` sets
+the parameters of llama.cpp. The engine (`engine.py`) sends the requests.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ _TAIL_LINES = 50
 _HEALTH_TIMEOUT_S = 2.0
 _HEALTH_EVERY_S = 0.05
 _CHILD = Path(__file__).with_name("child.py")
-# All of its environment: it reads strangers' text in C++, so it gets none of the gateway's secrets. Its threads wait for
-# each other hundreds of times a token; by default OpenMP does that spinning, which is ruin when another process needs the
-# core (four streams beside one busy process on two cores: 6-40 tokens/s; with a short spin about 50, and as fast alone).
+# The whole environment of the child. The child parses untrusted text in C++, so it gets none of the gateway's secrets. Its
+# threads wait for each other hundreds of times a token. By default OpenMP spins while waiting, which is very slow when
+# another process needs the core (four streams beside one busy process on two cores: 6-40 tokens/s). With a short spin it
+# was about 50 tokens/s, and as fast as before on idle cores.
 _CHILD_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "GOMP_SPINCOUNT": "1000"}
 
 
 class LlamaSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one llama.cpp server is started with.
+    """The settings of one llama.cpp server.
 
-    `context_tokens` is the total, shared evenly by the `slots`. `threads` decode one stream; `batch_threads` read prompts
-    and decode several streams at once. 0 means all cores but one, and all cores: decoding on every core stalls as soon as
-    anyone else wants one. `speculation`: "none" or "ngram" (guesses from the text so far; pays on repetitive text).
-    `lora`: pairs of path and scale.
+    `context_tokens` is the total, divided evenly among the `slots`. `threads` is the number of threads that decode one
+    stream; 0 means all cores but one, since decoding on every core stalls as soon as another process needs one.
+    `batch_threads` is the number of threads that read prompts and decode several streams at once; 0 means all cores.
+    `speculation` is "none" or "ngram", which guesses tokens from the text so far and helps with repetitive text. `lora` has
+    pairs of path and scale.
     """
 
     model_path: str
@@ -63,7 +65,7 @@ class LlamaSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """How one run of a server is reached. `slot_dir` is where it saves and restores slots."""
+    """The address and key of one run of a server. `slot_dir` is the folder in which the server saves its slots."""
 
     url: str
     api_key: str
@@ -72,10 +74,10 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class LlamaServer:
-    """One supervised server. `start` once, then have the owner spawn `run`, and `stop` at the end.
+    """One supervised server. The owner calls `start` once, then spawns `run`, and calls `stop` at the end.
 
-    `changed` is called whenever it begins or ceases to serve. `generation` counts the starts that succeeded, so whoever
-    remembers what is inside the server knows when to forget it.
+    `changed` is called whenever the server starts or stops serving. `generation` counts the successful starts: when it
+    changes, all knowledge of the server's slots is out of date.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class LlamaServer:
 
     @property
     def pid(self) -> int | None:
-        """The living child's process id."""
+        """The process id of the child, or None if no child runs."""
         return self._child.pid if self._child is not None and self._child.alive else None
 
     @property
@@ -114,13 +116,14 @@ class LlamaServer:
 
     @property
     def served(self) -> Served:
-        """How the latest run is reached, whether it still serves or not."""
+        """The address and key of the latest run, even if it no longer serves."""
         return Served(self.url, self.api_key, self.generation, str(self.slot_dir))
 
     async def start(self) -> None:
-        """Start and wait until it serves.
+        """Start the server and wait until it serves.
 
-        Raises ConfigError for a model or a setting it cannot use, UpstreamError when it takes too long or is killed.
+        Raises ConfigError if llama.cpp cannot use the model or a setting, and UpstreamError if the start takes too long or
+        the child is killed.
         """
         await asyncio.to_thread(check_gguf, Path(self.settings.model_path))
         if self.slot_dir is None:
@@ -147,7 +150,7 @@ class LlamaServer:
         finally:
             if not self._serving.is_set():
                 await child.end(grace_s=0.0)
-                if not self.generation:  # nobody stops what never started
+                if not self.generation:  # after a failed first start, `stop` is not called
                     await self._remove_saved()
 
     async def run(self) -> None:
@@ -168,12 +171,15 @@ class LlamaServer:
             await self._restart()
 
     async def await_ready(self, deadline: float) -> None:
-        """Return once it serves; `deadline` is in seconds of the clock. Raises UpstreamUnreachable at the deadline."""
+        """Wait until the server serves. `deadline` is in seconds of the clock. Raises UpstreamUnreachable then."""
         if not self.ready:
             await until_serving(self._serving, deadline - self._clock())
 
     async def stop(self) -> None:
-        """End the child (by the end of its input, after the grace period by SIGKILL), reap it and remove what it saved."""
+        """End the child, reap it and remove its saved slots.
+
+        The child is told to end by closing its stdin. It is killed if it still runs after `stop_grace_s`.
+        """
         self._stopping = True
         self._serving.clear()
         if self._child is not None:
@@ -194,9 +200,9 @@ class LlamaServer:
             return
         try:
             await self.start()
-        except (UpstreamError, ConfigError, OSError) as error:  # OSError: no process to be had just now
+        except (UpstreamError, ConfigError, OSError) as error:  # OSError: no new process possible now
             # `run` sees the dead child and tries again, later each time.
-            log.error("llama.cpp with %s did not start: %s", self.settings.alias, error)  # noqa: TRY400  (the message says it all)
+            log.error("llama.cpp with %s did not start: %s", self.settings.alias, error)  # noqa: TRY400
 
     def _line_for_child(self) -> bytes:
         cores = _usable_cores()
@@ -212,7 +218,7 @@ class LlamaServer:
 
     def _explain(self, child: _Child, error: _EndedEarly) -> Exception:
         said = "\n".join(f"    {line}" for line in child.tail)
-        if error.code == 1:  # it gave up in good order, so the model or a setting is at fault
+        if error.code == 1:  # llama.cpp ended by itself, so the cause is the model or a setting
             what = f"llama.cpp cannot serve {self.settings.model_path}; it said:\n{said}"
             return ConfigError("embedded engine", [Problem("model", what)])
         return UpstreamError(f"llama.cpp ended while starting ({_how(error.code)}); it said:\n{said}")
@@ -229,7 +235,7 @@ class _EndedEarly(Exception):
 
 
 class _Child(asyncio.SubprocessProtocol):
-    """One run of the process. A protocol rather than streams: what it says is kept without a task to read it."""
+    """One run of the process. Unlike streams, a protocol needs no task that reads the child's output."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -243,12 +249,12 @@ class _Child(asyncio.SubprocessProtocol):
     async def spawn(cls, settings: bytes) -> _Child:
         """Start the child and hand it its settings."""
         loop = asyncio.get_running_loop()
-        # By path: it needs nothing of this package; -P keeps our modules from shadowing others.
+        # By path, since the child needs nothing of this package. -P: modules of this package cannot shadow others.
         command = (sys.executable, "-P", str(_CHILD))
         transport, child = await loop.subprocess_exec(cls, *command, env=_CHILD_ENVIRONMENT)
-        child._transport = transport  # noqa: SLF001  (our own instance)
+        child._transport = transport  # noqa: SLF001  (an instance of this class)
         stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
-        stdin.write(settings)  # left open: its end tells the child that we are gone
+        stdin.write(settings)  # left open: end-of-file tells the child that the gateway has ended
         return child
 
     @property
@@ -260,31 +266,31 @@ class _Child(asyncio.SubprocessProtocol):
         return not self.exit.done()
 
     async def listening(self) -> str:
-        """The URL it serves on. Raises _EndedEarly, UpstreamError."""
+        """Wait for the URL that the server listens on, and return it. Raises _EndedEarly, UpstreamError."""
         await asyncio.wait((self._first_line, self.exit), return_when=asyncio.FIRST_COMPLETED)
         if not self._first_line.done():
             raise _EndedEarly(self.exit.result())
         try:
             return msgspec.json.decode(self._first_line.result(), type=_Listening).url
         except msgspec.DecodeError as error:
-            raise UpstreamError("llama.cpp did not say where it listens") from error
+            raise UpstreamError("llama.cpp did not report the address it listens on") from error
 
     async def ended(self) -> int:
-        """Its exit code, negative for a signal."""
+        """Wait for the end of the child and return its exit code, negative for a signal."""
         return await asyncio.shield(self.exit)
 
     async def end(self, *, grace_s: float) -> None:
-        """Make it end and reap it."""
+        """End the child and reap it."""
         if self._transport is None:
             return
         if self.alive and grace_s > 0:
-            # Not SIGTERM: it is deaf to that, which may reach every process of a service at once.
+            # The child ignores SIGTERM, because that may reach every process of a service at once.
             cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0)).close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     await self.ended()
         if self.alive:
-            with suppress(ProcessLookupError):  # it was faster
+            with suppress(ProcessLookupError):  # the child has just ended by itself
                 self._transport.kill()
             await self.ended()
 
@@ -296,7 +302,7 @@ class _Child(asyncio.SubprocessProtocol):
             self._first_line.set_result(lines[0])
 
     def process_exited(self) -> None:
-        # The pipes may still hold its last words; connection_lost comes after them.
+        # The pipes may still have unread output. `connection_lost` is called after the last of it.
         pass
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -310,7 +316,7 @@ class _Child(asyncio.SubprocessProtocol):
 
 
 async def until_serving(serving: asyncio.Event, patience_s: float) -> None:
-    """Wait for a server to serve. Raises UpstreamUnreachable when patience ends."""
+    """Wait at most `patience_s` until a server serves. Raises UpstreamUnreachable after that."""
     try:
         async with asyncio.timeout(max(0.0, patience_s)):
             await serving.wait()
@@ -319,7 +325,7 @@ async def until_serving(serving: asyncio.Event, patience_s: float) -> None:
 
 
 async def _healthy(url: str) -> bool:
-    """Ask `/health`, which needs no key."""
+    """Return whether `/health` answers 200. It needs no API key."""
     where = urlsplit(url)
     try:
         async with asyncio.timeout(_HEALTH_TIMEOUT_S):
@@ -334,7 +340,7 @@ async def _healthy(url: str) -> bool:
 
 
 def _usable_cores() -> int:
-    """Cores this process may run on; on systems that do not tell, all of them."""
+    """Return the number of cores this process may run on, or of all cores if the system does not tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

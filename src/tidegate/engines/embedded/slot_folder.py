@@ -1,6 +1,7 @@
-"""Where a llama.cpp server saves its slots: a folder of the gateway's process, named after it.
+"""The folder in which a llama.cpp server saves its slots. Each gateway process has one, with its process id in the name.
 
-What is saved are prompts. A gateway that was killed together with its server could not remove them, so the next one does.
+Saved slots contain prompts, so they have to be removed. A gateway that is killed together with its server cannot remove its
+folder, so the next gateway to start does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def make_slot_folder() -> Path:
-    """A new folder that only this user can read; first those are removed whose process is no more."""
+    """Make a new folder that only this user can read. Folders of processes that have ended are removed first."""
     remove_stale(Path(tempfile.gettempdir()))
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
 
@@ -32,10 +33,10 @@ def remove_stale(parent: Path) -> None:
             continue
         try:
             ours = entry.stat(follow_symlinks=False).st_uid == os.getuid()
-        except FileNotFoundError:  # another one that starts was faster
+        except FileNotFoundError:  # another gateway that starts has removed it
             continue
         if ours:
-            log.info("removing %s, left behind by a process that was killed", entry.path)
+            log.info("removing %s, which a killed process left behind", entry.path)
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
@@ -44,6 +45,6 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs as somebody else
+    except PermissionError:  # the process runs as another user
         return True
     return True

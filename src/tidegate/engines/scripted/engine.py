@@ -1,7 +1,7 @@
-"""The scripted engine in process: answers by script, with the timing and the faults that were asked for.
+"""The scripted engine in the gateway's process: it answers by a script, with the timing and the faults that are asked for.
 
-What the bytes on a wire would do wrong shows here as the error that the adapter for OpenAI servers makes of it. For faults
-in the bytes themselves there is the stand-alone server.
+There are no bytes on a wire here. So a fault shows as the error that the adapter for OpenAI servers would raise for it.
+Faults in the bytes themselves need the stand-alone server.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece
 
 
 class ScriptedEngine:
-    """Deterministic answers, configured by `kind: scripted` or steered by a marker in the prompt. Satisfies `Engine`."""
+    """Deterministic answers, set by the configuration or by a marker in the prompt. Satisfies `Engine`."""
 
     Config: ClassVar[type[ScriptedConfig]] = ScriptedConfig
 
@@ -57,31 +57,31 @@ class ScriptedEngine:
         self._clock: Clock = time.monotonic
 
     async def open(self, host: Host) -> None:
-        """Ready at once."""
+        """Open the engine. It is ready at once."""
         self._clock = host.clock
         self._open = True
 
     async def close(self) -> None:
-        """Answers no more; there is nothing to give back."""
+        """Close the engine. It has nothing to release."""
         self._open = False
 
     async def ready(self) -> bool:
-        """Whether it is open."""
+        """Whether the engine is open."""
         return self._open
 
     async def load(self) -> Load:
-        """The calls being answered, and the slots of the config."""
+        """Return the number of running calls and the slots of the configuration."""
         return Load(running=self._running, slots=self._slots)
 
     async def count_tokens(self, ask: Ask) -> int:
-        """The words of the prompt, or what the script says."""
+        """Return the number of words in the prompt, or the number that the script gives."""
         question = _question_of(ask)
         return count_prompt_tokens(script_for(self._script, question), question)
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
-        """See `Engine.stream`. Raises BadRequest for a marker that cannot be read, and what the script's fault causes."""
+        """See `Engine.stream`. Raises BadRequest for a marker with a mistake, and the error of the script's fault."""
         question = _question_of(ask)
-        # An adapter drops comments, so there are none here.
+        # An adapter drops comments of a stream, so this engine sends none.
         script = msgspec.structs.replace(script_for(self._script, question), comment=False)
         timer = _Timer(ask.deadline - self._clock())
         self._running += 1
@@ -127,7 +127,7 @@ class ScriptedEngine:
 
 
 class _Timer:
-    """Waits for moments counted from its making, so that delays do not add up."""
+    """Waits for times that are counted from its creation, so that delays do not add up."""
 
     def __init__(self, left_s: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -135,13 +135,13 @@ class _Timer:
         self._left_s = left_s
 
     async def until(self, due_s: float) -> None:
-        """Returns at `due_s`, having given others a turn. Raises UpstreamTimeout where the deadline comes first."""
+        """Wait until `due_s`; yield to other tasks at least once. Raises UpstreamTimeout if the deadline comes first."""
         if due_s > self._left_s:
             await self.run_out()
         await asyncio.sleep(max(0.0, self._began_at + due_s - self._loop.time()))
 
     async def run_out(self) -> None:
-        """Waits for the deadline and raises UpstreamTimeout."""
+        """Wait for the deadline, then raise UpstreamTimeout."""
         await asyncio.sleep(max(0.0, self._began_at + self._left_s - self._loop.time()))
         raise UpstreamTimeout("the engine did not answer in time")
 

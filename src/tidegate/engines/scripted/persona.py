@@ -1,8 +1,8 @@
-"""Whom a scripted server takes after beside OpenAI's API: the pages and refusals of vLLM, SGLang or llama.cpp.
+"""Engines that a scripted server can imitate beyond OpenAI's API: the load pages and refusals of vLLM, SGLang or llama.cpp.
 
-The forms are exact, the figures are the server's own: calls in flight, its slots, a cache that fills as they do. Nothing
-ever waits, because a call that finds no slot is refused. Read in the sources of vLLM 0.32 and SGLang 0.5.23, and seen on a
-running vLLM 0.32 and llama.cpp.
+The formats are exact. The figures are the scripted server's own: its calls in flight, its slots, and a made-up cache whose
+use is the share of busy slots. The number of waiting calls is always 0, because a call that finds no free slot is refused.
+The formats were taken from the sources of vLLM 0.32 and SGLang 0.5.23, and from a running vLLM 0.32 and llama.cpp.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tidegate.engines.scripted.wire import Performance, respond
 
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 _EVENTS = b"text/event-stream; charset=utf-8"
-_TOKENS = 65_536  # the room in the cache that it makes believe to have
+_TOKENS = 65_536  # the size of the made-up cache
 _SLOT_TOKENS = 2048
 _VLLM_LABELS = '{engine="0",model_name="scripted"}'
 _SGLANG_LABELS = '{engine_type="unified",model_name="scripted",moe_ep_rank="0",pp_rank="0",tp_rank="0"}'
@@ -34,7 +34,7 @@ _VLLM_BUSY = msgspec.json.encode(
 
 
 class Persona(enum.Enum):
-    """Which engine; `openai` is the plain API, which tells nothing."""
+    """The imitated engine. `openai` is the plain API, which has no load page."""
 
     OPENAI = "openai"
     VLLM = "vllm"
@@ -43,7 +43,7 @@ class Persona(enum.Enum):
 
 
 def page(persona: Persona, path: str, *, running: int, slots: int | None) -> Performance | None:
-    """The engine's page at a path; None where it has none."""
+    """Return the engine's page at a path, or None if it has no such page."""
     usage = min(1.0, running / slots) if slots else 0.0
     match persona, path:
         case Persona.VLLM, "/metrics":
@@ -67,7 +67,7 @@ def page(persona: Persona, path: str, *, running: int, slots: int | None) -> Per
 
 
 def refusal(persona: Persona, *, stream: bool) -> Performance | None:
-    """How the engine says that it has no room; None where it has no way of its own. None says when to come again."""
+    """Return the engine's own response when it has no free slot, without Retry-After; None if it has no such response."""
     if persona is Persona.VLLM:
         return respond(503, _VLLM_BUSY)
     if persona is Persona.SGLANG:

@@ -1,7 +1,7 @@
-"""What a scripted server saw and did: the other side of every claim about concurrency, delivery and cancellation.
+"""The record of a scripted server: what it received and sent, so that tests can check concurrency and cancellation.
 
-Counts cover everything since the last reset; details are kept for the newest requests only. Times are seconds of the
-monotonic clock, which all processes of one machine share, so a client can compare them with its own.
+Counts cover everything since the last reset. Details are kept only for the newest requests. Times are seconds of the
+monotonic clock. All processes of one machine share this clock, so a client can compare these times with its own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ KEPT_BODY_BYTES = 65_536
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One request as the server saw it.
+    """One request as the server received it.
 
-    `outcome`: running · finished · faulted (as scripted) · cancelled (the client left) · refused (no slot) · rejected (a
-    bad request) · stopped (the server went away). `delivered` counts tokens handed to the network. `body` is None where
-    it could not be used or is over 64 KiB.
+    `outcome` is one of: running, finished, faulted (as scripted), cancelled (the client left), refused (no free slot),
+    rejected (a bad request), stopped (the server was stopped). `delivered` counts the tokens that were passed to the
+    network. `body` is None if it could not be decoded or is over 64 KiB.
     """
 
     number: int
@@ -39,12 +39,12 @@ class Entry(msgspec.Struct, kw_only=True):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The request body, decoded; empty where it was not kept."""
+        """The decoded request body; empty if the body was not kept."""
         return msgspec.json.decode(self.body, type=dict[str, Any]) if self.body else {}
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """The record as `GET /record` shows it; `now` is when it was taken."""
+    """The record as `GET /record` shows it. `now` is the time at which it was taken."""
 
     now: float
     requests: int
@@ -63,7 +63,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
 
 class Record:
-    """Live figures. `requests` counts calls of the three OpenAI endpoints, refused and rejected ones too."""
+    """Live figures. `requests` counts calls of the three OpenAI endpoints, including refused and rejected ones."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -72,7 +72,7 @@ class Record:
         self.reset()
 
     def reset(self) -> None:
-        """Starts counting anew; what is in flight or connected now stays counted as such."""
+        """Restart all counts. Requests in flight and open connections stay counted as such."""
         self.requests = 0
         self.max_in_flight = self.in_flight
         self.delivered_tokens = 0
@@ -89,60 +89,60 @@ class Record:
 
     @property
     def cancelled(self) -> int:
-        """Requests whose client left before the answer was whole."""
+        """The number of requests whose client left before the end of the answer."""
         return self.outcomes["cancelled"]
 
     @property
     def cancelled_at(self) -> list[float]:
-        """When each client's leave was noticed, oldest first, of the requests kept."""
+        """The times at which a client was noticed to have left, oldest first, for the requests that are kept."""
         return [entry.ended_at for entry in self.entries if entry.outcome == "cancelled" and entry.ended_at]
 
     def opened(self) -> None:
-        """A client connected."""
+        """Count a new connection."""
         self.connections += 1
         self.open_connections += 1
 
     def closed(self) -> None:
-        """A client's connection is gone."""
+        """Count a connection that has closed."""
         self.open_connections -= 1
 
     def received(self, path: str, headers: dict[str, str]) -> Entry:
-        """A request arrived; it is not yet in flight."""
+        """Add an entry for a request that has arrived. It is not in flight yet."""
         self.requests += 1
         entry = Entry(number=self.requests, path=path, headers=headers, received_at=self._clock())
         self.entries.append(entry)
         return entry
 
     def understood(self, entry: Entry, body: bytes) -> None:
-        """The request's body is JSON that can be used."""
+        """Keep the body of a request that could be decoded."""
         entry.body = msgspec.Raw(body) if len(body) <= KEPT_BODY_BYTES else None
 
     def began(self, entry: Entry, fault: str) -> None:
-        """The server works on a request now."""
+        """Count a request as in flight."""
         entry.fault = fault
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
     def delivered(self, entry: Entry, tokens: int) -> None:
-        """Tokens of an answer went to the network."""
+        """Count tokens of an answer that were passed to the network."""
         if entry.first_token_at is None:
             entry.first_token_at = self._clock()
         entry.delivered += tokens
         self.delivered_tokens += tokens
 
     def ended(self, entry: Entry, outcome: str) -> None:
-        """The server is through with a request that it worked on."""
+        """Count a request in flight as ended."""
         self.in_flight -= 1
         self.turned_away(entry, outcome)
 
     def turned_away(self, entry: Entry, outcome: str) -> None:
-        """A request got its answer without having been in flight."""
+        """Count a request as ended that was never in flight."""
         entry.outcome = outcome
         entry.ended_at = self._clock()
         self.outcomes[outcome] += 1
 
     def figures(self) -> Figures:
-        """Everything at this moment."""
+        """Return all figures of this moment."""
         return Figures(
             now=self._clock(),
             requests=self.requests,

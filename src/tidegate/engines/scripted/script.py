@@ -1,37 +1,37 @@
-"""What a scripted engine does: how long it takes, what it says, and how it breaks. Pure; nothing here waits or sends.
+"""Scripts of the scripted engine: how long it takes, what it says, how it fails. The module does no I/O and never waits.
 
-A `Script` comes from the config, and a marker in the prompt overrides what it names, for that call alone:
+A `Script` comes from the configuration. A marker in the prompt overrides the options that it names, for that call only:
 
     [[scripted ttft=50 itl=5 tokens=32 fault=reset@10 text="Bonjour à tous"]]
 
-Grammar. A marker is `[[scripted`, then options divided by white space, then `]]`. An option is `name=value`, where a value
-is a bare word (no white space, quotes or `]]`), a JSON string in double quotes, or anything in single quotes, taken as it
-stands. Flags take 1 or 0. Where a prompt holds several markers the last one counts. Markers are looked for in every text
-of `messages`, in `prompt` and in `input`. A marker that cannot be read is a BadRequest that names the option.
+Grammar. A marker is `[[scripted`, then options separated by white space, then `]]`. An option is `name=value`. A value is a
+bare word (without white space, quotes or `]]`), a JSON string in double quotes, or any text in single quotes, which is
+taken literally. Flags take 1 or 0. If a prompt contains several markers, the last one applies. Markers are searched in
+every text of `messages`, in `prompt` and in `input`. A marker with a mistake raises a BadRequest that names the option.
 
-    when    ttft, itl            ms to the first token and between tokens, from the arrival of the request
-            early=1              the headers go out at once instead of with the first token
-    what    text, tokens         the text, cut into that many pieces; without `text` made-up words, one a token
-            seed                 which words; default: the request's `seed`, else 0
+    when    ttft, itl            ms from the arrival of the request to the first token, and ms between tokens
+            early=1              sends the headers at once instead of with the first token
+    what    text, tokens         the text, cut into that many pieces; without `text`, made-up words, one per token
+            seed                 chooses the words; default: the request's `seed`, else 0
             finish               finish_reason; default: stop, length (cut by the request's max_tokens) or tool_calls
             reasoning=N          N tokens of reasoning before the answer; reasoning_field=reasoning renames their field
-            refusal              a text delivered as a refusal in place of content
-            tool, arguments      a tool call by that name, its JSON arguments cut into `tokens` pieces after the one that
-                                 names it; calls=N repeats it. There is content before it only where `text` is given
-            prompt_tokens, cached_tokens   usage; default: the words of the prompt, and 0
+            refusal              a text that is sent as a refusal instead of content
+            tool, arguments      a tool call of that name; its JSON arguments follow in `tokens` pieces; calls=N repeats
+                                 the call. Content comes before it only if `text` is given
+            prompt_tokens, cached_tokens   usage; default: the number of words in the prompt, and 0
             dimensions           length of embeddings; default 16
             extra                JSON object with the keys event, choice, delta, usage: objects merged into each event (or
                                  whole answer), each choice, each delta (or message) and usage
-    fault   fault=NAME@N         breaks after N tokens of each choice (default: half of them); close, reset and stall @0
-                                 come before the first byte, headers included
-            status, retry_after  of fault=error_status; default 503, and 1 s where the status is 429 or 503
-    form    crlf=1               CRLF line ends
-            comment=1            `: ping` before each event
-            multiline=1          each event's JSON on two `data:` lines
-            slice=N              at most N bytes a write, so that events are cut anywhere
-            burst=1              all events in one write
-            framing=close        no chunked coding: the end of the connection ends the body
-            drip                 ms between the bytes of the headers with fault=slow_headers; default 20
+    fault   fault=NAME@N         the fault comes after N tokens of each choice (default: half of them); close, reset and
+                                 stall with @0 come before the first byte, headers included
+            status, retry_after  for fault=error_status; default: 503, and 1 s if the status is 429 or 503
+    form    crlf=1               ends lines with CRLF
+            comment=1            sends `: ping` before each event
+            multiline=1          puts each event's JSON on two `data:` lines
+            slice=N              writes at most N bytes at once, so that events are cut anywhere
+            burst=1              sends all events in one write
+            framing=close        uses no chunked coding: the end of the connection ends the body
+            drip                 ms between the bytes of the headers, for fault=slow_headers; default: 20
 """
 
 from __future__ import annotations
@@ -63,22 +63,22 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class Fault(enum.Enum):
-    """How an answer goes wrong. "Ends" means: as HTTP says a body ends, the connection stays usable."""
+    """The ways in which an answer fails. "The body ends" means a proper end in HTTP: the connection stays usable."""
 
     NONE = "none"
     CLOSE = "close"  # FIN in the middle of the body
     RESET = "reset"  # RST in the middle of the body
-    STALL = "stall"  # nothing more comes until the client leaves
+    STALL = "stall"  # sends no more until the client leaves
     CUT_UTF8 = "cut_utf8"  # the body ends inside a character, inside an event
     CUT_JSON = "cut_json"  # a whole event with half an object, then the body ends
     MISSING_DONE = "missing_done"  # a complete answer, but no [DONE]
     DOUBLE_DONE = "double_done"  # a complete answer, and [DONE] twice
     ERROR_EVENT = "error_event"  # {"error": ...} with status 200, then the body ends without [DONE]
-    ERROR_STATUS = "error_status"  # `status`, with Retry-After where it is due
+    ERROR_STATUS = "error_status"  # an answer with `status`, and with Retry-After if it applies
     GARBAGE = "garbage"  # an HTML page with status 200
     NO_FINISH = "no_finish"  # every token and [DONE], but no finish_reason
-    SLOW_HEADERS = "slow_headers"  # the headers come byte by byte, the answer is good
-    TRUNCATED_BODY = "truncated_body"  # FIN before as many bytes as Content-Length promised
+    SLOW_HEADERS = "slow_headers"  # the headers come byte by byte, then a good answer
+    TRUNCATED_BODY = "truncated_body"  # FIN before the number of bytes in Content-Length is reached
 
 
 BREAKS_OFF = frozenset(
@@ -96,7 +96,7 @@ BREAKS_OFF = frozenset(
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to answer; the module's docstring says what each field does. Times in milliseconds."""
+    """One way to answer. The module's docstring explains each field. Times are in milliseconds."""
 
     ttft_ms: Milliseconds = 0
     itl_ms: Milliseconds = 0
@@ -129,13 +129,13 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
-    """What a request asks of its stream."""
+    """The `stream_options` of a request."""
 
     include_usage: bool = False
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a script reads of a request body; everything else is ignored."""
+    """The fields of a request body that a script uses. All other fields are ignored."""
 
     model: str = "scripted"
     messages: list[Message] = []
@@ -154,12 +154,12 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def include_usage(self) -> bool:
-        """Whether a stream ends with an event that counts tokens."""
+        """Whether the stream has to end with an event that has the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
     def limit(self) -> int | None:
-        """The most tokens an answer may have, where the request says."""
+        """The largest number of tokens that the request allows for an answer, or None."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
@@ -167,15 +167,15 @@ _ASK = msgspec.json.Decoder(Question)
 
 
 def read_ask(body: bytes) -> Question:
-    """The request body as a script reads it. Raises BadRequest."""
+    """Decode a request body. Raises BadRequest."""
     try:
         return _ASK.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"the request body cannot be used: {error}") from error
+        raise BadRequest(f"the request body is not valid: {error}") from error
 
 
 def prompts(ask: Question) -> list[str]:
-    """The texts of `prompt` or `input`, one for each answer asked; a list of token ids is one text. Raises BadRequest."""
+    """Return the texts of `prompt` or `input`, one per answer. A list of token ids is one text. Raises BadRequest."""
     source = ask.input if ask.prompt is None else ask.prompt
     if isinstance(source, str):
         return [source]
@@ -192,11 +192,11 @@ def _text(item: Any) -> str:
         return " ".join(map(str, cast("list[Any]", item)))
     if isinstance(item, str):
         return item
-    raise BadRequest("a prompt is a text or a list of token ids")
+    raise BadRequest("a prompt must be a string or a list of token ids")
 
 
 def prompt_text(ask: Question) -> str:
-    """Everything the request says, in order, joined by line ends."""
+    """Return all texts of the request in order, joined by line ends."""
     if ask.messages:
         return "\n".join(text for message in ask.messages for text in _message_texts(message))
     return "\n".join(prompts(ask))
@@ -212,14 +212,14 @@ def _message_texts(message: Message) -> Iterator[str]:
 
 
 def count_prompt_tokens(script: Script, ask: Question) -> int:
-    """Tokens of the prompt: as scripted, else its words, markers left out."""
+    """Return the scripted number of prompt tokens, or else the number of words in the prompt without markers."""
     if script.prompt_tokens is not None:
         return script.prompt_tokens
     return len(_MARKER.sub("", prompt_text(ask)).split())
 
 
 def from_config(config: ScriptedConfig) -> Script:
-    """The script of an engine's config. Raises ConfigError where `fault` cannot be read."""
+    """Return the script of an engine's configuration. Raises ConfigError if `fault` has a mistake."""
     script = Script(ttft_ms=config.ttft_ms, itl_ms=config.itl_ms, tokens=config.tokens, text=config.text)
     if config.fault is None:
         return script
@@ -230,7 +230,7 @@ def from_config(config: ScriptedConfig) -> Script:
 
 
 def script_for(base: Script, ask: Question) -> Script:
-    """The script of one call: `base` changed by the last marker in the prompt. Raises BadRequest."""
+    """Return the script of one call: `base`, changed by the last marker in the prompt. Raises BadRequest."""
     text = prompt_text(ask)
     if "[[scripted" not in text:
         return base
@@ -239,12 +239,12 @@ def script_for(base: Script, ask: Question) -> Script:
         return base
     options, end = markers[-1].groups()
     if end is None:
-        raise BadRequest("[[scripted]]: the marker has no end: `]]` is missing, or a quote is open")
+        raise BadRequest("[[scripted]]: the marker does not end: add `]]`, or close a quote")
     return override(base, read_options(options))
 
 
 def read_options(text: str) -> dict[str, str]:
-    """Option name to value, of what stands between `[[scripted` and `]]`. Raises BadRequest."""
+    """Return the options between `[[scripted` and `]]` as name to value. Raises BadRequest."""
     options: dict[str, str] = {}
     at, text = 0, text.rstrip()
     while at < len(text):
@@ -271,7 +271,7 @@ def _unquote(name: str, value: str) -> str:
 
 
 def override(base: Script, options: Mapping[str, str]) -> Script:
-    """`base` with these options, names and values as a marker has them. Raises BadRequest naming the option."""
+    """Return `base` with these options, given as in a marker. Raises a BadRequest that names the option."""
     changes: dict[str, Any] = {}
     for name, value in options.items():
         field = _FIELD_OF.get(name, name)
@@ -308,7 +308,7 @@ _Item = TypeVar("_Item", str, bytes)
 
 
 def cut(text: _Item, count: int) -> list[_Item]:
-    """The text in `count` pieces of nearly equal length, fewer where it is too short for that; none is empty."""
+    """Cut a text into `count` pieces of nearly equal length, or fewer if it is too short. No piece is empty."""
     count = min(count, len(text))
     edges = [len(text) * index // count for index in range(count + 1)] if count else []
     return [text[begin:end] for begin, end in pairwise(edges)]

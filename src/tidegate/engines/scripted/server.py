@@ -1,9 +1,10 @@
-"""A stand-alone server that speaks the OpenAI API by script, with true faults on the wire, and records what it saw.
+"""A stand-alone server that speaks the OpenAI API by a script, with real faults on the wire, and records its requests.
 
-For tests and load: it never computes anything. Each call follows the server's script, changed by a marker in its prompt
-(the grammar is in script.py). Beside the three POST endpoints there are `GET /v1/models`, `GET /health`, `GET /record`
-(figures, see scripted_record.py) and `DELETE /record`, which resets them. A client that closes its side of the connection,
-even for writing only, has left. Anyone who can connect can read the record: keep it on loopback.
+The server is for tests and load tests. Each call follows the server's script, changed by a marker in the call's prompt
+(`script.py` has the grammar). Besides the three POST endpoints there are `GET /v1/models`, `GET /health`, `GET /record`
+(figures, see `record.py`) and `DELETE /record`, which resets the figures. A client that closes its side of the connection,
+even only for writing, counts as having left. Any client that can connect can read the record, so let the server listen on
+loopback only.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ from tidegate.types import Endpoint
 
 MAX_BODY_BYTES = 64 * 2**20
 MAX_PIPELINED = 64
-# Timers may fire this much early (uvloop counts in whole milliseconds); a write this close to its time leaves now.
+# Timers may fire this much early (uvloop counts whole milliseconds), so a write that is due this soon is sent now.
 _TIMER_SLACK_S = 0.0005
-# Writes that are due together leave in turns of the loop, so that a long answer cannot starve the other connections.
+# The most writes per turn of the event loop, so that a long answer cannot starve the other connections.
 _WRITES_A_TURN = 32
 _ENDPOINTS = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
 _MODELS = b'{"object":"list","data":[{"id":"scripted","object":"model","created":1700000000,"owned_by":"tidegate"}]}'
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One HTTP request, read to its end."""
+    """One complete HTTP request."""
 
     method: str
     path: str
@@ -56,10 +57,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class ScriptedServer:
-    """The server; `start` it in a running loop, or see `run_in_thread`.
+    """The server. Call `start` in a running event loop, or use `run_in_thread`.
 
-    `slots`: calls served at once, more get a 503 with Retry-After. `record` is live: the figures of `GET /record`. `like`
-    gives it the pages on which an engine tells its load, and that engine's words for a 503.
+    `slots` is the number of calls served at once; further calls get a 503 with Retry-After. `record` has the live figures
+    of `GET /record`. `like` makes the server imitate an engine's load pages and its response to a call without a slot.
     """
 
     def __init__(
@@ -84,16 +85,16 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a path: `http://127.0.0.1:9000`."""
+        """The address of the server without a path, such as `http://127.0.0.1:9000`."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
+        """The base URL for an OpenAI client."""
         return f"{self.url}/v1"
 
     async def start(self) -> None:
-        """Listens; with port 0 on one that is free. Raises OSError where the port is taken."""
+        """Start listening. Port 0 chooses a free port. Raises OSError if the port is in use."""
         loop = asyncio.get_running_loop()
         self.stopping = False
         self._server = await loop.create_server(
@@ -102,7 +103,7 @@ class ScriptedServer:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stops listening and cuts every connection."""
+        """Stop listening and abort every connection."""
         if self._server is None:
             return
         server, self._server = self._server, None
@@ -116,19 +117,19 @@ class ScriptedServer:
         await server.wait_closed()
 
     def joined(self, connection: _Connection) -> None:
-        """A client connected."""
+        """Note a new connection."""
         self._connections.add(connection)
         self.record.opened()
 
     def left(self, connection: _Connection) -> None:
-        """A client's connection is gone."""
+        """Note a connection that has closed."""
         self._connections.discard(connection)
         self.record.closed()
         if not self._connections:
             self._gone.set()
 
     def answer(self, request: Request) -> tuple[Performance, Entry | None]:
-        """The response to a request, and its entry in the record where the server has to work on it."""
+        """Return the response to a request, and its entry in the record if the request is now in flight."""
         try:
             if endpoint := _ENDPOINTS.get(request.path):
                 return self._answer_call(request, endpoint)
@@ -178,7 +179,7 @@ class ScriptedServer:
 
 
 class _Player:
-    """Plays one performance: each write at its time, and never ahead of a client that does not read."""
+    """Sends one performance: each write at its time, but not before the client has read the writes before it."""
 
     def __init__(
         self,
@@ -199,12 +200,12 @@ class _Player:
         self._timer: asyncio.Handle | None = None
 
     def play(self) -> None:
-        """Writes what is due, and comes back for the rest."""
+        """Send the writes that are due, and set a timer for the next one."""
         self._timer = None
         writes = self._performance.writes
         for _ in range(_WRITES_A_TURN):
             if self._transport.get_write_buffer_size() or self._transport.is_closing():
-                return  # `resume` comes back once the client has read
+                return  # `resume` continues once the client has read
             finished = self._next == len(writes)
             due_s = self._performance.ending_due_s if finished else writes[self._next].due_s
             if not (finished and self._performance.ending is Ending.KEEP) and self._wait_until(due_s):
@@ -227,18 +228,18 @@ class _Player:
         return True
 
     def resume(self) -> None:
-        """The client reads again."""
+        """Continue after the client has read."""
         if self._timer is None:
             self._timer = self._loop.call_soon(self.play)
 
     def stop(self) -> None:
-        """Plays no further."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
 
 class _Connection(asyncio.Protocol):
-    """One client: reads its requests, plays the answers one after the other, and notices when it leaves."""
+    """One connection: reads the client's requests, sends the answers one after the other, notices a client that leaves."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self._server = server
@@ -251,11 +252,11 @@ class _Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body = bytearray()
 
-    # ------------------------------------------------------------------------------------------- asyncio calls these
+    # ------------------------------------------------------------------------------------------- called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        # With no buffer of our own, a token counts as delivered only once the kernel has taken the one before.
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not inherit from it
+        # Without a write buffer, a token counts as delivered only once the kernel has taken the token before it.
         self._transport.set_write_buffer_limits(0)
         self._server.joined(self)
 
@@ -271,7 +272,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._give_up(BadRequest("this is not HTTP/1.1"))
+            self._give_up(BadRequest("the request is not valid HTTP/1.1"))
 
     def eof_received(self) -> bool:
         if self._player is not None:
@@ -282,7 +283,7 @@ class _Connection(asyncio.Protocol):
         if self._player is not None:
             self._player.resume()
 
-    # ----------------------------------------------------------------------------------------- the parser calls these
+    # ----------------------------------------------------------------------------------------- called by the parser
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, bytearray()
@@ -351,13 +352,13 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def abort(self) -> None:
-        """Cuts the connection."""
+        """Abort the connection."""
         self._transport.abort()
 
 
 @contextlib.contextmanager
 def run_in_thread(server: ScriptedServer) -> Generator[ScriptedServer]:
-    """The server on a loop of its own in another thread, for callers that block."""
+    """Run the server on an event loop in another thread, for callers that block."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scripted-server", daemon=True)
     thread.start()
@@ -372,7 +373,7 @@ def run_in_thread(server: ScriptedServer) -> Generator[ScriptedServer]:
 
 
 async def serve(server: ScriptedServer, *, listening: Callable[[str], None]) -> None:
-    """Serves until SIGINT or SIGTERM; tells `listening` the URL once it accepts connections."""
+    """Serve until SIGINT or SIGTERM. `listening` is called with the URL once the server accepts connections."""
     loop = asyncio.get_running_loop()
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

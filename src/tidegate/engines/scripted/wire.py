@@ -1,7 +1,7 @@
-"""How a script's answer travels: every byte of the HTTP response, headers included, with the time it is due.
+"""Turns a script's answer into the bytes of an HTTP response, headers included, with the times at which they are due.
 
-Pure: a `Performance` is data that server.py plays. Faults that live in the bytes (a cut event, a length that lies,
-a missing end) are made here; a reset or a stall is only named here.
+The module is pure: a `Performance` is data that `server.py` sends. Faults in the bytes (a cut event, a wrong length, a
+missing end) are made here. A reset or a stall is only named here, and `server.py` carries it out.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _GARBAGE = (
 _PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
 _EURO = "€".encode()
 HEAD_BYTES = 100
-"""About what the headers of a stream take."""
+"""The approximate size of the headers of a stream."""
 ERROR_BODY = msgspec.json.encode(
     {"error": {"message": "scripted failure", "type": "server_error", "code": "scripted", "param": None}}
 )
-"""What error_event and error_status say."""
+"""The body of `error_event` and `error_status`."""
 
 
 class Ending(enum.Enum):
-    """What happens to the connection after the last write."""
+    """What the server does with the connection after the last write."""
 
     KEEP = "keep"
     CLOSE = "close"
@@ -50,7 +50,7 @@ class Ending(enum.Enum):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """Bytes that leave together, `due_s` seconds after the request came, and the tokens that are whole with them."""
+    """Bytes that are sent together, `due_s` seconds after the request. `tokens` is how many tokens they complete."""
 
     due_s: float
     data: bytes
@@ -58,7 +58,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """One response from the first byte to what becomes of the connection, `ending_due_s` after the request came."""
+    """One response: its writes, and what happens to the connection `ending_due_s` seconds after the request."""
 
     writes: list[Write]
     ending: Ending = Ending.KEEP
@@ -68,14 +68,14 @@ class Performance(msgspec.Struct, frozen=True):
 def respond(
     status: int, body: bytes, *, kind: bytes = _JSON, retry_after_s: float | None = None
 ) -> Performance:
-    """A plain response, at once."""
+    """Return a plain response that is due at once."""
     return Performance(
         [Write(0.0, _head(status, kind, length=len(body), retry_after_s=retry_after_s) + body)]
     )
 
 
 def perform(script: Script, ask: Question, endpoint: Endpoint) -> Performance:
-    """The response to one call."""
+    """Return the response to one call."""
     if script.fault is Fault.ERROR_STATUS:
         return _delayed(script, _refusal(script))
     if script.fault is Fault.GARBAGE:
@@ -152,7 +152,7 @@ _ENDINGS = {
 
 
 def encode_event(script: Script, data: bytes) -> bytes:
-    """One event in the script's form: line ends, a comment before it, its JSON on one line or two."""
+    """Encode one event in the form of the script: its line ends, a comment before it, its JSON on one line or two."""
     end = b"\r\n" if script.crlf else b"\n"
     # White space is allowed after an object's first brace, so the two lines join to the same JSON.
     data = b"{" + end + b"data: " + data[1:] if script.multiline and data.startswith(b"{") else data
@@ -183,7 +183,7 @@ def _stream(script: Script, ask: Question, endpoint: Endpoint) -> Performance:
 
 
 def _last_words(script: Script, unsaid: Sequence[Beat]) -> bytes:
-    """What follows the last whole event: the end of the stream, or what the fault puts in its place."""
+    """Return the bytes after the last whole event: the end of the stream, or what the fault puts in its place."""
     done = encode_event(script, b"[DONE]")
     event = unsaid[0].events[-1] if unsaid else b""
     match script.fault:
@@ -232,7 +232,7 @@ def _chunked(parts: Sequence[Write], due: float, *, ended: bool) -> list[Write]:
 
 
 def _with_head(script: Script, parts: Sequence[Write], head: bytes) -> list[Write]:
-    """The headers before the body: in the first write, at once (early), or byte by byte (slow_headers)."""
+    """Put the headers before the body: in the first write, at once (`early`), or byte by byte (`slow_headers`)."""
     if script.fault is Fault.SLOW_HEADERS:
         drip_s = script.drip_ms / 1000
         return [*(Write(at * drip_s, head[at : at + 1]) for at in range(len(head))), *parts]

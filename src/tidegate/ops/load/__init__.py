@@ -1,5 +1,5 @@
-"""The load tester: who is to send what and when, sending it, and what came of it.
+"""The load tester: it plans requests, sends them, and reports the results.
 
-`plan` says when, `prompts` what, `client` sends one request and times it, `run` drives the steps, `figures` makes numbers
-of the samples, `result` is the file they are kept in, `report` and `compare` show it.
+`plan` decides when requests are sent, and `prompts` what they contain. `client` sends one request and times it. `run`
+drives the steps. `figures` computes the figures from the samples, `result` is the file format, and `report` shows a result.
 """

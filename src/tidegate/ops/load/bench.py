@@ -1,4 +1,4 @@
-"""A whole load test: ask the server who it is and how it counts, run the steps, make the result."""
+"""A whole load test: asks the server for its model and its way of counting, runs the steps, makes the result."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tidegate.ops.load.run import Record, Runner
 from tidegate.ops.load.sample import Sample
 from tidegate.ports import Clock
 
-# Words of the two probes: far enough apart that a token more or less does not matter.
+# The words of the two probes, so far apart that one token more or less does not matter.
 _PROBES = (20, 220)
 _OFF = 0.2
-# More than a chat template that all prompts begin with.
+# A larger cached share of the prompt than a common chat template can explain.
 _CACHED = 0.5
 _MOST_MODELS_BYTES = 4 * 2**20
 
@@ -38,14 +38,14 @@ class Unusable(Exception):
 
 
 class Watcher(msgspec.Struct):
-    """Who is told what happens: `began` when a step starts, `ended` when its figures are there."""
+    """Callbacks of a load test: `began` is called when a step starts, `ended` when its figures are ready."""
 
     began: Callable[[int, Record], Awaitable[None]]
     ended: Callable[[int, Step], Awaitable[None]]
 
 
 class Bench:
-    """One load test of one server. `key` goes out as a bearer token."""
+    """One load test of one server. `key` is sent as a bearer token."""
 
     def __init__(self, options: Options, client: Client, *, clock: Clock, key: str = "") -> None:
         self._options = options
@@ -57,7 +57,7 @@ class Bench:
         self._stopped = False
 
     def stop(self) -> None:
-        """End early: what is under way ends, and the figures so far are the result."""
+        """End early: running requests may finish, and the figures so far become the result."""
         self._stopped = True
         if self._runner is not None:
             self._runner.stop()
@@ -187,7 +187,7 @@ class Bench:
         )
 
     def _compare_lengths(self, steps: list[Step]) -> None:
-        """Say so when the server counted other lengths than were asked for."""
+        """Add a note if the server counted lengths other than those asked for."""
         options = self._options
         if options.prompts or options.trace or options.shape.turns > 1:
             return

@@ -1,4 +1,4 @@
-"""Sends one request and times its answer. Any server that speaks OpenAI's chat completions will do."""
+"""Sends one request and times its answer. Works with any server that has OpenAI's chat completions API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EMPTY = (b"null", b"[]")
 
 
 class Asker(Protocol):
-    """Sends a prompt that was due at `due` and reports what came. Never raises for what a server does."""
+    """Sends a prompt that was due at `due` and returns a sample. No behaviour of a server makes it raise."""
 
     async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]: ...
 
@@ -74,7 +74,7 @@ class _Failed(Exception):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What all requests have in common.
+    """The settings that all requests share.
 
     `fields` are further fields of every body, `timeout_s` the longest that an answer may take.
     """
@@ -87,7 +87,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatClient:
-    """Asks one server. Satisfies `Asker`. The connection is part of the time when one has to be made."""
+    """Sends requests to one server. Satisfies `Asker`. If a connection has to be made, that time is part of the latency."""
 
     def __init__(self, client: Client, ask: Ask, *, clock: Clock) -> None:
         kind = [(b"content-type", b"application/json"), *ask.headers]
@@ -102,10 +102,10 @@ class ChatClient:
         self._decode = msgspec.json.Decoder(_Event).decode
 
     async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]:
-        """See `Asker.ask`; `keep` returns the answer's text, which is else not gathered."""
+        """See `Asker.ask`. With `keep` the answer's text is returned too; otherwise it is not collected."""
         sample, text = await self._ask(prompt, due, keep=keep)
         if sample.error == "http_400" and self._limit == "max_tokens" and _NEWER_LIMIT in sample.detail:
-            # A model that takes the limit by its newer name only says so; the first request, a probe, finds out.
+            # Some models take the limit only by its newer name, and say so. The first request, a probe, finds that out.
             self._limit = _NEWER_LIMIT
             return await self._ask(prompt, due, keep=keep)
         return sample, text

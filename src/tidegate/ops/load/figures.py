@@ -1,4 +1,4 @@
-"""From samples to figures. Every definition stands here once, and goes into each result with it."""
+"""Computes the figures from the samples. Every definition is in this module, and each result contains the definitions."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ Values = NDArray[np.float64]
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """Requests a second: as they were due, and as they were answered."""
+    """Requests per second: the rate at which they were due, and the rate at which they were answered."""
 
     offered: float
     answered: float
 
 
 class Slo(msgspec.Struct, frozen=True):
-    """What a good answer keeps; ms, None for no limit."""
+    """The limits of a good answer in ms; None means no limit."""
 
     ttft_ms: float | None = None
     itl_ms: float | None = None
@@ -87,7 +87,7 @@ class Slo(msgspec.Struct, frozen=True):
 
 
 def distribution(values: Sequence[float] | Values, unit: str) -> Metric | None:
-    """The figures of a sample; None where there is none. Percentiles are interpolated linearly, as numpy does."""
+    """Return the statistics of a list of values, or None for an empty one. Percentiles are interpolated as in numpy."""
     data = np.asarray(values, dtype=np.float64)
     if not data.size:
         return None
@@ -104,7 +104,7 @@ def distribution(values: Sequence[float] | Values, unit: str) -> Metric | None:
 
 
 def metrics(record: Record, slo: Slo) -> dict[str, Metric]:
-    """Everything that DEFINITIONS names and this step measured."""
+    """Return the figures of DEFINITIONS that this step measured."""
     good = [sample for sample in record.samples if sample.ok]
     streamed = [sample for sample in good if sample.contents]
     elapsed = _elapsed(record, good)
@@ -151,7 +151,7 @@ def _rates(record: Record, good: list[Sample], elapsed: float, slo: Slo) -> dict
 
 
 def _elapsed(record: Record, good: list[Sample]) -> float:
-    """To the last whole answer: one request that hangs until its timeout must not make a fast server slow."""
+    """Return the time until the last whole answer. A request that hangs until its timeout must not count as slowness."""
     planned = min(record.ended, record.began + record.step.duration_s)
     return max(max((sample.done for sample in good), default=0.0), planned) - record.began or 1e-9
 
@@ -174,13 +174,13 @@ def pace(samples: Sequence[Sample]) -> Pace | None:
 
 
 def _middle(moments: Iterable[float]) -> float:
-    """Seconds from the tenth to the ninetieth percent."""
+    """Return the seconds from the tenth to the ninetieth percent."""
     low, high = np.percentile(list(moments), (10, 90))
     return float(high - low)
 
 
 def gaps(samples: Iterable[Sample]) -> Values:
-    """Seconds between chunks with content."""
+    """Return the seconds between chunks with content."""
     parts = [
         np.diff(np.frombuffer(sample.contents, dtype=np.float64)) for sample in samples if sample.contents
     ]
@@ -188,7 +188,7 @@ def gaps(samples: Iterable[Sample]) -> Values:
 
 
 def histograms(record: Record) -> dict[str, Histogram]:
-    """Of the three figures that people ask about."""
+    """Return histograms of the three main figures."""
     good = [sample for sample in record.samples if sample.ok]
     streamed = [sample for sample in good if sample.contents]
     kinds = {
@@ -200,7 +200,7 @@ def histograms(record: Record) -> dict[str, Histogram]:
 
 
 def histogram(values: Values) -> Histogram:
-    """Milliseconds in bins that are even on a log scale."""
+    """Return a histogram of milliseconds with bins of equal width on a log scale."""
     positive = np.maximum(values, 1e-3)
     low, high = float(positive.min()), float(positive.max())
     edges = np.geomspace(low * 0.999, max(high, low * 1.01) * 1.001, _BINS + 1)
@@ -211,7 +211,7 @@ def histogram(values: Values) -> Histogram:
 
 
 def errors(samples: Iterable[Sample]) -> tuple[dict[str, int], dict[str, str]]:
-    """How often each kind of error happened, and one message of each."""
+    """Return the number of errors of each kind, and one message for each kind."""
     counted: Counter[str] = Counter()
     example: dict[str, str] = {}
     for sample in samples:
@@ -222,7 +222,7 @@ def errors(samples: Iterable[Sample]) -> tuple[dict[str, int], dict[str, str]]:
 
 
 def health(record: Record, ttft: Metric | None) -> Health:
-    """Whether the tester could have spoilt its own figures: it had no CPU left, or sent late by more than a twentieth."""
+    """Say whether the tester distorted its figures: its core was used up, or it sent late by over a twentieth of TTFT."""
     elapsed = max(record.ended - record.began, 1e-9)
     lag = distribution(np.asarray(record.lags) * 1000, "ms") or Metric(unit="ms", avg=0, p50=0, p99=0, max=0)
     cpu = record.cpu_s / elapsed
@@ -241,7 +241,7 @@ def health(record: Record, ttft: Metric | None) -> Health:
 
 
 def timeline(record: Record, run_began: float) -> list[Second]:
-    """What happened in each second of the step. A request's latencies belong to the second in which it was due."""
+    """Return the figures of each second of the step. A request's latencies belong to the second in which it was due."""
     seconds = max(1, int(np.ceil(record.ended - record.began)))
     due: list[list[Sample]] = [[] for _ in range(seconds)]
     sent, finished, failed, tokens, change = ([0] * (seconds + 1) for _ in range(5))

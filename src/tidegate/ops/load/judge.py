@@ -1,4 +1,4 @@
-"""The verdict: each criterion against each step."""
+"""The verdict: checks each criterion against each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tidegate.ops.load.result import Check, Metric
 
 
 class Criteria(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step has to keep; None switches one off. Latencies in ms, `errors` and `throughput` are fractions.
+    """The criteria for a step; None switches one off. Latencies are in ms, `errors` and `throughput` are fractions.
 
     Throughput is judged against the step's share of the target: an open loop's share is what it offered, a closed
     loop's is `target_rps` times its users over the most users of any step. Without a target a closed loop has none.
@@ -32,9 +32,9 @@ def judge(
     most_users: int,
     streamed: bool = True,
 ) -> list[Check]:
-    """Every criterion that is on, against one step; an open loop's throughput is the `pace` of its answers."""
+    """Check one step against every criterion that is on. For an open loop, the throughput is the `pace` of its answers."""
     first = metrics.get("time_to_first_token")
-    # A stream without content is whole, but a server that sends nothing else has answered nobody.
+    # A stream without content is complete. But a server that sends only such streams has not really answered.
     answers = metrics["request_count"].avg if not streamed else first.count or 0 if first else 0
     checks = [Check(name="answers", wanted="≥ 1", limit=1, value=answers, unit="", passed=answers >= 1)]
     if criteria.ttft_p95_ms is not None:

@@ -1,4 +1,4 @@
-"""What is seen while a load test runs: a line a step, and how the one that runs is going."""
+"""The display of a running load test: one line per step, and the progress of the current step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HEADINGS = (
 
 
 class Screen:
-    """Follows the reports of a run. On a terminal it is redrawn in place, elsewhere each step prints a line."""
+    """Shows the reports of a run. On a terminal it redraws in place; elsewhere it prints a line for each step."""
 
     def __init__(self, console: Console, names: list[str], *, title: str) -> None:
         self._console = console
@@ -79,7 +79,7 @@ class Screen:
 
 
 def table(steps: list[Step]) -> Table:
-    """The figures that people look for first."""
+    """Return a table of the most important figures."""
     page = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     page.add_column("", no_wrap=True)
     good = any("goodput" in step.metrics for step in steps)
@@ -132,7 +132,7 @@ def _running(name: str, progress: Progress) -> RenderableType:
 
 
 def _text(text: str, *, style: str = "") -> Text:
-    """What a server or a file may have had a hand in: no control characters, and brackets are no markup."""
+    """Return untrusted text without control characters, as plain text: its brackets are not markup."""
     return Text(plain(text), style=style)
 
 

@@ -1,4 +1,4 @@
-"""All that a load test is told, as plain data: the command makes it, the process that sends reads it."""
+"""The options of a load test, as plain data. The command makes them, and the sending process reads them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RAMP = (10, 50, 100, 200)
 
 
 class BadOptions(ValueError):
-    """Options that cannot be, alone or together; the message names them and what to give instead."""
+    """Options that are not valid, alone or together. The message names them and says what to give instead."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def most_connections(self) -> int:
-        """The most requests that can be under way at once."""
+        """Return the largest number of requests that can run at once."""
         if self.rates or self.trace:
             return self.max_in_flight
         return max(self.users or RAMP)
@@ -118,7 +118,7 @@ def base_url(text: str) -> str:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
-    except ValueError:  # brackets that do not close, a port that is no number
+    except ValueError:  # an unclosed bracket, or a port that is not a number
         parts, host = None, None
     if parts is None or not host:
         raise BadOptions(f"{text!r} is no address: give one like http://127.0.0.1:8080/v1")

@@ -1,7 +1,8 @@
-"""When requests are due: closed loops, open loops with three kinds of arrivals, and the replay of a trace.
+"""Plans when requests are due: closed loops, open loops with three kinds of arrivals, and the replay of a trace.
 
-A closed loop has users who send the next request when the last one is answered: load falls when the server gets slow. An
-open loop sends by the clock, as the world does. Times are in seconds from the start of a step.
+In a closed loop each user sends the next request when the last one is answered, so the load falls when the server gets
+slow. In an open loop requests are sent at set times, like those of independent users. Times are in seconds from the start
+of a step.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Process = Literal["constant", "poisson", "gamma"]
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A request due at `at_s`; lengths in tokens where a trace gives them, `blocks` what it says of shared prefixes."""
+    """A request that is due at `at_s`. A trace may give lengths in tokens, and shared prefixes as `blocks`."""
 
     at_s: float
     prompt_tokens: int | None = None
@@ -42,7 +43,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """Arrivals at `rate` requests a second, or those of a trace. At most `max_in_flight` are under way at once.
+    """Arrivals at `rate` requests a second, or those of a trace. At most `max_in_flight` run at once.
 
     A request that has to wait for that is still due at its time.
     """

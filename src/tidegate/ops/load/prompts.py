@@ -1,7 +1,7 @@
-"""What is sent: made-up prompts of wanted lengths, prompts from a file, shared prefixes and conversations.
+"""The prompts of a load test: made-up prompts of given lengths, prompts from a file, shared prefixes and conversations.
 
-A made-up prompt is a row of common words, nearly all of them one token in every vocabulary. What a server counts beside
-the words (its chat template) and how many tokens a word is are found by two probing requests, see `Scale`.
+A made-up prompt is a sequence of common words; nearly all of them are one token in every vocabulary. Two probing requests
+find out how many tokens a word has, and how many tokens the server adds for its chat template. See `Scale`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BLOCK_TOKENS = 512
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """One request's messages (JSON) and the most tokens it may be answered with; None: the server's own limit."""
+    """One request's messages (JSON), and the largest number of tokens for the answer; None means the server's limit."""
 
     messages: msgspec.Raw
     max_tokens: int | None
@@ -53,11 +53,11 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 class BadPrompts(ValueError):
-    """A file of prompts that cannot be used; the message names the file, the line and what it should be."""
+    """A file of prompts that is not valid. The message names the file, the line and the expected content."""
 
 
 class Talk(Protocol):
-    """One user's side: `ask` gives the next prompt, `hear` takes the answer (None: it failed)."""
+    """One user's side of a conversation. `ask` returns the next prompt, `hear` takes the answer, or None if it failed."""
 
     listens: bool
 
@@ -66,13 +66,13 @@ class Talk(Protocol):
 
 
 class Prompts(Protocol):
-    """Where prompts come from; every user, and every request of an open loop, gets a Talk."""
+    """A source of prompts. Every user of a closed loop and every request of an open loop gets a Talk."""
 
     def talk(self) -> Talk: ...
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """Of made-up prompts: lengths in tokens, `spread` their standard deviation as a share of the length.
+    """The lengths of made-up prompts in tokens. `spread` is their standard deviation as a share of the length.
 
     The first `prefix_tokens` are a system prompt that all requests of a group share; there are `groups` of them.
     A conversation has `turns` questions, each of `prompt_tokens`.
@@ -101,13 +101,13 @@ class MadeUp:
         return _MadeUpTalk(self)
 
     def first(self) -> list[dict[str, str]]:
-        """What a conversation begins with: the system prompt of one of the groups."""
+        """Return the first messages of a conversation: the system prompt of one of the groups."""
         if not self._prefixes:
             return []
         return [{"role": "system", "content": self._rng.choice(self._prefixes)}]
 
     def question(self, arrival: Arrival | None, *, opening: bool) -> str:
-        """A text of the wanted length; the first one of a conversation bears the tokens of the template."""
+        """Return a text of the given length. The first one of a conversation is shorter by the tokens of the template."""
         if arrival is not None and arrival.blocks:
             return self._of_blocks(arrival)
         wanted = arrival.prompt_tokens if arrival is not None else None
@@ -174,7 +174,7 @@ class FromFile:
         self._next = 0
 
     def talk(self) -> Talk:
-        """All talks take from the same row."""
+        """Return a talk. All talks take their prompts from the same list."""
         return _FileTalk(self)
 
     def take(self) -> Prompt:

@@ -1,7 +1,7 @@
-"""What a load test leaves behind: one JSON file. Every figure has the name and the shape AIPerf's export gives it.
+"""The result of a load test, which is one JSON file. Figures have the names and the form of AIPerf's export.
 
-A step is one level of load. Its `metrics` are keyed as in AIPerf's `profile_export_aiperf.json`, each with its unit, so the
-two files can be read side by side; names that AIPerf has not are explained in `figures.DEFINITIONS`. Times of day are UTC.
+A step is one level of load. Its `metrics` have the same keys and units as AIPerf's `profile_export_aiperf.json`, so the two
+files can be compared. `figures.DEFINITIONS` explains the names that AIPerf does not have. Times of day are UTC.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ FORMAT = 1
 
 
 class UnreadableResult(ValueError):
-    """A file that holds no result; the message names the file and says what is wrong with it."""
+    """A file that is not a result. The message names the file and says what is wrong with it."""
 
 
 class Metric(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """How one figure is distributed; rates and totals have only `avg`. `count` is the number of samples."""
+    """The distribution of one figure. Rates and totals have only `avg`. `count` is the number of samples."""
 
     unit: str
     avg: float
@@ -48,7 +48,7 @@ class Histogram(msgspec.Struct, kw_only=True):
 
 
 class Second(msgspec.Struct, kw_only=True):
-    """What happened in one second of a step. Times in ms; None where nothing was measured in it.
+    """The figures of one second of a step. Times are in ms; None means that there is no measurement.
 
     `at_s` counts from the start of the whole run. Latencies belong to the second in which the request was due.
     """
@@ -65,7 +65,7 @@ class Second(msgspec.Struct, kw_only=True):
 
 
 class Check(msgspec.Struct, kw_only=True):
-    """One criterion applied to one step, `limit` in its `unit`; `passed` None: not to be judged, and `note` says why."""
+    """One criterion applied to one step. `limit` is in `unit`. `passed` is None if it cannot be judged; `note` says why."""
 
     name: str
     wanted: str
@@ -77,7 +77,7 @@ class Check(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True):
-    """Whether the load tester itself was well. `lag` is how late it sent what was due, in ms.
+    """The state of the load tester itself. `lag` is by how many ms it sent requests late.
 
     `cpu` is the share of one core it used. With `degraded` the figures say as much about the tester as about the server.
     """
@@ -127,7 +127,7 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 def write(result: Result, path: Path) -> None:
-    """Keep a result. Raises OSError."""
+    """Write a result to a file. Raises OSError."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
 
 

@@ -1,4 +1,4 @@
-"""Drives the steps of a load test: sends what is due when it is due, and watches itself while doing so."""
+"""Drives the steps of a load test: sends each request when it is due, and measures its own lateness."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tidegate.ops.load.prompts import Prompts, Talk
 from tidegate.ops.load.sample import Sample
 from tidegate.ports import Clock
 
-# A user whose request failed waits this long: one that was refused at once would ask thousands of times a second.
+# A user waits this long after a failed request. Without a wait, refusals would cause thousands of requests per second.
 PAUSE_AFTER_ERROR_S = 0.1
 _TICK_S = 0.05
-# Timers of an event loop have a grain of a millisecond; the last of it is waited for turn by turn.
+# Timers of an event loop are exact to a millisecond. The last part of a wait is therefore spent in turns of the loop.
 _GRAIN_S = 0.0015
 
 
 class Record(msgspec.Struct):
-    """One step as it was run. Moments are on the run's clock; `lags` are in seconds, `cpu_s` is our own CPU time.
+    """One step as it was run. Times are on the run's clock. `lags` are in seconds; `cpu_s` is the tester's own CPU time.
 
-    `ended` is when the last answer was there, `held` how many requests had to wait for a place among `max_in_flight`.
+    `ended` is when the last answer was complete. `held` is how many requests had to wait because of `max_in_flight`.
     """
 
     step: Step
@@ -55,11 +55,11 @@ class Runner:
         self.stopped = False
 
     def stop(self) -> None:
-        """Send nothing more; what is under way may end."""
+        """Send no more requests. Running requests may finish."""
         self.stopped = True
 
     async def run(self, record: Record) -> None:
-        """Run the record's step to its last answer. It is filled on the way, so that others can watch."""
+        """Run the record's step to its last answer. The record is filled meanwhile, so that its progress can be shown."""
         step = record.step
         record.began, cpu = self._clock(), time.process_time()
         async with asyncio.TaskGroup() as group:

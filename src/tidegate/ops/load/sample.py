@@ -1,4 +1,4 @@
-"""What is kept of one request: moments, counts, and how it ended. Figures are made of these and of nothing else."""
+"""The sample of one request: times, counts, and its outcome. All figures are computed from samples alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import msgspec
 
 
 class Sample(msgspec.Struct, gc=False):
-    """One request. Moments are in seconds of the run's clock.
+    """One request. Times are in seconds of the run's clock.
 
-    `due` is when it was to be sent, `sent` when it was, `done` when its stream ended or broke. `contents` holds the moment
-    of every chunk that carried content: text, reasoning, a refusal or a part of a tool call. `error` names the kind of
-    failure, "" for none. Token counts are the server's; `counted` False means that it sent none and chunks were counted.
+    `due` is when the request was to be sent, `sent` when it was sent, and `done` when its stream ended or failed.
+    `contents` has the time of every chunk with content: text, reasoning, a refusal or a part of a tool call. `error` is the
+    kind of failure, or "". Token counts are the server's. If `counted` is False, the server sent none, and chunks were
+    counted instead.
     """
 
     due: float
@@ -28,7 +29,7 @@ class Sample(msgspec.Struct, gc=False):
 
     @property
     def ok(self) -> bool:
-        """Whether a whole answer came."""
+        """Whether a complete answer came."""
         return not self.error
 
     @property
@@ -52,7 +53,7 @@ class Sample(msgspec.Struct, gc=False):
         return self._spread(self.done) if self.contents else None
 
     def _spread(self, end: float) -> float | None:
-        # An answer that came in one piece shows no pause: 0 ms would be praise for a server that holds answers back.
+        # An answer in one piece has no ITL. A value of 0 ms would favour servers that send their answers all at once.
         if len(self.contents) < 2 or self.output_tokens < 2:
             return None
         return (end - self.contents[0]) / (self.output_tokens - 1)

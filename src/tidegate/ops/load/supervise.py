@@ -1,4 +1,4 @@
-"""Runs the process that sends and follows it. See worker.py for why it is one of its own."""
+"""Runs the sending process and follows its reports. `worker.py` says why sending has its own process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Sender(Protocol):
 
 
 class _Interrupts:
-    """What Ctrl-C does. An exception at the first one could tear a report in two, so it only asks the sender to end."""
+    """Handles Ctrl-C. The first one only asks the sender to end, since an exception could cut a report in two."""
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender

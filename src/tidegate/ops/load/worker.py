@@ -1,6 +1,7 @@
-"""The process that sends. Nothing else runs in it: drawing a table beside it would be seen in the latencies.
+"""The sending process. It does no other work, since drawing a table in the same process would show in the latencies.
 
-It gets Options, and reports by a pipe: a Progress twice a second, each Step when it ends, the Result, or a Failure.
+The process gets Options. It reports through a pipe: a Progress twice a second, each Step when it ends, and at last the
+Result or a Failure.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from tidegate.ops.load.result import Result, Step
 from tidegate.ops.load.run import Record
 
 _EVERY_S = 0.5
-# Answers that the live percentiles are taken from: few enough to sort in a few dozen microseconds.
+# The number of answers for the live percentiles: few enough to sort in a few dozen microseconds.
 _LATEST = 200
-# What else the process has open: the pipe, the loop's own, standard streams, a file or two.
+# Other open files of the process: the pipe, those of the event loop, standard streams, a file or two.
 _OTHER_FILES = 20
 
 
 class Progress(msgspec.Struct, tag=True, frozen=True):
-    """How a step is going. Times in ms; `share` is how much of it is over, 0 to 1."""
+    """The progress of a step. Times are in ms. `share` is the part of the step that is over, 0 to 1."""
 
     index: int
     share: float
@@ -58,7 +59,7 @@ class Finished(msgspec.Struct, tag=True, frozen=True):
 
 
 class Failure(msgspec.Struct, tag=True, frozen=True):
-    """There is no result: `usage` tells whether the options were wrong, or else the server."""
+    """The run has no result. `usage` says whether the cause is the options, or else the server."""
 
     message: str
     usage: bool
@@ -74,14 +75,14 @@ def work(options: bytes, key: str, pipe: Connection) -> None:
 
 
 def _allow_files() -> None:
-    """As many connections as the system lets us have: a refused file would be counted as the server's error."""
+    """Raise the limit of open files as far as possible: a failed open would be counted as the server's error."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # some systems say "unlimited" and mean less
+    with contextlib.suppress(ValueError, OSError):  # some systems report "unlimited" and allow less
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _too_many(options: Options) -> str:
-    """Why so many users cannot be; empty when they can."""
+    """Return why there cannot be so many users, or an empty text if there can."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = options.most_connections + _OTHER_FILES
     if files == resource.RLIM_INFINITY or wanted <= files or options.rates or options.trace:
@@ -93,7 +94,7 @@ async def _work(options: Options, key: str, pipe: Connection) -> None:
     def tell(report: Report) -> None:
         try:
             pipe.send_bytes(msgspec.json.encode(report))
-        except BrokenPipeError:  # a parent that is gone wants nothing more, no load either
+        except BrokenPipeError:  # the parent has ended, so the load ends too
             bench.stop()
 
     if refusal := _too_many(options):
