@@ -1,4 +1,4 @@
-"""Something made of files, and made anew when they change: certificates are renewed while the gateway runs."""
+"""A value made from files, and made again when the files change. Certificates are renewed while the gateway runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Stamp(NamedTuple):
-    """The state of a file: what changes when the file is written or replaced."""
+    """The state of a file. It changes when the file is written or replaced."""
 
     mtime_ns: int
     size: int
@@ -21,7 +21,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """The state of a file; None while there is none. Taken before the file is read, it belongs to what is read."""
+    """Return the state of a file, or None if there is no such file. Take the stamp before you read the file."""
     try:
         found = path.stat()
     except OSError:
@@ -30,10 +30,10 @@ def stamp(path: Path) -> Stamp | None:
 
 
 class FromFiles(Generic[T]):
-    """A value and the files it is made of. Files that cannot be used leave the value as it is.
+    """A value and the files from which it is made. If the new files cannot be used, the value stays as it is.
 
-    `make` reads the files and raises OSError (ssl.SSLError is one) where they are of no use. A certificate and its key are
-    two files, and between two writes they do not fit together for a moment: that is logged, and the next change is read.
+    `make` reads the files and raises OSError (ssl.SSLError is a subclass) if they cannot be used. A certificate and its key
+    are two files, and while only one of them is new, the two do not match. This is logged, and the next change is read.
     """
 
     def __init__(self, paths: Sequence[Path], make: Callable[[], T]) -> None:
@@ -44,11 +44,11 @@ class FromFiles(Generic[T]):
         self.value = make()
 
     def changed(self) -> bool:
-        """Whether a file is another one than when `value` was made. It costs one system call for each file."""
+        """Return whether a file has changed since `value` was made. This takes one system call per file."""
         return self._look() != self._stamps
 
     def current(self) -> T:
-        """The value, made anew if a file has changed."""
+        """Return the value, made again if a file has changed."""
         stamps = self._look()
         if stamps != self._stamps:
             self._stamps = stamps
@@ -56,7 +56,9 @@ class FromFiles(Generic[T]):
             try:
                 self.value = self._make()
             except OSError as error:
-                log.warning("%s changed and cannot be used, the former state is kept: %s", names, error)
+                log.warning(
+                    "%s changed and cannot be used; the previous state stays in force: %s", names, error
+                )
             else:
                 log.info("%s changed and was read again", names)
         return self.value

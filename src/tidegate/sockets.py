@@ -1,16 +1,16 @@
-"""What the system does for a connection by itself."""
+"""Options of sockets."""
 
 from __future__ import annotations
 
 import socket
 
-# A peer that vanished without a word (a machine that lost its power, a firewall that forgot) is found out after about a
-# minute: the system asks for a sign of life after 30 s of silence, then every 10 s, three times (tcp(7)).
+# A peer can vanish without an end of its connection: a machine loses its power, a firewall drops its state. The system
+# sends a probe after 30 s of silence, then every 10 s, and gives up after three: about a minute in all (tcp(7)).
 IDLE_S, ASK_EVERY_S, ASK_TIMES = 30, 10, 3
 
 
 def keep_alive(one: socket.socket) -> None:
-    """Have the system notice a peer that is gone without a word. What a listening socket accepts inherits it."""
+    """Switch on TCP keep-alive. Sockets that a listening socket accepts inherit it."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", IDLE_S),

@@ -50,7 +50,7 @@ class EngineConfig(Settings):
         return self
 
     def seats(self, slots: int | None) -> int | None:
-        """Calls the engine gets at once; `slots` is what it says itself. None: as many as there are."""
+        """Return how many calls the engine gets at once, None for no limit. `slots` is the number that the engine gives."""
         return self.max_in_flight or slots
 
 
@@ -193,7 +193,7 @@ class HttpEngineConfig(EngineConfig):
         return self
 
     def seats(self, slots: int | None) -> int | None:
-        """See `EngineConfig.seats`. A call needs a connection: there are never more seats than those."""
+        """See `EngineConfig.seats`. Each call needs a connection, so there are never more seats than connections."""
         return min(super().seats(slots) or self.max_connections, self.max_connections)
 
 

@@ -1,7 +1,7 @@
-"""From a host name to a connected socket: the addresses of a name take turns, and a silent one costs a quarter of a second.
+"""From a host name to a connected socket. The addresses of a name take turns.
 
-The name is looked up for each new connection, so a name that moved is followed. RFC 8305 says what happens where an address
-does not answer: the next one is tried beside it after 250 ms, and the first that answers is taken.
+Each new connection looks the name up, so it follows a name that has moved. If an address does not answer within 250 ms, the
+next address is tried at the same time, and the first that answers is used (RFC 8305, "Happy Eyeballs").
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tidegate.sockets import keep_alive
 
 # RFC 8305, 5: the "Connection Attempt Delay".
 NEXT_AFTER_S = 0.25
-# An address that did not answer, or came second, is tried first again only after so many other connections.
+# An address that failed or lost a race gets its next turn after this many other attempts.
 SET_BACK = 16
 
 
 class Address(NamedTuple):
-    """One place where a name can be reached, as `socket.getaddrinfo` tells it."""
+    """One address of a name, as `socket.getaddrinfo` returns it."""
 
     family: int
     at: tuple[Any, ...]
@@ -35,13 +35,13 @@ class Addresses:
         self._host = host
         self._port = port
         self._connections = 0
-        # By address: after which connection its next turn is.
+        # For each address the number of the attempt after which its next turn comes.
         self._turns: dict[Address, int] = {}
 
     async def connect(self) -> socket.socket:
-        """A connected socket.
+        """Return a connected socket.
 
-        Raises OSError (socket.gaierror for a name that is not found), UnicodeError for what is no name at all.
+        Raises OSError (socket.gaierror if the name is not found), UnicodeError if the host cannot be a name.
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
@@ -51,7 +51,7 @@ class Addresses:
         return await self._race(addresses)
 
     def _in_turn(self, found: Iterable[Address]) -> list[Address]:
-        """Those whose turn it is first; of equal ones the families alternate (RFC 8305, 4)."""
+        """Sort addresses by their turns. Addresses with the same turn alternate between the families (RFC 8305, 4)."""
         families: dict[int, list[Address]] = {}
         for address in found:
             families.setdefault(address.family, []).append(address)
@@ -60,7 +60,7 @@ class Addresses:
         return sorted(mixed, key=self._turns.__getitem__)
 
     async def _race(self, addresses: Iterable[Address]) -> socket.socket:
-        """The socket of the first address that answers. Raises the first failure where none does."""
+        """Return the socket of the first address that answers. Raises the first failure if no address answers."""
         loop = asyncio.get_running_loop()
         waiting, running = deque(addresses), set[asyncio.Task[socket.socket]]()
         first_failure: BaseException | None = None
@@ -74,7 +74,7 @@ class Addresses:
                 for attempt in done:
                     running.discard(attempt)
                     if (failure := attempt.exception()) is None:
-                        running.update(done)  # a second one may have answered in the same moment
+                        running.update(done)  # a second address may have answered at the same moment
                         running.discard(attempt)
                         return attempt.result()
                     first_failure = first_failure or failure
@@ -84,13 +84,13 @@ class Addresses:
         raise first_failure
 
     def _attempt(self, address: Address) -> Coroutine[Any, Any, socket.socket]:
-        """Connect to one address, whose turn is over from now on, also for those that choose before it has answered."""
+        """Connect to one address. Its turn ends now, so connections that start meanwhile choose other addresses."""
         self._connections += 1
         self._turns[address] = self._connections + SET_BACK
         return self._connected(address, self._connections)
 
     async def _connected(self, address: Address, turn: int) -> socket.socket:
-        """A socket connected to one address. Raises OSError."""
+        """Return a socket connected to one address. Raises OSError."""
         one = socket.socket(address.family, socket.SOCK_STREAM)
         try:
             one.setblocking(False)
@@ -104,7 +104,7 @@ class Addresses:
 
 
 async def _abandon(attempts: Iterable[asyncio.Task[socket.socket]]) -> None:
-    """End attempts whose sockets are of no use any more."""
+    """Cancel attempts and close the sockets of those that have succeeded."""
     for attempt in attempts:
         attempt.cancel()
     for ended in await asyncio.gather(*attempts, return_exceptions=True):

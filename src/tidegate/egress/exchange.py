@@ -14,7 +14,7 @@ Headers = list[tuple[bytes, bytes]]
 class Target(msgspec.Struct, frozen=True):
     """A path of one engine with the headers that never change; made once, used for every request.
 
-    `head` is the request line and those headers as they are sent.
+    `head` is the request line and these headers, as they are sent.
     """
 
     method: str

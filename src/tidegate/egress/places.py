@@ -1,4 +1,4 @@
-"""How many exchanges an engine gets at once, and the line before it: first come, first served."""
+"""How many exchanges an engine gets at once, and the line of those that wait: first come, first served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegate.errors import DeadlineExceeded
 
 
 class Places:
-    """A number of places. Whoever has one may hold one connection, and gives the place back with it."""
+    """A number of places. An exchange holds one place while it holds a connection, and returns both together."""
 
     __slots__ = ("_free", "_line")
 
@@ -18,14 +18,14 @@ class Places:
         self._line: deque[asyncio.Future[None]] = deque()
 
     def try_take(self) -> bool:
-        """Take a place if one is free. None is while others wait: what is given back goes to the first in line."""
+        """Take a place if one is free. While others wait, none is free: a returned place goes to the first in line."""
         if self._free:
             self._free -= 1
             return True
         return False
 
     async def take(self, until: float) -> None:
-        """Wait for a place, up to a moment on the loop's clock. Raises DeadlineExceeded."""
+        """Wait for a place. `until` is on the loop's clock. Raises DeadlineExceeded."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         taken = False
@@ -39,10 +39,10 @@ class Places:
             ) from error
         finally:
             if not taken and turn.done() and not turn.cancelled():
-                self.give_back()  # it came in the same moment as the end of the wait
+                self.give_back()  # the place came at the same moment as the end of the wait
 
     def give_back(self) -> None:
-        """Return a place: the first in line has it now."""
+        """Return a place. It goes to the first in line."""
         while self._line:
             turn = self._line.popleft()
             if not turn.done():

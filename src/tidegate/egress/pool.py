@@ -1,4 +1,4 @@
-"""The way out: HTTP/1.1 over TCP or TLS, through a proxy or without one, with a pool of kept-alive connections.
+"""The HTTP client: HTTP/1.1 over TCP or TLS, directly or through a proxy, with a pool of kept-alive connections.
 
 Written for speed: a third of the CPU of the fastest client we found. HTTP/2 is left out on purpose: engines and providers
 speak HTTP/1.1, and one slow reader on a shared connection would hold up the others.
@@ -59,9 +59,9 @@ class HttpClient:
         files: TlsFiles = SYSTEM_ONLY,
         max_age_s: float = math.inf,
     ) -> None:
-        """`proxy` is the URL of an HTTP proxy, with user and password where it wants them.
+        """`proxy` is the URL of an HTTP proxy, with user and password if it needs them.
 
-        A connection older than `max_age_s` carries no further exchange. Raises OSError for files that cannot be used.
+        A connection older than `max_age_s` carries no further exchange. Raises OSError if `files` cannot be used.
         """
         self._way = way = Way(url, proxy=proxy, files=files)
         self._base = urlsplit(url).path.rstrip("/")
@@ -146,7 +146,7 @@ class HttpClient:
             self._put_back(connection)
 
     def _put_back(self, connection: Connection | None) -> None:
-        """An exchange is over, and whatever it had of a connection: its place is free with it."""
+        """End an exchange: keep or close its connection, and return its place."""
         if connection is not None:
             if connection.finish() and connection.idle_since < connection.retires_at:
                 self._idle.append(connection)

@@ -1,4 +1,4 @@
-"""What a TLS connection to an engine needs: whom we trust, and who we are."""
+"""TLS to engines: the authorities that the gateway trusts, and its own certificate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tidegate.files import FromFiles
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files: an authority to trust beside the system's, and a client certificate. Its key may be in the same file."""
+    """PEM files: an authority to trust beside the system's, and a client certificate. One file may hold it and its key."""
 
     ca_path: Path | None = None
     certificate_path: Path | None = None
@@ -24,7 +24,7 @@ SYSTEM_ONLY = TlsFiles()
 
 
 class ClientTls:
-    """The context of new connections, made anew when one of its files changes."""
+    """The context for new connections. It is made again when one of its files changes."""
 
     def __init__(self, files: TlsFiles) -> None:
         """Raises OSError for files that cannot be used."""
@@ -32,9 +32,9 @@ class ClientTls:
         self._context = FromFiles([path for path in paths if path is not None], lambda: _context(files))
 
     async def context(self) -> ssl.SSLContext:
-        """The context as its files are now."""
+        """Return the context for the files as they are now."""
         if self._context.changed():
-            # The system's authorities are read too, which takes some ten milliseconds.
+            # This reads the system's authorities too, which takes some ten milliseconds.
             return await asyncio.to_thread(self._context.current)
         return self._context.value
 

@@ -1,7 +1,7 @@
-"""How a connection to one engine is made: straight to it or through an HTTP proxy, with TLS or without.
+"""How a connection to one engine is made: directly or through an HTTP proxy, with or without TLS.
 
-Through a proxy, `https://` goes in a tunnel (CONNECT; RFC 9110, 9.3.6), so what the engine sees is the same as without one.
-`http://` is asked of the proxy itself, with the whole URL in the request line (RFC 9112, 3.2.2).
+Through a proxy, `https://` uses a tunnel (CONNECT; RFC 9110, 9.3.6), and the engine sees the same bytes as without a proxy.
+An `http://` request goes to the proxy itself, with the whole URL in the request line (RFC 9112, 3.2.2).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_PROXY_HEAD_BYTES = 64 * 1024
 
 
 class ProxyRefused(OSError):
-    """The proxy did not let us through to the engine."""
+    """The proxy made no tunnel to the engine."""
 
 
 class Way:
     """The way to the host of one URL.
 
-    `before_path` and `headers` belong into every request that goes this way.
+    Every request puts `before_path` before its path and includes `headers`.
     """
 
     def __init__(self, url: str, *, proxy: str | None = None, files: TlsFiles = SYSTEM_ONLY) -> None:
@@ -48,7 +48,7 @@ class Way:
         self._addresses = Addresses(first.hostname or "", _port(first))
 
     async def connect(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Connect a protocol to the engine. Raises OSError (ssl.SSLError and ProxyRefused are some), UnicodeError."""
+        """Connect a protocol to the engine. Raises OSError (ssl.SSLError and ProxyRefused are subclasses), UnicodeError."""
         tls = await self._tls.context() if self._tls else None
         relay_tls = await self._relay_tls.context() if self._relay_tls else None
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class Way:
 
 
 class _Tunnel(asyncio.Protocol):
-    """The exchange of heads that makes a proxy a tunnel."""
+    """The CONNECT request to a proxy and the head of its response."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -115,7 +115,7 @@ def _port(url: SplitResult) -> int:
 
 
 def _credentials(relay: SplitResult) -> Headers:
-    """User and password of the proxy's URL (RFC 7617)."""
+    """Return the header with the user and password of the proxy's URL, if it has them (RFC 7617)."""
     if relay.username is None:
         return []
     pair = unquote_to_bytes(relay.username) + b":" + unquote_to_bytes(relay.password or "")

@@ -127,12 +127,12 @@ class ClientConnection(asyncio.Protocol):
         self._fixed_scope.clear()
 
     def eof_received(self) -> bool:
-        """The client sends no more. If it has asked, it may wait for its answers: see `HalfClosed`; they are the last."""
+        """The client has ended its side. If it waits for an answer, keep the connection up to its last answer."""
         running, last = self._running, self._last
         if running is None or running.response_complete or running.more_body or last is None:
             return False
         if self._corked.is_closing() or self._corked.get_extra_info("sslcontext") is not None:
-            return False  # over TLS an end is the end of both sides, as event loops have it
+            return False  # event loops treat the end of one side of a TLS connection as the end of both
         if self._half_closed is None:
             self._half_closed = HalfClosed(self._corked, self._loop)
             self._keeps_alive = last.keep_alive = False

@@ -130,12 +130,12 @@ class Cycle:
             self._told.set()
 
     def sound(self) -> None:
-        """Send what means nothing to a client, so that the system of one that is gone answers with a reset."""
+        """Send bytes that a client ignores. If the client has closed its socket, its system answers with a reset."""
         if not self.response_started:
-            if self.scope["http_version"] != "1.0":  # which knows no interim responses
+            if self.scope["http_version"] != "1.0":  # which has no interim responses
                 self._transport.write(_CONTINUE)
         elif self._owed is None and not (self._head or self.response_complete):
-            self._transport.write(self._framed(b":\n\n"))  # what has no length is an event stream: a comment
+            self._transport.write(self._framed(b":\n\n"))  # a comment: only event streams have no length
 
     def disconnect(self) -> None:
         """The client is gone."""

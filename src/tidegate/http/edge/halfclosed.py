@@ -1,8 +1,9 @@
-"""A client that has ended its side of the connection still reads, or is gone; the network says the same of both.
+"""Clients that have ended their side of the connection: some still read, others have closed it.
 
-RFC 9112, 9.6, lets a client end its side after its request. A client that closes its socket looks like that until something
-is sent to it: its system answers with a reset. So something is sent (`Cycle.sound`), and the reset is looked for. A client
-that reads that and closes later is found out by the next event of its stream, or by TCP keep-alive after about a minute.
+A client may end its side after its request (RFC 9112, 9.6) and read the answer. A client that closes its socket looks the
+same until the gateway sends something, and then its system answers with a reset. So the gateway sends bytes without a
+meaning (`Cycle.sound`) and looks for the reset. A client that reads those bytes and closes later is noticed at the next
+event of its stream, or by TCP keep-alive after one or two minutes.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import select
 
 from tidegate.http.edge.transport import CorkedTransport
 
-# The reset takes as long as a round trip. The event loops do not read any more from such a connection, so no event tells.
+# The reset takes one round trip. Event loops do not read from such a connection any more, so they report no event.
 FIRST_LOOK_S = 0.01
 LOOK_EVERY_S = 0.5
 
 
 class HalfClosed:
-    """Looks for the reset until the connection ends, and aborts the connection when it has come."""
+    """Looks for a reset until the connection ends. If a reset has come, it aborts the connection."""
 
     def __init__(self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -27,7 +28,7 @@ class HalfClosed:
         self._timer = loop.call_later(self._pause_s, self._look)
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """Stop looking: the connection has ended."""
         self._timer.cancel()
 
     def _look(self) -> None:
@@ -42,5 +43,5 @@ class HalfClosed:
         if connection is None or connection.fileno() < 0:
             return False
         poll = select.poll()
-        poll.register(connection.fileno(), 0)  # errors and resets are always told
+        poll.register(connection.fileno(), 0)  # errors and resets are always reported
         return bool(poll.poll(0))

@@ -131,7 +131,7 @@ def allow_files(connections: int) -> int:
 
 
 def served_tls(config: TlsConfig) -> FromFiles[ssl.SSLContext]:
-    """The context of new connections, made anew when its files change. Raises ssl.SSLError as `tls_context` does."""
+    """Return the context for new connections, made again when its files change. Raises what `tls_context` raises."""
     return FromFiles([config.certificate_path, config.key_path], functools.partial(tls_context, config))
 
 
