@@ -7,6 +7,7 @@ An `http://` request goes to the proxy itself, with the whole URL in the request
 from __future__ import annotations
 
 import asyncio
+import errno
 from base64 import b64encode
 from collections.abc import Callable
 from typing import cast
@@ -20,7 +21,10 @@ MAX_PROXY_HEAD_BYTES = 64 * 1024
 
 
 class ProxyRefused(OSError):
-    """The proxy made no tunnel to the engine."""
+    """The proxy made no tunnel to the engine; `strerror` says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EPROTO, why)
 
 
 class Way:
