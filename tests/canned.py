@@ -34,6 +34,7 @@ class Canned(socketserver.ThreadingTCPServer):
     def __init__(self, answer: bytes | Callable[[socket.socket], None]) -> None:
         self.answer = answer
         self.heard: list[Heard] = []
+        self.probes = 0
         super().__init__(("127.0.0.1", 0), _CannedConnection)
 
     @property
@@ -53,6 +54,7 @@ class _CannedConnection(socketserver.StreamRequestHandler):
                     headers[name.lower()] = value.strip()
                 body = self.rfile.read(int(headers.get(b"content-length", b"0")))
                 if line.startswith(b"GET"):  # the gateway's probes
+                    self.server.probes += 1
                     self.connection.sendall(whole(b"{}"))
                     continue
                 self.server.heard.append(Heard(line.strip(), headers, body))

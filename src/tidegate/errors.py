@@ -18,8 +18,7 @@
     ├─ HeadTooLarge                   431
     ├─ RateLimited                    429   your own quota
     ├─ Overloaded                     503   our capacity
-    │  ├─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
-    │  └─ ConnectionsInUse            503   our own connections to the engine
+    │  └─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
     ├─ DeadlineExceeded               504
     ├─ UpstreamError                  502   the engine failed or broke off
     │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
@@ -258,12 +257,6 @@ class UpstreamBusy(Overloaded):
     """The engine itself refused for lack of capacity."""
 
     code = "engine_overloaded"
-
-
-class ConnectionsInUse(Overloaded):
-    """All connections that we allow ourselves to an engine are in use; the engine was not asked."""
-
-    again = Again.ELSEWHERE
 
 
 class DeadlineExceeded(GatewayError):

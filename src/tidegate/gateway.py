@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 from prometheus_client.core import Metric
@@ -20,6 +20,7 @@ from tidegate.budget import ByteBudget
 from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
+from tidegate.files import Stamp, stamp
 from tidegate.ports import Clock, Spawn
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
@@ -31,14 +32,6 @@ WATCH_EVERY_S = 1.0
 DUE_WITHIN_S = 0.05
 
 log = logging.getLogger(__name__)
-
-
-class Stamp(NamedTuple):
-    """By what one state of a file is told from another."""
-
-    mtime_ns: int
-    size: int
-    inode: int
 
 
 class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -326,12 +319,3 @@ def no_file() -> ConfigError:
 async def _not_ready(engines: list[RunningEngine]) -> list[RunningEngine]:
     await probe_all(engines)
     return [running for running in engines if not running.ready]
-
-
-def stamp(path: Path) -> Stamp | None:
-    """The state of a file; None while there is none. Taken before the file is read, it belongs to what is read."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino)

@@ -50,6 +50,7 @@ class RunningEngine:
         self.credentials = Credentials(clock, self._settle)
         self._unreachable: str | None = "has not been asked yet"
         self._told = self._unreachable
+        self.probing: asyncio.Task[NoReturn] | None = None
 
     @property
     def ready(self) -> bool:
@@ -95,6 +96,19 @@ class RunningEngine:
             log.warning("engine %s is not ready%s", self.name, why and f": {why}")
         self._told = why
 
+    async def close(self) -> None:
+        """End the probes and close the engine."""
+        if self.probing is not None:
+            self.probing.cancel()
+        await self.engine.close()
+
+
+async def _keep_probing(running: RunningEngine) -> NoReturn:
+    """Probe one engine for ever. Each engine has its own task, so an engine that hangs does not delay the other probes."""
+    while True:
+        await probe_all([running])
+        await asyncio.sleep(PROBE_EVERY_S)
+
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:
     """Ask every engine whether it is ready. An engine that raises is not ready; the others are asked all the same."""
@@ -137,7 +151,7 @@ class Runtime:
         self.queue = Queue(clock)
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
-        self._engines = Lending[RunningEngine](lambda running: running.engine.close())
+        self._engines = Lending[RunningEngine](RunningEngine.close)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exit = AsyncExitStack()
 
@@ -146,7 +160,6 @@ class Runtime:
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._close_engines)
-        self.spawn(self._probe_engines(), name="probe engines")
         self.spawn(self._tell_refusals(), name="tell refusals")
         return self
 
@@ -190,13 +203,13 @@ class Runtime:
             engine.odd = partial(self.metrics.odd_answer, name)
         await engine.open(self)
         running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()), self.clock)
-        self.spawn(running.probe(), name=f"probe {name}")
+        running.probing = self.spawn(_keep_probing(running), name=f"probe {name}")
         return running
 
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
         """Set the number of seats of each engine: by its configuration, or else by what the open engine says it takes."""
         for running, config in engines.values():
-            limit = config.max_in_flight or running.engine.capabilities.slots
+            limit = config.seats(running.engine.capabilities.slots)
             # The engine itself may say how many calls it takes. At least one seat stays for clients.
             reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
             running.seats.set_limit(limit, reserved=reserved)
@@ -211,11 +224,6 @@ class Runtime:
     def engines(self) -> list[RunningEngine]:
         """Return every open engine."""
         return self._engines.lent()
-
-    async def _probe_engines(self) -> None:
-        while True:
-            await probe_all(self.engines())
-            await asyncio.sleep(PROBE_EVERY_S)
 
     async def _tell_refusals(self) -> None:
         while True:

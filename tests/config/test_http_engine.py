@@ -91,3 +91,54 @@ def test_the_password_of_a_proxy_is_not_shown() -> None:
     engine = loaded.engines["far"]
     assert isinstance(engine, OpenAIConfig)
     assert engine.proxy == "http://user:canary@proxy:3128"
+
+
+# -- client certificates ---------------------------------------------------------------------------------------------------
+
+CERTIFICATE, KEY = CA.parent / "client.pem", CA.parent / "client-key.pem"
+CERTIFICATE_IS = f"client_certificate_path: '{CERTIFICATE}'"
+
+
+def test_a_client_certificate_and_its_key() -> None:
+    engine = config.parse_text(text(f"{CERTIFICATE_IS}, client_key_path: '{KEY}'"), source="x").engines["far"]
+    assert isinstance(engine, OpenAIConfig)
+    assert (engine.client_certificate_path, engine.client_key_path) == (CERTIFICATE, KEY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (CERTIFICATE_IS, "cannot be used"),  # no key in it
+        (f"{CERTIFICATE_IS}, client_key_path: '{CA}'", "cannot be used"),
+        (f"client_key_path: '{KEY}'", "needs client_certificate_path"),
+        ("client_certificate_path: /nowhere.pem", "cannot be used"),
+    ],
+)
+def test_a_client_certificate_that_cannot_be_used_is_refused(settings: str, words: str) -> None:
+    assert words in problem(settings).message
+
+
+def test_a_client_certificate_needs_tls() -> None:
+    settings = f"{{kind: openai, url: 'http://near/v1', {CERTIFICATE_IS}, client_key_path: '{KEY}'}}"
+    with pytest.raises(ConfigError, match="https://"):
+        config.parse_text(f"engines: {{near: {settings}}}", source="x")
+
+
+# -- connections and seats -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "connections", "seats"),
+    [
+        ("allow_fields: []", 1024, 1024),
+        ("max_in_flight: 8", 1024, 8),
+        ("max_in_flight: 3000", 3000, 3000),
+        ("max_connections: 16", 16, 16),
+        ("max_in_flight: 64, max_connections: 16", 16, 16),
+        ("max_in_flight: 4, max_connections: 16", 16, 4),
+    ],
+)
+def test_there_are_never_more_seats_than_connections(settings: str, connections: int, seats: int) -> None:
+    engine = config.parse_text(text(settings), source="x").engines["far"]
+    assert isinstance(engine, OpenAIConfig)
+    assert (engine.max_connections, engine.seats(None)) == (connections, seats)

@@ -6,18 +6,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from egress import servers
-from egress.servers import CA_PEM, Peer, Script, Server
+from egress.servers import CA_PATH, Peer, Script, Server
 
 from tidegate.egress.exchange import Client, Exchange, Timeouts
-from tidegate.egress.pool import DirectClient
-from tidegate.egress.proxied import ProxiedClient
+from tidegate.egress.pool import HttpClient
+from tidegate.egress.tls import TlsFiles
 
 # Seconds; for whatever a test is not about.
 AMPLE = 20.0
 # A client that leaves must free the engine. No time limit of a client here is shorter, so none can stand in for it.
 SEEN_S = 15.0
-# For what Rust does in threads of its own, and tells nobody of.
-RUST_RESTS_S = 0.2
 
 
 @dataclass
@@ -43,12 +41,9 @@ class Road:
     def client(self, port: int, *, max_connections: int = 64, **seconds: float) -> Client:
         times = Timeouts(**({"connect": AMPLE, "first_byte": AMPLE, "idle": AMPLE, "total": AMPLE} | seconds))
         url = f"{'https' if self.secure else 'http'}://127.0.0.1:{port}/v1"
-        if self.direct:
-            client: Client = DirectClient(url, times, max_connections=max_connections, ca_pem=CA_PEM)
-        else:
-            client = ProxiedClient(
-                url, times, proxy=self.proxy_url, max_connections=max_connections, ca_pem=CA_PEM
-            )
+        client = HttpClient(
+            url, times, max_connections=max_connections, proxy=self.proxy_url, files=TlsFiles(CA_PATH)
+        )
         self.stack.push_async_callback(client.close)
         return client
 

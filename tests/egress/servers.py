@@ -1,7 +1,8 @@
 """Engines and proxies of the egress tests: real sockets that do on the wire what a script says.
 
 `tls/` holds a certificate for localhost and 127.0.0.1 and the authority that signed it, valid until 2126 and trusted by
-nothing but these tests (openssl req -x509, openssl x509 -req -CA; the authority's key was thrown away).
+nothing but these tests (openssl req -x509, openssl x509 -req -CA; the authority's key was thrown away). `other-…` are
+such a pair again, `client…` a client's certificate, its key and its authority.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TLS = Path(__file__).parent / "tls"
-CA_PEM = (TLS / "ca.pem").read_bytes()
+CA_PATH = TLS / "ca.pem"
 
 
 @dataclass
@@ -103,9 +104,13 @@ class Server:
             self.tasks.discard(task)
 
 
-def server_tls(*protocols: str) -> ssl.SSLContext:
+def server_tls(*protocols: str, name: str = "server.pem", clients: str = "") -> ssl.SSLContext:
+    """`clients` is the authority whose certificates clients must have."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(TLS / "server.pem")
+    context.load_cert_chain(TLS / name)
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(TLS / clients)
     if protocols:
         context.set_alpn_protocols(list(protocols))
     return context
@@ -140,6 +145,9 @@ async def proxy(peer: Peer) -> None:
     """The script of a proxy that forwards to 127.0.0.1, requests one after the other."""
     request = await peer.request()
     method, url, _ = request.line.split(b" ")
+    if url.startswith(b"/"):
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        return
     address = url if method == b"CONNECT" else url.split(b"/")[2]
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(b":")[2]))

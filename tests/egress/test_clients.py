@@ -8,10 +8,10 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-from egress.roads import AMPLE, RUST_RESTS_S, Road, ask, dribble, echo, told, whole
+from egress.roads import AMPLE, Road, ask, dribble, echo, told, whole
 from egress.servers import Peer
 
-from tidegate.errors import ConnectionsInUse, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from tidegate.errors import DeadlineExceeded, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -48,8 +48,7 @@ async def test_connections_are_used_again(road: Road) -> None:
     client = road.client(server.port)
     for i in range(20):
         assert await told(client, b"%d" % i) == b"%d" % i
-    # Rust may race a new connection against the one that is just coming back.
-    assert len(server.peers) <= (1 if road.direct else 3)
+    assert len(server.peers) == 1
 
 
 async def test_concurrent_exchanges_do_not_mix(road: Road) -> None:
@@ -226,8 +225,6 @@ async def test_a_break_after_the_first_byte_is_never_retried(road: Road) -> None
     server = await road.serve(script)
     client = road.client(server.port)
     assert await told(client) == b"ok"
-    if not road.direct:
-        await asyncio.sleep(RUST_RESTS_S)  # its pool has the connection back
     with pytest.raises(UpstreamError):
         await ask(client)
     assert [len(server.peers), len(server.requests)] == [1, 2]
@@ -251,8 +248,6 @@ async def test_a_connection_closed_while_idle_is_replaced(road: Road) -> None:
     for i in range(5):
         assert await told(client, b"%d" % i) == b"%d" % i
         await server.peers[i].left.wait()
-        if not road.direct:
-            await asyncio.sleep(RUST_RESTS_S)  # it sees the end; it sends nothing twice
     assert len(server.requests) == 5
 
 
@@ -305,15 +300,16 @@ async def test_connect_timeout(road: Road) -> None:
             await ask(client)
 
 
-async def test_max_connections(road: Road) -> None:
+async def test_who_finds_all_connections_in_use_waits_for_one_up_to_the_deadline(road: Road) -> None:
     server = await road.serve(dribble)
     client = road.client(server.port, max_connections=2)
     held = [await ask(client), await ask(client)]
-    with pytest.raises(ConnectionsInUse):
-        await ask(client)
+    with pytest.raises(DeadlineExceeded, match="waiting for a connection"):
+        await ask(client, total_s=0.05)
+    waiting = asyncio.ensure_future(ask(client))
+    await asyncio.sleep(0)
+    assert len(server.requests) == 2
     await held.pop().close()
-    held.append(await ask(client))
-    with pytest.raises(ConnectionsInUse):
-        await ask(client)
+    held.append(await waiting)
     for exchange in held:
         await exchange.close()

@@ -21,7 +21,7 @@ from tidegate.config import ServerConfig, TlsConfig, parse_text
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import ConfigError
-from tidegate.http.edge.server import EdgeServer, bind, tls_context
+from tidegate.http.edge.server import EdgeServer, bind
 
 TLS = Path(__file__).parent.parent / "egress" / "tls"
 
@@ -137,7 +137,6 @@ def test_a_request_in_the_same_segment_as_the_end_of_the_handshake_is_served(
     async def main() -> bytes:
         settings = ServerConfig(port=0, tls=TlsConfig.model_validate(FILES))
         server = EdgeServer(hello, settings)
-        server.config.ssl = tls_context(TlsConfig.model_validate(FILES))
         listener = bind(settings)
         task = asyncio.create_task(server.serve([listener]))
         try:
@@ -197,3 +196,54 @@ def test_a_missing_certificate_is_a_mistake_with_its_path() -> None:
         ConfigError, match=r"server\.tls\.certificate_path: there is no file /nowhere/cert\.pem"
     ):
         parse_text(config_to("http://127.0.0.1:1/v1", server={"tls": tls}), source="test")
+
+
+# -- certificates that change ----------------------------------------------------------------------------------------------
+
+
+def served_certificate(url: str) -> bytes | None:
+    """The certificate that a new connection is shown, whoever signed it."""
+    parts = urlsplit(url)
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE_S) as plain,
+        anybody.wrap_socket(plain) as wrapped,
+    ):
+        return wrapped.getpeercert(binary_form=True)
+
+
+def replace(path: Path, data: bytes) -> None:
+    following = path.with_suffix(".new")
+    following.write_bytes(data)
+    following.replace(path)
+
+
+def test_a_renewed_certificate_is_served_without_a_restart_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    first, second = ((TLS / name).read_bytes() for name in ("server.pem", "other-server.pem"))
+    certificate.write_bytes(first)
+    key.write_bytes(first)
+    tls = {"certificate_path": str(certificate), "key_path": str(key)}
+    with (
+        run_in_thread(ScriptedServer(script=Script(tokens=5))) as engine,
+        serve(config_to(engine.base_url, server={"tls": tls})) as process,
+        secure(process.url) as kept,
+    ):
+        before = served_certificate(process.url)
+        replace(certificate, second)  # its key comes later: until then the two do not fit
+        assert served_certificate(process.url) == before
+        process.wait_for_log("cannot be used")
+        replace(key, second)
+        after = served_certificate(process.url)
+        assert after != before
+        for broken in (b"", b"no PEM", second[:300]):
+            replace(certificate, broken)
+            assert served_certificate(process.url) == after
+        certificate.unlink()
+        assert served_certificate(process.url) == after
+        replace(certificate, first)
+        replace(key, first)
+        assert served_certificate(process.url) == before
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200")  # a connection from before stays

@@ -9,7 +9,7 @@ import pytest
 from canned import canned, streamed, whole
 
 from tidegate.egress.exchange import Timeouts
-from tidegate.egress.pool import DirectClient
+from tidegate.egress.pool import HttpClient
 from tidegate.engines.scripted.script import Script
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.ops.load.client import Ask, ChatClient
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 async def ask(url: str, text: str = "hello", *, max_tokens: int | None = None, keep: bool = False, **how):
     limit = how.get("timeout_s", 20.0)
-    client = DirectClient(url, Timeouts(5.0, limit, limit, limit), max_connections=4)
+    client = HttpClient(url, Timeouts(5.0, limit, limit, limit), max_connections=4)
     try:
         asker = ChatClient(client, Ask(model="scripted", **how), clock=time.perf_counter)
         prompt: Prompt = _prompt([{"role": "user", "content": text}], max_tokens)

@@ -12,7 +12,8 @@ from cyclopts import Parameter, validators
 from tidegate.cli import settings
 from tidegate.config import DEFAULT_PATH, Config, ServerConfig, warnings
 from tidegate.errors import ConfigError
-from tidegate.gateway import Gateway, Stamp, stamp
+from tidegate.files import Stamp, stamp
+from tidegate.gateway import Gateway
 from tidegate.http.edge.server import CannotListen, bind
 from tidegate.http.serving import GatewayServer, settle_garbage
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_serializer, field_validator, model_validator
@@ -50,8 +51,14 @@ class EngineConfig(Settings):
             )
         return self
 
+    def seats(self, slots: int | None) -> int | None:
+        """Return how many calls the engine gets at once, None for no limit. `slots` is the number that the engine gives."""
+        return self.max_in_flight or slots
+
 
 DEFAULT_PROBE, NO_PROBE = "models", "none"
+
+DEFAULT_CONNECTIONS = 1024
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
@@ -82,7 +89,24 @@ class HttpEngineConfig(EngineConfig):
         " itself where it begins with `/`, such as `/health`; `none` takes the engine for ready unasked. Any answer will do"
         " but three 401 in a row, and of another path than `models` a status over 499.",
     )
-    max_connections: int = Field(default=1024, gt=0, description="Most connections open to this engine.")
+    client_certificate_path: Path | None = Field(
+        default=None, description="PEM file of the certificate that the gateway shows to the engine (mTLS)."
+    )
+    client_key_path: Path | None = Field(
+        default=None, description="PEM file of its private key; default: in the certificate's file."
+    )
+    max_connections: int = Field(
+        default=DEFAULT_CONNECTIONS,
+        gt=0,
+        description="Most connections open to this engine; calls beyond wait in line. With a `max_in_flight` above the"
+        " default, the default is as much.",
+    )
+    max_connection_age_s: float = Field(
+        default=300,
+        gt=0,
+        description="A connection older than this carries no further call: so a name that moved to another address is"
+        " followed.",
+    )
     max_response_bytes: int = Field(
         default=64 * 2**20,
         gt=0,
@@ -119,6 +143,16 @@ class HttpEngineConfig(EngineConfig):
                 "must be a path, such as models or /health, or none where the engine is not to be asked"
             )
         return probe
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_connection_for_every_seat(cls, given: object) -> object:
+        if not isinstance(given, dict) or "max_connections" in given:
+            return cast("object", given)
+        settings = cast("dict[str, Any]", given)
+        seats = settings.get("max_in_flight")
+        more = isinstance(seats, int) and seats > DEFAULT_CONNECTIONS
+        return {**settings, "max_connections": seats} if more else settings
 
     @field_validator("url")
     @classmethod
@@ -159,6 +193,28 @@ class HttpEngineConfig(EngineConfig):
     @classmethod
     def _certificates(cls, path: Path | None) -> Path | None:
         return path and check_certificates(path)
+
+    @model_validator(mode="after")
+    def _client_certificate(self) -> Self:
+        certificate, key = self.client_certificate_path, self.client_key_path
+        if certificate is None:
+            if key is not None:
+                raise ValueError("client_key_path needs client_certificate_path beside it")
+            return self
+        if not self.url.startswith("https:"):
+            raise ValueError("client_certificate_path needs a url that begins with https://")
+        try:
+            # A password keeps OpenSSL from asking for one on the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
+        except OSError as error:
+            raise ValueError(
+                "the files of client_certificate_path and client_key_path cannot be used, or not together"
+            ) from error
+        return self
+
+    def seats(self, slots: int | None) -> int | None:
+        """See `EngineConfig.seats`. Each call needs a connection, so there are never more seats than connections."""
+        return min(super().seats(slots) or self.max_connections, self.max_connections)
 
 
 class OpenAIConfig(HttpEngineConfig):

@@ -7,6 +7,7 @@ that nobody waits any more.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -61,6 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         self._last = 0.0  # when somebody began to wait
         self._total_at = 0.0
         self.idle_since = 0.0
+        self.retires_at = math.inf  # when it is too old for another exchange; for the pool
         self.reusable = False
         self.closed = False
         self._reset()
@@ -116,14 +118,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._draining is not None:
             self._draining.cancel()
             self._draining = None
-        if (  # nothing is left to read, to wait for or to write
+        if (  # nothing is left to arrive, to wait for or to write
             self._complete
             and self.reusable
-            and not (self._chunks or self.closed or self._awaited())
+            and not (self._paused or self.closed or self._awaited())
             and self._transport is not None
             and not self._transport.get_write_buffer_size()
         ):
             self.idle_since = self._loop.time()
+            self._chunks.clear()
             return True
         self.abort()
         return False

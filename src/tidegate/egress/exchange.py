@@ -1,8 +1,4 @@
-"""One way out over HTTP: the port. `open.py` chooses between the two clients behind it.
-
-`pool` goes straight to an engine, over TCP or TLS, and is written for speed; `proxied` drives a Rust client through an
-HTTP proxy. Both keep connections alive, bound what they buffer and raise only UpstreamError and its children.
-"""
+"""The one way out over HTTP: the port. `pool.py` has the client behind it, which keeps connections alive."""
 
 from __future__ import annotations
 
@@ -18,12 +14,12 @@ Headers = list[tuple[bytes, bytes]]
 class Target(msgspec.Struct, frozen=True):
     """A path of one engine with the headers that never change; made once, used for every request.
 
-    `prepared` belongs to the client that made the target.
+    `head` is the request line and these headers, as they are sent.
     """
 
     method: str
     url: str
-    prepared: object
+    head: bytes
     once: bool = False
 
 
@@ -60,7 +56,7 @@ class Exchange(Protocol):
         ...
 
     async def close(self, *, expect_end: bool = False) -> None:
-        """Give the connection back when the body was read to its end, otherwise drop it at once.
+        """Give the connection back when all of the answer has come, otherwise drop it at once.
 
         `expect_end` says that nothing but the end can follow (a stream said `[DONE]`): wait for it in the background.
         """
@@ -81,8 +77,9 @@ class Client(Protocol):
     async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
         """Send a request and wait for the status line and headers.
 
-        `total_s` is what the caller's deadline leaves, in seconds. Raises UpstreamUnreachable when no connection could be
-        made (nothing was sent), UpstreamTimeout, UpstreamError.
+        `total_s` is what the caller's deadline leaves, in seconds. Where all connections are in use it waits for one, and
+        raises DeadlineExceeded where that takes too long. Raises UpstreamUnreachable when no connection could be made
+        (nothing was sent), UpstreamTimeout, UpstreamError.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The way to an engine without a proxy: HTTP/1.1 over TCP or TLS, with a pool of kept-alive connections.
+"""The HTTP client: HTTP/1.1 over TCP or TLS, directly or through a proxy, with a pool of kept-alive connections.
 
 Written for speed: a third of the CPU of the fastest client we found. HTTP/2 is left out on purpose: engines and providers
 speak HTTP/1.1, and one slow reader on a shared connection would hold up the others.
@@ -7,13 +7,17 @@ speak HTTP/1.1, and one slow reader on a shared connection would hold up the oth
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from urllib.parse import urlsplit
 
 from tidegate.aio import EARLY_S, Alarm
 from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
 from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
-from tidegate.errors import Again, ConnectionsInUse, UpstreamError, UpstreamUnreachable
+from tidegate.egress.places import Places
+from tidegate.egress.tls import SYSTEM_ONLY, TlsFiles
+from tidegate.egress.way import Way
+from tidegate.errors import Again, UpstreamError, UpstreamUnreachable
 
 # uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
 NEAR_IDLE_S = 4.0
@@ -23,10 +27,10 @@ FAR_IDLE_S = 30.0
 OLD_WITHIN_S = 0.5
 
 
-class DirectExchange:
+class PooledExchange:
     """An answer and the connection it holds until closed."""
 
-    def __init__(self, pool: DirectClient, connection: Connection) -> None:
+    def __init__(self, pool: HttpClient, connection: Connection) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
         self.status = connection.status
@@ -42,22 +46,29 @@ class DirectExchange:
             self._pool.give_back(connection, expect_end=expect_end)
 
 
-class DirectClient:
+class HttpClient:
     """A pool of connections to one engine. Satisfies `Client`."""
 
     def __init__(
-        self, url: str, timeouts: Timeouts, *, max_connections: int, ca_pem: bytes | None = None
+        self,
+        url: str,
+        timeouts: Timeouts,
+        *,
+        max_connections: int,
+        proxy: str | None = None,
+        files: TlsFiles = SYSTEM_ONLY,
+        max_age_s: float = math.inf,
     ) -> None:
-        """`ca_pem` is an authority to trust beside the system's, for https://."""
-        parts = urlsplit(url)
-        self._base = parts.path.rstrip("/")
-        self._host = parts.hostname or ""
-        self._tls = _tls_context(ca_pem) if parts.scheme == "https" else None
-        self._port = parts.port or (443 if self._tls else 80)
-        self._idle_s = FAR_IDLE_S if self._tls else NEAR_IDLE_S
-        self._authority = parts.netloc
+        """`proxy` is the URL of an HTTP proxy, with user and password if it needs them.
+
+        A connection older than `max_age_s` carries no further exchange. Raises OSError if `files` cannot be used.
+        """
+        self._way = way = Way(url, proxy=proxy, files=files)
+        self._base = urlsplit(url).path.rstrip("/")
+        self._idle_s = FAR_IDLE_S if way.is_tls else NEAR_IDLE_S
         self._timeouts = timeouts
-        self._max_connections = max_connections
+        self._max_age_s = max_age_s
+        self._places = Places(max_connections)
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closed = False
@@ -69,44 +80,55 @@ class DirectClient:
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """See `Client.target`. Raises ValueError for a header that would end before its time."""
         assert method != "HEAD"  # the parser cannot know that no body follows
-        fixed = [(b"host", self._authority.encode()), (b"accept-encoding", b"identity"), *headers]
+        way = self._way
+        fixed = [
+            (b"host", way.authority.encode()),
+            (b"accept-encoding", b"identity"),
+            *way.headers,
+            *headers,
+        ]
         for name, value in fixed:
             if b"\n" in name + value or b"\r" in name + value:
                 raise ValueError(f"the header {name!r} holds a line break")
-        head = f"{method} {self._base}/{path} HTTP/1.1\r\n".encode() + _lines(fixed)
-        return Target(method, f"{self._base}/{path}", head, once)
+        url = f"{way.before_path}{self._base}/{path}"
+        head = f"{method} {url} HTTP/1.1\r\n".encode() + _lines(fixed)
+        return Target(method, url, head, once)
 
     async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
         """See `Client.send`."""
-        assert isinstance(target.prepared, bytes)
         more = _lines(headers) if headers else b""
-        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body)
+        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.head + more, len(body), body)
         loop = self._loop
         if loop is None:  # kept, because asking for it is a system call in Python 3.11
             loop = self._loop = asyncio.get_running_loop()
             self._alarm = Alarm(loop, self._close_old)
         now = loop.time()
         ends_at = now + min(total_s, self._timeouts.total)
-        connection, fresh = self._take(now), False
-        while True:
-            if connection is None:
-                connection, fresh = await self._connect(ends_at), True
-            try:
-                await connection.start(request, ends_at)
-            except Disconnected as error:
-                self.give_back(connection)
-                if fresh or not error.unseen:
-                    raise
-                # A kept connection may have been closed while the request was on its way.
-                if target.once:
-                    error.again = Again.SAME
-                    raise
-                connection = None
-            except (UpstreamError, asyncio.CancelledError):
-                self.give_back(connection)
-                raise
-            else:
-                return DirectExchange(self, connection)
+        if not self._places.try_take():
+            await self._places.take(ends_at)
+            now = loop.time()
+        connection, fresh, exchange = self._take(now), False, None
+        try:
+            while True:
+                if connection is None:
+                    connection, fresh = await self._connect(ends_at), True
+                try:
+                    await connection.start(request, ends_at)
+                except Disconnected as error:
+                    if fresh or not error.unseen:
+                        raise
+                    # A kept connection may have been closed while the request was on its way.
+                    if target.once:
+                        error.again = Again.SAME
+                        raise
+                    self._open.discard(connection)
+                    connection = None
+                else:
+                    exchange = PooledExchange(self, connection)
+                    return exchange
+        finally:
+            if exchange is None:
+                self._put_back(connection)
 
     async def close(self) -> None:
         """See `Client.close`."""
@@ -120,15 +142,21 @@ class DirectClient:
 
     def give_back(self, connection: Connection, *, expect_end: bool = False) -> None:
         """End the exchange on a connection and keep it for the next one if it can carry it."""
-        if expect_end and connection.drain(self.give_back):
-            return
-        if connection.finish():
-            self._idle.append(connection)
-            if not self._alarm_is_set and self._alarm is not None:
-                self._alarm_is_set = True
-                self._alarm.ring_by(connection.idle_since + self._idle_s)
-        else:
-            self._open.discard(connection)
+        if not (expect_end and connection.drain(self._put_back)):
+            self._put_back(connection)
+
+    def _put_back(self, connection: Connection | None) -> None:
+        """End an exchange: keep or close its connection, and return its place."""
+        if connection is not None:
+            if connection.finish() and connection.idle_since < connection.retires_at:
+                self._idle.append(connection)
+                if not self._alarm_is_set and self._alarm is not None:
+                    self._alarm_is_set = True
+                    self._alarm.ring_by(connection.idle_since + self._idle_s)
+            else:
+                connection.abort()
+                self._open.discard(connection)
+        self._places.give_back()
 
     def _close_old(self) -> None:
         """Close the connections that a burst left behind. The last one used is taken first, so the oldest stand first."""
@@ -156,29 +184,26 @@ class DirectClient:
     async def _connect(self, ends_at: float) -> Connection:
         if self._closed:
             raise UpstreamUnreachable("the connections to the engine are closed", retry_after_s=1)
-        if len(self._open) >= self._max_connections:
-            raise ConnectionsInUse(
-                f"all {self._max_connections} connections to the engine are in use", retry_after_s=1
-            )
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         connection = Connection(self._timeouts, self._buffer)
+        connection.retires_at = now + self._max_age_s
         self._open.add(connection)
+        stands = False
         try:
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout_at(min(loop.time() + self._timeouts.connect, ends_at)):
-                await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)
+            async with asyncio.timeout_at(min(now + self._timeouts.connect, ends_at)):
+                await self._way.connect(lambda: connection)
+            stands = True
         except TimeoutError as error:
-            self._open.discard(connection)
             raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
         except ssl.SSLError as error:
-            self._open.discard(connection)
             raise UpstreamUnreachable("no TLS with the engine", retry_after_s=1) from error
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
-            self._open.discard(connection)
             raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
-        except asyncio.CancelledError:
-            connection.abort()
-            self._open.discard(connection)
-            raise
+        finally:
+            if not stands:
+                connection.abort()
+                self._open.discard(connection)
         return connection
 
 
@@ -188,10 +213,3 @@ async def _read_closed() -> bytes:
 
 def _lines(headers: Headers) -> bytes:
     return b"".join(b"%b: %b\r\n" % header for header in headers)
-
-
-def _tls_context(ca_pem: bytes | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_pem is not None:
-        context.load_verify_locations(cadata=ca_pem.decode())
-    return context

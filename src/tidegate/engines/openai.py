@@ -42,10 +42,7 @@ IN_TRANSIT_BYTES = 256 * 1024
 _ENCODER = msgspec.json.Encoder()
 NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 _JSON: Headers = [(b"content-type", b"application/json")]
-_PROXIED = (
-    "it goes through the engine's proxy: the HTTP client for that orders the headers its own way and adds `accept: */*`,"
-    " `user-agent: tidegate` and the proxy's credentials, if there are any"
-)
+_PROXIED = "it goes through the engine's proxy, whose credentials, if there are any, are sent beside it"
 
 
 class OpenAIEngine:
@@ -78,7 +75,7 @@ class OpenAIEngine:
             # Apart from the calls' connections: an engine that is busy with calls is reachable.
             base, path = place
             self._prober = open_client(
-                self._config.model_copy(update={"url": base, "max_connections": PROBE_CONNECTIONS})
+                self._config.model_copy(update={"url": base}), max_connections=PROBE_CONNECTIONS
             )
             self._probe = self._prober.target("GET", path, self._own_headers())
 

@@ -40,10 +40,8 @@ class Pages:
     """
 
     def __init__(self, config: HttpEngineConfig, headers: Headers) -> None:
-        root = config.model_copy(
-            update={"url": config.url.removesuffix("/v1"), "max_connections": _MAX_CONNECTIONS}
-        )
-        self._client: Client = open_client(root)
+        root = config.model_copy(update={"url": config.url.removesuffix("/v1")})
+        self._client: Client = open_client(root, max_connections=_MAX_CONNECTIONS)
         self._headers = headers
 
     async def get(self, path: str) -> bytes | None:

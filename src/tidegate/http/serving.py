@@ -16,7 +16,7 @@ from collections.abc import Callable
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.refusals import Refusals
-from tidegate.http.edge.server import EdgeServer, tls_context
+from tidegate.http.edge.server import EdgeServer
 from tidegate.http.heap import give_back_large_blocks
 
 # After the deadline, clients get this long to read the event that says so.
@@ -33,8 +33,6 @@ class GatewayServer(EdgeServer):
         refusals = Refusals()
         super().__init__(create_app(gateway, refusals), settings, refusals)
         gateway.runtime.metrics.add_gauges(refusals.metrics)
-        if settings.tls is not None:
-            self.config.ssl = tls_context(settings.tls)
         self._gateway = gateway
         self._listener = listener
         self._grace_s = settings.drain_grace_s

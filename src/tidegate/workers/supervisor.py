@@ -17,7 +17,8 @@ from starlette.applications import Starlette
 
 from tidegate.config import Config, ServerConfig, read_text, warnings
 from tidegate.errors import ConfigError, Problem
-from tidegate.gateway import Reloaded, Stamp, no_file, stamp, watch
+from tidegate.files import Stamp, stamp
+from tidegate.gateway import Reloaded, no_file, watch
 from tidegate.http.admin import admin_routes
 from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from tidegate.errors import GatewayError
 from tidegate.http.edge.cycle import Cycle, refusal
+from tidegate.http.edge.halfclosed import HalfClosed
 from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.patience import Idle, Patience
 from tidegate.http.edge.transport import CorkedTransport, Flow, Stall
@@ -70,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
         self._wrong: GatewayError | None = None  # what the parser stopped for
         self._refused: GatewayError | None = None  # what is answered after the requests that came before it
         self._keeps_alive = True
+        self._half_closed: HalfClosed | None = None
         self._read_size = 0
 
     # -- coming and going --------------------------------------------------------------------------------------------
@@ -77,8 +79,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called once by the event loop."""
         stream = cast("asyncio.Transport", transport)
-        # What the kernel does not take pauses the application, which so knows when the last byte has left. TLS keeps a
-        # buffer of its own below that.
+        # What the kernel does not take pauses the application: so it knows when the last byte has left. Below TLS there is
+        # a buffer that cannot be seen from here.
         stream.set_write_buffer_limits(TLS_UNREAD_BYTES if is_ssl(stream) else 0)
         self._corked = CorkedTransport(stream, self._loop, self._edge.send_stall_s)
         self._stall = Stall(self._corked, self._loop, self._edge.send_stall_s)
@@ -116,14 +118,26 @@ class ClientConnection(asyncio.Protocol):
         if exc is None:
             self._corked.close()
         self._corked.ended()
+        if self._half_closed is not None:
+            self._half_closed.stop()
         # All of them refer to this connection: without them, it is freed with its last call.
         del self._parser, self._patience
         self._last = self._running = None
         self._ahead.clear()
         self._fixed_scope.clear()
 
-    def eof_received(self) -> None:
-        """The client sends no more, and we take that for a farewell."""
+    def eof_received(self) -> bool:
+        """The client has ended its side. If it waits for an answer, keep the connection up to its last answer."""
+        running, last = self._running, self._last
+        if running is None or running.response_complete or running.more_body or last is None:
+            return False
+        if self._corked.is_closing() or self._corked.get_extra_info("sslcontext") is not None:
+            return False  # event loops treat the end of one side of a TLS connection as the end of both
+        if self._half_closed is None:
+            self._half_closed = HalfClosed(self._corked, self._loop)
+            self._keeps_alive = last.keep_alive = False
+            running.sound()
+        return True
 
     def call_when_gone(self, tell: Callable[[], None] | None, forget: Callable[[], None] | None) -> None:
         """Call `tell` when the client leaves, until its owner takes it back as `forget`."""

@@ -26,6 +26,7 @@ _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
 }
 _BODILESS = (204, 304)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
 # Up to this a body leaves at once, with its head. What a client does not take of it is held by the connection.
 LARGE_BYTES = 64 * 1024
@@ -128,6 +129,14 @@ class Cycle:
         if self._told is not None:
             self._told.set()
 
+    def sound(self) -> None:
+        """Send bytes that a client ignores. If the client has closed its socket, its system answers with a reset."""
+        if not self.response_started:
+            if self.scope["http_version"] != "1.0":  # which has no interim responses
+                self._transport.write(_CONTINUE)
+        elif self._owed is None and not (self._head or self.response_complete):
+            self._transport.write(self._framed(b":\n\n"))  # a comment: only event streams have no length
+
     def disconnect(self) -> None:
         """The client is gone."""
         if not self.response_complete:
@@ -157,7 +166,7 @@ class Cycle:
         if self._expects_100:
             self._expects_100 = False
             if not self._transport.is_closing():
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._transport.write(_CONTINUE)
         if not (self.disconnected or self.response_complete):
             self._flow.resume_reading()
             if not self._news:

@@ -17,6 +17,7 @@ from typing import cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from tidegate.files import FromFiles
 from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.protocol import EdgeProtocol
 
@@ -64,7 +65,7 @@ class Handshake:
             await listener.loop.connect_accepted_socket(
                 functools.partial(ServedAfter, listener, self),
                 self._socket,
-                ssl=listener.context,
+                ssl=listener.tls.current(),
                 ssl_handshake_timeout=listener.edge.first_byte_s,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
@@ -126,7 +127,7 @@ class TlsListener:
     def __init__(
         self,
         listening: socket.socket,
-        context: ssl.SSLContext,
+        tls: FromFiles[ssl.SSLContext],
         edge: Edge,
         *,
         config: Config,
@@ -134,7 +135,7 @@ class TlsListener:
     ) -> None:
         """Begins to accept; there has to be a running loop."""
         self.loop = asyncio.get_running_loop()
-        self.context = context
+        self.tls = tls
         self.edge = edge
         self.config = config
         self.state = state

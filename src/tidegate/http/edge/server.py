@@ -15,11 +15,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tidegate.config import ServerConfig, TlsConfig
+from tidegate.files import FromFiles
 from tidegate.http.edge.handshake import TlsListener
 from tidegate.http.edge.hosts import is_loopback
 from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.protocol import EdgeProtocol
 from tidegate.http.edge.refusals import Refusals
+from tidegate.sockets import keep_alive
 
 BACKLOG = 4096
 # What the kernel holds back of an answer that its client does not read (tcp(7)); without a bound it takes megabytes.
@@ -43,6 +45,7 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    keep_alive(listener)
     try:
         listener.bind((config.host, config.port))
         listener.listen(BACKLOG)
@@ -61,6 +64,7 @@ class EdgeServer(uvicorn.Server):
     ) -> None:
         """`refusals` is where the edge counts them."""
         settings = settings or ServerConfig()
+        self.tls = served_tls(settings.tls) if settings.tls else None
         self.edge = Edge(settings, refusals or Refusals())
         # uvicorn calls what it is given, with what only it knows; its type asks for a class.
         protocol: Any = functools.partial(EdgeProtocol, edge=self.edge)
@@ -88,14 +92,13 @@ class EdgeServer(uvicorn.Server):
         if addresses and all(map(is_loopback, addresses)):
             self.edge.listens_on_loopback()
         self.edge.max_connections = allow_files(self.edge.max_connections)
-        context = self.config.ssl
-        if context is None or not sockets:
+        if self.tls is None or not sockets:
             await super().startup(sockets)
             return
         await super().startup([])
         # Not the event loop's own TLS, which tells us of nobody before the handshake is done.
         self.servers: list[Any] = [
-            TlsListener(one, context, self.edge, config=self.config, state=self.server_state)
+            TlsListener(one, self.tls, self.edge, config=self.config, state=self.server_state)
             for one in sockets
         ]
 
@@ -125,6 +128,11 @@ def allow_files(connections: int) -> int:
         "the limit of open files, %d, allows %d connections instead of %d", soft, allowed, connections
     )
     return allowed
+
+
+def served_tls(config: TlsConfig) -> FromFiles[ssl.SSLContext]:
+    """Return the context for new connections, made again when its files change. Raises what `tls_context` raises."""
+    return FromFiles([config.certificate_path, config.key_path], functools.partial(tls_context, config))
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:

@@ -19,7 +19,8 @@ import msgspec
 import uvloop
 
 from tidegate.egress.exchange import Timeouts
-from tidegate.egress.pool import DirectClient
+from tidegate.egress.pool import HttpClient
+from tidegate.egress.tls import SYSTEM_ONLY, TlsFiles
 from tidegate.ops.load.bench import Bench, Unusable, Watcher
 from tidegate.ops.load.options import BadOptions, Options
 from tidegate.ops.load.plan import Closed
@@ -91,8 +92,8 @@ def _too_many(options: Options) -> str:
     return f"{options.most_connections} users need {wanted} open files, {files} are allowed: see `ulimit -n`"
 
 
-def _authority(options: Options) -> bytes | None:
-    return Path(options.ca_path).read_bytes() if options.ca_path else None
+def _authority(options: Options) -> TlsFiles:
+    return TlsFiles(Path(options.ca_path)) if options.ca_path else SYSTEM_ONLY
 
 
 async def _work(options: Options, key: str, pipe: Connection) -> None:
@@ -108,7 +109,7 @@ async def _work(options: Options, key: str, pipe: Connection) -> None:
     limit = options.timeout_s
     timeouts = Timeouts(connect=min(10.0, limit), first_byte=limit, idle=limit, total=limit)
     most = options.most_connections + 2
-    client = DirectClient(options.url, timeouts, max_connections=most, ca_pem=_authority(options))
+    client = HttpClient(options.url, timeouts, max_connections=most, files=_authority(options))
     bench = Bench(options, client, clock=perf_counter, key=key)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
