@@ -61,8 +61,10 @@ One file, `tidegate.yaml` in the working directory or the one named by `--config
 is the [built-in configuration](quick-start.md). An unknown key is a mistake, and all mistakes are reported at once, each
 with its path. `tidegate check` prints what is in force, defaults included.
 
-- `${NAME}` anywhere in a text is replaced by that environment variable, `${NAME:-default}` where it may be missing.
-  Secrets belong there, never in the file.
+- `${NAME}` anywhere in a text is replaced by that environment variable, `${NAME:-default}` where it may be missing or
+  empty, as in shells. Secrets belong there, never in the file.
+- A name or a text that YAML reads as something else goes in quotes: `"on"`, `"4"`, `"null"`. A key that stands twice is a
+  mistake. An empty key, token or host is one too.
 - Units stand in the names: `_ms` and `_s` for time, `_bytes`, `_tokens`, `_mib`.
 - The file is read again when it changes, on SIGHUP and on `POST /admin/reload`; see [Operations](operations.md#reload).
   Only `server` waits for the next start.

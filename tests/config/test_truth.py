@@ -205,6 +205,10 @@ _PYTHON = re.compile(
         ("engines: {a: {kind: embedded, speculation: x}}", "engines.a.speculation", "'none' or 'ngram'"),
         ("engines: {a: {kind: embedded, share_prefixes: x}}", "engines.a.share_prefixes", "true or false"),
         ("engines: {a: {kind: embedded, model_path: [x]}}", "engines.a.model_path", "path of a file"),
+        ("a: 1\nb: \x01", "", "line 2: a control character cannot stand in YAML"),
+        ("a: 1\n---\nb: 2", "", "line 2, column 1: expected a single document in the file, but found another"),
+        ("engines: {a: {kind: off}}", "engines.a.kind", "must be one of: embedded"),
+        ("engines: {a: }", "engines.a.kind", "is missing; one of: embedded"),
         ("a: b: c", "", "not valid YAML: line 1, column 5: mapping values are not allowed here"),
         ("a: !include b", "", "line 1, column 4: '"),
         ("a: !!set {b}", "", "the tag"),
@@ -220,6 +224,17 @@ def test_messages_speak_of_the_file_and_not_of_python(text: str, path: str, word
     found = problems(text)
     assert any(problem.path == path and words in problem.message for problem in found), found
     assert not [problem for problem in found if _PYTHON.search(problem.message)]
+
+
+@given(st.text() | st.text("{}[]:,'\"&*!<>|-? ab1\n\t#%@~.", max_size=30))
+def test_any_text_is_a_configuration_or_a_list_of_mistakes(text: str) -> None:
+    try:
+        config.parse_text(text, source="x")
+    except ConfigError as error:
+        found = error.problems
+    else:
+        return
+    assert all(problem.message for problem in found)
 
 
 def _keys(model: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
@@ -13,6 +14,7 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
+from tidegate.engines import fields
 from tidegate.engines.openai import read_answer
 from tidegate.errors import (
     Again,
@@ -208,6 +210,45 @@ async def test_the_longest_match_wins(asked: str, served_as: str) -> None:
 async def test_an_unknown_model_is_told_which_exist() -> None:
     with pytest.raises(ModelNotFound, match="there are: a, b-"):
         await Scene("a", "b-*").run("c")
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [("gpt-4", "gpt-4o"), ("openai/gpt-4o", "gpt-4o"), ("GPT-4O", "gpt-4o"), ("claude", None)],
+)
+async def test_a_model_that_is_misspelt_is_guessed(asked: str, meant: str | None) -> None:
+    with pytest.raises(ModelNotFound) as raised:
+        await Scene("gpt-4o", "default", "x-*").run(asked)
+    assert (f"did you mean '{meant}'?" in raised.value.message) == (meant is not None)
+    assert ("did you mean" in raised.value.message) == (meant is not None)
+
+
+async def test_what_is_said_of_an_unknown_model_is_short_however_much_there_is() -> None:
+    with pytest.raises(ModelNotFound) as raised:
+        await Scene(*(f"model-{number:04}" for number in range(5000))).run("y" * 100_000)
+    assert len(raised.value.message) < 1000
+
+
+@pytest.mark.parametrize(
+    ("field", "mend"),
+    [
+        ("temprature", "did you mean 'temperature'?"),
+        ("max_token", "did you mean 'max_tokens'?"),
+        ("toolChoice", "did you mean 'tool_choice'?"),
+        ("top_pp", "did you mean 'top_p'?"),
+        ("streams", "leave it out"),  # `stream` is there already
+        ("guidance", "leave it out"),
+        ("x" * 5000, "leave it out"),
+    ],
+)
+async def test_a_field_that_is_misspelt_is_guessed(field: str, mend: str) -> None:
+    body = {"model": "m", "messages": [{"role": "user"}], "stream": False, field: 1}
+    scene = Scene("m")
+    scene.engine.capabilities = Capabilities({Endpoint.CHAT: fields.OPENAI[Endpoint.CHAT]})
+    with pytest.raises(BadRequest) as raised:
+        await scene.run(body=json.dumps(body).encode())
+    assert raised.value.param == field
+    assert raised.value.message.endswith(f"for the model 'm'; {mend}")
 
 
 async def test_the_least_busy_deployment_serves() -> None:

@@ -36,17 +36,21 @@ class Document(NamedTuple):
 
 def read(text: str, *, source: str) -> Document:
     """Read one YAML document. Raises ConfigError for a text that is no YAML."""
-    loader = yaml.SafeLoader(text)
-    reader = _Reader(loader)
     try:
-        node = loader.get_single_node()
-        tree = None if node is None else reader.read(node, "")
+        return _read(yaml.SafeLoader(text))
+    except yaml.reader.ReaderError as error:
+        words = f"line {_line_of(text, error.position)}: a control character cannot stand in YAML"
+        raise ConfigError(source, [Problem("", f"not valid YAML: {words}")]) from error
     except yaml.YAMLError as error:
         raise ConfigError(source, [Problem("", f"not valid YAML: {_in_words(error)}")]) from error
     except RecursionError as error:
         raise ConfigError(source, [Problem("", "is nested too deeply, or in itself")]) from error
-    finally:
-        loader.dispose()
+
+
+def _read(loader: yaml.SafeLoader) -> Document:
+    reader = _Reader(loader)
+    node = loader.get_single_node()
+    tree = None if node is None else reader.read(node, "")
     return Document(tree, reader.problems, reader.unquoted, reader.doubtful)
 
 
@@ -147,6 +151,10 @@ class _Reader:
         return cast("Any", first)
 
 
+def _line_of(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
 def _line(node: Node) -> int:
     return node.start_mark.line + 1
 
@@ -160,5 +168,8 @@ def _in_words(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return str(error).partition("\n")[0]
     mark = error.problem_mark
-    words = _TOKEN.sub(r"the \1", error.problem or "").replace("stream", "file")
+    words = error.problem or ""
+    if words.startswith("but"):  # the second half of a sentence
+        words = f"{error.context}, {words}"
+    words = _TOKEN.sub(r"the \1", words).replace("stream", "file")
     return f"line {mark.line + 1}, column {mark.column + 1}: {words}"

@@ -32,9 +32,8 @@ class Kinded:
         """The model of one section, by its `kind`. Raises registry.UnknownKind with what is wrong with that."""
         kind = cast("dict[Any, Any]", settings).get("kind") if isinstance(settings, dict) else None
         if not isinstance(kind, str):
-            raise registry.UnknownKind(
-                f"is missing; one of: {', '.join(registry.kinds(self.group)) or 'none'}"
-            )
+            wrong = "is missing; one of" if kind is None else "must be one of"
+            raise registry.UnknownKind(f"{wrong}: {', '.join(registry.kinds(self.group)) or 'none'}")
         try:
             model: Any = registry.find(self.group, kind).Config
         except (ImportError, AttributeError) as error:  # a package from outside that is broken, or too old

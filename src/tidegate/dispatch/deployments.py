@@ -9,7 +9,12 @@ import msgspec
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ModelNotFound
+from tidegate.kernel.nearest import nearest
 from tidegate.ports import Engine
+
+# What a message names: so many models, and so much of what a client sent.
+SHOWN = 20
+LONGEST_ECHO = 200
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -46,4 +51,12 @@ class Models:
         for prefix, name in self._prefixes:
             if model.startswith(prefix):
                 return name, self._deployments[name]
-        raise ModelNotFound(f"There is no model '{model}'; there are: {', '.join(self.names)}", param="model")
+        raise ModelNotFound(_unknown(model, self.names), param="model")
+
+
+def _unknown(model: str, names: Sequence[str]) -> str:
+    """Why there is no such model, and what there is. `names` are those that the caller may know of."""
+    meant = nearest(model, (name for name in names if not name.endswith("*")))
+    guess = f" did you mean '{meant}'?" if meant else ""
+    more = ", …" if len(names) > SHOWN else ""
+    return f"There is no model '{model[:LONGEST_ECHO]}';{guess} there are: {', '.join(names[:SHOWN])}{more}"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.errors import BadRequest, GatewayError, NotSupported
+from tidegate.kernel.nearest import nearest
 
 
 class Route:
@@ -40,7 +41,7 @@ class Route:
 
     def _able(self, call: Call) -> list[Deployment]:
         call.route, deployments = self._models.find(call.model)
-        able = [one for one in deployments if _refusal(call, one) is None]
+        able = [one for one in deployments if _takes(call, one)]
         if not able:
             raise _nearest_refusal(call, deployments)
         return able
@@ -51,22 +52,22 @@ def _busyness(deployment: Deployment) -> tuple[bool, int]:
     return (not seats.ready or (standing is not None and standing.out), seats.in_flight + seats.waiting)
 
 
-def _refusal(call: Call, deployment: Deployment) -> GatewayError | None:
-    """Return the error that says why a deployment cannot serve a call, or None if it can."""
+def _takes(call: Call, deployment: Deployment) -> bool:
+    """Whether a deployment can serve a call."""
     allowed = deployment.engine.capabilities.fields.get(call.endpoint)
-    if allowed is None:
-        return NotSupported(
-            f"The model '{call.model}' does not serve /v1/{call.endpoint.value}", param="model"
-        )
-    if not call.fields.keys() <= allowed:
-        name = min(call.fields.keys() - allowed)
-        return BadRequest(
-            f"The field '{name}' is not accepted for the model '{call.model}'; leave it out", param=name
-        )
-    return None
+    return allowed is not None and call.fields.keys() <= allowed
 
 
 def _nearest_refusal(call: Call, deployments: Sequence[Deployment]) -> GatewayError:
-    """Return the refusal of a deployment that serves the endpoint, which names the field, or else any refusal."""
-    refusals = [refusal for one in deployments if (refusal := _refusal(call, one)) is not None]
-    return min(refusals, key=lambda refusal: isinstance(refusal, NotSupported))
+    """The refusal of the deployment that comes nearest: one that serves the endpoint names the field."""
+    for deployment in deployments:
+        if (allowed := deployment.engine.capabilities.fields.get(call.endpoint)) is not None:
+            name = min(call.fields.keys() - allowed)
+            return BadRequest(_advice(call, name, allowed), param=name)
+    return NotSupported(f"The model '{call.model}' does not serve /v1/{call.endpoint.value}", param="model")
+
+
+def _advice(call: Call, name: str, allowed: frozenset[str]) -> str:
+    meant = nearest(name, sorted(allowed - call.fields.keys()))
+    mend = f"did you mean '{meant}'?" if meant else "leave it out"
+    return f"The field '{name}' is not accepted for the model '{call.model}'; {mend}"
