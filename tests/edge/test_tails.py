@@ -23,7 +23,7 @@ from tidegate.pipeline import Pipeline
 from tidegate.runtime import Runtime
 from tidegate.types import Batch, Piece, Reply
 
-SIZE = 4 * 2**20
+SIZE = 2**20
 TEXT = f"tokens=1 text={'x' * SIZE}"
 STEPS = 60
 """The client needs so many seconds: longer than any time limit that there is, but for a stall of the reader."""
@@ -41,6 +41,7 @@ BODIES = {
     "small": stream("tokens=2"),
 }
 AROUND = b'{"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":"stop"}]}'
+# Of the length at which it was found that such an answer was cut.
 LARGE = AROUND % (b"x" * (4_194_377 - len(AROUND) + 2))
 
 
@@ -66,12 +67,13 @@ def answer_at_once(gateway: Gateway) -> None:
     snapshot.pipeline = Pipeline(stages, gateway.clock)
 
 
-async def read_slowly(client: InHand, steps: int = STEPS) -> None:
-    """A step a second, each the same share of everything; the client begins when its answer has."""
+async def read_slowly(client: InHand, body: bytes, steps: int = STEPS) -> None:
+    """A step a second, each the same share of the answer to `body`; the client begins when its answer has."""
+    step = 1 + (len(LARGE) if body is BODIES["at once"] else SIZE) // STEPS
     await until(lambda: client.wire.held_bytes > 0, "an answer begins")
     for _ in range(steps):
         await asyncio.sleep(1)
-        client.wire.take(1 + SIZE // STEPS)
+        client.wire.take(step)
 
 
 def is_whole(client: InHand, *, text: bool = True) -> bool:
@@ -90,7 +92,7 @@ def test_a_client_that_keeps_reading_gets_everything(
             client = gateway.connect()
             client.wire.takes = False
             client.post(body, *headers, version=version)
-            await read_slowly(client, STEPS - 1)
+            await read_slowly(client, body, STEPS - 1)
             if body is not BODIES["small"]:
                 assert client.wire.closed_at is None
                 assert len(gateway.gateway.live) == 1, "its call is not over before its bytes are gone"
@@ -109,7 +111,7 @@ def test_a_client_that_keeps_reading_gets_everything(
 async def read_slowly_on(client: InHand) -> None:
     for _ in range(3):
         await asyncio.sleep(1)
-        client.wire.take(SIZE)
+        client.wire.take(len(LARGE))
 
 
 @pytest.mark.parametrize(("headers", "version"), ENDS.values(), ids=ENDS.keys())
@@ -145,7 +147,7 @@ def test_the_deadline_of_a_call_does_not_end_the_reading_of_its_answer(body: byt
             client = gateway.connect()
             client.wire.takes = False
             client.post(body)
-            await read_slowly(client)
+            await read_slowly(client, body)
             await read_slowly_on(client)
             return client
 
@@ -160,7 +162,7 @@ def test_what_ends_a_stream_is_told_to_a_client_that_reads_slowly() -> None:
             client = gateway.connect()
             client.wire.takes = False
             client.post(stream(f"tokens=9 itl=1000 text={'x' * SIZE}"))
-            await read_slowly(client)
+            await read_slowly(client, BODIES["streamed"])
             await read_slowly_on(client)
             assert client.wire.taken == client.received
             return client.wire.taken
@@ -205,7 +207,7 @@ def test_a_drain_waits_for_a_client_that_keeps_reading(body: bytes, already: boo
             await asyncio.sleep(0.5)
             if not already:
                 client.post(body)
-            await read_slowly(client)
+            await read_slowly(client, body)
             assert body is BODIES["small"] or not serving.done()
             await read_slowly_on(client)
             began = asyncio.get_running_loop().time()
@@ -225,7 +227,7 @@ def test_the_deadline_of_a_drain_ends_a_reader(body: bytes) -> None:
             client.wire.takes = False
             client.post(body)
             await until(lambda: client.wire.held_bytes > 0, "an answer begins")
-            reading = asyncio.create_task(read_slowly(client))
+            reading = asyncio.create_task(read_slowly(client, body))
             began = asyncio.get_running_loop().time()
             server.drain()
             await serving
@@ -247,7 +249,7 @@ def test_after_the_deadline_of_a_drain_a_slow_reader_finds_the_error_behind_the_
             await until(lambda: client.wire.held_bytes > 0, "an answer begins")
             server.drain()
             await asyncio.sleep(21)
-            client.wire.take(SIZE)
+            client.wire.take(len(LARGE))
             await serving
             return client.wire.taken
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 from canned import Canned, streamed
@@ -41,6 +42,37 @@ def test_good_events_that_arrive_in_one_read_with_a_bad_one_go_out_before_the_er
 def test_a_bad_event_before_every_good_one_is_a_status(in_front: Running, sayer: Canned, bad: bytes) -> None:
     sayer.answer = streamed(bad + EVENTS)
     assert post(in_front, chat(stream=True)).status == 502
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+CHUNK = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(EVENTS), EVENTS)
+BROKEN = {
+    "a chunk without a size": HEAD + CHUNK + b"zz\r\n",
+    "half a chunk": HEAD + CHUNK + b"ff\r\ndata: {",
+    "no last chunk": HEAD + CHUNK,
+    "shorter than its length": HEAD + b"content-length: 99999\r\n\r\n" + EVENTS,
+    "an end without [DONE]": HEAD + b"connection: close\r\n\r\n" + EVENTS,
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
+def test_good_events_go_out_before_the_connection_breaks(
+    in_front: Running, sayer: Canned, answer: bytes
+) -> None:
+    def say(connection: socket.socket) -> None:
+        connection.sendall(answer)
+
+    sayer.answer = say
+    *passed, last = data_of(post(in_front, chat(stream=True)).body)
+    assert passed == GOOD
+    assert json.loads(last)["error"]["code"] == "engine_error"
+
+
+def test_good_events_go_out_before_one_that_is_too_large(in_front: Running, sayer: Canned) -> None:
+    sayer.answer = streamed(EVENTS + b"data: " + b"x" * 40 * 2**20)
+    *passed, last = data_of(post(in_front, chat(stream=True)).body)
+    assert passed == GOOD
+    assert json.loads(last)["error"]["code"] == "engine_error"
 
 
 # ------------------------------------------------------------------------------------------------------------- a cut batch
