@@ -23,13 +23,14 @@ from tidegate.types import (
     Exit,
     Headers,
     Message,
+    Messages,
     Parent,
     Record,
     Request,
     Spent,
+    joined,
 )
 
-_MESSAGES = msgspec.json.Decoder(list[Message])
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -49,7 +50,8 @@ class Call(msgspec.Struct, kw_only=True):
     gateway's own has another one, and a `parent` where it is made on another call's behalf.
 
     The request, once its body is read: `request` is typed, `fields` is the body, top-level name to unparsed JSON. What is
-    sent on is rebuilt from `fields`, so a value that nothing changed arrives byte for byte.
+    sent on is rebuilt from `fields`, so a value that nothing changed arrives byte for byte. `messages` are read from there
+    when asked for. `request` does not hold the values of a large body that are long themselves: see `http/apis/large.py`.
 
     On the way: `onward` are headers for the engine, `reply_headers` leave with every kind of answer; a stage adds to them
     before the answer begins. What a stage takes it pushes on `exit`, which gives it back whatever happens. `admit` sets the
@@ -76,7 +78,7 @@ class Call(msgspec.Struct, kw_only=True):
     request: Request | None = None
     model: str = ""
     fields: dict[str, msgspec.Raw] = {}
-    messages: list[Message] = []
+    messages: Sequence[Message] = ()
     stream: bool = False
     choices: int = 1
     priority: int = 0
@@ -105,6 +107,11 @@ class Call(msgspec.Struct, kw_only=True):
             self.deadline = deadline
             if self.when_sooner is not None:
                 self.when_sooner(deadline)
+
+    def put_messages(self, messages: Sequence[Message]) -> None:
+        """Have these messages sent. Those that are the same as before keep their bytes; the others are encoded already."""
+        self.messages = messages
+        self.fields = {**self.fields, "messages": joined(messages)}
 
     def as_parent(self) -> Parent:
         """What a call of the gateway's own needs to know of this one."""
@@ -168,7 +175,7 @@ def internal_call(
     if of is not None:
         call.caller, call.spent = of.caller, of.spent
     if endpoint is Endpoint.CHAT and "messages" in fields:
-        call.messages = _MESSAGES.decode(fields["messages"])
+        call.messages = list(Messages(fields["messages"]))
     return call
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
@@ -29,7 +30,10 @@ class App:
     """Dispatch. Routes on the ASGI path alone, never on a URL rebuilt from the Host header."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._calls = {f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway) for endpoint in Endpoint}
+        turn = asyncio.Lock()
+        self._calls = {
+            f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway, turn) for endpoint in Endpoint
+        }
         cold = Admin(gateway).routes()
         self._rest = Starlette(
             routes=[*cold, Document(gateway, cold).route()],

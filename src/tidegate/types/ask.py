@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
+
+from tidegate.types.messages import Message
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -20,13 +22,6 @@ class Endpoint(enum.Enum):
 
     # Members are singletons; Enum's own hash is a Python function and would cost a call its microsecond.
     __hash__ = object.__hash__
-
-
-class Message(msgspec.Struct, gc=False):
-    """One chat message as the gateway reads it. What it does not read stays in `fields`, untouched."""
-
-    role: str
-    content: str | list[dict[str, Any]] | None = None
 
 
 class Room(Protocol):
