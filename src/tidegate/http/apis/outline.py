@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import msgspec
 
@@ -33,7 +33,7 @@ _SPANNED = "messages"
 _SHORT = rb'"[^"\\]{0,1024}+(?:\\.[^"\\]{0,256}+){0,64}+"'
 _RUN = re.compile(rb'(?:[^"\[\]{}]++|' + _SHORT + rb")*+", re.DOTALL)
 _ITEMS = re.compile(rb'(?:(?:[^"\[\]{},]++|' + _SHORT + rb")*+,)*+", re.DOTALL)
-_NAME = re.compile(rb"(" + _SHORT + rb")[ \t\r\n]*+:", re.DOTALL)
+_NAME = re.compile(_SHORT, re.DOTALL)
 _SCALAR = re.compile(rb'[^",\[\]{} \t\r\n]*+')
 # It never ends inside an escape, nor between the two of a character beyond U+FFFF (RFC 8259, section 7).
 _PIECE = re.compile(
@@ -102,7 +102,11 @@ class Outline:
         members = 0
         while found := _NAME.match(self._body, self._at, self._at + self._window):
             self._take(found.end())
-            self._name = _STRING.decode(found[1])
+            self._name = _STRING.decode(found[0])
+            yield from self._skip_blanks()
+            if self._body[self._at : self._at + 1] != b":":
+                raise msgspec.DecodeError(f"JSON is malformed: expected ':' (byte {self._at})")
+            self._take(self._at + 1)
             yield from self._skip_blanks()
             yield from self._value()
             members += 1
@@ -114,7 +118,7 @@ class Outline:
                 yield from self._skip_blanks()
         # The end of the object, or something wrong that the parser will see.
         if self._body[self._at : self._at + 1] == b'"':
-            raise msgspec.DecodeError(f"a field has no value, or a very long name (byte {self._at})")
+            raise msgspec.DecodeError(f"a field has a very long name, or one that does not end (byte {self._at})")
         self._take(self._at + 1)
         yield from self._skip_blanks()
         if self._at < self._size:
@@ -137,16 +141,20 @@ class Outline:
 
     def _skip_blanks(self) -> Iterator[None]:
         """One blank in the outline stands for all of them."""
-        start = self._at
-        while self._at < self._size:
-            window = self._body[self._at : self._at + self._window]
+        end = yield from self._after_blanks(self._at)
+        if end > self._at:
+            self._add(b" ")
+        self._at = end
+
+    def _after_blanks(self, at: int) -> Generator[None, None, int]:
+        while at < self._size:
+            window = self._body[at : at + self._window]
             rest = len(window.lstrip(_BLANKS))
-            self._at += len(window) - rest
+            at += len(window) - rest
             if rest:
                 break
             yield
-        if self._at > start:
-            self._add(b" ")
+        return at
 
     # -- lists and objects --------------------------------------------------------------------------------------------
 
@@ -252,7 +260,8 @@ class Outline:
                 raise msgspec.DecodeError("Input data was truncated")
             yield
         end += 1
-        if self._body[end : end + self._window].lstrip(_BLANKS)[:1] == b":":
+        after = yield from self._after_blanks(end)
+        if self._body[after : after + 1] == b":":
             self._at = start
             self._take(end)
         else:
