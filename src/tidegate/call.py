@@ -51,7 +51,7 @@ class Call(msgspec.Struct, kw_only=True):
 
     The request, once its body is read: `request` is typed, `fields` is the body, top-level name to unparsed JSON. What is
     sent on is rebuilt from `fields`, so a value that nothing changed arrives byte for byte. `messages` are read from there
-    when asked for. `request` does not hold the values of a large body that are long themselves: see `http/apis/large.py`.
+    when asked for. Where `is_large`, `request` does not hold the values that are long: see `http/apis/large.py`.
 
     On the way: `onward` are headers for the engine, `reply_headers` leave with every kind of answer; a stage adds to them
     before the answer begins. What a stage takes it pushes on `exit`, which gives it back whatever happens. `admit` sets the
@@ -79,6 +79,7 @@ class Call(msgspec.Struct, kw_only=True):
     model: str = ""
     fields: dict[str, msgspec.Raw] = {}
     messages: Sequence[Message] = ()
+    is_large: bool = False
     stream: bool = False
     choices: int = 1
     priority: int = 0

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tidegate.aio import EARLY_S, Alarm
 from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
-from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
+from tidegate.egress.exchange import Body, Exchange, Headers, Target, Timeouts
 from tidegate.errors import Again, ConnectionsInUse, UpstreamError, UpstreamUnreachable
 
 # uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
@@ -76,11 +76,18 @@ class DirectClient:
         head = f"{method} {self._base}/{path} HTTP/1.1\r\n".encode() + _lines(fixed)
         return Target(method, f"{self._base}/{path}", head, once)
 
-    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+    async def send(self, target: Target, headers: Headers, body: Body, total_s: float) -> Exchange:
         """See `Client.send`."""
         assert isinstance(target.prepared, bytes)
         more = _lines(headers) if headers else b""
-        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body)
+        if isinstance(body, bytes):
+            request, rest = (
+                b"%bcontent-length: %d\r\n\r\n%b" % (target.prepared + more, len(body), body),
+                None,
+            )
+        else:
+            request = b"%bcontent-length: %d\r\n\r\n" % (target.prepared + more, sum(map(len, body)))
+            rest = body
         loop = self._loop
         if loop is None:  # kept, because asking for it is a system call in Python 3.11
             loop = self._loop = asyncio.get_running_loop()
@@ -92,7 +99,7 @@ class DirectClient:
             if connection is None:
                 connection, fresh = await self._connect(ends_at), True
             try:
-                await connection.start(request, ends_at)
+                await connection.start(request, ends_at, rest)
             except Disconnected as error:
                 self.give_back(connection)
                 if fresh or not error.unseen:

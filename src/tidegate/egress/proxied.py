@@ -19,7 +19,7 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
-from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
+from tidegate.egress.exchange import Body, Exchange, Headers, Target, Timeouts
 from tidegate.errors import ConnectionsInUse, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 # Load balancers in front of providers close idle connections after 60 s or more; a handshake costs two round trips.
@@ -151,7 +151,7 @@ class ProxiedClient:
         fixed = HeaderMap([("accept-encoding", "identity"), *_pairs(headers)])
         return Target(method, url, (Url(url), fixed), once)
 
-    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+    async def send(self, target: Target, headers: Headers, body: Body, total_s: float) -> Exchange:
         """See `Client.send`; the first byte's time includes connecting.
 
         Cancelled before the headers are there, the Rust side goes on until they come or the total time is over: pyreqwest
@@ -159,7 +159,8 @@ class ProxiedClient:
         """
         total = min(total_s, self.timeouts.total)
         lane = self._lane()
-        request = self._request(lane, target, headers, body, total)
+        whole = body if isinstance(body, bytes) else b"".join(body)
+        request = self._request(lane, target, headers, whole, total)
         ends_at = asyncio.get_running_loop().time() + total
         self._in_flight += 1
         lane.in_flight += 1

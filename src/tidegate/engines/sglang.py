@@ -32,11 +32,9 @@ class SglangEngine(TellingEngine):
         page, own = await self._pages.get("metrics"), await super().load()
         return own if page is None else read_sglang_metrics(page, own)
 
-    def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """See `OpenAIEngine.body`. SGLang serves the higher priority first: ours changes its sign.
+    def added(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
+        """See `OpenAIEngine.added`. SGLang serves the higher priority first: ours changes its sign.
 
         It heeds one only when it runs with `--enable-priority-scheduling`.
         """
-        if ask.priority:
-            more = {**more, "priority": msgspec.Raw(b"%d" % -ask.priority)}
-        return super().body(ask, more)
+        return {"priority": msgspec.Raw(b"%d" % -ask.priority)} if ask.priority else NOTHING

@@ -25,11 +25,9 @@ class VllmEngine(TellingEngine):
         page, own = await self._pages.get("metrics"), await super().load()
         return own if page is None else read_vllm(page, own)
 
-    def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """See `OpenAIEngine.body`. In vLLM too the lower priority is served first.
+    def added(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
+        """See `OpenAIEngine.added`. In vLLM too the lower priority is served first.
 
         It refuses one other than 0 unless it runs with `--scheduling-policy priority`.
         """
-        if ask.priority:
-            more = {**more, "priority": msgspec.Raw(b"%d" % ask.priority)}
-        return super().body(ask, more)
+        return {"priority": msgspec.Raw(b"%d" % ask.priority)} if ask.priority else NOTHING

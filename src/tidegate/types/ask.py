@@ -42,7 +42,8 @@ class Ask(msgspec.Struct, frozen=True):
     `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
     unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
     the place in an engine's own queue: lower is earlier. `room` is where an answer that is not streamed gets the memory it
-    needs; None for the gateway's own calls, whose answers are small.
+    needs; None for the gateway's own calls, whose answers are small. `is_large` says that it takes milliseconds to read
+    all of it in one go.
     """
 
     call_id: str
@@ -56,6 +57,7 @@ class Ask(msgspec.Struct, frozen=True):
     choices: int = 1
     priority: int = 0
     room: Room | None = None
+    is_large: bool = False
 
 
 class Capabilities(msgspec.Struct, frozen=True):

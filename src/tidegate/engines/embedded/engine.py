@@ -177,7 +177,7 @@ class EmbeddedEngine:
         generation = connection.served.generation
         async with self._share.lease(self._trail(ask), generation, width=ask.choices) as lease:
             adapter = connection.adapter
-            body = adapter.body(ask, _slot(lease.slot))
+            body = adapter.request(ask, _slot(lease.slot))
             async with aclosing(adapter.send(ask, body)) as pieces:
                 async for batch in pieces:
                     lease.read = True
@@ -185,7 +185,7 @@ class EmbeddedEngine:
 
     def _trail(self, ask: Ask) -> Trail:
         """What the call's prompt begins with; whatever else shapes the prompt counts too."""
-        if not self._config.share_prefixes or "messages" not in ask.fields:
+        if not self._config.share_prefixes or ask.is_large or "messages" not in ask.fields:
             return Trail()
         shaping = b"".join(bytes(ask.fields[name]) for name in _SHAPING if name in ask.fields)
         return trail_of(ask.fields["messages"], setting=shaping)

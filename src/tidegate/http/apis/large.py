@@ -22,10 +22,20 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.errors import BadRequest
-from tidegate.http.apis.openai import FIELDS, REQUESTS, TYPES, UNREADABLE, check_any, refusal, take
+from tidegate.http.apis.openai import (
+    FIELDS,
+    REQUESTS,
+    TYPES,
+    UNREADABLE,
+    check_any,
+    count_prompts,
+    refusal,
+    take,
+)
 from tidegate.http.apis.outline import Limits, Outline
 from tidegate.http.apis.repeats import check_repeated_keys
-from tidegate.types import ChatMessage, ChatRequest, Endpoint, Messages, Request, Spans
+from tidegate.ports import Clock
+from tidegate.types import ChatMessage, ChatRequest, CompletionRequest, Endpoint, Messages, Request, Spans
 
 LARGE_BYTES = 256 * 1024
 """A longer body is read in steps; one of this length takes a millisecond in one go."""
@@ -52,17 +62,17 @@ _FIRST_INDEX = re.compile(r"`\$\[(\d+)\]")
 _ENCODER = msgspec.json.Encoder()
 
 
-async def read_in_turns(steps: Iterator[None], turn: asyncio.Lock) -> None:
+async def read_in_turns(steps: Iterator[None], turn: asyncio.Lock, clock: Clock = time.monotonic) -> None:
     """Go through the steps, a millisecond in each turn of the loop. All who share `turn` share that millisecond."""
     while True:
         async with turn:
-            until = time.monotonic() + STEP_S
+            until = clock() + STEP_S
             for _ in steps:
-                if time.monotonic() >= until:
+                if clock() >= until:
                     break
             else:
                 return
-        await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
 
 def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
@@ -80,6 +90,7 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
     except UNREADABLE as error:
         raise refusal(error) from error
     view = memoryview(body)
+    call.is_large = True
     call.fields = {name: msgspec.Raw(view[start:end]) for name, (start, end) in outline.fields.items()}
     if isinstance(request, ChatRequest):
         if "messages" in outline.handed_out:
@@ -89,8 +100,12 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
             check_any(request.messages)
             check_repeated_keys(bytes(in_outline["messages"]), request.messages)
         call.messages = Messages(call.fields["messages"], Spans(body, outline.starts, outline.ends))
+    elif isinstance(request, CompletionRequest) and "prompt" not in outline.handed_out:
+        lists.prompts = count_prompts(request.prompt)
     yield
-    take(call, _with_short_values(call, in_outline, outline.shortened) if outline.shortened else request)
+    if outline.shortened:
+        request = _with_short_values(call, in_outline, outline.shortened)
+    take(call, request, lists.prompts)
 
 
 class _Lists:
@@ -99,6 +114,8 @@ class _Lists:
     def __init__(self, endpoint: Endpoint) -> None:
         self._typed = TYPES[endpoint].__struct_fields__
         self.repeated: BadRequest | None = None  # the first repeated key of the last `messages`
+        self.prompts = 1  # in the last `prompt`
+        self._tokens = False  # it is one, as a list of tokens
 
     def read(self, name: str, batch: bytes, before: int) -> int:
         """See `Outline`. Raises BadRequest for an item that is wrong, msgspec.DecodeError."""
@@ -112,6 +129,9 @@ class _Lists:
             raise refusal(msgspec.ValidationError(place)) from error
         if name == "messages":
             self._find_repeated(batch, items, before)
+        elif name == "prompt":
+            self._tokens = isinstance(items[0], int) if not before else self._tokens
+            self.prompts = 1 if self._tokens else before + len(items)
         return len(items)
 
     def _find_repeated(self, batch: bytes, messages: list[Any], before: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -57,7 +58,7 @@ def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 
         check_repeated_keys(bytes(raw), request.messages)
         call.messages = Messages(raw)
         check_any(request.messages)
-    take(call, request)
+    take(call, request, count_prompts(request.prompt) if type(request) is CompletionRequest else 1)
 
 
 def check_any(messages: object) -> None:
@@ -66,21 +67,27 @@ def check_any(messages: object) -> None:
         raise BadRequest("The field 'messages' is empty", param="messages")
 
 
-def take(call: Call, request: Request) -> None:
-    """Set what the gateway itself needs of a request. Raises BadRequest."""
+def count_prompts(prompt: str | list[Any]) -> int:
+    """One list of tokens is one prompt; a list of texts, or of such lists, is as many. Each gets `n` choices."""
+    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+
+
+def take(call: Call, request: Request, prompts: int = 1) -> None:
+    """Set what the gateway itself needs of a request with so many prompts. Raises BadRequest."""
     call.request, call.model = request, request.model
     if isinstance(request, Generation):
-        _take_generation(call, request)
+        _take_generation(call, request, prompts)
     if not call.model:
         raise BadRequest("The field 'model' is empty", param="model")
 
 
-def _take_generation(call: Call, request: Generation) -> None:
+def _take_generation(call: Call, request: Generation, prompts: int) -> None:
     call.stream = bool(request.stream)
     if request.n is not None:
         if request.n < 1:
             raise BadRequest("The field 'n' must be 1 or more", param="n")
         call.choices = request.n
+    call.choices *= prompts
     if request.stream_options is not None and not call.stream:
         raise BadRequest("The field 'stream_options' goes with 'stream': true only", param="stream_options")
 

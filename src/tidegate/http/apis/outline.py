@@ -118,7 +118,9 @@ class Outline:
                 yield from self._skip_blanks()
         # The end of the object, or something wrong that the parser will see.
         if self._body[self._at : self._at + 1] == b'"':
-            raise msgspec.DecodeError(f"a field has a very long name, or one that does not end (byte {self._at})")
+            raise msgspec.DecodeError(
+                f"a field has a very long name, or one that does not end (byte {self._at})"
+            )
         self._take(self._at + 1)
         yield from self._skip_blanks()
         if self._at < self._size:
@@ -126,6 +128,7 @@ class Outline:
 
     def _value(self) -> Iterator[None]:
         start = self._at
+        self.handed_out.discard(self._name)  # where it stands twice, the last one counts
         match self._body[start : start + 1]:
             case b"[":
                 yield from self._list()
@@ -162,7 +165,6 @@ class Outline:
         """The list of a field: in the outline if it is short, else handed out in batches."""
         self._open(self._at)
         self._first_part, self._length_before, self._before = len(self._parts), self._length, 0
-        self.handed_out.discard(self._name)
         if self._name == _SPANNED:
             self.starts, self.ends = array("Q"), array("Q")
         yield from self._inside(self._depth, items=True)
