@@ -5,7 +5,7 @@
     .venv/bin/python benchmarks/large_bodies.py --src OTHER/src        the gateway of another tree
     .venv/bin/python benchmarks/large_bodies.py --json out.json        the table's figures, to keep
 
-One client sends a body of 30 MiB each second. Another one asks something small every 5 ms. The gateway is a process of its
+One client sends a body of 30 MiB each second. Another one asks something small every 20 ms. The gateway is a process of its
 own with the default settings, but for `--containers`; the engine, which reads and answers at once, is another one, and so
 is the sender. For each kind of body there are three figures, in milliseconds:
 
@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve()
 SIZE = 30 * 2**20
-PACE_S = 0.005
+PACE_S = 0.02
 SMALL = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
 ANSWER = b'{"id":"a","object":"chat.completion","choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}'
 

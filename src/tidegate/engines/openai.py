@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.budget import UNCOUNTED_BYTES
 from tidegate.config import HttpEngineConfig, OpenAIConfig
-from tidegate.egress.exchange import Body, Client, Exchange, Headers, Target
+from tidegate.egress.exchange import Client, Exchange, Headers, Target
 from tidegate.egress.open import open_client
 from tidegate.engines import fields
 from tidegate.engines.large import check_utf8, decode_large, in_parts
@@ -119,10 +119,11 @@ class OpenAIEngine:
 
     def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`."""
-        return self.send(ask, self.request(ask))
+        return self.send(ask, self.fields(ask))
 
-    async def send(self, ask: Ask, body: Body) -> AsyncGenerator[Batch, None]:
-        """Send a request body and yield the answer; see `Engine.stream`."""
+    async def send(self, ask: Ask, fields: Mapping[str, msgspec.Raw]) -> AsyncGenerator[Batch, None]:
+        """Send a request of these fields and yield the answer; see `Engine.stream`."""
+        body = in_parts(fields) if ask.is_large else _ENCODER.encode(fields)
         self._running += 1
         exchange, events = None, EventStream()
         try:
@@ -147,22 +148,13 @@ class OpenAIEngine:
             if exchange is not None:
                 await exchange.close(expect_end=events.done)
 
-    def added(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
-        """Fields that this kind of engine gets besides those of the ask."""
-        del ask
-        return NOTHING
+    def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
+        """The fields that this kind of engine gets: those of the ask, and perhaps its own."""
+        return ask.fields
 
     def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """The request body for the engine: the fields of the ask, what is `added`, and `more`."""
-        return _ENCODER.encode(self._fields(ask, more))
-
-    def request(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> Body:
-        """The same as `body`; that of a large ask in parts, none of which is a copy of the client's."""
-        return in_parts(self._fields(ask, more)) if ask.is_large else self.body(ask, more)
-
-    def _fields(self, ask: Ask, more: Mapping[str, msgspec.Raw]) -> Mapping[str, msgspec.Raw]:
-        added = self.added(ask)
-        return {**ask.fields, **added, **more} if added or more else ask.fields
+        """The request body for the engine: its `fields` and `more`."""
+        return _ENCODER.encode({**self.fields(ask), **more})
 
     def outgoing(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> Outgoing:
         """See `Preview`. The first two and the last header are the HTTP client's."""

@@ -177,8 +177,8 @@ class EmbeddedEngine:
         generation = connection.served.generation
         async with self._share.lease(self._trail(ask), generation, width=ask.choices) as lease:
             adapter = connection.adapter
-            body = adapter.request(ask, _slot(lease.slot))
-            async with aclosing(adapter.send(ask, body)) as pieces:
+            fields = {**adapter.fields(ask), **_slot(lease.slot)}
+            async with aclosing(adapter.send(ask, fields)) as pieces:
                 async for batch in pieces:
                     lease.read = True
                     yield batch

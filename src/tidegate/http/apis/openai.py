@@ -55,9 +55,9 @@ def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 
         raise refusal(error) from error
     if type(request) is ChatRequest:
         raw = call.fields["messages"]
+        check_any(request.messages)
         check_repeated_keys(bytes(raw), request.messages)
         call.messages = Messages(raw)
-        check_any(request.messages)
     take(call, request, count_prompts(request.prompt) if type(request) is CompletionRequest else 1)
 
 
