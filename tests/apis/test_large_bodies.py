@@ -191,6 +191,7 @@ narrow = st.builds(
 @settings(max_examples=80, deadline=None)
 @given(bodies(), endpoints, narrow)
 @example('{"model":"m","messages":[]}', Endpoint.CHAT, NARROW)
+@example('{"model":"m","messages":[{"role":"u"}],"top_p":0.%s }' % ("1" * 300), Endpoint.CHAT, NARROW)
 @example('{"model":"m","messages":[{"role":"user"}],"messages":[{"role":"u"}]}', Endpoint.CHAT, NARROW)
 @example(
     '{"model":"m",' + " " * 500 + '"messages":[{"role":"user","content":"x"}]}' + " " * 500,

@@ -139,7 +139,9 @@ class Outline:
             case b'"':
                 yield from self._string()
             case _:
-                self._take(self._match(_SCALAR))
+                while (end := self._match(_SCALAR)) > self._at:
+                    self._take(end)
+                    yield
         self.fields[self._name] = (start, self._at)
 
     def _skip_blanks(self) -> Iterator[None]:
