@@ -32,6 +32,8 @@ from tidegate.engines.scripted.script import Script, read_ask, script_for
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import BadRequest, ConfigError, GatewayError
 from tidegate.http.apis import openai
+from tidegate.http.apis.large import read_large
+from tidegate.http.apis.outline import LONGEST_BYTES, MOST_FIELDS, Limits
 from tidegate.kernel import sse
 from tidegate.stages.attempt import ask_for
 from tidegate.stages.route import Route
@@ -122,7 +124,9 @@ def request(endpoint: Endpoint, data: bytes, watch: Watch) -> None:
             openai.read(data, call)
     except BadRequest as error:
         _must_be_told(error)
+        _in_steps(endpoint, data, None)
         return
+    _in_steps(endpoint, data, call)
     for engine in _ENGINES:
         try:
             with watch:
@@ -135,6 +139,27 @@ def request(endpoint: Endpoint, data: bytes, watch: Watch) -> None:
             raise Finding("the engine gets other fields than the client sent")
         _must_be_json(body)
     _read_in_process(call, watch)
+
+
+def _in_steps(endpoint: Endpoint, data: bytes, expected: Call | None) -> None:
+    """The same body read as a large one is; `expected` None for one that is refused."""
+    call = Call(id="req_2", endpoint=endpoint, exit=Exit(), arrived_at=0.0, received_at=0.0, deadline=60.0)
+    try:
+        for _ in read_large(data, call, Limits()):
+            pass
+    except BadRequest as error:
+        _must_be_told(error)
+        # Two limits hold for large bodies alone.
+        too_many_fields = f"more than {MOST_FIELDS} fields" in error.message
+        if expected is not None and len(data) <= LONGEST_BYTES and not too_many_fields:
+            raise Finding(f"refused only where it is read in steps: {error.message}") from error
+        return
+    if expected is None:
+        raise Finding("refused only where it is read in one go")
+    if {name: bytes(raw) for name, raw in call.fields.items()} != {
+        name: bytes(raw) for name, raw in expected.fields.items()
+    }:
+        raise Finding("other fields where it is read in steps")
 
 
 def _read_in_process(call: Call, watch: Watch) -> None:

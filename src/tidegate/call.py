@@ -23,13 +23,14 @@ from tidegate.types import (
     Exit,
     Headers,
     Message,
+    Messages,
     Parent,
     Record,
     Request,
     Spent,
+    joined,
 )
 
-_MESSAGES = msgspec.json.Decoder(list[Message])
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -53,6 +54,8 @@ class Call(msgspec.Struct, kw_only=True):
 
     The request, once its body is read: `request` is the typed form. `fields` is the body as a mapping from top-level name
     to unparsed JSON. The body for the engine is rebuilt from `fields`, so an unchanged value arrives byte for byte.
+    `messages` are parsed from `fields` on first use. If `is_large`, `request` lacks the long values: see
+    `http/apis/large.py`.
 
     In the stages: `onward` holds headers for the engine. `reply_headers` are sent with every kind of answer, errors
     included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
@@ -80,7 +83,8 @@ class Call(msgspec.Struct, kw_only=True):
     request: Request | None = None
     model: str = ""
     fields: dict[str, msgspec.Raw] = {}
-    messages: list[Message] = []
+    messages: Sequence[Message] = ()
+    is_large: bool = False
     stream: bool = False
     choices: int = 1
     priority: int = 0
@@ -110,6 +114,11 @@ class Call(msgspec.Struct, kw_only=True):
             self.deadline = deadline
             if self.when_sooner is not None:
                 self.when_sooner(deadline)
+
+    def put_messages(self, messages: Sequence[Message]) -> None:
+        """Replace the messages. Unchanged messages keep their bytes."""
+        self.messages = messages
+        self.fields = {**self.fields, "messages": joined(messages)}
 
     def as_parent(self) -> Parent:
         """Return what an internal call made for this one needs to know."""
@@ -175,7 +184,7 @@ def internal_call(
     if of is not None:
         call.caller, call.spent = of.caller, of.spent
     if endpoint is Endpoint.CHAT and "messages" in fields:
-        call.messages = _MESSAGES.decode(fields["messages"])
+        call.messages = list(Messages(fields["messages"]))
     return call
 
 

@@ -9,6 +9,8 @@ import msgspec
 from tidegate.config import TimeoutsConfig
 
 Headers = list[tuple[bytes, bytes]]
+Body = bytes | list[bytes | memoryview]
+"""A request's body, whole or in parts. A large one comes in parts, so that no copy of it has to be made."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ class Client(Protocol):
         """
         ...
 
-    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+    async def send(self, target: Target, headers: Headers, body: Body, total_s: float) -> Exchange:
         """Send a request and wait for the status line and headers.
 
         `total_s` is what the caller's deadline leaves, in seconds. Where all connections are in use it waits for one, and

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tidegate.aio import EARLY_S, Alarm
 from tidegate.egress.connection import READ_BYTES, Connection, Disconnected
-from tidegate.egress.exchange import Exchange, Headers, Target, Timeouts
+from tidegate.egress.exchange import Body, Exchange, Headers, Target, Timeouts
 from tidegate.egress.places import Places
 from tidegate.egress.tls import SYSTEM_ONLY, TlsFiles
 from tidegate.egress.way import Way
@@ -94,14 +94,15 @@ class HttpClient:
         head = f"{method} {url} HTTP/1.1\r\n".encode() + _lines(fixed)
         return Target(method, url, head, once)
 
-    async def send(self, target: Target, headers: Headers, body: bytes, total_s: float) -> Exchange:
+    async def send(self, target: Target, headers: Headers, body: Body, total_s: float) -> Exchange:
         """See `Client.send`."""
         more = _lines(headers) if headers else b""
-        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.head + more, len(body), body)
-        loop = self._loop
-        if loop is None:  # kept, because asking for it is a system call in Python 3.11
-            loop = self._loop = asyncio.get_running_loop()
-            self._alarm = Alarm(loop, self._close_old)
+        if isinstance(body, bytes):
+            request, rest = b"%bcontent-length: %d\r\n\r\n%b" % (target.head + more, len(body), body), None
+        else:
+            request = b"%bcontent-length: %d\r\n\r\n" % (target.head + more, sum(map(len, body)))
+            rest = body
+        loop = self._loop or self._first_use()
         now = loop.time()
         ends_at = now + min(total_s, self._timeouts.total)
         if not self._places.try_take():
@@ -113,7 +114,7 @@ class HttpClient:
                 if connection is None:
                     connection, fresh = await self._connect(ends_at), True
                 try:
-                    await connection.start(request, ends_at)
+                    await connection.start(request, ends_at, rest)
                 except Disconnected as error:
                     if fresh or not error.unseen:
                         raise
@@ -129,6 +130,12 @@ class HttpClient:
         finally:
             if exchange is None:
                 self._put_back(connection)
+
+    def _first_use(self) -> asyncio.AbstractEventLoop:
+        # The loop is kept, because asking for it is a system call in Python 3.11.
+        loop = self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(loop, self._close_old)
+        return loop
 
     async def close(self) -> None:
         """See `Client.close`."""

@@ -1,4 +1,7 @@
-"""A large answer that is not streamed: what the gateway must know of it, without a second copy of its text.
+"""Large requests and answers, without a second copy of their texts.
+
+A large request goes to the engine in parts, and those are views of what the client sent. Of a large answer that is not
+streamed, the gateway reads what it must know.
 
 The parts of a message that are long stay unparsed in the `Delta`, as views of the answer's own bytes. A completion's long
 text stands there too. As a Python string it would take up to four bytes a character.
@@ -7,6 +10,7 @@ text stands there too. As a Python string it would take up to four bytes a chara
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +21,7 @@ from tidegate.types import Answer, Choice, Delta, TokenCounts
 _SHORT_BYTES = 1024
 _SLICE_BYTES = 256 * 1024
 _NULL = msgspec.Raw(b"null")
+_ENCODER = msgspec.json.Encoder()
 
 
 class _Parts(msgspec.Struct):
@@ -50,6 +55,25 @@ class _LargeAnswer(msgspec.Struct):
 
 _DECODER = msgspec.json.Decoder(_LargeAnswer)
 _TEXT = msgspec.json.Decoder(str | None)
+
+
+def in_parts(fields: Mapping[str, msgspec.Raw]) -> list[bytes | memoryview]:
+    """The JSON object of these fields; a long value is a part of its own, and is not copied."""
+    parts: list[bytes | memoryview] = []
+    between = bytearray(b"{")
+    for name, raw in fields.items():
+        between += b"%b:" % _ENCODER.encode(name)
+        value = memoryview(raw)
+        if len(value) <= _SHORT_BYTES:
+            between += value
+        else:
+            parts += [bytes(between), value]
+            between.clear()
+        between += b","
+    if fields:
+        del between[-1:]
+    parts.append(bytes(between + b"}"))
+    return parts
 
 
 def decode_large(data: bytes) -> Answer:

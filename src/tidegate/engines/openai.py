@@ -22,6 +22,7 @@ from tidegate.egress.open import open_client
 from tidegate.engines import fields
 from tidegate.engines.answers import EventStream, Odd, check_whole, read_answer, uncounted
 from tidegate.engines.encoded import decoded_exchange
+from tidegate.engines.large import in_parts
 from tidegate.engines.preview import MASK, Outgoing
 from tidegate.engines.refusals import MAX_ERROR_BYTES, Explanation, explanation, judge, wait_s
 from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
@@ -113,10 +114,11 @@ class OpenAIEngine:
 
     def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`."""
-        return self.send(ask, self.body(ask))
+        return self.send(ask, self.fields(ask))
 
-    async def send(self, ask: Ask, body: bytes) -> AsyncGenerator[Batch, None]:
-        """Send a request body and yield the answer; see `Engine.stream`."""
+    async def send(self, ask: Ask, fields: Mapping[str, msgspec.Raw]) -> AsyncGenerator[Batch, None]:
+        """Send a request of these fields and yield the answer; see `Engine.stream`."""
+        body = in_parts(fields) if ask.is_large else _ENCODER.encode(fields)
         self._running += 1
         exchange = events = None
         try:
@@ -168,9 +170,13 @@ class OpenAIEngine:
             check_whole(data, self.translate, needs_choices=ask.endpoint is not Endpoint.EMBEDDINGS)
         return Piece(data, answer)
 
+    def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
+        """The fields that this kind of engine gets: those of the ask, and perhaps its own."""
+        return ask.fields
+
     def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """The request body for the engine: the fields of the ask, and `more`."""
-        return _ENCODER.encode({**ask.fields, **more} if more else ask.fields)
+        """The request body for the engine: its `fields` and `more`."""
+        return _ENCODER.encode({**self.fields(ask), **more})
 
     def outgoing(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> Outgoing:
         """See `Preview`. The first two and the last header are the HTTP client's."""

@@ -9,7 +9,6 @@ import msgspec
 
 from tidegate.config import HttpEngineConfig, SglangConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import NOTHING
 from tidegate.engines.pages import TellingEngine, read_sglang_loads, read_sglang_metrics
 from tidegate.types import Ask, Endpoint, Load
 
@@ -32,11 +31,11 @@ class SglangEngine(TellingEngine):
         page, own = await self._pages.get("metrics"), await super().load()
         return own if page is None else read_sglang_metrics(page, own)
 
-    def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """See `OpenAIEngine.body`. SGLang serves the higher priority first: ours changes its sign.
+    def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
+        """See `OpenAIEngine.fields`. SGLang serves the higher priority first: ours changes its sign.
 
         It heeds one only when it runs with `--enable-priority-scheduling`.
         """
         if ask.priority:
-            more = {**more, "priority": msgspec.Raw(b"%d" % -ask.priority)}
-        return super().body(ask, more)
+            return {**ask.fields, "priority": msgspec.Raw(b"%d" % -ask.priority)}
+        return ask.fields

@@ -9,7 +9,6 @@ import msgspec
 
 from tidegate.config import HttpEngineConfig, VllmConfig
 from tidegate.engines import fields
-from tidegate.engines.openai import NOTHING
 from tidegate.engines.pages import TellingEngine, read_vllm
 from tidegate.types import Ask, Endpoint, Load
 
@@ -25,11 +24,11 @@ class VllmEngine(TellingEngine):
         page, own = await self._pages.get("metrics"), await super().load()
         return own if page is None else read_vllm(page, own)
 
-    def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """See `OpenAIEngine.body`. In vLLM too the lower priority is served first.
+    def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
+        """See `OpenAIEngine.fields`. In vLLM too the lower priority is served first.
 
         It refuses one other than 0 unless it runs with `--scheduling-policy priority`.
         """
         if ask.priority:
-            more = {**more, "priority": msgspec.Raw(b"%d" % ask.priority)}
-        return super().body(ask, more)
+            return {**ask.fields, "priority": msgspec.Raw(b"%d" % ask.priority)}
+        return ask.fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
@@ -34,7 +35,10 @@ class App:
 
     def __init__(self, gateway: Gateway, refusals: Refusals) -> None:
         self._refusals = refusals
-        self._calls = {f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway) for endpoint in Endpoint}
+        turn = asyncio.Lock()
+        self._calls = {
+            f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway, turn) for endpoint in Endpoint
+        }
         cold = Admin(gateway).routes()
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]

@@ -18,6 +18,8 @@ from tidegate.call import Call, Head
 from tidegate.errors import GatewayError, UpstreamError
 from tidegate.gateway import Gateway
 from tidegate.http.apis import openai
+from tidegate.http.apis.large import LARGE_BYTES, read_in_turns, read_large
+from tidegate.http.apis.outline import Limits
 from tidegate.http.bodies import read_body
 from tidegate.http.edge.cycle import request_id_of
 from tidegate.http.responder import Responder, header_values
@@ -35,9 +37,11 @@ log = logging.getLogger(__name__)
 class CallEndpoint:
     """One generating endpoint as an ASGI application."""
 
-    def __init__(self, endpoint: Endpoint, gateway: Gateway) -> None:
+    def __init__(self, endpoint: Endpoint, gateway: Gateway, turn: asyncio.Lock) -> None:
+        """`turn` is shared by all who read large bodies."""
         self._endpoint = endpoint
         self._gateway = gateway
+        self._turn = turn
         # Unique across processes by the prefix, within one by counting.
         self._id_prefix = f"req_{os.urandom(8).hex()}".encode()
         self._ids = itertools.count()
@@ -144,9 +148,11 @@ class CallEndpoint:
         body = await read_body(scope, receive, call, gateway.bodies)
         call.received_at = gateway.clock()
         call.deadline += call.received_at - call.arrived_at
-        openai.read(
-            body, call, max_depth=settings.max_json_depth, max_containers=settings.max_json_containers
-        )
+        depth, containers = settings.max_json_depth, settings.max_json_containers
+        if len(body) <= LARGE_BYTES:
+            openai.read(body, call, max_depth=depth, max_containers=containers)
+        else:
+            await read_in_turns(read_large(body, call, Limits(depth, containers)), self._turn)
 
     async def _whole(self, pipeline: Pipeline, call: Call, reply: Reply) -> bytes:
         parts: list[bytes] = []

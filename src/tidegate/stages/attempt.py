@@ -42,6 +42,7 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
         call.choices,
         call.priority,
         call.room,
+        call.is_large,
     )
 
 

@@ -14,11 +14,12 @@ from tidegate.types.answer import (
     TokenCounts,
     Usage,
 )
-from tidegate.types.ask import Ask, Capabilities, Endpoint, Headers, Load, Message, Room
+from tidegate.types.ask import Ask, Capabilities, Endpoint, Headers, Load, Room
 from tidegate.types.cached import Entry, Neighbour
 from tidegate.types.caller import ANSWER, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
+from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
 from tidegate.types.quota import Intent, Key, Secret, Settlement, Ticket, Want
 from tidegate.types.record import Record, Spent
 from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
@@ -43,9 +44,11 @@ __all__ = [
     "Caller",
     "Capabilities",
     "Case",
+    "ChatMessage",
     "ChatRequest",
     "Choice",
     "CompletionRequest",
+    "Content",
     "Decision",
     "Delta",
     "EmbeddingRequest",
@@ -59,6 +62,7 @@ __all__ = [
     "Key",
     "Load",
     "Message",
+    "Messages",
     "Neighbour",
     "Parent",
     "Piece",
@@ -73,6 +77,7 @@ __all__ = [
     "Secret",
     "Settlement",
     "Span",
+    "Spans",
     "Spent",
     "Surface",
     "Ticket",
@@ -81,4 +86,5 @@ __all__ = [
     "Verdict",
     "Want",
     "Where",
+    "joined",
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
+
+from tidegate.types.messages import Message
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -20,13 +22,6 @@ class Endpoint(enum.Enum):
 
     # Members are singletons; Enum's own hash is a Python function and would cost a call its microsecond.
     __hash__ = object.__hash__
-
-
-class Message(msgspec.Struct, gc=False):
-    """One chat message as the gateway reads it. What it does not read stays in `fields`, untouched."""
-
-    role: str
-    content: str | list[dict[str, Any]] | None = None
 
 
 class Room(Protocol):
@@ -47,7 +42,8 @@ class Ask(msgspec.Struct, frozen=True):
     `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
     unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
     the place in an engine's own queue: lower is earlier. `room` is where an answer that is not streamed gets the memory it
-    needs; None for the gateway's own calls, whose answers are small.
+    needs; None for the gateway's own calls, whose answers are small. `is_large` says that it takes milliseconds to read
+    all of it in one go.
     """
 
     call_id: str
@@ -61,6 +57,7 @@ class Ask(msgspec.Struct, frozen=True):
     choices: int = 1
     priority: int = 0
     room: Room | None = None
+    is_large: bool = False
 
 
 class Capabilities(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.types.ask import Message
+from tidegate.types.messages import ChatMessage
 
 
 class ModelRequest(msgspec.Struct):
@@ -38,7 +38,7 @@ class Generation(ModelRequest):
 class ChatRequest(Generation, kw_only=True):
     """`POST /v1/chat/completions`."""
 
-    messages: list[Message]
+    messages: list[ChatMessage]
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None

@@ -185,15 +185,15 @@ class EmbeddedEngine:
         generation = connection.served.generation
         async with self._share.lease(self._trail(ask), generation, width=ask.choices) as lease:
             adapter = connection.adapter
-            body = adapter.body(ask, _slot(lease.slot))
-            async with aclosing(adapter.send(ask, body)) as pieces:
+            fields = {**adapter.fields(ask), **_slot(lease.slot)}
+            async with aclosing(adapter.send(ask, fields)) as pieces:
                 async for batch in pieces:
                     lease.read = True
                     yield batch
 
     def _trail(self, ask: Ask) -> Trail:
         """Return the trail of the call's prompt, including the other fields that change the prompt."""
-        if not self._config.share_prefixes or "messages" not in ask.fields:
+        if not self._config.share_prefixes or ask.is_large or "messages" not in ask.fields:
             return Trail()
         shaping = b"".join(bytes(ask.fields[name]) for name in _SHAPING if name in ask.fields)
         return trail_of(ask.fields["messages"], setting=shaping)

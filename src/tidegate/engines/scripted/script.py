@@ -46,7 +46,7 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.errors import BadRequest, ConfigError, Problem
-from tidegate.types import Message
+from tidegate.types import ChatMessage
 
 if TYPE_CHECKING:
     from tidegate.config import ScriptedConfig
@@ -151,7 +151,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a request body that a script uses. All other fields are ignored."""
 
     model: str = "scripted"
-    messages: list[Message] = []
+    messages: list[ChatMessage] = []
     prompt: Any = None
     input: Any = None
     stream: bool | None = None
@@ -215,7 +215,7 @@ def prompt_text(ask: Question) -> str:
     return "\n".join(prompts(ask))
 
 
-def _message_texts(message: Message) -> Iterator[str]:
+def _message_texts(message: ChatMessage) -> Iterator[str]:
     if isinstance(message.content, str):
         yield message.content
         return

@@ -12,19 +12,22 @@ from typing import Any, cast
 import msgspec
 
 from tidegate.errors import BadRequest
-from tidegate.types import Message
+from tidegate.types import ChatMessage
 
 _ALL_BUT_COLONS_AND_QUOTES = bytes(set(range(256)) - set(b':"'))
 
 
-def check_repeated_keys(raw: bytes, messages: Sequence[Message]) -> None:
-    """Raises BadRequest for messages, as JSON and decoded, with a key given twice in any object."""
+def check_repeated_keys(raw: bytes, messages: Sequence[ChatMessage], *, before: int = 0) -> None:
+    """Raises BadRequest for messages, as JSON and decoded, with a key given twice in any object.
+
+    `before` is how many messages of the request come before these.
+    """
     # Most messages have a role and a text and nothing else.
     if all(type(message.content) is str for message in messages):
         expected = 2 * len(messages)
         if raw.count(b":") == expected or _colons(raw) == expected:
             return
-    for at, message in enumerate(msgspec.json.decode(raw, type=list[msgspec.Raw])):
+    for at, message in enumerate(msgspec.json.decode(raw, type=list[msgspec.Raw]), before):
         one = bytes(message)
         if _colons(one) != _members(msgspec.json.decode(one)):
             raise BadRequest(

@@ -26,14 +26,24 @@ def check_nesting(body: bytes, *, max_depth: int, max_containers: int) -> None:
         return
     levels = _brackets(body, 4 * max_containers)
     if levels.count(b"[") > max_containers:
-        raise BadRequest(f"The body holds more than {max_containers} lists and objects")
+        raise too_many(max_containers)
     for _ in range(max_depth):
         inner = levels.replace(b"[]", b"")  # every innermost pair
         if len(inner) == len(levels):
             break
         levels = inner
     if levels.count(b"[") > max_depth or b"[]" in levels:
-        raise BadRequest(f"The body is nested deeper than {max_depth} levels")
+        raise too_deep(max_depth)
+
+
+def too_many(max_containers: int) -> BadRequest:
+    """The refusal of a body with more lists and objects than that."""
+    return BadRequest(f"The body holds more than {max_containers} lists and objects")
+
+
+def too_deep(max_depth: int) -> BadRequest:
+    """The refusal of a body that is nested deeper than that."""
+    return BadRequest(f"The body is nested deeper than {max_depth} levels")
 
 
 def _less_openings(body: bytes, bracket: bytes, count: int) -> int:
