@@ -99,8 +99,8 @@ async def test_a_refusal_is_told_in_the_servers_own_words():
     [
         ('{"detail":"Not Found"}', "Not Found"),
         ('{"object":"error","message":"No such model"}', "No such model"),
-        ('{"detail":[{"msg":"model: missing"}]}', '{"detail":[{"msg":"model: missing"}]}'),
-        ("<h1>Not here</h1>", "<h1>Not here</h1>"),
+        ('{"detail":[{"msg":"model: missing"}]}', "model: missing"),
+        ("<h1>Not here</h1>", "Not here"),
         ("", "no message"),
     ],
 )
