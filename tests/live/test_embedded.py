@@ -111,7 +111,10 @@ def test_a_prompt_that_does_not_fit_is_refused_with_the_numbers(openai: OpenAI) 
     with pytest.raises(BadRequestError) as raised:
         openai.chat.completions.create(model="default", messages=ask("tide " * 3000))
     assert raised.value.param == "messages"
-    words = r"request \(30\d\d tokens\) exceeds the available context size \(2048 tokens\): the context of one call is the setting `context_tokens` divided by `slots`"
+    words = (
+        r"request \(30\d\d tokens\) exceeds the available context size \(2048 tokens\): "
+        r"the context of one call is the setting `context_tokens` divided by `slots`"
+    )
     assert re.search(words, raised.value.message)
 
 
