@@ -8,7 +8,6 @@ import pytest
 
 from tidegate.errors import (
     BadRequest,
-    ConnectionsInUse,
     Overloaded,
     UpstreamBusy,
     UpstreamError,
@@ -61,7 +60,7 @@ def test_ten_thousand_refusals_a_second_are_one_line_a_second(told: Told, clock:
 
 def test_each_code_has_its_first_call_in_the_line(told: Told) -> None:
     failures, caplog = told
-    error = ConnectionsInUse("all 5 connections to the engine are in use")
+    error = Overloaded("all 5 connections to the engine are in use")
     error.upstream.engine, error.upstream.url = "gpu", "http://gpu/v1/chat/completions"
     failures.tell(asked(1), error)
     failures.tell(asked(2), UpstreamBusy("full"))

@@ -78,9 +78,10 @@ def chat(process: Process, text: str = "hi", **fields: Any) -> Answer:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there and not just waiting to be reaped."""
+    """Whether a process is there and not just waiting to be reaped. It holds its sockets until its last thread ends."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except FileNotFoundError:
         return False
 
@@ -155,7 +156,11 @@ def test_a_bad_configuration_changes_nothing_anywhere(process: Process, engine: 
     dead = {"kind": "openai", "url": "http://127.0.0.1:9/v1"}
     embedded = {"kind": "embedded"}
     narrow = {"kind": "openai", "url": engine.base_url, "max_in_flight": 1}
-    for more, why in ((dead, "does not answer"), (embedded, "restart to change"), (narrow, "too few for 2")):
+    for more, why in (
+        (dead, "connection refused"),
+        (embedded, "restart to change"),
+        (narrow, "too few for 2"),
+    ):
         answer = reload_with(config(engine.base_url, engines={"new": more}))
         assert (answer.status, answer.error["code"]) == (422, "invalid_config")
         assert why in answer.error["message"]
