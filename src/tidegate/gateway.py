@@ -229,7 +229,7 @@ class Gateway:
             return Reloaded(list(self.snapshot.models.names))
 
     async def try_reload(self) -> None:
-        """Reload where nobody waits for the answer; a refusal is in the log."""
+        """Reload without a caller that waits for the result. A refusal is logged."""
         with contextlib.suppress(ConfigError):
             await self.reload()
 

@@ -1,7 +1,7 @@
 """A conversation at a terminal: what was said, the commands, and how an answer is shown.
 
-A question whose answer failed or broke off is taken back, so what is sent on is always what was answered whole; an answer
-that was stopped with Ctrl-C stays as far as it came.
+A question whose answer failed is removed, so the conversation that is sent has only complete answers. An answer that was
+stopped with Ctrl-C is kept as far as it came.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the gateway would do with one request, and what it would send, without starting or asking anything.
 
-Nothing here decides: the request is read by what reads requests, placed by the stages themselves on engines that are built
-and never opened, and the engine's own adapter tells what it would send.
+This module makes no decisions of its own. The request is read by the code that reads requests. The stages themselves place
+it, on engines that are made and never opened. The engine's adapter says what it would send.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Passed(msgspec.Struct, frozen=True):
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment of the model, and what would happen there. `within_s` is the deadline in force there, in seconds.
 
-    `request` is what it would be sent; `handed` are the fields that one gets which answers without being sent anything,
-    or does not say what it sends.
+    `request` is the HTTP request that the engine would be sent. An engine without HTTP requests, or without a preview of
+    them, has `handed` instead: the fields that it would get.
     """
 
     engine: str

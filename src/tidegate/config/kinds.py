@@ -1,6 +1,6 @@
-"""Sections whose settings depend on their `kind`: the part that the registry has for a kind brings the model of its own.
+"""Sections whose settings depend on their `kind`: the class that the registry finds for a kind has the settings' model.
 
-Nothing here knows a group: `Annotated[RailConfig, Kinded("tidegate.rails")]` is read as engines are.
+The module works for every group: `Annotated[RailConfig, Kinded("tidegate.rails")]` is read in the same way as engines.
 """
 
 from __future__ import annotations

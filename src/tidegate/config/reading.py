@@ -156,7 +156,7 @@ def _without_consequences(problems: list[Problem], causes: Collection[str]) -> l
 
 
 def _dangling(models: Any, engines: Any) -> list[Problem]:
-    """Names that point nowhere, and patterns that could never match; what has the wrong shape is told elsewhere."""
+    """Return unknown names, and patterns that can never match. Values of the wrong type are reported elsewhere."""
     problems: list[Problem] = []
     for pattern, model in _entries(models):
         if "*" in pattern[:-1]:

@@ -105,5 +105,5 @@ class Queue:
         self._ranks = count()
 
     def enter(self, *, internal: bool = False, bound: bool = False) -> Place:
-        """A place for one call, at the door; nothing waits here. See `Place` for the two flags."""
+        """Return a place for one call, without waiting. See `Place` for the two flags."""
         return Place(next(self._ranks), self._clock, internal, bound)

@@ -36,7 +36,7 @@ class Seats:
         return len(self._line)
 
     def set_limit(self, limit: int | None, *, reserved: int = 0) -> None:
-        """A new limit, at once: a higher one lets those in line go on, a lower one holds for the next who ask."""
+        """Set a new limit. A higher one lets waiting calls go on at once; a lower one applies to later calls."""
         self.limit, self.reserved = limit, reserved
         self._serve_line()
 
@@ -64,7 +64,7 @@ class Seats:
         insort(self._line, waiter, key=_rank)
 
     def leave_line(self, waiter: Waiter) -> None:
-        """Wait here no longer; one who is not in line may say so too."""
+        """Leave the line. Has no effect for a call that is not in line."""
         if waiter in self._line:
             self._line.remove(waiter)
 

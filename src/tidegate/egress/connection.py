@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to an engine: an asyncio protocol around httptools, for one exchange at a time.
 
-It is used again only when its last answer was read to the end; anything else closes it, which is also how an engine learns
-that nobody waits any more.
+A connection is used again only if its last answer was read to the end. Otherwise it is closed, which also tells the engine
+that the answer is no longer wanted.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tidegate.errors import UpstreamError, UpstreamTimeout
 # Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
 # stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.
 BUFFER_BYTES = 2 * 1024
-# What one read takes: an event loop's own buffer would bring a quarter of a megabyte, whatever is held already, and a
-# thousand answers that begin at once are as many reads. Less once the engine had to wait in this answer: then a read is
-# memory, and no longer speed.
+# The most bytes of one read. An event loop's own buffer holds a quarter of a megabyte, and a thousand answers that begin at
+# once cause a thousand such reads. Reads get smaller once the engine has had to wait in this answer: large reads then only
+# cost memory and save no time.
 READ_BYTES = 16 * 1024
 READ_WHEN_SLOW_BYTES = 4 * 1024
 # A kept-alive connection that closes so soon after a request was closing already; later, the engine may have begun to work.
@@ -36,7 +36,7 @@ FIRST_FINAL_STATUS = 200
 
 
 class Disconnected(UpstreamError):
-    """The connection closed before the answer was whole; `unseen` tells that the engine cannot have begun to answer."""
+    """The connection closed before the answer was complete. `unseen` means that the engine cannot have begun to answer."""
 
     def __init__(self, *, unseen: bool) -> None:
         super().__init__("the engine closed the connection before its answer was whole")
@@ -144,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def drain(self, then: Callable[[Connection], None]) -> bool:
-        """Let the answer's end arrive unread, for a moment, and call `then` after it; False if it need not be awaited."""
+        """Wait a short time for the end of the answer, then call `then`. Returns False if there is no end to wait for."""
         if self.closed or self._complete or self._chunks or self._awaited():
             return False
         self._drained = then
@@ -161,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _arrival(self) -> asyncio.Future[None]:
-        """Done when something has come. Raises the error that ended the exchange."""
+        """Return a future that is done when data has arrived. Raises the error that ended the exchange."""
         if self._error is not None:
             raise self._error
         self._last = self._loop.time()
@@ -192,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
         if now >= self._total_at:
             return self._fail(UpstreamTimeout("the engine's total time ran out"))
         if not self._awaited():
-            # Nobody waits for the engine: the reader is busy, and silence is not the engine's fault.
+            # No task waits for the engine: the reader is busy, so silence is not the engine's fault.
             self._last = now
         limit = self._timeouts.idle if self.status else self._timeouts.first_byte
         if now >= self._last + limit:

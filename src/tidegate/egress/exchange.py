@@ -71,8 +71,8 @@ class Client(Protocol):
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """Prepare a path below the engine's base URL.
 
-        `once`: the client never sends it twice by itself. Without that it does, where a kept connection closed within a
-        few milliseconds of the request.
+        With `once`, the client never sends the request a second time by itself. Otherwise it does so if a kept-alive
+        connection closes within a few milliseconds of the request.
         """
         ...
 

@@ -78,7 +78,7 @@ class HttpClient:
         self._alarm_is_set = False
 
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
-        """See `Client.target`. Raises ValueError for a header that would end before its time."""
+        """See `Client.target`. Raises ValueError for a header with a line break."""
         assert method != "HEAD"  # the parser cannot know that no body follows
         way = self._way
         fixed = [

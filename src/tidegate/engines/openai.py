@@ -34,9 +34,9 @@ _AS_GOOD_AS_200 = frozenset({200, 201, 202, 203})
 PROBE_S = 5.0
 # One for the regular probe, one for a reload that asks meanwhile.
 PROBE_CONNECTIONS = 2
-# By so much the room grows for an answer that does not say how long it is.
+# The step by which the reserved room grows for an answer of unknown length.
 STEP_BYTES = 2**20
-# What is held of an answer beside itself, at the most: the slice that is under way to the client.
+# The most memory for an answer beyond its own size: the slice in transit to the client.
 IN_TRANSIT_BYTES = 256 * 1024
 
 
@@ -104,11 +104,11 @@ class OpenAIEngine:
         return True
 
     async def load(self) -> Load:
-        """The plain API does not tell, but how many of this gateway's own calls it has is known."""
+        """Return the number of this gateway's calls at the engine. The plain API does not report a load."""
         return Load(running=self._running)
 
     async def count_tokens(self, ask: Ask) -> int | None:
-        """None: the plain API cannot count."""
+        """Return None: the plain API cannot count tokens."""
         del ask
         return None
 
@@ -291,6 +291,9 @@ async def read_whole(exchange: Exchange, limit: int, room: Room | None = None) -
 
 
 def _needed(size: int, promised: int) -> int:
-    """Room for an answer of which `size` bytes are here: for all of it where its length is known, else some steps ahead."""
+    """Return the bytes to reserve for an answer of which `size` bytes have arrived.
+
+    With a known length that is the whole answer, otherwise the size rounded up to a step. A slice in transit is added.
+    """
     known = promised if size <= promised else (size // STEP_BYTES + 1) * STEP_BYTES
     return known + min(known, IN_TRANSIT_BYTES)

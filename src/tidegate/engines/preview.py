@@ -1,4 +1,4 @@
-"""What an engine would be sent, without sending it: for whoever wants to see a request before it goes."""
+"""Previews: the request that an engine would be sent, without sending it."""
 
 from __future__ import annotations
 

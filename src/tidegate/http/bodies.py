@@ -1,4 +1,4 @@
-"""The body of a request, whole: what it must be, how large it may be, and whether there is memory for it."""
+"""Reads the whole body of a request, and checks its type, its size, and whether there is memory for it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _read_on(
     """A body that is large, or comes in parts."""
     room, limit_bytes = budget.room(), call.policy.max_body_bytes
     call.exit.push(lambda _: room.release())
-    # Only looked at: a length is a promise that costs a client nothing, so it keeps no room from others.
+    # Checked but not reserved: a client can announce any length for free, and must not block others with it.
     if not room.could_take(int(call.head.headers.get(b"content-length", b"0"))):
         raise _full()
     parts = BytesIO()  # it grows in place; a list and a join would hold the body twice

@@ -108,7 +108,7 @@ class CallEndpoint:
     async def _answer(
         self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
     ) -> None:
-        """The exit closes before the last byte leaves: what fails in it, the client still learns."""
+        """Run the call. Its exit closes before the last byte leaves, so that a failure there is still reported."""
         gateway, pipeline, body = self._gateway, snapshot.pipeline, b""
         media_type = b""
         async with call.exit:
@@ -188,7 +188,7 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
 
 
 def _closing_comment(call: Call, now: float) -> bytes:
-    """What a stream knows of its timing only at its end, as its last comment, in milliseconds."""
+    """Return the last comment of a stream: the times that are known only at its end, in milliseconds."""
     parts = [f"total;dur={(now - call.received_at) * 1000:.3f}"]
     if call.first_content_at:
         parts.insert(0, f"ttft;dur={(call.first_content_at - call.received_at) * 1000:.3f}")

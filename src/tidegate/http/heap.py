@@ -1,4 +1,4 @@
-"""How the C library keeps freed memory, where a server needs it otherwise.
+"""Changes how the C library keeps freed memory, to suit a server.
 
 glibc gives a large block back to the system when it is freed, until it has seen one: from then on it keeps blocks of that
 size in its heap. Answers and bodies of megabytes then leave holes that others do not fit into, and the process grows past

@@ -1,8 +1,9 @@
 """The client's side of one request: what has been sent to it, and whether it is still there.
 
-Sends the status as late as possible, so that a failure before the first byte is a status and after it an event. The
-connection tells when its client leaves; under a server that cannot, a task watches. What the engine's own deadline does not
-reach, a body that does not come and an answer that nobody reads, the gateway ends. On streams a timer comments.
+The status is sent as late as possible, so that a failure before the first byte can still be a status; after that it is an
+event. The connection reports when its client leaves; under a server that cannot report this, a task watches. Two things
+have no engine deadline: a body that never arrives and an answer that is never read. The gateway ends both. On streams, a
+timer sends keep-alive comments.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Responder:
     async def whole(
         self, body: bytes, headers: Headers, *, status: int = 200, media_type: bytes = b"application/json"
     ) -> None:
-        """A complete response."""
+        """Send a complete response."""
         self.started = self.finished = True
         about = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
         await self._send(
@@ -184,14 +185,14 @@ class Responder:
                 self._task.cancel()
 
     def end_overdue(self) -> None:
-        """The body has not come, or the answer was not taken, in its time; each has the whole of it."""
+        """End the call: its body has not arrived in time, or its answer was not read in time. Each has the whole limit."""
         if self.finished:
             return  # all of the answer is there; the client may take it at its own speed
         what = "answer was sent" if self._attended else "request's body had come"
         self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
 
     def why(self, cancelled: asyncio.CancelledError) -> BaseException:
-        """What a cancellation means: the error that `stop` was given, or nothing more than itself."""
+        """Return the error that `stop` was given, or the cancellation itself if there is none."""
         if self.stopped is None or self._task is None:
             return cancelled
         self._task.uncancel()

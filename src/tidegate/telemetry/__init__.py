@@ -1,1 +1,1 @@
-"""What happened, told: metrics and logs."""
+"""Metrics and logs."""

@@ -139,7 +139,7 @@ class Series:
 
 
 class Metrics(Collector):
-    """The counts of this process. A Sink for finished calls; `gauges` are read when somebody asks."""
+    """The counts of this process. Satisfies `Sink`. `gauges` are read at every scrape."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[Endpoint, str, str], Series] = {}

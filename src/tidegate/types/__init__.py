@@ -1,6 +1,6 @@
-"""The nouns that the parts share: what engines are asked and answer, what rails, caches and quotas speak of.
+"""The types that the parts share: requests to engines and their answers, and the data of rails, caches and quotas.
 
-Structs, not behaviour, and no I/O. The Call itself stands above the parts, in `call.py`: no part ever sees one.
+These are structs without behaviour and without I/O. The Call is above the parts, in `call.py`: no part ever sees one.
 """
 
 from tidegate.types.answer import (

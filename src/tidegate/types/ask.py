@@ -37,7 +37,7 @@ class Room(Protocol):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What one engine is asked, once. Every round has its own, and an engine sees nothing else of the call.
+    """One request to one engine. Every round makes a new one. It is all that an engine sees of a call.
 
     `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
     unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
@@ -73,7 +73,7 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy an engine is, whoever keeps it busy. None means that it does not tell.
+    """How busy an engine is with the calls of all its clients. None means that the engine does not report the figure.
 
     `running` are the calls it works on, or those of this gateway where it does not tell even that; `waiting` the calls in
     its own queue; `kv_usage` the share of its key-value cache in use, 0 to 1; `slots` how many calls it can run at once.

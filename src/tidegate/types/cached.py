@@ -10,7 +10,7 @@ from tidegate.types.answer import Usage
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An answer kept for another time: the JSON of its pieces, what it had cost, and whose call it was.
+    """A stored answer: the JSON of its pieces, its cost, and the owner of the call.
 
     `stored_at` is in seconds since the epoch. `tags` name what would make it wrong: a model, a prompt, a policy, a user.
     """

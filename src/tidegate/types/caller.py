@@ -1,4 +1,4 @@
-"""Who calls, and what for. Structs, not behaviour."""
+"""The caller of a call and its purpose. Structs, not behaviour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANSWER = "answer"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whom a call belongs to. Empty strings: nobody is known, because nothing authenticates."""
+    """The owner of a call. All fields are empty for an anonymous caller, as long as there is no authentication."""
 
     key: str = ""
     user: str = ""
@@ -21,7 +21,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The call on whose behalf the gateway makes a call of its own. Its `spent` takes the entries of both."""
+    """The call for which an internal call is made. Its `spent` gets the entries of both."""
 
     call_id: str
     caller: Caller

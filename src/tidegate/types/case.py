@@ -1,4 +1,4 @@
-"""What people decide about. Structs, not behaviour."""
+"""Cases for human reviewers, and their decisions. Structs, not behaviour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call has taken, and how it is given back."""
+"""The exit stack of a call, which releases the call's resources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXIT_S = 10.0
 
 
 class Exit:
-    """What a call has taken, given back last in first out, whatever happened: `async with call.exit`.
+    """The releases of a call's resources, run last in first out in every case: `async with call.exit`.
 
     Each release gets the error that ended the call, or None, and may return something to await. A release never awaits a
     network: what has to be sent is queued in the runtime. All releases run even if one fails, and a cancellation does not

@@ -1,6 +1,6 @@
-"""What is kept of a call: an entry for each engine call, and the record that sinks get. Structs, not behaviour.
+"""The data kept of a call: an entry for each engine call, and the record that sinks get. Structs, not behaviour.
 
-Times are seconds of the gateway's monotonic clock; 0 means that it did not come to that.
+Times are seconds of the gateway's monotonic clock. 0 means that the event did not happen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rail looks at and what it finds. Structs, not behaviour."""
+"""The input and the result of rails. Structs, not behaviour."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RailFacts(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """What a rail may look at beside the text: where it stands, the question, what was retrieved, who asks."""
+    """The context of a text for a rail: its place, the question, the retrieved documents, the caller."""
 
     where: Where
     surface: Surface

@@ -1,7 +1,7 @@
-"""A key that stands twice in an object: the gateway would read the last one, and the engine could read the other.
+"""Refuses a repeated key in an object: the gateway would read the last value, and the engine could read the first.
 
-A request body is rebuilt from its top-level fields, so only what travels as it came is looked at: the messages. The members
-of an object are counted by their colons. Where there are more of them than keys were read, a key stood twice.
+A request body is rebuilt from its top-level fields, so only messages, which are sent on unchanged, have to be checked. The
+members of an object are counted by their colons. If there are more colons than keys, a key is repeated.
 """
 
 from __future__ import annotations

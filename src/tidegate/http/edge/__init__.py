@@ -1,1 +1,1 @@
-"""One client connection, from its bytes to a request and back: everything that happens before anybody is a caller."""
+"""Client connections, from bytes to requests and back: all that happens before the caller is known."""

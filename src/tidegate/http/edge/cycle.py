@@ -1,7 +1,7 @@
 """One request on a connection and its response, as the application sees them: ASGI's `receive` and `send`.
 
-What a response begins with is held back until its first part is there, so both leave in one write; the last part takes with
-it whatever this turn of the loop has written before.
+The head waits for the first part of the body, so that both leave in one write. The last part leaves in one write with
+everything that was written in the same turn of the event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STATUS_LINES = {
 _BODILESS = (204, 304)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
-# Up to this a body leaves at once, with its head. What a client does not take of it is held by the connection.
+# A body of at most this size is written at once, with its head. The connection buffers what the client has not read.
 LARGE_BYTES = 64 * 1024
 SLICE_BYTES = 256 * 1024
 
@@ -176,7 +176,7 @@ class Cycle:
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
-        # Now and not with the next `receive`, which need not come: who is not read cannot be seen to leave.
+        # Resume now, not with the next `receive`, which may never come: without reading, a client's leaving is not seen.
         self._flow.resume_reading()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
@@ -263,10 +263,10 @@ class Cycle:
         self._on_response()
 
     async def _has_left(self, head: bytes, body: bytes, end: bytes) -> bool:
-        """Send a large body in slices, each when the client has taken the one before; False for a client that is gone.
+        """Send a large body in slices, each when the client has received the one before. Returns False if the client left.
 
-        Copies are made of slices alone, so that what is under way holds no more than one of them. When the last has left,
-        the application may take the whole body for gone.
+        Only slices are copied, so the transport buffers at most one of them. When this returns True, the last slice
+        has been sent, and the application may treat the whole body as sent.
         """
         self._transport.write(head)
         for at in range(0, len(body), SLICE_BYTES):

@@ -1,8 +1,8 @@
 """TLS connections before they are connections: counted from the moment they are accepted, and given a time limit.
 
-An event loop that listens for TLS itself calls a protocol only when the handshake is done, so whoever never finishes one
-would be outside every limit. Here the connection is accepted first, takes its place among the others, and then the
-handshake begins. Plain HTTP does not pass through here.
+An event loop that listens for TLS itself creates the protocol only after the handshake. So a client that never finishes its
+handshake would be outside of every limit. Here the connection is accepted first and counted with the others; then the
+handshake begins. Plain HTTP does not use this module.
 """
 
 from __future__ import annotations

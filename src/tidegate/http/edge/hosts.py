@@ -1,4 +1,4 @@
-"""Whom a request may call us: the header `Host`, and the host in an absolute target.
+"""Which host names the gateway answers to: the header `Host`, and the host in an absolute target.
 
 Nothing here is routed or built by the Host, so a strange one does no harm by itself. One kind of request must not be
 answered all the same: a page that a browser has open can point its own name at 127.0.0.1 (DNS rebinding) and would then

@@ -1,7 +1,7 @@
-"""What all connections of one server share: its limits, and what a head must be for a request to be served at all.
+"""The limits that all connections of one server share, and the rules for the head of a request.
 
-The parser (llhttp, strict) refuses what is no HTTP. Here is refused what is HTTP and still has no business: two answers to
-the question whose request it is (`Host`, `Authorization`) or how long its body is, and more than a head needs.
+The parser (llhttp, strict) rejects malformed HTTP. This module rejects valid HTTP that is ambiguous or too large: two
+values of `Host`, of `Authorization` or of the body's length, and heads that are larger than a head needs to be.
 """
 
 from __future__ import annotations
@@ -117,20 +117,20 @@ class Edge:
         return len(connections) > self.max_connections
 
     def is_crowded(self, connections: Collection[object]) -> bool:
-        """Whether there are more than are even told so."""
+        """Whether there are so many connections that further ones are closed without an answer."""
         return len(connections) > self.max_connections + STANDING_ROOM
 
     def admit(self, new: Connection, connections: set[Connection]) -> bool:
-        """Count a new connection among the others, one of whom may have to leave. False: it is too many even so."""
+        """Count a new connection; an idle one may be closed for it. Returns False if there are still too many."""
         connections.add(new)
         if self.is_full(connections):
             self.make_room(connections - {new})
         return not self.is_crowded(connections)
 
     def make_room(self, connections: Iterable[Connection]) -> None:
-        """Have some leave that nobody is served on: first who never asked anything, then who has been there longest.
+        """Close some idle connections: first those that never sent a request, then the oldest.
 
-        Several at once, so that a flood of connections costs one look at all of them for many.
+        Several are closed at once, so that in a flood of connections one search makes room for many.
         """
         idle = [one for one in connections if one.is_idle()]
         for one in heapq.nsmallest(

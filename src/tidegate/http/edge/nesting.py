@@ -1,4 +1,4 @@
-"""How deep a JSON body is nested and how many lists and objects it holds, found before anything is built from it.
+"""Limits the depth of a JSON body and the number of its lists and objects, before any object is built from it.
 
 A parser spends stack on depth, and far more memory on an empty list (56 bytes and a pointer) than the two bytes that it
 takes to write one. Python looks at no byte here: searching, deleting and replacing run in C. What is no JSON passes as it

@@ -87,7 +87,7 @@ class Patience:
         return None
 
     def go_on(self) -> None:
-        """Nobody could have been faster: the time begins anew."""
+        """Restart the time limit, because the gateway was not reading."""
         if self._in_body:
             self.await_body()
         else:
@@ -98,7 +98,7 @@ class Patience:
         return self._loop.time() - self._since if self._in_head or self._in_body else 0.0
 
     def end(self) -> None:
-        """Nothing is waited for."""
+        """Stop all time limits."""
         self._in_head = self._in_body = self.is_watching = False
         self.read_bytes = 0
         if self._timer is not None:

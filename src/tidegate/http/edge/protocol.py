@@ -75,7 +75,7 @@ class EdgeProtocol(ClientConnection):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one trailer, which is nobody's."""
+        """Add a header to the head. Trailers are ignored."""
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self._expects_100 = True

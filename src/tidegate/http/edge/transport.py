@@ -80,7 +80,7 @@ class CorkedTransport:
         self._farewell.stop()
 
     def unread_bytes(self) -> int:
-        """What the client has not taken yet: held here, and by the kernel, which takes from us in large lots."""
+        """Return the number of bytes that the client has not received yet, in this buffer and in the kernel's."""
         held = 0
         connection = self.get_extra_info("socket")
         if connection is not None and connection.fileno() >= 0:
@@ -106,13 +106,13 @@ class CorkedTransport:
             return
         data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
-        # The client may have left in the turn that wrote; uvloop takes a write to nobody for a bug.
+        # The client may have left in the turn that wrote. uvloop reports a write to a closed connection as a bug.
         if data and not self.is_closing():
             self._transport.write(data)
 
 
 class Flow(FlowControl):
-    """Both directions of a connection. While `far_ahead`, reading stays paused, whoever would resume it."""
+    """Flow control of both directions of a connection. While `far_ahead` is true, `resume_reading` has no effect."""
 
     far_ahead = False
 
@@ -123,7 +123,7 @@ class Flow(FlowControl):
 
 
 class Stall:
-    """A client that reads nothing of what is under way to it: after `stall_s` without a byte it is dropped."""
+    """Detects a client that has stopped reading, and closes its connection after `stall_s` seconds without progress."""
 
     def __init__(self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
         self._transport = transport
