@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from serving import Running, config_to, run_gateway, wire
+from serving import Running, config_to, eventually, run_gateway, wire
 from talking import SCRIPT, chat
 
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
@@ -29,6 +29,7 @@ def gateway() -> Iterator[Running]:
     with run_in_thread(ScriptedServer(script=SCRIPT)) as engine:
         text = config_to(engine.base_url)[:-1] + ', "admin": {"token": "the-admin-token"}}'
         with run_gateway(text) as gateway:
+            eventually(lambda: ask(gateway, "GET", "/readyz")[0] == 200, "the first probe")
             yield gateway
 
 
