@@ -30,14 +30,16 @@ _LONG_RUN_BYTES = 1024
 _STEPS = 256  # brackets between two pauses
 _SPANNED = "messages"
 # Up to 1,024 bytes and a few more lines; a longer string is read in pieces. Whether it is valid, the parser says.
-_SHORT = rb'"[^"\\]{0,1024}+(?:\\.[^"\\]{0,256}+){0,64}+"'
-_RUN = re.compile(rb'(?:[^"\[\]{}]++|' + _SHORT + rb")*+", re.DOTALL)
-_ITEMS = re.compile(rb'(?:(?:[^"\[\]{},]++|' + _SHORT + rb")*+,)*+", re.DOTALL)
+# Groups are atomic and not possessive: before 3.11.5, Python matches a possessive group wrongly (gh-106052).
+_SHORT = rb'"[^"\\]{0,1024}+(?>(?:\\.[^"\\]{0,256}+){0,64})"'
+_RUN = re.compile(rb'(?>(?:[^"\[\]{}]++|' + _SHORT + rb")*)", re.DOTALL)
+_ITEMS = re.compile(rb'(?>(?:(?>(?:[^"\[\]{},]++|' + _SHORT + rb")*),)*)", re.DOTALL)
 _NAME = re.compile(_SHORT, re.DOTALL)
 _SCALAR = re.compile(rb'[^",\[\]{} \t\r\n]*+')
 # It never ends inside an escape, nor between the two of a character beyond U+FFFF (RFC 8259, section 7).
 _PIECE = re.compile(
-    rb'(?:[^"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..(?:\\u....|(?=[^\\]|\\[^u])))*+', re.DOTALL
+    rb'(?>(?:[^"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..(?:\\u....|(?=[^\\]|\\[^u])))*)',
+    re.DOTALL,
 )
 _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
 _STRING = msgspec.json.Decoder(str)
