@@ -151,7 +151,9 @@ def test_no_pattern_has_a_possessive_group() -> None:
     found = [
         f"{path}: {text!r}"
         for path, text in patterns
-        if possessive.search(text if isinstance(text, str) else text.decode("latin-1"))
+        if possessive.search(
+            re.sub(r"\[[^\]]+\]", "", text if isinstance(text, str) else text.decode("latin-1"))
+        )
     ]
     assert not found
 
