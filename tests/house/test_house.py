@@ -152,7 +152,7 @@ def test_no_pattern_has_a_possessive_group() -> None:
         f"{path}: {text!r}"
         for path, text in patterns
         if possessive.search(
-            re.sub(r"\[[^\]]+\]", "", text if isinstance(text, str) else text.decode("latin-1"))
+            re.sub(r"\[[^\]]+\]", "c", text if isinstance(text, str) else text.decode("latin-1"))
         )
     ]
     assert not found
