@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -61,3 +64,13 @@ def test_a_list_of_options_cannot_be_emptied(
     assert ended.value.code == 0
     assert "--set" in (page := capsys.readouterr().out)
     assert "--empty" not in page
+
+
+def test_a_reader_that_ends_early_gets_no_traceback() -> None:
+    """As in `tidegate check --json | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tidegate", "check", "--json"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -245,6 +245,20 @@ def test_a_bad_body_is_400_and_goes_nowhere(gateway: Running, engine: ScriptedSe
     assert engine.record.requests == before
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"model":"m","mesages":[]}', "The field 'messages' is missing; did you misspell it as 'mesages'?"),
+        (b'{"Model":"m","messages":[]}', "The field 'model' is missing; did you misspell it as 'Model'?"),
+        (b'{"model":"m","message":[]}', "The field 'messages' is missing; did you misspell it as 'message'?"),
+        (b'{"model":"m","temperature":1}', "The field 'messages' is missing"),
+        (b'{"model":"m","messages":[{"rol":"user"}]}', "The field 'messages[0].role' is missing"),
+    ],
+)
+def test_a_misspelt_field_is_named(gateway: Running, body: bytes, said: str) -> None:
+    assert post(gateway, body).error["message"] == said
+
+
 TWICE = [
     ('"model":"first","model":"second"', "model", '"second"'),
     ('"model":"m","temperature":2,"temperature":0.50', "temperature", "0.50"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -54,3 +56,7 @@ def main() -> None:
         app(sys.argv[1:], exit_on_error=False)
     except CycloptsError:  # already said
         sys.exit(2)
+    except BrokenPipeError:
+        # The reader of a pipe has ended, such as `head`. Python would write the rest at its own end, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)

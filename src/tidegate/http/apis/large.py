@@ -88,7 +88,7 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
         request = REQUESTS[call.endpoint].decode(text)
         yield
     except UNREADABLE as error:
-        raise refusal(error) from error
+        raise refusal(error, outline.fields) from error
     view = memoryview(body)
     call.is_large = True
     call.fields = {name: msgspec.Raw(view[start:end]) for name, (start, end) in outline.fields.items()}

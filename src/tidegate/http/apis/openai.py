@@ -8,7 +8,7 @@ mistake in them is told at once; their exact bytes travel in `Call.fields`. A la
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,7 @@ from tidegate.call import Call
 from tidegate.errors import BadRequest
 from tidegate.http.apis.repeats import check_repeated_keys
 from tidegate.http.edge.nesting import check_nesting
+from tidegate.kernel.nearest import nearest
 from tidegate.types import (
     ChatRequest,
     CompletionRequest,
@@ -52,7 +53,7 @@ def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 
             body.decode()
         request = REQUESTS[call.endpoint].decode(body)
     except UNREADABLE as error:
-        raise refusal(error) from error
+        raise refusal(error, call.fields) from error
     if type(request) is ChatRequest:
         raw = call.fields["messages"]
         check_any(request.messages)
@@ -96,10 +97,13 @@ _AT = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
-def refusal(error: Exception) -> BadRequest:
-    """What a client is told of a body that decoding has failed on with one of `UNREADABLE`."""
+def refusal(error: Exception, given: Iterable[str] = ()) -> BadRequest:
+    """Return what the client is told of a body that decoding failed on with one of `UNREADABLE`.
+
+    `given` are the names of the body's fields: one of them may be a misspelt name of the field that is missing.
+    """
     if isinstance(error, msgspec.ValidationError):
-        return _wrong_value(str(error))
+        return _wrong_value(str(error), given)
     if isinstance(error, msgspec.DecodeError):
         # What clients that count characters meet: their last bytes are not part of the body.
         counted = "; 'Content-Length' counts bytes, not characters" if "truncated" in str(error) else ""
@@ -109,14 +113,16 @@ def refusal(error: Exception) -> BadRequest:
     return BadRequest("The body is nested too deeply")
 
 
-def _wrong_value(message: str) -> BadRequest:
+def _wrong_value(message: str, given: Iterable[str]) -> BadRequest:
     """Msgspec's words with the place as OpenAI writes it: `messages[0].role`."""
     at = _AT.search(message)
     path = at.group(1) if at else ""
     words = _AT.sub("", message)
     if missing := _MISSING.search(message):
+        misspelt = None if path else nearest(missing.group(1), given)
         path = f"{path}.{missing.group(1)}" if path else missing.group(1)
-        return BadRequest(f"The field '{path}' is missing", param=path)
+        hint = f"; did you misspell it as '{misspelt}'?" if misspelt else ""
+        return BadRequest(f"The field '{path}' is missing{hint}", param=path)
     if not path:
         return BadRequest(f"The body must be a JSON object: {words}")
     return BadRequest(f"The field '{path}' is wrong: {words}", param=path)
