@@ -1,8 +1,8 @@
 """Reads an engine's error of any shape, field by field, into message, code, type and param.
 
-Shapes seen: `{"error": {…}}`, `{"error": "…"}`, `[{"error": {…}}]`, `{"detail": [{"loc": […], "msg": "…"}]}`, `{"detail":
-"…"}`, `{"errors": […]}`, `{"object": "error", …}`, errors in errors, JSON in the text of a message, plain text, and pages
-of HTML. A field that one level lacks is taken from the next.
+Shapes seen: `{"error": {…}}`, `{"error": "…"}`, `[{"error": {…}}]`, `{"detail": [{"loc": […], "msg": "…"}]}`,
+`{"detail": "…"}`, `{"errors": […]}`, `{"object": "error", …}`, errors within errors, JSON in the text of a message, plain
+text, and pages of HTML. A field that one level lacks is taken from the next.
 """
 
 from __future__ import annotations

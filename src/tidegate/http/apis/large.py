@@ -114,7 +114,7 @@ class _Lists:
     def __init__(self, endpoint: Endpoint) -> None:
         self._typed = TYPES[endpoint].__struct_fields__
         self.repeated: BadRequest | None = None  # the first repeated key of the last `messages`
-        self.prompts = 1  # in the last `prompt`
+        self.prompts = 1  # the number of prompts in the last `prompt`
         self._tokens = False  # whether `prompt` is one list of tokens
 
     def read(self, name: str, batch: bytes, before: int) -> int:

@@ -31,7 +31,7 @@ WHEN_GONE = "tidegate.when_gone"
 REFUSED = "tidegate.refused"
 """The key in the ASGI scope for the error with which the connection refused the rest of the request's body."""
 
-# The most bytes of an answer that are buffered for a client that does not read TLS. Beyond it, the engine has to wait.
+# Over TLS, at most this much of an answer is buffered for a client that does not read. Beyond it, the engine has to wait.
 TLS_UNREAD_BYTES = 8 * 1024
 # The most requests queued on a connection while an earlier one is being answered. Beyond it, reading is paused.
 MAX_AHEAD = 8
@@ -63,7 +63,7 @@ class ClientConnection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._url = b""
         self._headers: Headers = []
-        self._scope: dict[str, Any] | None = None  # of the request whose head is arriving
+        self._scope: dict[str, Any] | None = None  # the scope of the request whose head is arriving
         self._expects_100 = False
         self._last: Cycle | None = None
         self._running: Cycle | None = None

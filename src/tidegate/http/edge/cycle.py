@@ -217,7 +217,7 @@ class Cycle:
         named, stays = dict(headers), self.keep_alive
         owed = int(named[b"content-length"]) if b"content-length" in named else None
         if b"connection" in named:
-            # The header is added once, below.
+            # The header `connection: close` is added once, below.
             stays = stays and _CLOSE not in headers
             headers = [header for header in headers if header != _CLOSE]
         lines = [_STATUS_LINES[status], *[b"%b: %b\r\n" % header for header in headers]]
