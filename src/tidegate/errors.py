@@ -306,7 +306,7 @@ class UpstreamOutOfQuota(UpstreamError):
 
 
 class UpstreamMisconfigured(UpstreamError):
-    """The engine does not know the model or the path that the configuration names; the operator has to mend it."""
+    """The engine does not know the model or the path that the configuration names; the operator has to fix this."""
 
     code = "engine_misconfigured"
     retryable = False
@@ -316,7 +316,7 @@ class UpstreamMisconfigured(UpstreamError):
 def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
     """The same failure, where it was not the client that named the model to the engine but `models.ROUTE`."""
     found = UpstreamMisconfigured(
-        f"the engine does not know the model that models.{route} names; the operator has to mend it"
+        f"the engine does not know the model that models.{route} names; the operator has to fix this"
     )
     found.cause, found.upstream = error.cause, error.upstream
     return found

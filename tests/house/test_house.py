@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,6 +137,25 @@ def test_no_empty_container_waits_at_module_level_to_be_filled() -> None:
 def test_broad_excepts_are_few() -> None:
     found = [where for where, node in nodes() if catches_everything(node)]
     assert len(found) <= BROAD_EXCEPTS, found
+
+
+def test_no_pattern_has_a_possessive_group() -> None:
+    """Before 3.11.5, Python matches `(...)*+` wrongly (gh-106052); `(?>(...)*)` means the same."""
+    possessive = re.compile(r"""\)[*+?]\+|\)\{\d*,?\d*\}\+""")
+    patterns = [
+        (path, node.value)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes))
+    ]
+    found = [
+        f"{path}: {text!r}"
+        for path, text in patterns
+        if possessive.search(
+            re.sub(r"\[[^\]]+\]", "c", text if isinstance(text, str) else text.decode("latin-1"))
+        )
+    ]
+    assert not found
 
 
 def test_no_file_is_named_for_nothing() -> None:

@@ -152,7 +152,7 @@ ANSWERED: list[tuple[bytes, list[str]]] = [
     ),
     (
         answered(b"503 No", {"error": {"message": "queue is full"}}, b"request-id: up-1"),
-        ["1 engine_overloaded", "engine_status=503", "queue is full", "engine_request_id=up-1"],
+        ["engine_overloaded: 1", "engine_status=503", "queue is full", "engine_request_id=up-1"],
     ),
 ]
 

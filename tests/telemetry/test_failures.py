@@ -53,7 +53,7 @@ def test_ten_thousand_refusals_a_second_are_one_line_a_second(told: Told, clock:
     lines = caplog.messages
     assert len(lines) == 3
     assert lines[0].startswith(
-        "refused in 1.0 s: 1000 engine_overloaded, 9000 overloaded; first call req_0: "
+        "10000 calls failed in 1.0 s (engine_overloaded: 1000, overloaded: 9000); first call req_0: "
     )
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
 
@@ -67,7 +67,7 @@ def test_each_code_has_its_first_call_in_the_line(told: Told) -> None:
     failures.tell(asked(3), UpstreamBusy("full"))
     failures.flush()
     (line,) = caplog.messages
-    assert "1 overloaded, 2 engine_overloaded" in line
+    assert "3 calls failed in 0.0 s (overloaded: 1, engine_overloaded: 2)" in line
     assert "req_1" in line
     assert "engine=gpu" in line
     assert "url=http://gpu/v1/chat/completions" in line
@@ -85,7 +85,7 @@ def test_nothing_is_told_twice_and_nothing_is_forgotten(told: Told, clock: Hand)
     failures.tell(asked(2), Overloaded("full"))
     assert len(caplog.messages) == 1  # the second waits for its second
     failures.flush()
-    assert [message.count("1 overloaded") for message in caplog.messages] == [1, 1]
+    assert [message.count("overloaded: 1") for message in caplog.messages] == [1, 1]
 
 
 def test_an_empty_account_is_an_error_also_among_refusals(told: Told) -> None:

@@ -204,7 +204,7 @@ class HttpClient:
         except TimeoutError as error:
             raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
         except ssl.SSLError as error:
-            raise UpstreamUnreachable("no TLS with the engine", retry_after_s=1) from error
+            raise UpstreamUnreachable("the TLS handshake with the engine failed", retry_after_s=1) from error
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
             raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
         finally:

@@ -17,7 +17,7 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r)+|\r(?!\n)(?:\r\n|\r)(?:\r\
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A byte order mark where the stream begins, or after nothing but comments, which a proxy may have put before it.
-_MARKED = re.compile(rb"(?>(?::[^\r\n]*+)?(?:\r\n|\n|\r))*+\xef\xbb\xbf")
+_MARKED = re.compile(rb"(?>(?:(?::[^\r\n]*+)?(?:\r\n|\n|\r))*)\xef\xbb\xbf")
 # A blank line is at most four bytes long, so one cut in two began at most three bytes before the cut.
 _OVERLAP = 3
 

@@ -62,9 +62,10 @@ class FailureLog:
         if not self._counts:
             return
         seconds = self._clock() - self._since
-        counts = ", ".join(f"{count} {code}" for code, count in self._counts.items())
+        counts = ", ".join(f"{code}: {count}" for code, count in self._counts.items())
         firsts = "; ".join(f"first call {first}" for first in self._first.values())
-        log.log(self._level, "refused in %.1f s: %s; %s", seconds, counts, firsts)
+        total = sum(self._counts.values())
+        log.log(self._level, "%d calls failed in %.1f s (%s); %s", total, seconds, counts, firsts)
         self._counts, self._first, self._level = {}, {}, logging.WARNING
 
 

@@ -31,14 +31,16 @@ _STEPS = 256  # brackets between two pauses
 _SPANNED = "messages"
 # A string of up to 1,024 bytes, or a little more if it has escapes. A longer string is read in pieces. The parser checks
 # whether the string is valid.
-_SHORT = rb'"[^"\\]{0,1024}+(?:\\.[^"\\]{0,256}+){0,64}+"'
-_RUN = re.compile(rb'(?:[^"\[\]{}]++|' + _SHORT + rb")*+", re.DOTALL)
-_ITEMS = re.compile(rb'(?:(?:[^"\[\]{},]++|' + _SHORT + rb")*+,)*+", re.DOTALL)
+# Groups are atomic and not possessive: before 3.11.5, Python matches a possessive group wrongly (gh-106052).
+_SHORT = rb'"[^"\\]{0,1024}+(?>(?:\\.[^"\\]{0,256}+){0,64})"'
+_RUN = re.compile(rb'(?>(?:[^"\[\]{}]++|' + _SHORT + rb")*)", re.DOTALL)
+_ITEMS = re.compile(rb'(?>(?:(?>(?:[^"\[\]{},]++|' + _SHORT + rb")*),)*)", re.DOTALL)
 _NAME = re.compile(_SHORT, re.DOTALL)
 _SCALAR = re.compile(rb'[^",\[\]{} \t\r\n]*+')
 # A piece never ends inside an escape, nor between the two escapes of a character beyond U+FFFF (RFC 8259, section 7).
 _PIECE = re.compile(
-    rb'(?:[^"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..(?:\\u....|(?=[^\\]|\\[^u])))*+', re.DOTALL
+    rb'(?>(?:[^"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..(?:\\u....|(?=[^\\]|\\[^u])))*)',
+    re.DOTALL,
 )
 _QUOTE, _OPENING, _CLOSING = b'"'[0], frozenset(b"[{"), frozenset(b"]}")
 _STRING = msgspec.json.Decoder(str)
