@@ -311,7 +311,7 @@ def test_a_mistake_far_behind_is_named() -> None:
     for wrong, words in {
         b'{"role":"user","content":7}': "The field 'messages[30000].content' is wrong",
         b'{"content":"x"}': "The field 'messages[30000].role' is missing",
-        b'{"role":"user","a":1,"a":2}': "In 'messages[30000]' a key stands twice",
+        b'{"role":"user","a":1,"a":2}': "An object in 'messages[30000]' has a key twice",
         b"7": "The field 'messages[30000]' is wrong",
     }.items():
         with pytest.raises(BadRequest, match=r"messages\[30000\]") as refused:

@@ -192,7 +192,7 @@ def test_a_whole_answer_is_no_stream(in_front: Running, sayer: Canned) -> None:
     sayer.answer = whole(b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}')
     answer = post(in_front, chat(stream=True))
     assert (answer.status, answer.error["code"]) == (502, "engine_error")
-    assert "where a stream was asked for" in answer.error["message"]
+    assert "in place of a stream" in answer.error["message"]
 
 
 def test_an_error_in_the_middle_of_a_stream_has_its_code(in_front: Running, sayer: Canned) -> None:

@@ -1,8 +1,8 @@
-"""What the gateway reads of an engine's answer: whether it is whole, what it cost, and whether it tells an error.
+"""Reads an engine's answer: whether it is complete, how many tokens it used, and whether it reports an error.
 
-Every answer is read strictly first. Only where that fails is it read once more, field by field: an oddity in what the
-gateway alone reads must not cost a client an answer that it can use. The bytes pass as they came, and each kind of oddity
-is counted once an answer. What makes an answer incomplete stays an error.
+Every answer is first decoded strictly. If that fails, the answer is read again field by field, because the client may be
+able to use an answer that is odd in fields only the gateway reads. The bytes are passed on unchanged, and each kind of
+oddity is counted once per answer. An incomplete answer is always an error.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tidegate.kernel.surrogates import without_lone
 from tidegate.types import Answer, Batch, Choice, Delta, Piece, PromptDetails, TokenCounts
 
 Odd = Callable[[str], None]
-"""Counts a kind of oddity."""
+"""A function that counts a kind of oddity."""
 Judge = Callable[[int | None, Explanation], GatewayError]
-"""What error an engine's words are; the status is None for words inside a 200."""
+"""A function that returns the error for a status and an explanation. The status is None for an error inside a 200."""
 
 _ANSWER = msgspec.json.Decoder(Answer)
 _NOT_JSON = "the engine sent an answer that is not valid JSON"
@@ -44,9 +44,10 @@ def uncounted(kind: str) -> None:
 
 
 def read_answer(data: bytes, *, large: bool = False, odd: Odd = uncounted, judged: Judge = judge) -> Answer:
-    """The part of an engine's JSON that the gateway reads. Raises UpstreamError unless all of it is valid JSON.
+    """Return the part of an engine's JSON answer that the gateway needs. Raises UpstreamError for invalid JSON.
 
-    An error in it is raised as `judged` says. `large` leaves long texts unparsed: see `large.py`.
+    If the answer reports an error, raises the error that `judged` returns. `large` leaves long texts unparsed: see
+    `large.py`.
     """
     try:
         answer = decode_large(data) if large else _ANSWER.decode(data)
@@ -68,7 +69,7 @@ def _check_error(answer: Answer, odd: Odd, judged: Judge) -> None:
 
 
 def _read_odd(data: bytes, odd: Odd, judged: Judge) -> Answer:
-    """Read an answer that is not of the form that OpenAI documents. Raises UpstreamError for what is not JSON."""
+    """Read an answer that differs from OpenAI's documented form. Raises UpstreamError for invalid JSON."""
     try:
         check_utf8(data)
         value = _lenient(data, odd)
@@ -83,7 +84,7 @@ def _read_odd(data: bytes, odd: Odd, judged: Judge) -> Answer:
 
 def _of_another_form(field: str) -> UpstreamError:
     return UpstreamError(
-        f"the engine sent an answer of another form than OpenAI's: `{field}` is of another type"
+        f"the engine sent an answer in another form than OpenAI's: `{field}` has the wrong type"
     )
 
 
@@ -103,7 +104,10 @@ def _unreadable(message: str, data: bytes) -> UpstreamError:
 
 
 class _Tolerant:
-    """Reads each field for itself. One of another type counts as odd and as missing, unless clients need it."""
+    """A reader that decodes each field separately.
+
+    A field of the wrong type is counted as odd and treated as missing. If clients need the field, UpstreamError is raised.
+    """
 
     def __init__(self, odd: Odd) -> None:
         self._odd = odd
@@ -136,7 +140,7 @@ class _Tolerant:
         )
 
     def _index(self, value: Any, place: int) -> int:
-        """A choice without a usable index is the one that its place in the list says."""
+        """Return the choice's index. If that is unusable, return the choice's place in the list instead."""
         found = _whole_number(value)
         if type(value) is not int:
             self._odd("index")
@@ -174,13 +178,13 @@ class _Tolerant:
         return found if found is not None and value is not None else self._missing("usage", value)
 
     def _missing(self, kind: str, value: Any) -> None:
-        """None, counted unless the engine left the field out or wrote null."""
+        """Return None, and count an oddity unless the engine left the field out or sent null."""
         if value is not None:
             self._odd(kind)
 
 
 def _whole_number(value: Any) -> int | None:
-    """A number as engines write it: `1`, `1.0`, `"1"`."""
+    """Return a whole number in any form that engines send (`1`, `1.0`, `"1"`), or None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -194,8 +198,8 @@ def _whole_number(value: Any) -> int | None:
 
 
 def check_whole(data: bytes, judged: Judge = judge, *, needs_choices: bool = True) -> None:
-    """Raise what a body without `choices` tells: the error in it, or that it is no answer where it needs them."""
-    # No error is longer, and what is longer would be read on the loop.
+    """Raise the error that a body without `choices` reports. If it reports none and needs choices, raise UpstreamError."""
+    # Errors are shorter than this, and decoding a longer body would block the event loop.
     if len(data) <= MAX_ERROR_BYTES and is_error(decoded(data)):
         raise judged(None, explanation(data))
     if needs_choices:
@@ -208,10 +212,10 @@ _KEEP_ALIVES = frozenset({b"ping", b"keepalive", b"keep-alive", b"heartbeat"})
 
 
 class EventStream:
-    """An answer that arrives as server-sent events. Complete means: every choice that began has said why it ended.
+    """An answer that arrives as server-sent events. It is complete if every choice that began has a `finish_reason`.
 
-    Neither `[DONE]` nor the end of the connection proves that; some engines send both after breaking off. Of an engine that
-    never says why an answer ended (`says_why` False) `[DONE]` has to do.
+    Neither `[DONE]` nor the end of the connection proves this, since some engines send both after an interrupted answer.
+    For an engine that never sends a `finish_reason` (`says_why` is False), `[DONE]` counts as proof.
     """
 
     _failure: GatewayError | None = None
@@ -227,9 +231,9 @@ class EventStream:
         judged: Judge = judge,
     ) -> None:
         self.done = False
-        """Whether `[DONE]` has come."""
+        """Whether `[DONE]` has arrived."""
         self.ended = False
-        """Whether there is nothing more to read: `[DONE]` has come, or something that is not an answer."""
+        """Whether reading has ended, because `[DONE]` or something other than an answer has arrived."""
         self._reader = SseReader(max_event_bytes=max_event_bytes)
         self._begun: set[int] = set()
         self._ended: set[int] = set()
@@ -238,10 +242,10 @@ class EventStream:
         self._judged = judged
 
     def feed(self, data: bytes) -> Batch:
-        """The pieces in these bytes, up to `[DONE]` or to something that is not an answer.
+        """Return the pieces in these bytes, up to `[DONE]` or the first event that is not an answer.
 
-        Raises the GatewayError for what is not an answer. If pieces came before it in the same bytes, `feed` returns these
-        pieces and `finish` raises the error.
+        Raises a GatewayError for an event that is not an answer. If the same bytes have pieces before that event, `feed`
+        returns these pieces, and `finish` raises the error.
         """
         batch: Batch = []
         try:
@@ -258,7 +262,7 @@ class EventStream:
                         break
                     continue
                 for choice in answer.choices or ():
-                    # Some engines write "" where they mean null.
+                    # Some engines send "" in place of null.
                     (self._ended if choice.finish_reason else self._begun).add(choice.index)
                 batch.append(Piece(event.data, answer, event.raw))
         except EventTooLarge as error:
@@ -268,7 +272,7 @@ class EventStream:
         return batch
 
     def last(self) -> Batch:
-        """The pieces of an event without its last line end. Call when the bytes end before the stream has `ended`.
+        """Return the pieces of a last event that has no line end. Call this if the bytes end before `ended` is True.
 
         Raises what `feed` raises.
         """
@@ -288,9 +292,10 @@ class EventStream:
         return batch
 
     def finish(self, choices: int) -> None:
-        """Call at the end of the stream. Raises UpstreamError unless the answer is complete, or what `feed` kept.
+        """Check the answer at the end of the stream. Raises UpstreamError if it is incomplete, or the error kept by `feed`.
 
-        `choices` is how many were asked for: an engine may make fewer, but then it has to say that it is done.
+        `choices` is the number of choices in the request. An engine may send fewer choices, but then it has to send
+        `[DONE]`.
         """
         if self._failure is not None:
             raise self._failure
@@ -305,7 +310,7 @@ class EventStream:
         raise error
 
     def _answer(self, event: Event) -> Answer | None:
-        """What is read of an event; None for one that carries nothing."""
+        """Return the answer in an event, or None for an event without content."""
         data = event.data
         assert data is not None
         try:
@@ -324,7 +329,7 @@ class EventStream:
         return answer
 
     def _carries_nothing(self, event: Event, data: bytes) -> bool:
-        """Whether data that is no answer is the end of the stream, or nothing: a sign of life."""
+        """Return whether data that is no answer is harmless: `[DONE]` with spaces, empty data, or a keep-alive event."""
         text = data.strip()
         if text == b"[DONE]":
             self.done = self.ended = True
@@ -336,7 +341,7 @@ class EventStream:
         return False
 
     def _check_other(self, event: Event, data: bytes, answer: Answer) -> None:
-        """An event with a name, or without choices: an error in a form of its own, or something that passes."""
+        """Check an event that has a name or no choices. Raises an error if the event reports one in another form."""
         is_answer = answer.choices is not None or answer.usage is not None
         if event.name == b"error" or (not is_answer and is_error(decoded(data))):
             raise self._judged(None, explanation(data))
@@ -344,7 +349,7 @@ class EventStream:
             self._note("ping" if event.name.lower() in _KEEP_ALIVES else "named_event")
 
     def _put_aside(self, event: Event) -> None:
-        """Keep what is no event stream: an engine may say in JSON why it does not stream."""
+        """Keep lines that are not events, because an engine may send a JSON body that says why it does not stream."""
         if (
             not (self._begun or self._ended or event.raw.startswith(b":"))
             and len(self._stray) < MAX_ERROR_BYTES
@@ -352,14 +357,14 @@ class EventStream:
             self._stray += event.raw
 
     def _check_stray(self, rest: bytes) -> None:
-        """Raise what a JSON body says that came where a stream was asked for."""
+        """Raise the error for a JSON body that the engine sent in place of a stream."""
         body = (self._stray + rest).lstrip()
         if self._begun or self._ended or body[:1] not in (b"{", b"["):
             return
         value = decoded(body)
         if is_error(value):
             raise self._judged(None, explanation(body))
-        raise _unreadable("the engine sent a JSON body where a stream was asked for", body)
+        raise _unreadable("the engine sent a JSON body in place of a stream", body)
 
     def _fail(self, error: GatewayError, batch: Batch) -> None:
         if not batch:
@@ -374,14 +379,16 @@ class EventStream:
     def _lacking(self, choices: int) -> str:
         if not self._says_why:
             return (
-                "neither [DONE] nor a choice came" if not self._begun | self._ended else "[DONE] did not come"
+                "neither [DONE] nor a choice arrived"
+                if not self._begun | self._ended
+                else "[DONE] is missing"
             )
         if open_ones := self._begun - self._ended:
             return f"choice {min(open_ones)} has no finish_reason"
         if not self._ended:
             said = (self._stray[:_QUOTED] or b"nothing").decode(errors="replace")
-            return f"it has no choices, it says {said!r}"
-        return f"{len(self._ended)} of {choices} choices came, and [DONE] did not"
+            return f"it has no choices, only {said!r}"
+        return f"{len(self._ended)} of {choices} choices arrived, and [DONE] is missing"
 
 
 def _broke_off(rest: bytes) -> UpstreamError:

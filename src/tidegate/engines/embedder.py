@@ -47,7 +47,7 @@ class EmbedderEngine:
         self._host = None
 
     async def ready(self) -> bool:
-        """Whether the engine is open. It needs no further preparation."""
+        """Return whether the engine is open. It needs no further preparation."""
         return self._host is not None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
@@ -91,7 +91,7 @@ def decode(decoder: msgspec.json.Decoder[Any], ask: Ask, name: str, expected: st
 
 
 def read_input(ask: Ask) -> list[str]:
-    """Return the texts to embed. As at OpenAI, an empty list, too many texts or an empty text raise BadRequest."""
+    """Return the texts to embed. Raises BadRequest for an empty list, too many texts or an empty text, as OpenAI does."""
     if "input" not in ask.fields:
         raise BadRequest("'input' is missing; it must be a string or a list of strings", param="input")
     value = decode(INPUT, ask, "input", "a string or a list of strings; token ids are not accepted")

@@ -1,4 +1,4 @@
-"""An answer that an engine compressed, although the gateway refuses that with `accept-encoding: identity`."""
+"""Decompresses answers of engines that ignore the gateway's `accept-encoding: identity`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from tidegate.egress.exchange import Exchange
 from tidegate.errors import UpstreamError
 from tidegate.kernel.inflate import CannotInflate, Inflater
 
-# What one read returns at the most: a few bytes can stand for a thousand times as many.
+# The most bytes that one read returns. A limit is needed because compressed data can expand a thousandfold.
 STEP_BYTES = 64 * 1024
 _ABOUT_THE_BODY = frozenset({b"content-encoding", b"content-length"})
 
 
 class DecodedExchange:
-    """The exchange behind it, decompressed. Satisfies `Exchange`."""
+    """An exchange that decompresses the body of another exchange. Satisfies `Exchange`."""
 
     def __init__(self, exchange: Exchange, encoding: bytes) -> None:
         """Raises UpstreamError for an encoding that cannot be decoded."""
@@ -48,6 +48,6 @@ class DecodedExchange:
 
 
 def decoded_exchange(exchange: Exchange) -> Exchange:
-    """The exchange itself, or decompressed where its headers say that it is compressed. Raises UpstreamError."""
+    """Return the exchange itself, or a `DecodedExchange` if its body is compressed. Raises UpstreamError."""
     encoding = dict(exchange.headers).get(b"content-encoding", b"identity").strip().lower()
     return exchange if encoding in (b"identity", b"") else DecodedExchange(exchange, encoding)

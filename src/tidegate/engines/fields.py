@@ -1,8 +1,8 @@
-"""Which request fields pass to which kind of engine. A field that is not listed is a 400 that names it.
+"""Lists the request fields that each kind of engine accepts. Any other field is refused with a 400 that names it.
 
-The OpenAI lists follow the API reference of 2026-10 (https://platform.openai.com/docs/api-reference); those of vLLM,
-SGLang and llama.cpp hold what their users rely on and leave out what reaches into the engine: priorities, cache salts,
-slots, sessions, adapters, chat templates.
+The OpenAI lists follow the API reference of 2026-10 (https://platform.openai.com/docs/api-reference). The lists of vLLM,
+SGLang and llama.cpp have the fields that their users rely on. They leave out fields that control the engine itself:
+priorities, cache salts, slots, sessions, adapters, chat templates.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ LLAMACPP = {
     Endpoint.CHAT: OPENAI[Endpoint.CHAT]
     | _LLAMACPP_SAMPLING
     | _names("reasoning_format reasoning_budget_tokens continue_final_message"),
-    # llama.cpp would ignore these three without a word.
+    # llama.cpp would silently ignore these three.
     Endpoint.COMPLETIONS: (OPENAI[Endpoint.COMPLETIONS] | _LLAMACPP_SAMPLING) - _names("best_of suffix echo"),
     Endpoint.EMBEDDINGS: OPENAI[Endpoint.EMBEDDINGS],
 }

@@ -1,10 +1,10 @@
-"""Large requests and answers, without a second copy of their texts.
+"""Handles large requests and answers without a second copy of their texts.
 
-A large request goes to the engine in parts, and those are views of what the client sent. Of a large answer that is not
-streamed, the gateway reads what it must know.
+A large request is sent to the engine in parts that are views of the client's bytes. Of a large answer that is not
+streamed, only the fields that the gateway needs are parsed.
 
-The parts of a message that are long stay unparsed in the `Delta`, as views of the answer's own bytes. A completion's long
-text stands there too. As a Python string it would take up to four bytes a character.
+The long parts of a message stay unparsed in the `Delta`, as views of the answer's bytes. The long text of a completion is
+put there too. As a Python string, a text would take up to four bytes a character.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from tidegate.types import Answer, Choice, Delta, TokenCounts
 
-# What is no longer is parsed as ever.
+# A value of at most this size is parsed as usual.
 _SHORT_BYTES = 1024
 _SLICE_BYTES = 256 * 1024
 _NULL = msgspec.Raw(b"null")
@@ -25,7 +25,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class _Parts(msgspec.Struct):
-    """`Delta`, each part unparsed."""
+    """A `Delta` with every part unparsed."""
 
     content: msgspec.Raw = _NULL
     tool_calls: msgspec.Raw = _NULL
@@ -35,7 +35,7 @@ class _Parts(msgspec.Struct):
     function_call: msgspec.Raw = _NULL
 
     def as_delta(self) -> Delta:
-        """Short parts parsed, long ones as they are."""
+        """Return a `Delta` with short parts parsed and long parts unparsed."""
         return Delta(*(_if_short(getattr(self, name)) for name in self.__struct_fields__))
 
 
@@ -58,7 +58,7 @@ _TEXT = msgspec.json.Decoder(str | None)
 
 
 def in_parts(fields: Mapping[str, msgspec.Raw]) -> list[bytes | memoryview]:
-    """The JSON object of these fields; a long value is a part of its own, and is not copied."""
+    """Return the JSON object of these fields in parts. A long value is a part of its own, and is not copied."""
     parts: list[bytes | memoryview] = []
     between = bytearray(b"{")
     for name, raw in fields.items():
@@ -77,14 +77,14 @@ def in_parts(fields: Mapping[str, msgspec.Raw]) -> list[bytes | memoryview]:
 
 
 def decode_large(data: bytes) -> Answer:
-    """Raises what msgspec raises for data that is no such answer."""
+    """Decode an answer, leaving long parts unparsed. Raises what msgspec raises for data that is not such an answer."""
     found = _DECODER.decode(data)
     choices = None if found.choices is None else [_choice(one) for one in found.choices]
     return Answer(choices, found.usage, found.error)
 
 
 def check_utf8(data: bytes) -> None:
-    """Raises UnicodeDecodeError."""
+    """Raise UnicodeDecodeError if the data is not UTF-8."""
     if data.isascii():
         return
     decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)

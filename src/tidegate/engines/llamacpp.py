@@ -1,4 +1,4 @@
-"""A llama.cpp server that somebody else runs."""
+"""The engine for a llama.cpp server that the gateway does not run itself."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _ADVICE = re.compile(r"[,.;]? *try increasing.*", re.IGNORECASE | re.DOTALL)
 
 
 class LlamaCppEngine(TellingEngine):
-    """One llama.cpp server."""
+    """One llama.cpp server. `CONTEXT_IS` says in errors where the size of a call's context is set."""
 
     Config: ClassVar[type[HttpEngineConfig]] = LlamaCppConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.LLAMACPP
     CONTEXT_IS: ClassVar[str] = "the engine's --ctx-size divided by its --parallel"
 
     async def load(self) -> Load:
-        """What its /slots and /metrics say, of which either can be switched off. Raises UpstreamError."""
+        """Return the load in llama.cpp's /slots and /metrics. Either page can be switched off. Raises UpstreamError."""
         slots, metrics = await self._pages.get("slots"), await self._pages.get("metrics")
         return read_llamacpp(slots, metrics, await super().load())
 
     def translate(
         self, status: int | None, told: Explanation, retry_after_s: float | None = None
     ) -> GatewayError:
-        """As for any engine; but what llama.cpp says to its own operator is said to a client.
+        """See `OpenAIEngine.translate`. Adapts two of llama.cpp's messages, which are meant for its operator, to clients.
 
-        A prompt longer than the context keeps llama.cpp's phrase, without its advice to the operator. A part of the request
-        that the model cannot take is a 500 in llama.cpp's words.
+        For a prompt that is longer than the context, llama.cpp's phrase is kept without its advice to the operator. If the
+        model does not support a part of the request, llama.cpp answers with a 500, which becomes an UpstreamRejected.
         """
         error = super().translate(status, told, retry_after_s)
         if isinstance(error, ContextExceeded):

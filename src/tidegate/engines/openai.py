@@ -1,7 +1,7 @@
-"""Any server that speaks the OpenAI API over HTTP. The kinds `vllm`, `sglang` and `llamacpp` refine it.
+"""The engine for any server with the OpenAI API over HTTP. The kinds `vllm`, `sglang` and `llamacpp` derive from it.
 
-Requests go out rebuilt from the call's fields; answers come back as the bytes the engine sent, read once to know that they
-are whole. What the engine says in HTTP is translated into our errors here and nowhere else.
+A request is rebuilt from the call's fields. An answer is passed on as the bytes that the engine sent, and is read once to
+check that it is complete. Only this module translates an engine's HTTP failures into the gateway's errors.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock, Host
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
-# What some servers say where they mean 200: created, accepted, not the origin's own (RFC 9110, 15.3).
+# Some servers send these in place of 200: created, accepted, non-authoritative information (RFC 9110, 15.3).
 _AS_GOOD_AS_200 = frozenset({200, 201, 202, 203})
 PROBE_S = 5.0
-# One for the regular probe, one for a reload that asks meanwhile.
+# One for the regular probe, and one for a reload that probes at the same time.
 PROBE_CONNECTIONS = 2
 # The step by which the reserved room grows for an answer of unknown length.
 STEP_BYTES = 2**20
-# The most memory for an answer beyond its own size: the slice in transit to the client.
+# The most memory that an answer needs beyond its own size, for the slice that is being sent to the client.
 IN_TRANSIT_BYTES = 256 * 1024
 
 
@@ -64,7 +64,7 @@ class OpenAIEngine:
         self._host: Host
 
     async def open(self, host: Host) -> None:
-        """Prepare the connection pool; no request is sent."""
+        """Prepare the connection pool. No request is sent."""
         self._clock, self._host = host.clock, host
         self._client = open_client(self._config)
         headers = _JSON + self._own_headers()
@@ -73,7 +73,7 @@ class OpenAIEngine:
         }
         self._probe = None
         if place := self._config.probe_at:
-            # Apart from the calls' connections: an engine that is busy with calls is reachable.
+            # Probes have connections of their own, so that an engine that is busy with calls still counts as reachable.
             base, path = place
             self._prober = open_client(
                 self._config.model_copy(update={"url": base}), max_connections=PROBE_CONNECTIONS
@@ -81,16 +81,16 @@ class OpenAIEngine:
             self._probe = self._prober.target("GET", path, self._own_headers())
 
     async def close(self) -> None:
-        """Drop every connection."""
+        """Close every connection."""
         await self._client.close()
         if self._probe is not None:
             await self._prober.close()
 
     async def ready(self) -> bool:
-        """Whether the server answers; what it answers hardly counts, as not every server can list its models.
+        """Return whether the server answers. Most statuses are accepted, because not every server can list its models.
 
-        Raises UpstreamError for no answer, for a 401 (`upstream.status` tells it), for a proxy's 407, and for a status
-        over 499 where the settings name a path of the server's own for this.
+        Raises UpstreamError if there is no answer, for a 401 (see `upstream.status`), and for a proxy's 407. If `probe` is
+        set to a path other than the default, also raises UpstreamError for a status of 500 or more.
         """
         if self._probe is None:
             return True
@@ -152,7 +152,7 @@ class OpenAIEngine:
                 await exchange.close(expect_end=events is not None and events.done)
 
     async def _usable(self, exchange: Exchange) -> Exchange:
-        """The exchange as one with status 200 that is not compressed. Raises what the engine refused the request with."""
+        """Return the exchange with its body decompressed. Raises the error for a refusal by the engine."""
         found = decoded_exchange(exchange)
         if found is not exchange:
             self.odd("encoding")
@@ -163,23 +163,23 @@ class OpenAIEngine:
         return found
 
     def _whole(self, ask: Ask, data: bytes) -> Piece:
-        """An answer that is not streamed. Raises UpstreamError, and what the answer says in the place of one."""
+        """Read an answer that is not streamed. Raises UpstreamError, or the error that the body reports."""
         answer = read_answer(data, large=len(data) > UNCOUNTED_BYTES, odd=self.odd, judged=self.translate)
-        # Vectors are an answer without choices. They may be many, so the whole of them is not read for an error.
+        # Embeddings have no choices. A body with vectors may be large, so it is not searched for an error.
         if answer.choices is None and not (ask.endpoint is Endpoint.EMBEDDINGS and b'"embedding"' in data):
             check_whole(data, self.translate, needs_choices=ask.endpoint is not Endpoint.EMBEDDINGS)
         return Piece(data, answer)
 
     def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
-        """The fields that this kind of engine gets: those of the ask, and perhaps its own."""
+        """Return the fields to send: those of the ask, and for some kinds further fields of the gateway's own."""
         return ask.fields
 
     def body(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> bytes:
-        """The request body for the engine: its `fields` and `more`."""
+        """Return the request body for the engine, with the fields of `fields` and `more`."""
         return _ENCODER.encode({**self.fields(ask), **more})
 
     def outgoing(self, ask: Ask, more: Mapping[str, msgspec.Raw] = NOTHING) -> Outgoing:
-        """See `Preview`. The first two and the last header are the HTTP client's."""
+        """See `Preview`. The HTTP client adds the first two headers and the last one."""
         url, body = self._config.url, self.body(ask, more)
         secrets = {name for name, _ in self._own_headers()}
         headers = [
@@ -201,7 +201,7 @@ class OpenAIEngine:
         return own_headers(self._config)
 
     async def _refused(self, exchange: Exchange) -> GatewayError:
-        """The error that stands for an answer other than 2xx; the status counts, even if its body breaks off."""
+        """Return the error for an answer with a status other than 2xx. Its body may be incomplete."""
         headers = dict(exchange.headers)
         told = explanation(await _read_some(exchange, MAX_ERROR_BYTES))
         return self.translate(exchange.status, told, wait_s(headers, self._host.wall()))
@@ -209,14 +209,17 @@ class OpenAIEngine:
     def translate(
         self, status: int | None, told: Explanation, retry_after_s: float | None = None
     ) -> GatewayError:
-        """An engine's words as our error; `status` is None inside a 200. Kinds with words of their own refine this."""
+        """Return the gateway's error for an engine's explanation. `status` is None for an error inside a 200.
+
+        Kinds of engines override this to handle errors of their own.
+        """
         return judge(status, told, retry_after_s)
 
     def _locate(self, error: GatewayError, path: str, exchange: Exchange | None) -> None:
-        """Add for the log where a call has failed."""
+        """Add the place of the failure to an error, for the log, and mask the gateway's credentials."""
         if isinstance(error, UpstreamUnreachable) and isinstance(error.__cause__, TimeoutError):
             error.cause = (
-                f"timed out after {self._config.timeouts.connect_ms / 1000:g} s: no connection came about"
+                f"timed out after {self._config.timeouts.connect_ms / 1000:g} s without a connection"
             )
         error.cause = self._without_secrets(error.cause)
         error.message = self._without_secrets(error.message)
@@ -229,7 +232,7 @@ class OpenAIEngine:
             found.request_id = next(ids, b"")[:_MAX_ID].decode("latin-1")
 
     def _without_secrets(self, text: str) -> str:
-        """An engine's words without our credentials: some repeat the key that they refuse."""
+        """Mask the gateway's credentials in an engine's message, because some engines repeat the key that they refuse."""
         for _, value in self._own_headers():
             secret = value.removeprefix(b"Bearer ").decode("latin-1")
             if len(secret) >= _SHORTEST_SECRET:
@@ -238,7 +241,7 @@ class OpenAIEngine:
 
 
 def own_headers(config: HttpEngineConfig) -> Headers:
-    """The headers of an engine's settings: those it names, and its key."""
+    """Return the headers that an engine's settings add to a request: `headers`, and `api_key` as a bearer token."""
     headers = [
         (name.lower().encode(), value.get_secret_value().encode()) for name, value in config.headers.items()
     ]
@@ -248,7 +251,7 @@ def own_headers(config: HttpEngineConfig) -> Headers:
 
 
 _SHORTEST_SECRET = 4
-# By which names engines, providers and the proxies in front of them call a request, the most telling first.
+# Headers with the request id of an engine, a provider or a proxy in front of them. The most useful one comes first.
 _REQUEST_IDS = (
     b"x-request-id",
     b"request-id",
@@ -261,7 +264,7 @@ _MAX_ID = 128
 
 
 async def _read_some(exchange: Exchange, limit: int) -> bytes:
-    """The beginning of a body, as much of it as comes."""
+    """Return at most `limit` bytes of a body, fewer if the connection fails."""
     body = b""
     with suppress(UpstreamError):
         while len(body) < limit and (data := await exchange.read()):
@@ -270,13 +273,13 @@ async def _read_some(exchange: Exchange, limit: int) -> bytes:
 
 
 async def read_whole(exchange: Exchange, limit: int, room: Room | None = None) -> bytes:
-    """The rest of an answer's body, as soon as there is room for it.
+    """Return the rest of an answer's body. Waits until `room` can be reserved for it.
 
-    Raises UpstreamError where it is longer than `limit` bytes, before it is read where its length says so.
+    Raises UpstreamError if the body is longer than `limit` bytes, without reading it if its `content-length` is too large.
     """
     length = dict(exchange.headers).get(b"content-length", b"")
     promised = int(length) if length.isdigit() and len(length) < 20 else 0
-    body = BytesIO()  # it grows in place; a list and a join would hold the answer twice
+    body = BytesIO()  # grows in place; joining a list would hold the answer twice
     size, at_least = 0, promised
     while at_least <= limit:
         if at_least > UNCOUNTED_BYTES and room is not None:
@@ -293,7 +296,8 @@ async def read_whole(exchange: Exchange, limit: int, room: Room | None = None) -
 def _needed(size: int, promised: int) -> int:
     """Return the bytes to reserve for an answer of which `size` bytes have arrived.
 
-    With a known length that is the whole answer, otherwise the size rounded up to a step. A slice in transit is added.
+    If the length is known, reserve the whole answer; otherwise round `size` up to the next step. Add room for a slice that
+    is being sent.
     """
     known = promised if size <= promised else (size // STEP_BYTES + 1) * STEP_BYTES
     return known + min(known, IN_TRANSIT_BYTES)

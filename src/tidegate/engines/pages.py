@@ -1,13 +1,13 @@
-"""How busy an engine says it is: the pages on which engines tell it, read into one `Load`.
+"""Reads the pages on which engines report how busy they are into a `Load`.
 
-What each tells, and where (read in the sources of vLLM 0.32 and SGLang 0.5.23, seen on a running vLLM 0.32 and llama.cpp):
+The pages of each kind (from the sources of vLLM 0.32 and SGLang 0.5.23, and from a running vLLM 0.32 and llama.cpp):
 
     vllm       /metrics                 gauges, one series for each engine core behind the server
-    sglang     /v1/loads?include=core   JSON, one entry for each data-parallel rank; where there is none, /metrics
-    llamacpp   /slots, /metrics         JSON, one entry a slot; the calls that wait are a gauge (`--metrics`)
+    sglang     /v1/loads?include=core   JSON, one entry for each data-parallel rank; if there is no such page, /metrics
+    llamacpp   /slots, /metrics         JSON, one entry for each slot; the number of waiting calls is a gauge (`--metrics`)
 
-Counts of several series are added up, shares of memory averaged. What a page leaves out stays unknown. A page that a server
-does not have is not an error, a page that cannot be read is.
+Counts of several series are added up, and shares of memory are averaged. Values that a page leaves out stay unknown. A
+page that the server does not have is not an error. A page that cannot be read is an error.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PAGE_TIMEOUT_S = 2.0
 MAX_PAGE_BYTES = 2**20
 _MAX_CONNECTIONS = 2
 _NO_SUCH_PAGE = frozenset({404, 405, 501})
-_MOST = 2**53  # a float counts no further
+_MOST = 2**53  # larger whole numbers are not exact as floats
 
 
 class Pages:
-    """What a server tells about itself beside its API, on connections that no call waits for.
+    """The pages that a server has about itself. They are fetched on connections that no call uses.
 
-    The pages are found below the engine's URL without its last `/v1`.
+    Their paths are relative to the engine's URL without its last `/v1`.
     """
 
     def __init__(self, config: HttpEngineConfig, headers: Headers) -> None:
@@ -45,9 +45,10 @@ class Pages:
         self._headers = headers
 
     async def get(self, path: str) -> bytes | None:
-        """A page; None where the server has none of this name.
+        """Return the page at `path`, or None if the server has no such page.
 
-        Raises UpstreamError and its children: no answer within two seconds, another status, more than 1 MiB.
+        Raises UpstreamError or a subclass if there is no answer within two seconds, for any other status, and for a page
+        of more than 1 MiB.
         """
         target = self._client.target("GET", path, self._headers)
         exchange = await self._client.send(target, [], b"", PAGE_TIMEOUT_S)
@@ -62,7 +63,7 @@ class Pages:
         return body
 
     async def close(self) -> None:
-        """Drop every connection."""
+        """Close every connection."""
         await self._client.close()
 
 
@@ -75,7 +76,7 @@ class TellingEngine(OpenAIEngine):
         self._pages = Pages(self._config, self._own_headers())
 
     async def close(self) -> None:
-        """Drop every connection."""
+        """Close every connection."""
         await super().close()
         await self._pages.close()
 
@@ -84,7 +85,7 @@ class TellingEngine(OpenAIEngine):
 
 
 def read_vllm(page: bytes, otherwise: Load) -> Load:
-    """The gauges of vLLM's /metrics. With its log of statistics switched off they are missing: `otherwise` then."""
+    """Read the gauges of vLLM's /metrics. Return `otherwise` if they are missing, as with `--disable-log-stats`."""
     return _from_gauges(
         page,
         otherwise,
@@ -95,9 +96,9 @@ def read_vllm(page: bytes, otherwise: Load) -> Load:
 
 
 def read_sglang_metrics(page: bytes, otherwise: Load) -> Load:
-    """The gauges of SGLang's /metrics (`--enable-metrics`).
+    """Read the gauges of SGLang's /metrics (`--enable-metrics`). Return `otherwise` if they are missing.
 
-    All processes of a tensor- or pipeline-parallel group run the same calls; only the first of each group counts.
+    All processes of a tensor- or pipeline-parallel group run the same calls, so only the first of each group is counted.
     """
     return _from_gauges(
         page,
@@ -114,7 +115,7 @@ def _first_of_its_group(sample: Sample) -> bool:
 
 
 class _Rank(msgspec.Struct):
-    """One data-parallel rank as SGLang's /v1/loads tells it, of the section `core` what is read."""
+    """One data-parallel rank in SGLang's /v1/loads, with the needed fields of the section `core`."""
 
     num_running_reqs: float | None = None
     num_waiting_reqs: float | None = None
@@ -127,12 +128,12 @@ class _Loads(msgspec.Struct):
 
 
 def read_sglang_loads(page: bytes) -> Load:
-    """SGLang's /v1/loads. Its slots are the calls that all ranks together may run at once."""
+    """Read SGLang's /v1/loads. The slots are the calls that all ranks together may run at once."""
     ranks = _decode(_LOADS, page).loads
     running = [rank.num_running_reqs for rank in ranks if rank.num_running_reqs is not None]
     waiting = [rank.num_waiting_reqs for rank in ranks if rank.num_waiting_reqs is not None]
     usage = [rank.token_usage for rank in ranks if rank.token_usage is not None]
-    # 0 is what it says before it knows.
+    # SGLang reports 0 until it knows the number.
     room = [rank.max_running_requests for rank in ranks if rank.max_running_requests]
     return Load(
         running=_count(running) or 0,
@@ -149,7 +150,7 @@ _Tokens = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 
 
 class _Slot(msgspec.Struct):
-    """One slot of a llama.cpp server. `n_prompt_tokens` counts what was generated too; older versions do not tell it."""
+    """One slot of a llama.cpp server. `n_prompt_tokens` includes generated tokens; older versions do not report it."""
 
     is_processing: bool
     n_ctx: _Tokens = 0
@@ -157,7 +158,7 @@ class _Slot(msgspec.Struct):
 
 
 def read_llamacpp(slots: bytes | None, metrics: bytes | None, otherwise: Load) -> Load:
-    """llama.cpp's /slots and /metrics, of which either can be switched off."""
+    """Read llama.cpp's /slots and /metrics. Either is None if it is switched off; return `otherwise` if both are."""
     gauges = Load()
     if metrics is not None:
         gauges = _from_gauges(
@@ -199,7 +200,7 @@ def _from_gauges(
 def _values(
     page: bytes, names: frozenset[str], counts: Callable[[Sample], bool]
 ) -> Mapping[str, list[float]]:
-    """By name, the values that are numbers. A series that comes twice is a mistake of the server's; the last one holds."""
+    """Return the values of each gauge, without NaN. If a series is repeated by mistake, its last value counts."""
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {name: {} for name in names}
     try:
         for sample in read(page.decode(), names - {""}):
@@ -223,12 +224,12 @@ def _decode(decoder: msgspec.json.Decoder[_Told], page: bytes) -> _Told:
 
 
 def _count(values: Iterable[float]) -> int | None:
-    """The sum, or None of nothing."""
+    """Return the sum, or None if there are no values."""
     told = list(values)
     return int(min(sum(max(0.0, value) for value in told), _MOST)) if told else None
 
 
 def _share(values: Iterable[float]) -> float | None:
-    """The mean, between 0 and 1, or None of nothing."""
+    """Return the mean, limited to 0 to 1, or None if there are no values."""
     told = list(values)
     return min(1.0, max(0.0, sum(told) / len(told))) if told else None

@@ -1,4 +1,4 @@
-"""Previews: the request that an engine would be sent, without sending it."""
+"""Previews of the request that an engine would get, without sending it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 from tidegate.types import Ask
 
 MASK = "**********"
-"""Stands for a secret, as it does in every place that prints the configuration."""
+"""Replaces a secret, as in all printed configurations."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One HTTP request as it would go out, in the order of the wire; `headers` have their secrets masked already.
+    """One HTTP request as it would be sent, with the headers in the order of sending. Secrets in `headers` are masked.
 
-    `body` is byte for byte what the engine gets. `notes` name the parts that are only known while the engine runs.
+    `body` has the exact bytes that the engine would get. `notes` name the parts that are only known while the engine runs.
     """
 
     method: str
@@ -27,8 +27,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Preview(Protocol):
-    """An engine that can tell what it would send. Those that answer in the gateway's process send nothing and have none."""
+    """An engine that can show the request it would send. Engines in the gateway's process send none and lack this."""
 
     def outgoing(self, ask: Ask) -> Outgoing:
-        """What `stream` would send. Pure: it needs no `open` and no engine."""
+        """Return the request that `stream` would send. This needs neither a call of `open` nor a running engine."""
         ...

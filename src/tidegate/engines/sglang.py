@@ -1,4 +1,4 @@
-"""An SGLang server. Beyond the OpenAI API: its own sampling fields, the place of a call in its queue, how busy it is."""
+"""The engine for an SGLang server. It adds SGLang's own request fields, priorities and load pages to the OpenAI API."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tidegate.types import Ask, Endpoint, Load
 class SglangEngine(TellingEngine):
     """One SGLang server.
 
-    That its queue is full it says with a 503, and to a stream, which has its 200 by then, with an error of code 503. Both
-    are saturation, not failure.
+    If its queue is full, SGLang answers with a 503. A stream has its 200 by then, so it gets an error event with the code
+    503. In both cases the server counts as busy and not as failed.
     """
 
     Config: ClassVar[type[HttpEngineConfig]] = SglangConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.SGLANG
 
     async def load(self) -> Load:
-        """What its /v1/loads says, where it has none its /metrics, else what the gateway knows. Raises UpstreamError."""
+        """Return the load in SGLang's /v1/loads or /metrics, or else the gateway's own count. Raises UpstreamError."""
         page = await self._pages.get("v1/loads?include=core")
         if page is not None:
             return read_sglang_loads(page)
@@ -32,9 +32,9 @@ class SglangEngine(TellingEngine):
         return own if page is None else read_sglang_metrics(page, own)
 
     def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
-        """See `OpenAIEngine.fields`. SGLang serves the higher priority first: ours changes its sign.
+        """See `OpenAIEngine.fields`. SGLang serves higher priorities first, so the gateway's priority is negated.
 
-        It heeds one only when it runs with `--enable-priority-scheduling`.
+        SGLang ignores priorities unless it runs with `--enable-priority-scheduling`.
         """
         if ask.priority:
             return {**ask.fields, "priority": msgspec.Raw(b"%d" % -ask.priority)}

@@ -1,4 +1,4 @@
-"""A vLLM server. Beyond the OpenAI API: its own sampling fields, the place of a call in its queue, how busy it is."""
+"""The engine for a vLLM server. It adds vLLM's own request fields, priorities and load page to the OpenAI API."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tidegate.types import Ask, Endpoint, Load
 
 
 class VllmEngine(TellingEngine):
-    """One vLLM server. Its 503 means that its queue is full, which is saturation, not failure."""
+    """One vLLM server. A 503 from it means that its queue is full, so it counts as busy and not as failed."""
 
     Config: ClassVar[type[HttpEngineConfig]] = VllmConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.VLLM
 
     async def load(self) -> Load:
-        """What its /metrics say, or what the gateway knows where there is no such page. Raises UpstreamError."""
+        """Return the load in vLLM's /metrics, or the gateway's own count if it has no such page. Raises UpstreamError."""
         page, own = await self._pages.get("metrics"), await super().load()
         return own if page is None else read_vllm(page, own)
 
     def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
-        """See `OpenAIEngine.fields`. In vLLM too the lower priority is served first.
+        """See `OpenAIEngine.fields`. vLLM serves lower priorities first, as the gateway does.
 
-        It refuses one other than 0 unless it runs with `--scheduling-policy priority`.
+        vLLM refuses a priority other than 0 unless it runs with `--scheduling-policy priority`.
         """
         if ask.priority:
             return {**ask.fields, "priority": msgspec.Raw(b"%d" % ask.priority)}

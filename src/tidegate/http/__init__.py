@@ -1,1 +1,1 @@
-"""The front: HTTP in, calls down the pipeline, JSON or server-sent events out."""
+"""The gateway's HTTP interface: turns requests into calls of the pipeline, and answers into JSON or server-sent events."""

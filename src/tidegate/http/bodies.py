@@ -1,4 +1,4 @@
-"""Reads the whole body of a request, and checks its type, its size, and whether there is memory for it."""
+"""Reads the whole body of a request, and checks its type, its size, and that there is memory for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _JSON = b"application/json"
 
 
 async def read_body(scope: Scope, receive: Receive, call: Call, budget: ByteBudget) -> bytes:
-    """All of the body of a call, in bytes that the budget holds for it until the call's exit.
+    """Return the whole body of a call. Its bytes are reserved in `budget` until the call's exit.
 
-    Raises UnsupportedMediaType, PayloadTooLarge, Overloaded where there is no room, and what the connection says of a body
-    that did not come.
+    Raises UnsupportedMediaType, PayloadTooLarge, and Overloaded if the budget is used up. For an incomplete body, raises
+    the error with which the connection refused the rest, or BadRequest.
     """
     headers, limit_bytes = call.head.headers, call.policy.max_body_bytes
     _check_kind(headers)
@@ -39,13 +39,13 @@ async def read_body(scope: Scope, receive: Receive, call: Call, budget: ByteBudg
 async def _read_on(
     message: Message | None, scope: Scope, receive: Receive, call: Call, budget: ByteBudget
 ) -> bytes:
-    """A body that is large, or comes in parts."""
+    """Read a body that is large or arrives in parts. `message` is its first part, if that has been received already."""
     room, limit_bytes = budget.room(), call.policy.max_body_bytes
     call.exit.push(lambda _: room.release())
-    # Checked but not reserved: a client can announce any length for free, and must not block others with it.
+    # The announced length is checked but not reserved: a client could otherwise block others by announcing a large body.
     if not room.could_take(int(call.head.headers.get(b"content-length", b"0"))):
         raise _full()
-    parts = BytesIO()  # it grows in place; a list and a join would hold the body twice
+    parts = BytesIO()  # grows in place; joining a list would hold the body twice
     while True:
         message = message or await receive()
         parts.write(message.get("body", b""))
@@ -60,7 +60,7 @@ async def _read_on(
 
 def _cut_off(scope: Scope) -> GatewayError:
     refused: GatewayError | None = scope.get(REFUSED)
-    return refused or BadRequest("The body is not whole")
+    return refused or BadRequest("The body is incomplete")
 
 
 def _check_kind(headers: Mapping[bytes, bytes]) -> None:
@@ -83,4 +83,4 @@ def _hold(size_bytes: int, limit_bytes: int, room: Room) -> None:
 
 
 def _full() -> Overloaded:
-    return Overloaded("The bodies of other requests take up the memory there is for them", retry_after_s=1)
+    return Overloaded("The memory for request bodies is used up by other requests", retry_after_s=1)

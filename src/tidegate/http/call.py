@@ -1,6 +1,6 @@
-"""The OpenAI endpoints that make calls: from the ASGI request down the pipeline to the last byte.
+"""The OpenAI endpoints that make calls, from the ASGI request through the pipeline to the last byte of the answer.
 
-Written without a framework because every request pays for it: read, parse, run, send.
+This code runs for every request, so it uses no framework: it reads, parses, runs and sends.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ log = logging.getLogger(__name__)
 
 
 class CallEndpoint:
-    """One generating endpoint as an ASGI application."""
+    """An ASGI application for one endpoint that makes calls."""
 
     def __init__(self, endpoint: Endpoint, gateway: Gateway, turn: asyncio.Lock) -> None:
-        """`turn` is shared by all who read large bodies."""
+        """`turn` is shared by all endpoints, so that they read large bodies one step at a time."""
         self._endpoint = endpoint
         self._gateway = gateway
         self._turn = turn
-        # Unique across processes by the prefix, within one by counting.
+        # The prefix makes ids unique across processes, and the counter makes them unique within one process.
         self._id_prefix = f"req_{os.urandom(8).hex()}".encode()
         self._ids = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens; nothing is raised but a cancellation of the server's own."""
+        """Answer one request, with an error if it fails. Raises only CancelledError, if the server cancels the task."""
         headers = header_values(scope)
         own_id = b"%b%06x" % (self._id_prefix, next(self._ids))
         request_id = request_id_of(headers) or own_id
@@ -70,7 +70,7 @@ class CallEndpoint:
             snapshot.leave()
 
     def _call(self, scope: Scope, headers: dict[bytes, bytes], own_id: bytes, responder: Responder) -> Call:
-        """The call that a request makes, as far as its head says."""
+        """Return the call of a request, with what is known from the request's head."""
         gateway = self._gateway
         now = gateway.clock()
         client = scope.get("client")
@@ -108,7 +108,7 @@ class CallEndpoint:
     async def _answer(
         self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
     ) -> None:
-        """Run the call. Its exit closes before the last byte leaves, so that a failure there is still reported."""
+        """Run the call. Its exit closes before the last byte is sent, so that a failure in the exit is still reported."""
         gateway, pipeline, body = self._gateway, snapshot.pipeline, b""
         media_type = b""
         async with call.exit:
@@ -117,7 +117,8 @@ class CallEndpoint:
                 await self._receive(call, *request)
                 responder.attend(call.deadline - call.received_at)
                 if call.stream:
-                    # A comment sends the status: only once an engine has been asked is it too late for a refusal's own.
+                    # A keep-alive comment also sends the status 200. So comments start only once an engine has been asked:
+                    # until then, a refusal can still have a status of its own.
                     call.when_asked = partial(responder.comment_in_silence, gateway.settings.sse_keep_alive_s)
                 else:
                     call.room = gateway.answers.room()
@@ -128,7 +129,7 @@ class CallEndpoint:
                 else:
                     media_type, body = reply.media_type, await self._whole(pipeline, call, reply)
                     if call.room is not None and len(body) > UNCOUNTED_BYTES:
-                        call.room.cover(len(body))  # an engine in this process has not asked for it
+                        call.room.cover(len(body))  # an engine in this process has reserved no room itself
                     call.answered_at = gateway.clock()
             except asyncio.CancelledError as cancelled:
                 raise responder.why(cancelled) from None
@@ -142,7 +143,7 @@ class CallEndpoint:
             raise responder.why(cancelled) from None
 
     async def _receive(self, call: Call, scope: Scope, receive: Receive) -> None:
-        """Read the body into the call. The time that it took to arrive is not taken from the answer."""
+        """Read the body into the call. The deadline is moved by the time that the body took to arrive."""
         gateway = self._gateway
         settings = gateway.settings
         body = await read_body(scope, receive, call, gateway.bodies)
@@ -164,7 +165,7 @@ class CallEndpoint:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _send_stream(self, pipeline: Pipeline, call: Call, reply: Reply, responder: Responder) -> None:
-        """Nothing is sent before the first batch is there: until then a failure is a status."""
+        """Send the stream's events. Nothing is sent before the first batch, so that earlier failures can have a status."""
         note = pipeline.note
         async for batch in reply.pieces:
             note(call, batch)
@@ -177,7 +178,10 @@ class CallEndpoint:
 
 
 async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) -> None:
-    """The client left, or we stop: either way this request is over. Anything else is the server's own cancellation."""
+    """End a cancelled request: answer if the gateway stopped it, or do nothing if the client has disconnected.
+
+    Any other cancellation comes from the server and is raised again.
+    """
     reason = responder.why(cancelled)
     if isinstance(reason, GatewayError):
         await responder.refuse(reason)
@@ -188,7 +192,7 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
 
 
 def _closing_comment(call: Call, now: float) -> bytes:
-    """Return the last comment of a stream: the times that are known only at its end, in milliseconds."""
+    """Return the last comment of a stream. It has the times that are known only at the end, in milliseconds."""
     parts = [f"total;dur={(now - call.received_at) * 1000:.3f}"]
     if call.first_content_at:
         parts.insert(0, f"ttft;dur={(call.first_content_at - call.received_at) * 1000:.3f}")

@@ -1,7 +1,7 @@
-"""Which pages of other origins a browser lets call (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""Lets web pages of other origins call the gateway (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-Starlette's middleware knows the protocol. What is ours: which headers of an answer a script may read, and that a refused
-preflight is an error like any other.
+Starlette's middleware implements the protocol. This module decides which headers of an answer a script may read, and
+answers a refused preflight with an error of the usual form.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tidegate.config import ServerConfig
 from tidegate.errors import Forbidden
 from tidegate.http.admin import as_error, identified
 
-# What clients in browsers act on: OpenAI's own reads the first four.
+# Headers that clients in browsers use. OpenAI's own client reads the first four.
 _EXPOSED = (
     "x-request-id",
     "x-should-retry",
@@ -31,7 +31,7 @@ _EXPOSED = (
 
 
 class Cors(CORSMiddleware):
-    """The application behind it, for the origins in the settings."""
+    """An ASGI middleware that makes the application available to the origins in the settings."""
 
     def __init__(self, app: ASGIApp, settings: ServerConfig) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class Cors(CORSMiddleware):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection."""
+        """Handle one ASGI connection: answer a preflight, or pass the connection to the application."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             headers = Headers(scope=scope)
             if "origin" in headers and "access-control-request-method" in headers:
@@ -53,7 +53,7 @@ class Cors(CORSMiddleware):
         return await super().__call__(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to the question whether a request may be sent."""
+        """Return the answer to a preflight, which asks whether a request may be sent."""
         answer = super().preflight_response(request_headers)
         if answer.status_code == 200:
             return answer
@@ -66,7 +66,7 @@ class Cors(CORSMiddleware):
     def _why_not(self, asked: Headers) -> str:
         origin, method = asked["origin"], asked["access-control-request-method"]
         if not self.is_allowed_origin(origin):
-            return f"Pages of '{origin}' may not call: add the origin to server.cors_origins"
+            return f"Pages of '{origin}' may not call this gateway: add the origin to server.cors_origins"
         if method not in self.allow_methods:
-            return f"No page may call with the method '{method}'"
-        return "Pages may not call an address in a private network: see server.cors_private_network"
+            return f"Pages of other origins may not use the method '{method}'"
+        return "Pages of a public network may not call a private one: set server.cors_private_network to allow it"

@@ -1,8 +1,9 @@
-"""What the OpenAPI document says, made from what the code knows.
+"""Generates the OpenAPI document from the code.
 
-Paths come from the routes that are served, request bodies from the structs that parse them and from the fields that the
-configured engines take, failures from the error tree. Written here by hand is only what no code says: what a route is for,
-and the few rules on values that a type cannot hold. OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1.html).
+Paths are taken from the routes that are served, and failures from the error tree. Request bodies are taken from the
+structs that parse them and from the fields that the configured engines take. Only two things are written here by hand:
+the purpose of each route, and the few rules on values that a type cannot express. The format is OpenAPI 3.1
+(https://spec.openapis.org/oas/v3.1.1.html).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequ
 Json = dict[str, Any]
 
 PATH = "/openapi.json"
-"""Where the document itself is served."""
+"""The path at which the document itself is served."""
 
 
 class _Cold(msgspec.Struct, frozen=True):
-    """What is said of a route that makes no call. `also` are statuses beside 200 and 400, with what they mean."""
+    """The description of a route that makes no call. `also` has the meanings of statuses other than 200 and 400."""
 
     summary: str
     answer: Json
@@ -73,7 +74,7 @@ _CALLS: Mapping[Endpoint, tuple[type[msgspec.Struct], str]] = MappingProxyType(
     }
 )
 
-# What `wire` asks of a value beyond its type.
+# Rules on values that are checked beyond the type.
 _BOUNDS: Mapping[str, Json] = MappingProxyType(
     {"model": {"minLength": 1}, "messages": {"minItems": 1}, "n": {"minimum": 1}}
 )
@@ -88,7 +89,7 @@ _ONLY_STREAMED: Json = {
 
 
 def describe(models: Models, cold: Iterable[Route]) -> Json:
-    """The whole document, for these models and these routes beside those that make calls."""
+    """Return the whole document. `cold` are the routes that make no call."""
     structs = [*(body for body, _ in _CALLS.values()), Answer]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
@@ -117,7 +118,7 @@ def describe(models: Models, cold: Iterable[Route]) -> Json:
 
 
 def _fields(models: Models, endpoint: Endpoint) -> list[str]:
-    """Every field that some configured engine takes on an endpoint, sorted."""
+    """Return all fields that at least one configured engine takes on an endpoint, sorted."""
     found: set[str] = set()
     for name in models.names:
         for deployment in models.find(name)[1]:
@@ -126,7 +127,7 @@ def _fields(models: Models, endpoint: Endpoint) -> list[str]:
 
 
 def _request(typed: Json, fields: Sequence[str]) -> Json:
-    """The body of a call. The gateway types some fields; of the others only the engine knows what they may hold."""
+    """Return the schema of a call's body. Fields that only the engine checks have no type."""
     known: Json = typed["properties"]
     shown = [*known, *(name for name in fields if name not in known)]
     properties = {name: {**known.get(name, {}), **_BOUNDS.get(name, {})} for name in shown}
@@ -157,7 +158,7 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
 
 
 def _failures() -> Json:
-    """One response a status of the error tree. The engine's own refusals keep their status, whichever 4xx it is."""
+    """Return one response for each status of the error tree. `4XX` stands for an engine's own refusal of a request."""
     meanings: dict[int, list[str]] = {}
     for kind in error_kinds():
         meanings.setdefault(kind.status, []).append(kind.code)
@@ -181,7 +182,7 @@ def _cold_path(route: Route) -> Json:
         },
     }
     for status, meaning in cold.also.items():
-        # The answer of /readyz has one form whatever it says.
+        # The 503 of /readyz has the form of its 200, not that of an error.
         shown = cold.answer if status == 503 else {"$ref": "#/components/schemas/Error"}
         operation["responses"][str(status)] = _response(meaning, {"application/json": {"schema": shown}})
     if cold.admin:
@@ -207,7 +208,7 @@ def _error_schema() -> Json:
         "properties": {
             "message": text,
             "type": {"enum": sorted({kind.type for kind in error_kinds()})},
-            # Beside these, `invalid_config` of a reload.
+            # Examples only: a reload can also answer `invalid_config`.
             "code": {**text, "examples": sorted({kind.code for kind in error_kinds()})},
             "param": {"type": ["string", "null"]},
         },
@@ -216,7 +217,7 @@ def _error_schema() -> Json:
 
 
 def error_kinds() -> Iterator[type[GatewayError]]:
-    """Every class of the error tree, in the order of `errors.py`."""
+    """Yield every class of the error tree, in the order of `errors.py`."""
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, GatewayError):
             yield kind

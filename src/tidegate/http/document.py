@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: our own API as an OpenAPI document. What it says comes from `description`."""
+"""Serves the gateway's own API as an OpenAPI document, at `GET /openapi.json`. `description.py` makes the content."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tidegate.gateway import Gateway
 
 
 class Document:
-    """The document of one gateway, made when it is first asked for and again when the configuration has changed."""
+    """The document of one gateway. It is made at the first request for it, and again after a change of configuration."""
 
     def __init__(self, gateway: Gateway, cold: Sequence[Route]) -> None:
-        """`cold` are the routes beside those that make calls."""
+        """`cold` are the routes that make no call."""
         self._gateway = gateway
         self._cold = [*cold, self.route()]
         self._made_for: object = None
         self._body = b""
 
     def route(self) -> Route:
-        """For Starlette's router."""
+        """Return the route of the document, for Starlette's router."""
         return Route("/openapi.json", self._answer, methods=["GET"])
 
     async def _answer(self, _: Request) -> Response:
         snapshot = self._gateway.snapshot
         if self._made_for is not snapshot.config:
-            # Late: few ask, and every start would wait for it.
+            # Imported late, because few clients request the document and an import above would slow down every start.
             from tidegate.http.description import describe  # noqa: PLC0415
 
             self._body = msgspec.json.encode(describe(snapshot.models, self._cold))

@@ -1,20 +1,23 @@
-"""Changes how the C library keeps freed memory, to suit a server.
+"""Makes the C library return large freed blocks of memory to the system at once.
 
-glibc gives a large block back to the system when it is freed, until it has seen one: from then on it keeps blocks of that
-size in its heap. Answers and bodies of megabytes then leave holes that others do not fit into, and the process grows past
-every bound on what it holds.
+By default glibc does this only until the first large block is freed. Then it raises its threshold and keeps blocks of that
+size in its heap. Freed answers and bodies of megabytes leave holes in the heap that later blocks do not fit into. So the
+process would grow beyond all limits on the memory it uses.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-# From mallopt(3). Below it are the slices in which large answers leave.
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD = -3  # from mallopt(3)
+# The slices in which large answers are sent are smaller than this, so they stay in the heap.
 LARGE_BLOCK_BYTES = 512 * 1024
 
 
 def give_back_large_blocks() -> bool:
-    """From now on, a freed block of that size goes back at once; False where the C library has no such switch."""
+    """Return freed blocks of `LARGE_BLOCK_BYTES` or more to the system from now on.
+
+    Returns False if the C library has no such setting.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES) == 1

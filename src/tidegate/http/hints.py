@@ -1,6 +1,6 @@
-"""For a path that is not there: the one that its client probably meant.
+"""Suggests the path that a client probably meant by one that does not exist.
 
-Most often the base URL lacks its `/v1`, or has it twice, or has what another server wants in its place.
+The usual mistake is a base URL without `/v1`, with `/v1` twice, or with the prefix of another server.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ BELOW = "/v1/"
 
 
 def hint(path: str, known: Iterable[str]) -> str:
-    """What to say of a path beside that it does not exist; `known` are the paths that do, empty where nothing comes near.
+    """Return a hint to append to the error for an unknown path, or "" if no path in `known` is similar.
 
-    A path comes near one below `/v1/` when both end in the same names, whatever the client has put before them.
+    A path is similar to one below `/v1/` if it ends in the same names, whatever prefix the client has put before them.
     """
     paths = [one for one in known if one.startswith(BELOW)]
     names = [name for name in path.lower().split("/") if name]
@@ -21,7 +21,7 @@ def hint(path: str, known: Iterable[str]) -> str:
         return ""
     if names == ["v1"]:
         return f"; below it are {', '.join(sorted(paths))}"
-    # The longest first: `/chat/completions` is not `/completions`.
+    # Longer paths are tried first, because `/chat/completions` also ends in `/completions`.
     for one in sorted(paths, key=len, reverse=True):
         end = one.removeprefix(BELOW).split("/")
         if names[-len(end) :] == end:

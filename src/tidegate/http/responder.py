@@ -1,9 +1,9 @@
-"""The client's side of one request: what has been sent to it, and whether it is still there.
+"""Sends the response to one request, and notices when its client disconnects.
 
-The status is sent as late as possible, so that a failure before the first byte can still be a status; after that it is an
-event. The connection reports when its client leaves; under a server that cannot report this, a task watches. Two things
-have no engine deadline: a body that never arrives and an answer that is never read. The gateway ends both. On streams, a
-timer sends keep-alive comments.
+The status is sent as late as possible, so that a failure before the first byte can have a status of its own. A later
+failure becomes an event of the stream. The connection reports when its client disconnects. Under a server that cannot
+report this, a task watches for it. The engine's deadline does not cover a body that never arrives or an answer that is
+never read, so the gateway ends these calls itself. On streams, a timer sends keep-alive comments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tidegate.http.edge.protocol import HEADERS
 from tidegate.kernel import sse
 from tidegate.types import Batch
 
-# By so much the deadline here comes later than the engine's, whose error says more.
+# The deadline here is this much later than the engine's, because the engine's error is more precise.
 DEADLINE_GRACE_S = 0.5
 _KEEP_ALIVE = sse.comment(b"keep-alive")
 _EVENT_STREAM = [
@@ -35,7 +35,7 @@ CallWhenGone = Callable[[Callable[[], None] | None, Callable[[], None] | None], 
 
 
 class Responder:
-    """Writes one response. `gone` tells that the client left, `stopped` why we ended the call ourselves."""
+    """One response. `gone` is True once the client has disconnected. `stopped` is the error that `stop` was given."""
 
     __slots__ = (
         "_arrived_at",
@@ -68,13 +68,13 @@ class Responder:
         request_id: bytes,
         gateway: Gateway,
     ) -> None:
-        """The gateway's `call_deadline_s` bounds the arrival of the body; whoever made this watches `due_at`."""
+        """The gateway's `call_deadline_s` limits the arrival of the body. The gateway's `live` set enforces `due_at`."""
         loop = gateway.loop
         self._gateway = gateway
         self._receive = receive
         self._send = send
         self.request_id = request_id
-        # One list for every kind of answer; a call adds to it until the answer begins.
+        # The headers of any kind of answer. A call adds to the list until the answer begins.
         self.headers: Headers = [(b"x-request-id", request_id)]
         self._loop = loop
         self._task = asyncio.current_task(loop)
@@ -105,7 +105,7 @@ class Responder:
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin_stream(self, headers: Headers) -> None:
-        """The status and headers of an event stream, unless a keep-alive comment has sent them already."""
+        """Send the status and headers of an event stream, unless a keep-alive comment has sent them already."""
         if self.started:
             return
         self.started = True
@@ -114,7 +114,7 @@ class Responder:
         )
 
     async def events(self, batch: Batch) -> None:
-        """The pieces of one batch in one write."""
+        """Send the pieces of one batch in one write."""
         if len(batch) == 1:
             data = batch[0].event or sse.encode(batch[0].data)
         else:
@@ -125,12 +125,12 @@ class Responder:
         self._sent_at = self._loop.time()
 
     async def end_stream(self, data: bytes) -> None:
-        """The last bytes of an event stream."""
+        """Send the last bytes of an event stream."""
         self.finished = True
         await self._send({"type": "http.response.body", "body": data})
 
     async def refuse(self, error: GatewayError) -> None:
-        """An error: as a status if nothing was sent yet, else as the stream's last event, without `[DONE]`."""
+        """Send an error: as a response if nothing was sent yet, otherwise as the stream's last event, without `[DONE]`."""
         if self.gone or self.finished:
             return
         if self.started:
@@ -139,36 +139,36 @@ class Responder:
             await self.whole(error.body(), [*error.headers(), self._timing()], status=error.status)
 
     def _timing(self) -> tuple[bytes, bytes]:
-        """For a response that no stage has measured: its time so far, milliseconds."""
+        """Return a `server-timing` header with the total time so far in milliseconds, for a response without stages."""
         return b"server-timing", b"total;dur=%.3f" % ((self._loop.time() - self._arrived_at) * 1000)
 
-    # -- whether anybody is there ----------------------------------------------------------------------------------
+    # -- disconnects and time limits -------------------------------------------------------------------------------
 
     def attend(self, left_s: float) -> None:
-        """The request is whole, and its answer has so many seconds: notice a client that leaves."""
+        """Start watching for a disconnect, because the request is complete. Its answer is due in `left_s` seconds."""
         self._attended = True
         self._sent_at = self._loop.time()
         self.due_at = self._sent_at + left_s + DEADLINE_GRACE_S
         if self._call_when_gone is not None:
             self._call_when_gone(self._on_gone, None)
         else:
-            # Another server than ours. The task belongs to this response: `release` ends it.
+            # The application runs under a server other than the gateway's own. `release` ends the task.
             self._watching = self._loop.create_task(self._until_gone())
 
     def comment_in_silence(self, keep_alive_s: float) -> None:
-        """From now on, send a comment after so many seconds in which nothing was sent."""
+        """Send a comment whenever nothing was sent for `keep_alive_s` seconds, from now on."""
         if self._silence is None:
             self._sent_at = self._loop.time()
             self._silence = self._loop.call_later(keep_alive_s, self._on_silence, keep_alive_s)
 
     def end_by(self, deadline: float) -> None:
-        """The deadline, on the gateway's clock, has moved closer."""
+        """Move the deadline closer. `deadline` is a time on the gateway's clock."""
         left_s = deadline - self._gateway.clock()
         self.due_at = min(self.due_at, self._loop.time() + left_s + DEADLINE_GRACE_S)
         self._gateway.live.sooner(self)
 
     def release(self) -> None:
-        """The response is over."""
+        """Stop all timers and tasks, because the response has ended."""
         if self._call_when_gone is not None:
             self._call_when_gone(None, self._on_gone)
         if self._silence is not None:
@@ -178,16 +178,16 @@ class Responder:
                 task.cancel()
 
     def stop(self, reason: GatewayError) -> None:
-        """End the call from outside, with an error for the client."""
+        """End the call from outside. `reason` is the error for the client."""
         if self.stopped is None and not self.gone:
             self.stopped = reason
             if self._task is not None:
                 self._task.cancel()
 
     def end_overdue(self) -> None:
-        """End the call: its body has not arrived in time, or its answer was not read in time. Each has the whole limit."""
+        """End a call whose body did not arrive in time or whose answer was not sent in time. Each has the whole limit."""
         if self.finished:
-            return  # all of the answer is there; the client may take it at its own speed
+            return  # the answer is complete, so the client may read the rest at its own speed
         what = "answer was sent" if self._attended else "request's body had come"
         self.stop(DeadlineExceeded(f"The deadline passed before the whole {what}"))
 
@@ -205,7 +205,7 @@ class Responder:
         self._on_gone()
 
     def _on_gone(self) -> None:
-        # Servers say "disconnect" after a finished response too.
+        # Servers also report a disconnect after a finished response.
         if not self.finished:
             self.gone = True
             if self._task is not None and self.stopped is None:
@@ -214,7 +214,7 @@ class Responder:
     def _on_silence(self, keep_alive_s: float) -> None:
         now = self._loop.time()
         if self._sending or (self._comment is not None and not self._comment.done()):
-            # Not silence: the client is slow to read, and needs no more to read.
+            # The stream is not silent: the client reads slowly, so it needs no comment.
             self._sent_at = now
         elif now >= self._sent_at + keep_alive_s:
             self._sent_at = now
@@ -229,7 +229,7 @@ class Responder:
 
 
 def header_values(scope: Scope) -> dict[bytes, bytes]:
-    """The request's headers by lower-case name; of a repeated one, the last."""
+    """Return the request's headers by lower-case name. Of a repeated header, the last value counts."""
     known: dict[bytes, bytes] | None = scope.get(HEADERS)
     if known is not None:
         return known

@@ -1,7 +1,8 @@
-"""Serving one gateway, and draining it: our order of events at the end.
+"""Serves one gateway, and drains it at the end.
 
-SIGTERM or SIGINT: readiness says no, new requests are still served for `drain_grace_s`, then the listener closes, running
-calls have `drain_deadline_s`, and what is left is ended with an error. A second signal skips the waiting.
+SIGTERM or SIGINT starts the drain. Readiness turns false, and new requests are still served for `drain_grace_s`. Then the
+listener closes, and running calls have `drain_deadline_s` to finish. Calls that are still running after that are ended
+with an error. A second signal skips the waiting.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from tidegate.http.edge.refusals import Refusals
 from tidegate.http.edge.server import EdgeServer
 from tidegate.http.heap import give_back_large_blocks
 
-# After the deadline, clients get this long to read the event that says so.
+# After the deadline, clients have this long to read the error that ended their calls.
 LAST_WORDS_S = 2.0
 
 log = logging.getLogger(__name__)
 
 
 class GatewayServer(EdgeServer):
-    """Serves one open gateway until it is asked to drain."""
+    """A server for one open gateway, which serves until it is asked to drain."""
 
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
         settings = gateway.settings
@@ -41,21 +42,21 @@ class GatewayServer(EdgeServer):
         self._hurry = asyncio.Event()
 
     def obey_signals(self) -> None:
-        """From now on SIGTERM and SIGINT drain, SIGHUP reloads."""
+        """Install signal handlers: SIGTERM and SIGINT drain, SIGHUP reloads the configuration."""
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self.drain)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     async def serve_until_drained(self) -> None:
-        """Serve; returns when everything is drained."""
+        """Serve until the server is drained."""
         give_back_large_blocks()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._drain())
             await self._serve([self._listener])
 
     def drain(self, *, grace_s: float | None = None) -> None:
-        """Begin to end; `grace_s` instead of the configured grace. Asked a second time: skip the waiting."""
+        """Start draining, with `grace_s` in place of the configured grace. A second call skips the waiting."""
         if self._gateway.draining:
             self._hurry.set()
             return
@@ -77,7 +78,7 @@ class GatewayServer(EdgeServer):
         await self._until(self._hurry.is_set, self._grace_s)
         self.should_exit = True
         live, connections = self._gateway.live, self.server_state.connections
-        # A call is over before its client has read all of it: until then there is a connection.
+        # Wait for connections too: a call can end before its client has read the whole answer.
         await self._until(
             lambda: not (live or connections) or self._hurry.is_set(),
             self._deadline_s,
@@ -90,14 +91,14 @@ class GatewayServer(EdgeServer):
         self.force_exit = True
 
     async def _until(self, reached: Callable[[], bool], seconds: float) -> None:
-        """Wait for a condition, at most so long. Looking now and then costs a request nothing; an event would."""
+        """Wait for a condition, at most `seconds`. Unlike an event, polling adds no cost to requests."""
         end = self._gateway.clock() + seconds
         while not reached() and self._gateway.clock() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
 def settle_garbage() -> None:
-    """What was loaded stays: keep the collector from walking it, and let it walk the rest less often."""
+    """Exclude all objects loaded so far from garbage collection, and make collections of the others rarer."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -1,4 +1,4 @@
-"""`GET /`: for a person with a browser, what runs here and where to go on."""
+"""Serves a page for people with a browser, at `GET /`: what runs here, and links to the documentation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HEADERS = {
 
 
 def welcome(calls: Iterable[str], cold: Iterable[Route]) -> Route:
-    """The route of the page that lists these paths and routes. No setting is on it: anybody may read it."""
+    """Return the route of the page that lists these paths and routes. It shows no settings: any client may read it."""
     lines = [f"POST {path}" for path in calls]
     lines += [
         f"GET {route.path.replace(':path}', '}')}" for route in cold if "GET" in (route.methods or set())
@@ -48,7 +48,7 @@ def welcome(calls: Iterable[str], cold: Iterable[Route]) -> Route:
 
 
 def _links() -> Iterable[tuple[str, str]]:
-    """Where the API is described, and what else the package names as its places."""
+    """Yield label and URL of each link: the API's description, OpenAI's reference, and the package's project URLs."""
     yield "this API as an OpenAPI document", "/openapi.json"
     yield "the API reference of OpenAI", API_REFERENCE
     for place in metadata("tidegate").get_all("Project-URL") or ():

@@ -1,4 +1,4 @@
-"""The process of the llama.cpp server. It is run by path and not as a module of the package.
+"""The program of the llama.cpp server's process. It is run by path and not as a module of the package.
 
 The process reads one JSON line of settings from stdin (not from argv, so that a process list never shows the API key). It
 starts the C++ server of `xllamacpp` on a free loopback port, and prints `{"url": ...}` on stdout once the server listens.
@@ -37,7 +37,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def leave(slot_dir: str) -> None:
-    """End the process at once: the reader of its streams has ended. The saved slots contain prompts, so remove them."""
+    """Remove the saved slots, which contain prompts, and end the process at once: the gateway has ended."""
     shutil.rmtree(slot_dir, ignore_errors=True)
     os._exit(0)
 
@@ -61,10 +61,13 @@ def params_from(settings: dict[str, Any]) -> Any:
     params.embedding = False
     params.n_parallel = settings["slots"]
     params.n_ctx = settings["context_tokens"]
-    params.kv_unified = False  # each slot has its own share: one long conversation cannot starve the others
+    params.kv_unified = (
+        False  # each slot has its own share, so that one long conversation cannot starve the others
+    )
     params.fit_params = False  # never shrink the context silently
     params.warmup = False  # does not speed up the first request, and takes seconds at a start under load
-    # Memory for prompts of earlier conversations; default: 8 GiB. It ignores adapters, so with adapters it is off.
+    # Memory for prompts of earlier conversations (default: 8 GiB). This cache ignores adapters, so with adapters it is
+    # off.
     params.cache_ram_mib = 0 if settings["lora"] else settings["cache_ram_mib"]
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["batch_threads"]

@@ -99,7 +99,10 @@ class EmbeddedEngine:
         self._connection: _Connection
 
     async def open(self, host: Host) -> None:
-        """Wait until the server serves. Raises ConfigError for a model it cannot use, UpstreamError."""
+        """Start the server if this engine owns it, and wait until it serves.
+
+        Raises ConfigError for a model that llama.cpp cannot use, and UpstreamError if the server does not start.
+        """
         self._host = host
         await self._llama.open(host)
         self.capabilities = msgspec.structs.replace(self.capabilities, slots=len(self._llama.slots))
@@ -121,9 +124,11 @@ class EmbeddedEngine:
         await self._llama.close()
 
     async def ready(self) -> bool:
-        """Whether the server serves. Raises UpstreamError with what is the matter where it does not."""
+        """Return True if the server serves. Raises UpstreamError with the reason otherwise."""
         if not self._llama.ready:
-            raise UpstreamError("llama.cpp does not run: it is starting, or it ended and starts anew")
+            raise UpstreamError(
+                "llama.cpp is not running: it is starting for the first time, or again after it ended"
+            )
         return True
 
     async def load(self) -> Load:
@@ -166,13 +171,13 @@ class EmbeddedEngine:
             raise
 
     def outgoing(self, ask: Ask) -> Outgoing:
-        """See `Preview`. The request goes to the gateway's own llama.cpp server; its start chooses port and key."""
+        """See `Preview`. The server is the gateway's own llama.cpp, whose port and key are chosen when it starts."""
         adapter = _adapter("http://127.0.0.1:0/v1", SecretStr("made at the start"), self._config)
         told = adapter.outgoing(ask, _slot(self._llama.slots[0]))
         return msgspec.structs.replace(told, notes=list(_CHOSEN_LATER))
 
     async def _has_died(self, run: Served, deadline: float) -> bool:
-        """Return whether that run of the server has ended. Its end is noticed up to 0.2 s after its connections break."""
+        """Return whether this run of the server has ended. This is noticed up to 0.2 s after its connections break."""
         until = min(deadline, self._host.clock() + NOTICED_WITHIN_S)
         while self._llama.ready and self._llama.served == run:
             if self._host.clock() >= until:

@@ -1,4 +1,4 @@
-"""The embedded engine's view of its llama.cpp server: a server that it owns, or one that another process owns."""
+"""The llama.cpp server as the embedded engine sees it: its own server, or a server that another process owns."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ class Llama(Protocol):
         ...
 
     async def open(self, host: Host) -> None:
-        """Wait until the server serves. Raises ConfigError for a model that it cannot use, UpstreamError."""
+        """Wait until the server serves.
+
+        Raises ConfigError for a model that llama.cpp cannot use, and UpstreamError if the server does not start.
+        """
         ...
 
     async def await_ready(self, deadline: float) -> None:
-        """Wait until the server serves. `deadline` is in seconds of the clock. Raises UpstreamUnreachable then."""
+        """Wait until the server serves. Raises UpstreamUnreachable at `deadline`, a time in seconds on the clock."""
         ...
 
     async def close(self) -> None:
-        """End the use of the server."""
+        """Stop using the server."""
         ...
 
 
@@ -84,11 +87,11 @@ class LentLlama:
 
     @property
     def ready(self) -> bool:
-        """Whether the server serves, by the last news from its owner."""
+        """Whether the server serves, according to the owner's last message."""
         return self._serving.is_set()
 
     def tell(self, served: Served, *, ready: bool) -> None:
-        """Take the owner's news of the server."""
+        """Update the state of the server from its owner's message."""
         self.served = served
         if ready:
             self._serving.set()
@@ -96,7 +99,7 @@ class LentLlama:
             self._serving.clear()
 
     async def open(self, host: Host) -> None:
-        """Keep the host's clock. The owner has started the server."""
+        """Keep the host's clock. The server's owner has already started the server."""
         self._clock = host.clock
 
     async def await_ready(self, deadline: float) -> None:
@@ -105,14 +108,14 @@ class LentLlama:
             await until_serving(self._serving, deadline - self._clock())
 
     async def close(self) -> None:
-        """Do not stop the server: its owner does."""
+        """Do nothing: the server's owner stops the server."""
 
 
 async def prepare(
     config: EmbeddedConfig, clock: Clock, *, changed: Callable[[], None] = lambda: None
 ) -> LlamaServer:
-    """Make the server of a configuration; it is not started yet. Raises ConfigError if the weights are missing."""
-    # Off the event loop: the checksum of the weights takes a tenth of a second.
+    """Return the server of a configuration without starting it. Raises ConfigError if the weights are missing."""
+    # Off the event loop, because the checksum of the weights takes a tenth of a second.
     return LlamaServer(await asyncio.to_thread(_settings, config), clock=clock, changed=changed)
 
 

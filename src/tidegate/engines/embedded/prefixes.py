@@ -1,10 +1,10 @@
 """Shares a frequent system prompt among the slots of a llama.cpp server.
 
 llama.cpp keeps the computed prompt (the KV cache) per slot. So a system prompt that one slot has read is read again by
-every other slot. Here the gateway chooses the slot of each call (`id_slot`). When the first call with a new system prompt
-is done, its slot is saved to a file, and the file is restored into the slots that are still empty. Later, a call with the
-same system prompt may get a slot with another prompt; then the file is restored into that slot just before the call. A
-restore takes 2-5 ms, whereas reading 300 tokens takes about a second on two cores.
+every other slot. To avoid this, the gateway chooses the slot of each call (`id_slot`). When the first call with a new
+system prompt ends, its slot is saved to a file, and the file is restored into the slots that are still empty. A later
+call with the same system prompt may get a slot with another prompt. Then the file is restored into that slot just before
+the call. A restore takes 2-5 ms, whereas reading 300 tokens takes about a second on two cores.
 
 A wrong belief about the content of a slot costs time, never correctness: llama.cpp compares tokens before it reuses any.
 `SlotBook` makes the decisions and does no I/O. `SlotShare` carries them out.
@@ -30,10 +30,10 @@ _INSTRUCTING_ROLES = frozenset(("system", "developer"))
 
 
 class Trail(msgspec.Struct, frozen=True):
-    """The digests of the beginnings of a prompt, for finding a slot that has read most of it.
+    """The digests of the beginnings of a prompt, for finding the slot that has read the most of that prompt.
 
-    `head` is the digest of the leading system messages, or None if they are too short to be worth a file. `turns[i]` is the
-    digest of everything up to and including the i-th message after them.
+    `head` is the digest of the leading system messages, or None if they are too short to be worth a file. `turns[i]` is
+    the digest of everything up to and including the i-th message after them.
     """
 
     head: bytes | None = None
@@ -64,7 +64,10 @@ class Assignment(msgspec.Struct, frozen=True):
 
 
 class Save(msgspec.Struct, frozen=True):
-    """An order to save `slot` to `file` and then restore the file into the `empty` slots. All stay busy until `saved`."""
+    """An order to save `slot` to `file` and then restore the file into the `empty` slots.
+
+    All these slots stay busy until `SlotBook.saved` is called.
+    """
 
     slot: int
     head: bytes
@@ -74,7 +77,7 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class _Slot(msgspec.Struct):
-    trail: Trail | None = None  # None: content unknown
+    trail: Trail | None = None  # None means that the content is unknown
     busy: bool = False
     used_at: float = float("-inf")
 
@@ -89,7 +92,7 @@ class SlotBook:
         self._slots = {number: _Slot() for number in slots}
         self._max_files = files
         self._max_bytes = file_bytes
-        # By head: the file's name and size; the least recently used first.
+        # The name and size of each head's file, with the least recently used first.
         self._saved: OrderedDict[bytes, tuple[str, int]] = OrderedDict()
         self._saving: set[bytes] = set()
         self._epoch = 0
@@ -106,7 +109,7 @@ class SlotBook:
         return len(self._slots)
 
     def saving(self, head: bytes | None) -> bool:
-        """Whether this system prompt is being saved now. A call that waits for the save can then restore the prompt."""
+        """Return whether a system prompt is being saved. A call that waits for the save can then restore the prompt."""
         return head in self._saving
 
     def assign(self, trail: Trail, now: float, *, width: int = 1) -> Assignment:
@@ -131,9 +134,9 @@ class SlotBook:
         return Assignment(slots=(first, *rest), trail=trail, epoch=self._epoch, restore=restore)
 
     def finished(self, given: Assignment, now: float, *, read: bool) -> Save | None:
-        """Free the slots of a call that has ended. `read` says that its whole prompt was computed: its first token came.
+        """Free the slots of a call that has ended. `read` is True if its first token arrived, so its prompt was computed.
 
-        A returned Save has to be carried out and confirmed with `saved`. Until then no call gets its slots.
+        The caller has to carry out a returned Save and confirm it with `saved`. Until then no call gets the Save's slots.
         """
         if given.epoch != self._epoch:
             return None
@@ -208,7 +211,7 @@ class SlotBook:
 
 
 class Lease(msgspec.Struct):
-    """One call's use of a slot. The call sends `slot` as `id_slot`, and sets `read` once the first token has come."""
+    """One call's use of a slot. The call sends `slot` as `id_slot`, and sets `read` once the first token has arrived."""
 
     slot: int
     read: bool = False
@@ -251,8 +254,8 @@ class SlotShare:
     async def lease(self, trail: Trail, generation: int, *, width: int = 1) -> AsyncGenerator[Lease]:
         """Hold a slot for one call. The slot already has the call's system prompt if that prompt was saved before.
 
-        `generation` is the server's restart count. `width` is the number of choices that the call asks for. Waits while too
-        few slots are free; the caller has to limit this wait.
+        `generation` is the server's restart count. `width` is the number of choices that the call asks for. Waits while
+        too few slots are free; the caller has to limit this wait.
         """
         given = await self._take(trail, generation, min(width, self._book.size))
         held = Lease(slot=given.slots[0])
@@ -287,7 +290,7 @@ class SlotShare:
         size: int | None = None
         placed: list[int] = []
         try:
-            # After a failure, the next call with this prompt reads it again.
+            # After a failure nothing is saved, so the next call reads this prompt again.
             with suppress(UpstreamError, msgspec.DecodeError):
                 size = await self._save(save)
                 placed += [slot for slot in save.empty if size and await self._restore(slot, save.file)]
@@ -307,7 +310,7 @@ class SlotShare:
 
 
 def trail_of(messages: bytes | msgspec.Raw, *, setting: bytes = b"") -> Trail:
-    """Return the trail of a chat request's `messages` (JSON). `setting` is all else that changes the prompt, such as tools.
+    """Return the trail of a chat request's `messages` (JSON). `setting` has all other fields that change the prompt.
 
     Messages that cannot be parsed give an empty trail: the engine will report what is wrong with them.
     """

@@ -1,7 +1,7 @@
 """Keeps one llama.cpp server alive: starts it, waits until it serves, restarts it when it dies, and stops it at the end.
 
-The server is a separate process (`child.py`), so that a crash in C++ costs one restart and not the gateway. `child.py` sets
-the parameters of llama.cpp. The engine (`engine.py`) sends the requests.
+The server is a separate process (`child.py`), so that a crash in C++ costs one restart and not the gateway. `child.py`
+sets the parameters of llama.cpp. The engine (`engine.py`) sends the requests.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class LlamaSettings(msgspec.Struct, frozen=True, kw_only=True):
     `context_tokens` is the total, divided evenly among the `slots`. `threads` is the number of threads that decode one
     stream; 0 means all cores but one, since decoding on every core stalls as soon as another process needs one.
     `batch_threads` is the number of threads that read prompts and decode several streams at once; 0 means all cores.
-    `speculation` is "none" or "ngram", which guesses tokens from the text so far and helps with repetitive text. `lora` has
-    pairs of path and scale.
+    `speculation` is "none" or "ngram". With "ngram", tokens are guessed from the text so far, which helps with repetitive
+    text. `lora` has pairs of path and scale.
     """
 
     model_path: str
@@ -131,7 +131,7 @@ class LlamaServer:
         child = self._child = await _Child.spawn(self._line_for_child())
         child.exit.add_done_callback(self._ended)
         try:
-            if self._stopping:  # `stop` came while the process was being made
+            if self._stopping:  # `stop` was called while the process was being created
                 raise UpstreamError("the engine is being stopped")
             async with asyncio.timeout(self.settings.start_timeout_s):
                 self.url = await child.listening()
@@ -154,7 +154,7 @@ class LlamaServer:
                     await self._remove_saved()
 
     async def run(self) -> None:
-        """Restart the server whenever it dies, until `stop`. Its owner spawns this after `start`."""
+        """Restart the server whenever it dies, until `stop` is called. The owner spawns this task after `start`."""
         failures = 0
         while self._child is not None and not self._stopping:
             began = self._clock()
@@ -171,7 +171,7 @@ class LlamaServer:
             await self._restart()
 
     async def await_ready(self, deadline: float) -> None:
-        """Wait until the server serves. `deadline` is in seconds of the clock. Raises UpstreamUnreachable then."""
+        """Wait until the server serves. Raises UpstreamUnreachable at `deadline`, a time in seconds on the clock."""
         if not self.ready:
             await until_serving(self._serving, deadline - self._clock())
 
@@ -200,8 +200,12 @@ class LlamaServer:
             return
         try:
             await self.start()
-        except (UpstreamError, ConfigError, OSError) as error:  # OSError: no new process possible now
-            # `run` sees the dead child and tries again, later each time.
+        except (
+            UpstreamError,
+            ConfigError,
+            OSError,
+        ) as error:  # OSError if the system cannot create a process
+            # `run` notices that the child is dead and tries again, with growing pauses.
             log.error("llama.cpp with %s did not start: %s", self.settings.alias, error)  # noqa: TRY400
 
     def _line_for_child(self) -> bytes:
@@ -247,14 +251,15 @@ class _Child(asyncio.SubprocessProtocol):
 
     @classmethod
     async def spawn(cls, settings: bytes) -> _Child:
-        """Start the child and hand it its settings."""
+        """Start the child and send it the settings."""
         loop = asyncio.get_running_loop()
-        # By path, since the child imports no module of this package. -P: these modules cannot shadow others.
+        # Run by path, because the child imports no module of this package. `-P` keeps the modules beside the file from
+        # shadowing others.
         command = (sys.executable, "-P", str(_CHILD))
         transport, child = await loop.subprocess_exec(cls, *command, env=_CHILD_ENVIRONMENT)
         child._transport = transport  # noqa: SLF001  (an instance of this class)
         stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
-        stdin.write(settings)  # left open: end-of-file tells the child that the gateway has ended
+        stdin.write(settings)  # stdin stays open: its end-of-file tells the child that the gateway ended
         return child
 
     @property
@@ -302,7 +307,7 @@ class _Child(asyncio.SubprocessProtocol):
             self._first_line.set_result(lines[0])
 
     def process_exited(self) -> None:
-        # The pipes may still have unread output. `connection_lost` is called after the last of it.
+        # The pipes may still have unread output. `connection_lost` is called once all output is read.
         pass
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -325,7 +330,7 @@ async def until_serving(serving: asyncio.Event, patience_s: float) -> None:
 
 
 async def _healthy(url: str) -> bool:
-    """Return whether `/health` answers 200. It needs no API key."""
+    """Return whether `/health` answers 200. The path needs no API key."""
     where = urlsplit(url)
     try:
         async with asyncio.timeout(_HEALTH_TIMEOUT_S):

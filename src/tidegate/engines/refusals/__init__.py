@@ -1,4 +1,4 @@
-"""What engines say when they fail, read in whatever shape it comes and judged. No good answer passes here."""
+"""Turns an engine's report of a failure, in any form, into one of the gateway's errors. Good answers do not come here."""
 
 from tidegate.engines.refusals.judging import judge, wait_s
 from tidegate.engines.refusals.reading import (

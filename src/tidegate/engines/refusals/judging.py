@@ -1,7 +1,8 @@
-"""An engine's failure as one of our errors.
+"""Turns an engine's failure into one of the gateway's errors.
 
-Status, code, type and words count alike, so that a failure is the same error as a status, as the body of a 200 and as an
-event. Only what the client can mend is told in the engine's own words.
+The error depends on the status, code, type and words of the failure. So a failure becomes the same error whether it
+arrives as a status, in the body of a 200 or as an event. The client gets the engine's own words only for an error that it
+can fix.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MAX_RETRY_AFTER_S = 60.0
 
 
 def judge(status: int | None, told: Explanation, retry_after_s: float | None = None) -> GatewayError:
-    """The error that a failure is. `status` is None for one inside a 200."""
+    """Return the error for a failure. `status` is None for a failure inside a 200."""
     if status is None:
         status = told.status
     kind = kind_of(status, told)
@@ -41,7 +42,7 @@ def judge(status: int | None, told: Explanation, retry_after_s: float | None = N
 
 
 def kind_of(status: int | None, told: Explanation) -> Kind:
-    """What a failure is: its code and type say most, then its status, then its words."""
+    """Return the kind of a failure. Its code and type are checked first, then its status, then its words."""
     return (
         _named(told, _BY_ANY_STATUS)
         or _KIND_OF.get(status or 0)
@@ -51,7 +52,7 @@ def kind_of(status: int | None, told: Explanation) -> Kind:
     )
 
 
-# Whatever the status, these names are plain.
+# Codes and types of these kinds are unambiguous with any status.
 _BY_ANY_STATUS = (Kind.QUOTA, Kind.CONTEXT, Kind.CONTENT, Kind.MODEL)
 _KIND_OF: Mapping[int, Kind] = MappingProxyType(
     {402: Kind.QUOTA, 401: Kind.CREDENTIALS, 403: Kind.CREDENTIALS, 407: Kind.CREDENTIALS}
@@ -68,7 +69,7 @@ def _of_status(status: int | None, told: Explanation) -> Kind | None:
 
 
 def _of_request(status: int | None, told: Explanation) -> Kind | None:
-    """Names and words where the status says little: 400, 422, 500, or none."""
+    """Return the kind by names and words if the status is unspecific (400, 413, 422, 500) or there is none."""
     if status is None:
         everything = (Kind.BUSY, Kind.CREDENTIALS, Kind.TIMEOUT, Kind.WRONG)
         return _worded(told, [Kind.CONTEXT]) or _named(told, everything) or _worded(told, BY_WORDS)
@@ -79,7 +80,7 @@ def _of_request(status: int | None, told: Explanation) -> Kind | None:
     )
     if (
         found is None and status != 413
-    ):  # a request that is too large stays so, whatever limit of rates it is over
+    ):  # a 413 means that the request is too large, even if its code names a rate limit
         found = _named(told, (Kind.BUSY, Kind.CREDENTIALS))
     return found
 
@@ -90,12 +91,13 @@ def _named(told: Explanation, kinds: Iterable[Kind]) -> Kind | None:
 
 
 def _bare(name: str) -> str:
-    """`RateLimitError` and `rate_limit_error` are one name; of `Some.Path#Name` the last part counts."""
+    """Return the last part of a name without case and separators: `Some.Path#RateLimitError` equals `rate_limit_error`."""
     last = name.replace("#", ".").replace("/", ".").rpartition(".")[2]
     return "".join(letter for letter in last.lower() if letter.isalnum())
 
 
-# Characters of a message. Engines name the failure in their first sentence; a search of so many takes a millisecond.
+# How many characters of a message are searched. Engines name the failure in the first sentence. The search takes a
+# millisecond.
 _READ = 600
 
 
@@ -105,7 +107,7 @@ def _worded(told: Explanation, kinds: Iterable[Kind]) -> Kind | None:
 
 
 def _words(status: int | None, told: Explanation) -> str:
-    """What the engine said, for the operator."""
+    """Return the engine's status and explanation as a message for the operator."""
     names = ", ".join(dict.fromkeys(str(one) for one in (told.type, told.code) if one not in (None, status)))
     said = told.message or "no reason"
     how = "reported an error in its answer" if status is None else f"answered with status {status}"
@@ -136,7 +138,7 @@ _CLIENTS = frozenset({Kind.CONTEXT, Kind.CONTENT, Kind.MODEL, Kind.WRONG})
 
 
 def _rejected(kind: Kind, status: int, told: Explanation) -> GatewayError:
-    """What the client can mend, in the engine's own words."""
+    """Return the error for a failure that the client can fix, in the engine's own words."""
     said = told.message
     code = told.code if isinstance(told.code, str) and told.code in TOLD_CODES else ""
     if kind is Kind.CONTEXT:
@@ -171,14 +173,14 @@ def _failed(status: int) -> GatewayError:
     return UpstreamError("the engine reported an error in its answer")
 
 
-# ------------------------------------------------------------------------------------------------------- when to come back
+# ------------------------------------------------------------------------------------------------------------ retry delay
 
 
 def wait_s(headers: Mapping[bytes, bytes], now: float) -> float | None:
-    """Seconds that an engine asks to wait, at most 60; None where it does not say.
+    """Return the seconds that an engine asks to wait, at most 60, or None if it does not say.
 
-    `Retry-After` is a number of seconds, with a fraction too, or an HTTP date (RFC 9110, 10.2.3); `retry-after-ms`, which
-    OpenAI and Azure send, is more exact. `now` is in seconds since the epoch.
+    `Retry-After` is a number of seconds, which may have a fraction, or an HTTP date (RFC 9110, 10.2.3). OpenAI and Azure
+    also send `retry-after-ms`, which is used first because it is more precise. `now` is in seconds since the epoch.
     """
     in_ms = _number(headers.get(b"retry-after-ms", b""))
     if in_ms is not None:
@@ -195,7 +197,7 @@ _NUMBER = re.compile(rb"\s*(\d+(\.\d*)?|\.\d+)\s*")
 
 
 def _number(said: bytes) -> float | None:
-    """Seconds or milliseconds; more digits than a float holds are infinitely many."""
+    """Return the number, or None if it is malformed. A number too large for a float becomes infinity."""
     return float(said) if _NUMBER.fullmatch(said) else None
 
 

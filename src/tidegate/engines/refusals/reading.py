@@ -1,8 +1,8 @@
-"""An engine's error of any shape, read field by field into message, code, type and param.
+"""Reads an engine's error of any shape, field by field, into message, code, type and param.
 
 Shapes seen: `{"error": {…}}`, `{"error": "…"}`, `[{"error": {…}}]`, `{"detail": [{"loc": […], "msg": "…"}]}`,
-`{"detail": "…"}`, `{"errors": […]}`, `{"object": "error", …}`, errors in errors, JSON in the text of a message, plain text,
-and pages of HTML. A field that one level lacks is taken from the next.
+`{"detail": "…"}`, `{"errors": […]}`, `{"object": "error", …}`, errors within errors, JSON in the text of a message, plain
+text, and pages of HTML. A field that one level lacks is taken from the next.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import msgspec
 from tidegate.kernel.surrogates import without_lone
 
 MAX_ERROR_BYTES = 64 * 1024
-# What is kept of an engine's words; the rest of a page or of a stack trace helps no client.
+# The most characters of an engine's message that are kept. The rest of a page or of a stack trace does not help a client.
 MAX_MESSAGE = 2000
-# Errors stand in errors: proxies in front of proxies wrap them. Deeper than this nobody has seen one.
+# The most levels of errors within errors, as proxies in front of proxies produce. None with more levels is known.
 _MAX_DEPTH = 6
 _MOST_OF_A_LIST = 3
 
 
 class Explanation(msgspec.Struct):
-    """Why an engine refused, as far as it said so. `code` is text or a number; `status` is one that stands in the body."""
+    """The reasons that an engine gave for a refusal. `code` is text or a number. `status` is one found in the body."""
 
     message: str | None = None
     param: str | None = None
@@ -45,7 +45,7 @@ class Explanation(msgspec.Struct):
 
 
 def explanation(body: bytes) -> Explanation:
-    """What a body says, JSON of any shape or plain text; empty where it says nothing."""
+    """Return the explanation in a body, which may be JSON of any shape or plain text. It may be empty."""
     value = decoded(body)
     if value is not None:
         return _read(value, 0)
@@ -54,12 +54,12 @@ def explanation(body: bytes) -> Explanation:
 
 
 def explain(value: Any) -> Explanation:
-    """The same of a value that is decoded already."""
+    """Return the explanation in a decoded JSON value."""
     return _read(value, 0)
 
 
 def decoded(body: bytes) -> Any:
-    """JSON as Python values; None for what is no JSON, and for null. Lone halves of surrogate pairs become U+FFFD."""
+    """Decode JSON, or return None for invalid JSON and for null. Lone surrogates become U+FFFD."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -71,7 +71,7 @@ def decoded(body: bytes) -> Any:
 
 
 def is_error(value: Any) -> bool:
-    """Whether a JSON value without `choices` tells an error: `{"object": "error", …}`, `{"detail": "…"}`."""
+    """Return whether JSON without `choices` reports an error, such as `{"object": "error", …}` or `{"detail": "…"}`."""
     if isinstance(value, list):
         return any(is_error(one) for one in cast("list[Any]", value)[:1])
     if not isinstance(value, dict):
@@ -87,7 +87,7 @@ def is_error(value: Any) -> bool:
 
 
 def says_nothing(error: Any, depth: int = 0) -> bool:
-    """Whether the value of `error` names no error: `{}`, `""`, `false`, `{"message": null}`."""
+    """Return whether the value of a field `error` means that there is none: `{}`, `""`, `false`, `{"message": null}`."""
     if isinstance(error, dict) and depth < _MAX_DEPTH:
         return all(says_nothing(value, depth + 1) for value in cast("dict[str, Any]", error).values())
     return not error
@@ -107,7 +107,8 @@ _CODES = ("code", "error_code", "errorcode")
 _TYPES = ("type", "error_type", "status", "__type")
 _PARAMS = ("param", "field", "loc", "parameter")
 _STATUSES = ("status", "statuscode", "status_code", "code", "http_status")
-# Where an error stands inside another thing. What stands in the first ones says more than what stands around it.
+# Fields that may contain a nested error. Errors in the fields of `_WITHIN` are more specific than the object around them.
+# Errors in the fields of `_BESIDE` are less specific.
 _WITHIN = ("error", "errors", "detail", "message", "msg", "exception")
 _BESIDE = ("innererror", "inner_error", "details", "cause", "response", "metadata", "raw", "body")
 
@@ -135,13 +136,13 @@ def _read_object(named: dict[str, Any], depth: int) -> Explanation:
         if _is_nested(named.get(name)):
             found = found.over(_read(named[name], depth + 1))
     if found.message is None and depth and named:
-        # An object in an unknown shape, where a message was to be expected: its JSON is better than nothing.
+        # The object has an unknown shape, so its JSON serves as the message.
         found.message = _quoted(named)
     return found
 
 
 def _own(named: Mapping[str, Any]) -> Explanation:
-    """The fields of one object. `{"error": "Bad Request", "message": "…"}`: what is called a message comes first."""
+    """Read the fields of one object. `message` is preferred to a text in `error`, which may be just "Bad Request"."""
     return Explanation(
         message=_first(named, (*_MESSAGES, "error"), _text),
         param=_first(named, _PARAMS, _path),
@@ -152,7 +153,7 @@ def _own(named: Mapping[str, Any]) -> Explanation:
 
 
 def _read_list(values: list[Any], depth: int) -> Explanation:
-    """The first entry, with the messages of the next ones: validators tell every mistake at once."""
+    """Read the first entry, and add the messages of the next ones, because validators report all mistakes at once."""
     read = [_read(value, depth + 1) for value in values[:_MOST_OF_A_LIST]]
     if not read:
         return Explanation()
@@ -161,7 +162,7 @@ def _read_list(values: list[Any], depth: int) -> Explanation:
 
 
 def _read_text(text: str, depth: int) -> Explanation:
-    """Text may be JSON once more: proxies quote the engine behind them."""
+    """Read a text, which may itself be JSON: proxies quote the answer of the engine behind them."""
     stripped = text.strip()
     if stripped[:1] in ("{", "["):
         value = decoded(stripped.encode(errors="replace"))
@@ -181,7 +182,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 def _plain(text: str) -> str | None:
-    """Words on one line; of a page of HTML its title."""
+    """Return a text on one line, or the title of an HTML page."""
     if text.lstrip()[:1] == "<":
         title = _TITLE.search(text[:MAX_MESSAGE])
         text = title[2] if title else ""
@@ -222,7 +223,7 @@ def _status(value: Any) -> int | None:
 
 
 def _path(value: Any) -> str | None:
-    """A field's name as OpenAI writes it: `["body", "messages", 0, "role"]` is `messages[0].role`."""
+    """Return a field's name in OpenAI's notation: `["body", "messages", 0, "role"]` becomes `messages[0].role`."""
     if isinstance(value, str):
         return _plain(value)
     if not isinstance(value, list) or not value:

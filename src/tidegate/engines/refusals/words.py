@@ -1,4 +1,4 @@
-"""The codes, types and words by which engines and providers name a failure, sorted by what it is."""
+"""The codes, types and words that engines and providers use for failures, sorted by the kind of failure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 
 class Kind(enum.Enum):
-    """What a failure is."""
+    """The kind of a failure."""
 
     CONTEXT = enum.auto()
     """The prompt is longer than the context."""
@@ -36,7 +36,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Codes and types of engines and providers, in lower case, without what stands between their words.
+# Codes and types of engines and providers, in lower case and without separators between words.
 BY_NAME: Mapping[Kind, frozenset[str]] = MappingProxyType(
     {
         Kind.CONTEXT: _names("""
@@ -86,7 +86,7 @@ BY_NAME: Mapping[Kind, frozenset[str]] = MappingProxyType(
     }
 )  # fmt: skip
 
-# Words of engines, for those that have no code. What a busy engine says often names the model too, so that comes first.
+# Phrases in messages, for failures without a code. `BUSY` precedes `MODEL`, because a busy engine often names the model.
 BY_WORDS: Mapping[Kind, re.Pattern[str]] = MappingProxyType(
     {
         Kind.CONTEXT: _words(
@@ -132,7 +132,7 @@ BY_WORDS: Mapping[Kind, re.Pattern[str]] = MappingProxyType(
     }
 )
 
-# Codes that clients act on; an engine's others are its own affair.
+# Codes that clients act on. Other codes of an engine are not passed on.
 TOLD_CODES = _names("""
     context_length_exceeded content_filter content_policy_violation model_not_found
     string_above_max_length string_below_min_length array_above_max_length integer_above_max_value
@@ -144,7 +144,7 @@ TOLD_CODES = _names("""
     tokens_limit_reached moderation_blocked
 """)
 
-# What servers say to a path that they do not have.
+# Messages of servers for a path that does not exist.
 PATH = _words(
     r"(404 page )?not found[.!]?",
     r"(error )?404\b.*",

@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """Events that are sent together, `due_s` seconds after the request. `tokens` is how many of them have a token."""
+    """Events that are sent together, `due_s` seconds after the request. `tokens` is the number of events with a token."""
 
     due_s: float
     events: list[bytes]
@@ -157,7 +157,7 @@ def in_one(score: list[Beat]) -> list[Beat]:
 
 
 class _Frame:
-    """Renders the events of one stream. All fields outside the choices are made once."""
+    """A renderer for the events of one stream. The fields outside of the choices are created only once."""
 
     def __init__(self, script: Script, ask: Question, endpoint: Endpoint) -> None:
         self._script = script

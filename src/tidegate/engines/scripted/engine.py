@@ -1,6 +1,6 @@
-"""The scripted engine in the gateway's process: it answers by a script, with the timing and the faults that are asked for.
+"""Runs the scripted engine in the gateway's process. It answers by a script, with the timing and faults of that script.
 
-There are no bytes on a wire here. So a fault shows as the error that the adapter for OpenAI servers would raise for it.
+No bytes are sent over a network here. So a fault raises the error that the adapter for OpenAI servers would raise for it.
 Faults in the bytes themselves need the stand-alone server.
 """
 
@@ -56,7 +56,7 @@ class CheckedConfig(ScriptedConfig):
 
 
 class ScriptedEngine:
-    """Deterministic answers, set by the configuration or by a marker in the prompt. Satisfies `Engine`."""
+    """An engine with deterministic answers, set by the configuration or by a marker in the prompt. Satisfies `Engine`."""
 
     Config: ClassVar[type[ScriptedConfig]] = CheckedConfig
 
@@ -78,7 +78,7 @@ class ScriptedEngine:
         self._open = False
 
     async def ready(self) -> bool:
-        """Whether the engine is open."""
+        """Return whether the engine is open."""
         return self._open
 
     async def load(self) -> Load:
@@ -93,7 +93,7 @@ class ScriptedEngine:
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`. Raises BadRequest for a marker with a mistake, and the error of the script's fault."""
         question = _question_of(ask)
-        # An adapter drops comments of a stream, so this engine sends none.
+        # An adapter drops the comments of a stream, so this engine does not create any.
         script = msgspec.structs.replace(script_for(self._script, question), comment=False)
         timer = _Timer(ask.deadline - self._clock())
         self._running += 1
@@ -139,7 +139,7 @@ class ScriptedEngine:
 
 
 class _Timer:
-    """Waits for times that are counted from its creation, so that delays do not add up."""
+    """A timer for times that are counted from its creation, so that delays do not add up."""
 
     def __init__(self, left_s: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -147,7 +147,7 @@ class _Timer:
         self._left_s = left_s
 
     async def until(self, due_s: float) -> None:
-        """Wait until `due_s`; yield to other tasks at least once. Raises UpstreamTimeout if the deadline comes first."""
+        """Wait until `due_s`, and let other tasks run at least once. Raises UpstreamTimeout if the deadline is earlier."""
         if due_s > self._left_s:
             await self.run_out()
         await asyncio.sleep(max(0.0, self._began_at + due_s - self._loop.time()))

@@ -1,8 +1,9 @@
 """Engines that a scripted server can imitate beyond OpenAI's API: the load pages and refusals of vLLM, SGLang or llama.cpp.
 
-The formats are exact. The figures are the scripted server's own: its calls in flight, its slots, and a made-up cache whose
-use is the share of busy slots. The number of waiting calls is always 0, because a call that finds no free slot is refused.
-The formats were taken from the sources of vLLM 0.32 and SGLang 0.5.23, and from a running vLLM 0.32 and llama.cpp.
+The formats are exact. The figures are the scripted server's own: its calls in flight, its slots, and a made-up cache,
+whose usage is the share of busy slots. The number of waiting calls is always 0, because a call without a free slot is
+refused. The formats were taken from the sources of vLLM 0.32 and SGLang 0.5.23, and from a running vLLM 0.32 and
+llama.cpp.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def page(persona: Persona, path: str, *, running: int, slots: int | None) -> Per
 
 
 def refusal(persona: Persona, *, stream: bool) -> Performance | None:
-    """Return the engine's own response when it has no free slot, without Retry-After; None if it has no such response."""
+    """Return the engine's own response to a call without a free slot, or None if it has none. It has no Retry-After."""
     if persona is Persona.VLLM:
         return respond(503, _VLLM_BUSY)
     if persona is Persona.SGLANG:

@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """The record as `GET /record` shows it. `now` is the time at which it was taken."""
+    """The record as `GET /record` shows it. `now` is the time of this snapshot."""
 
     now: float
     requests: int
@@ -63,7 +63,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
 
 class Record:
-    """Live figures. `requests` counts calls of the three OpenAI endpoints, including refused and rejected ones."""
+    """The live figures. `requests` counts calls of the three OpenAI endpoints, including refused and rejected calls."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -72,7 +72,7 @@ class Record:
         self.reset()
 
     def reset(self) -> None:
-        """Restart all counts. Requests in flight and open connections stay counted as such."""
+        """Reset all counts. Requests in flight and open connections are still counted as such."""
         self.requests = 0
         self.max_in_flight = self.in_flight
         self.delivered_tokens = 0
@@ -94,7 +94,7 @@ class Record:
 
     @property
     def cancelled_at(self) -> list[float]:
-        """The times at which a client was noticed to have left, oldest first, for the requests that are kept."""
+        """The times at which the server noticed that a client had left, oldest first, for the requests that are kept."""
         return [entry.ended_at for entry in self.entries if entry.outcome == "cancelled" and entry.ended_at]
 
     def opened(self) -> None:
@@ -136,13 +136,13 @@ class Record:
         self.turned_away(entry, outcome)
 
     def turned_away(self, entry: Entry, outcome: str) -> None:
-        """Count a request as ended that was never in flight."""
+        """Count a request that was never in flight as ended."""
         entry.outcome = outcome
         entry.ended_at = self._clock()
         self.outcomes[outcome] += 1
 
     def figures(self) -> Figures:
-        """Return all figures of this moment."""
+        """Return all current figures."""
         return Figures(
             now=self._clock(),
             requests=self.requests,

@@ -1,13 +1,13 @@
-"""Scripts of the scripted engine: how long it takes, what it says, how it fails. The module does no I/O and never waits.
+"""The scripts of the scripted engine: its timing, its answers and its faults. The module does no I/O and never waits.
 
 A `Script` comes from the configuration. A marker in the prompt overrides the options that it names, for that call only:
 
     [[scripted ttft=50 itl=5 tokens=32 fault=reset@10 text="Bonjour à tous"]]
 
-Grammar. A marker is `[[scripted`, then options separated by white space, then `]]`. An option is `name=value`. A value is a
-bare word (without white space, quotes or `]]`), a JSON string in double quotes, or any text in single quotes, which is
-taken literally. Flags take 1 or 0. If a prompt contains several markers, the last one applies. Markers are searched in
-every text of `messages`, in `prompt` and in `input`. A marker with a mistake raises a BadRequest that names the option.
+Grammar. A marker is `[[scripted`, then options separated by white space, then `]]`. An option is `name=value`. A value is
+a bare word (without white space, quotes or `]]`), a JSON string in double quotes, or any text in single quotes, which is
+taken literally. Flags take 1 or 0. If a prompt contains several markers, the last one applies. A marker may be in any
+text of `messages`, in `prompt` or in `input`. A marker with a mistake raises a BadRequest that names the option.
 
     when    ttft, itl            ms from the arrival of the request to the first token, and ms between tokens
             early=1              sends the headers at once instead of with the first token
@@ -77,19 +77,19 @@ class Fault(enum.Enum):
     ERROR_STATUS = "error_status"  # an answer with `status`, and with Retry-After if it applies
     GARBAGE = "garbage"  # an HTML page with status 200
     NO_FINISH = "no_finish"  # every token and [DONE], but no finish_reason
-    SLOW_HEADERS = "slow_headers"  # the headers come byte by byte, then a good answer
+    SLOW_HEADERS = "slow_headers"  # the headers are sent byte by byte, then a good answer
     TRUNCATED_BODY = "truncated_body"  # FIN before the number of bytes in Content-Length is reached
 
 
 def check_fault(text: str) -> str:
-    """`NAME` or `NAME@N` itself. Raises ValueError for another fault, and for a place that is no number of tokens."""
+    """Return `text` if it is `NAME` or `NAME@N`. Raises ValueError for an unknown fault or if N is no number of tokens."""
     name, at, place = text.partition("@")
     known = [fault.value for fault in Fault]
     if name not in known:
         raise ValueError(f"there is no fault '{name}'; there are: {', '.join(known)}")
     if at and not (place.isascii() and place.isdecimal() and len(place) < 7):
         raise ValueError(
-            f"after @ stands the number of tokens before the fault, as in reset@10, not '{place}'"
+            f"'{place}' is not a number: after @ give the number of tokens before the fault, as in reset@10"
         )
     return text
 
@@ -109,7 +109,7 @@ BREAKS_OFF = frozenset(
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to answer. The module's docstring explains each field. Times are in milliseconds."""
+    """The timing, content and fault of an answer. The module's docstring explains each field. Times are in milliseconds."""
 
     ttft_ms: Milliseconds = 0
     itl_ms: Milliseconds = 0
@@ -167,7 +167,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def include_usage(self) -> bool:
-        """Whether the stream has to end with an event that has the usage."""
+        """Whether the stream has to end with an event that contains the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
@@ -284,7 +284,7 @@ def _unquote(name: str, value: str) -> str:
 
 
 def override(base: Script, options: Mapping[str, str]) -> Script:
-    """Return `base` with these options, given as in a marker. Raises a BadRequest that names the option."""
+    """Return `base` changed by these options, which are written as in a marker. Raises BadRequest that names the option."""
     changes: dict[str, Any] = {}
     for name, value in options.items():
         field = _FIELD_OF.get(name, name)

@@ -1,4 +1,4 @@
-"""A stand-alone server that speaks the OpenAI API by a script, with real faults on the wire, and records its requests.
+"""A stand-alone server with the OpenAI API that answers by a script, sends faulty bytes, and records its requests.
 
 The server is for tests and load tests. Each call follows the server's script, changed by a marker in the call's prompt
 (`script.py` has the grammar). Besides the three POST endpoints there are `GET /v1/models`, `GET /health`, `GET /record`
@@ -57,7 +57,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class ScriptedServer:
-    """The server. Call `start` in a running event loop, or use `run_in_thread`.
+    """A scripted server. Call `start` in a running event loop, or use `run_in_thread`.
 
     `slots` is the number of calls served at once; further calls get a 503 with Retry-After. `record` has the live figures
     of `GET /record`. `like` makes the server imitate an engine's load pages and its response to a call without a slot.
@@ -179,7 +179,7 @@ class ScriptedServer:
 
 
 class _Player:
-    """Sends one performance: each write at its time, but not before the client has read the writes before it."""
+    """A sender for one performance. Each write is sent at its time, but not before the client has read earlier writes."""
 
     def __init__(
         self,
@@ -239,7 +239,7 @@ class _Player:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: reads the client's requests, sends the answers one after the other, notices a client that leaves."""
+    """One connection. It reads requests, sends the answers in order, and notices when the client disconnects."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self._server = server
@@ -332,13 +332,13 @@ class _Connection(asyncio.Protocol):
 
     def _ended(self, ending: Ending) -> None:
         if ending is Ending.STALL:
-            return  # in flight until the client leaves
+            return  # the request stays in flight until the client leaves
         if self._entry is not None:
             faulted = self._entry.fault != Fault.NONE.value
             self._server.record.ended(self._entry, "faulted" if faulted else "finished")
         self._player = self._entry = None
         if ending is Ending.RESET:
-            linger = struct.pack("ii", 1, 0)  # on, for 0 s: closing sends RST in place of FIN
+            linger = struct.pack("ii", 1, 0)  # linger on, for 0 s: closing sends RST in place of FIN
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.abort()
         elif ending is Ending.CLOSE or not self._keep_alive:

@@ -41,7 +41,7 @@ ERROR_BODY = msgspec.json.encode(
 
 
 class Ending(enum.Enum):
-    """What the server does with the connection after the last write."""
+    """The server's treatment of the connection after the last write."""
 
     KEEP = "keep"
     CLOSE = "close"
@@ -50,7 +50,7 @@ class Ending(enum.Enum):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """Bytes that are sent together, `due_s` seconds after the request. `tokens` is how many tokens they complete."""
+    """Bytes that are sent together, `due_s` seconds after the request. They complete `tokens` tokens."""
 
     due_s: float
     data: bytes
@@ -58,7 +58,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """One response: its writes, and what happens to the connection `ending_due_s` seconds after the request."""
+    """One response: its writes, and its `ending`, which is due `ending_due_s` seconds after the request."""
 
     writes: list[Write]
     ending: Ending = Ending.KEEP
@@ -152,7 +152,7 @@ _ENDINGS = {
 
 
 def encode_event(script: Script, data: bytes) -> bytes:
-    """Encode one event in the form of the script: its line ends, a comment before it, its JSON on one line or two."""
+    """Encode one event with the script's line ends, with a comment before it, and with its JSON on one line or two."""
     end = b"\r\n" if script.crlf else b"\n"
     # White space is allowed after an object's first brace, so the two lines join to the same JSON.
     data = b"{" + end + b"data: " + data[1:] if script.multiline and data.startswith(b"{") else data
@@ -183,7 +183,7 @@ def _stream(script: Script, ask: Question, endpoint: Endpoint) -> Performance:
 
 
 def _last_words(script: Script, unsaid: Sequence[Beat]) -> bytes:
-    """Return the bytes after the last whole event: the end of the stream, or what the fault puts in its place."""
+    """Return the bytes after the last complete event: `[DONE]`, or the bytes that the fault sends instead."""
     done = encode_event(script, b"[DONE]")
     event = unsaid[0].events[-1] if unsaid else b""
     match script.fault:

@@ -1,1 +1,1 @@
-"""The APIs that clients speak, one file each: read a body into a Call, write an answer."""
+"""The APIs that clients use, one module each. A module reads a request body into a Call."""

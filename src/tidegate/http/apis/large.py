@@ -1,11 +1,11 @@
-"""Large request bodies: the same checks as `openai.read`, in steps of about a millisecond.
+"""Reads large request bodies in steps of about a millisecond, with the same checks as `openai.read`.
 
-A body is read through its outline (`outline.py`), and its messages in batches. Of a long text or a long list only the place
-is kept: `Call.fields` and `Call.messages` are views of the body. `Call.request` has the values that are short; a longer one
-is empty there, or None.
+A body is read through its outline (`outline.py`), and its messages in batches. Long texts and lists are not copied:
+`Call.fields` and `Call.messages` are views of the body. `Call.request` has only the short values. A longer value is empty
+there, or None.
 
-Two limits hold for large bodies alone. One message, or one field that is no list, may hold 512 KiB beside its long texts.
-The body may have 256 fields.
+Two limits apply only to large bodies. One message, or one field that is not a list, may have 512 KiB apart from its long
+texts. The body may have 256 fields.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from tidegate.ports import Clock
 from tidegate.types import ChatMessage, ChatRequest, CompletionRequest, Endpoint, Messages, Request, Spans
 
 LARGE_BYTES = 256 * 1024
-"""A longer body is read in steps; one of this length takes a millisecond in one go."""
+"""A longer body is read in steps. Reading a body of this length at once takes a millisecond."""
 STEP_S = 0.001
-# So much of the values that are not in the outline is decoded for `Call.request`.
+# The most bytes of values outside of the outline that are decoded for `Call.request`.
 _REQUEST_BYTES = 256 * 1024
 
 _LISTS: Mapping[str, msgspec.json.Decoder[list[Any]]] = MappingProxyType(
@@ -53,7 +53,7 @@ _LISTS: Mapping[str, msgspec.json.Decoder[list[Any]]] = MappingProxyType(
     }
 )
 _UNREAD = msgspec.json.Decoder(msgspec.Raw)
-# In place of what `Call.request` must have and is too long for it.
+# These replace required values of `Call.request` that are too long.
 _EMPTY: Mapping[str, msgspec.Raw] = MappingProxyType(
     {"messages": msgspec.Raw(b"[]"), "prompt": msgspec.Raw(b'""'), "input": msgspec.Raw(b'""')}
 )
@@ -63,7 +63,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 async def read_in_turns(steps: Iterator[None], turn: asyncio.Lock, clock: Clock = time.monotonic) -> None:
-    """Go through the steps, a millisecond in each turn of the loop. All who share `turn` share that millisecond."""
+    """Run the steps for a millisecond in each turn of the event loop. Readers with the same `turn` share it."""
     while True:
         async with turn:
             until = clock() + STEP_S
@@ -76,7 +76,7 @@ async def read_in_turns(steps: Iterator[None], turn: asyncio.Lock, clock: Clock 
 
 
 def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
-    """Fill a call from a request body, as `openai.read` does, with a pause after each step. Raises BadRequest."""
+    """Fill a call from a request body, as `openai.read` does, and yield after each step. Raises BadRequest."""
     lists = _Lists(call.endpoint)
     outline = Outline(body, lists.read, limits)
     try:
@@ -109,16 +109,16 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
 
 
 class _Lists:
-    """The long lists of a body, read a batch at a time as the type of their field."""
+    """The long lists of a body. Each batch of items is decoded as the type of its field."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._typed = TYPES[endpoint].__struct_fields__
         self.repeated: BadRequest | None = None  # the first repeated key of the last `messages`
-        self.prompts = 1  # in the last `prompt`
-        self._tokens = False  # it is one, as a list of tokens
+        self.prompts = 1  # the number of prompts in the last `prompt`
+        self._tokens = False  # whether `prompt` is one list of tokens
 
     def read(self, name: str, batch: bytes, before: int) -> int:
-        """See `Outline`. Raises BadRequest for an item that is wrong, msgspec.DecodeError."""
+        """Decode one batch: see `OnItems`. Raises BadRequest for a wrong item, msgspec.DecodeError for invalid JSON."""
         if name not in self._typed or name not in _LISTS:
             _UNREAD.decode(batch)
             return 1
@@ -145,7 +145,7 @@ class _Lists:
 
 
 def _with_short_values(call: Call, in_outline: Mapping[str, msgspec.Raw], shortened: set[str]) -> Request:
-    """The request once more, with those values that the outline has not in full and that are not long."""
+    """Return the request decoded again, with those values that are incomplete in the outline but not too long."""
     left, values = _REQUEST_BYTES, dict(in_outline)
     for name in shortened:
         size = len(memoryview(call.fields[name]))
@@ -160,7 +160,7 @@ def _with_short_values(call: Call, in_outline: Mapping[str, msgspec.Raw], shorte
 
 
 def _check_utf8(body: bytes, window_bytes: int) -> Iterator[None]:
-    """Raises UnicodeDecodeError."""
+    """Raise UnicodeDecodeError if the body is not UTF-8. Yields after each step."""
     decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(body)
     for at in range(0, len(view), window_bytes):
         decoder.decode(view[at : at + window_bytes])

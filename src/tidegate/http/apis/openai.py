@@ -1,8 +1,9 @@
-"""The OpenAI requests as they arrive, checked and turned into Calls.
+"""Checks OpenAI requests and turns them into Calls.
 
-A body is read twice, both times in C: once into names and unparsed values, which is what travels on, and once into the
-types below, which is how a wrong value is found and named. Fields that only the engine reads are typed here so that a
-mistake in them is told at once; their exact bytes travel in `Call.fields`. A large body is read in steps: see `large.py`.
+A body is decoded twice, both times in C. The first time gives field names and unparsed values, which are passed on to the
+engine in `Call.fields`, byte for byte. The second time gives the types below, which finds wrong values and their place.
+Fields that only the engine reads have types too, so that a mistake in them is reported at once. A large body is read in
+steps: see `large.py`.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ REQUESTS: Mapping[Endpoint, msgspec.json.Decoder[Request]] = {
     endpoint: msgspec.json.Decoder(kind) for endpoint, kind in TYPES.items()
 }
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding a body raises; `refusal` says it to the client."""
+"""The exceptions that decoding a body raises. `refusal` turns them into errors for the client."""
 
 
 def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 100_000) -> None:
-    """Fill a call from a request body. Raises BadRequest that names the field, or the limit: see `nesting`."""
+    """Fill a call from a request body. Raises BadRequest that names the wrong field or the limit (see `nesting.py`)."""
     check_nesting(body, max_depth=max_depth, max_containers=max_containers)
     try:
         call.fields = FIELDS.decode(body)
@@ -63,18 +64,24 @@ def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 
 
 
 def check_any(messages: object) -> None:
-    """Raises BadRequest where there are no messages."""
+    """Raise BadRequest if there are no messages."""
     if not messages:
         raise BadRequest("The field 'messages' is empty", param="messages")
 
 
 def count_prompts(prompt: str | list[Any]) -> int:
-    """One list of tokens is one prompt; a list of texts, or of such lists, is as many. Each gets `n` choices."""
+    """Return the number of prompts: a list of texts or of token lists has several, a text or one token list is one.
+
+    Each prompt gets `n` choices.
+    """
     return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
 
 
 def take(call: Call, request: Request, prompts: int = 1) -> None:
-    """Set what the gateway itself needs of a request with so many prompts. Raises BadRequest."""
+    """Set the fields of a call that the gateway itself needs. `prompts` is the request's number of prompts.
+
+    Raises BadRequest.
+    """
     call.request, call.model = request, request.model
     if isinstance(request, Generation):
         _take_generation(call, request, prompts)
@@ -90,7 +97,9 @@ def _take_generation(call: Call, request: Generation, prompts: int) -> None:
         call.choices = request.n
     call.choices *= prompts
     if request.stream_options is not None and not call.stream:
-        raise BadRequest("The field 'stream_options' goes with 'stream': true only", param="stream_options")
+        raise BadRequest(
+            "The field 'stream_options' is allowed only with 'stream': true", param="stream_options"
+        )
 
 
 _AT = re.compile(r" - at `\$\.?(.*)`$")
@@ -98,14 +107,14 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 def refusal(error: Exception, given: Iterable[str] = ()) -> BadRequest:
-    """Return what the client is told of a body that decoding failed on with one of `UNREADABLE`.
+    """Return the client's error for a body whose decoding raised one of `UNREADABLE`.
 
     `given` are the names of the body's fields: one of them may be a misspelt name of the field that is missing.
     """
     if isinstance(error, msgspec.ValidationError):
         return _wrong_value(str(error), given)
     if isinstance(error, msgspec.DecodeError):
-        # What clients that count characters meet: their last bytes are not part of the body.
+        # A client that counts characters announces too short a body, and its last bytes are cut off.
         counted = "; 'Content-Length' counts bytes, not characters" if "truncated" in str(error) else ""
         return BadRequest(f"The body is not valid JSON: {error}{counted}")
     if isinstance(error, UnicodeDecodeError):
@@ -114,7 +123,7 @@ def refusal(error: Exception, given: Iterable[str] = ()) -> BadRequest:
 
 
 def _wrong_value(message: str, given: Iterable[str]) -> BadRequest:
-    """Msgspec's words with the place as OpenAI writes it: `messages[0].role`."""
+    """Return an error with msgspec's message, and the place in OpenAI's notation, such as `messages[0].role`."""
     at = _AT.search(message)
     path = at.group(1) if at else ""
     words = _AT.sub("", message)

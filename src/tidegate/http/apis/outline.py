@@ -1,12 +1,12 @@
-"""A large JSON object in steps of about a millisecond: what a parser has to see of it, without its long texts and lists.
+"""Shortens a large JSON object to an outline without its long texts and lists, in steps of about a millisecond.
 
-The parser is in C and nothing else runs until it has read all that it was given. So it is given an outline: the same bytes,
-but with `""` for each long string and `[]` for each long list of a field. The strings are checked in pieces, and the items
-of the lists are handed out in batches. Everything else is in the outline as it came, even where it is not JSON. So the
-parser accepts the outline and the batches where it would accept the whole body, and refuses one of them where it would not.
+The parser is in C, and nothing else runs until it has read all of its input. So it gets an outline: the same bytes, but
+with `""` for each long string and `[]` for each long list of a field. The strings are checked in pieces, and the items of
+the lists are passed on in batches. Everything else is copied into the outline unchanged, even if it is not JSON. So the
+parser accepts the outline and all batches if it would accept the whole body. Otherwise it refuses the outline or a batch.
 
-The code below looks at brackets and at long strings. Regular expressions pass over what is between them. None of them goes
-back over what it has matched, so the time is linear in the size of the body.
+The code below handles brackets and long strings. Regular expressions skip the text between them. The expressions never
+backtrack, so the time is linear in the size of the body.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from tidegate.errors import BadRequest
 from tidegate.http.edge.nesting import too_deep, too_many
 
 LONGEST_BYTES = 512 * 1024
-"""An outline, or one item of a list in it, that is longer than this is refused: parsing it takes some milliseconds."""
+"""The longest outline, and the longest item of a list, that is accepted. Parsing it takes some milliseconds."""
 MOST_FIELDS = 256
-"""Names of fields at the top of a large body; no engine takes half as many."""
+"""The most top-level fields of a large body. No engine takes half as many."""
 
 _BLANKS = b" \t\r\n"
 _LONG_RUN_BYTES = 1024
 _STEPS = 256  # brackets between two pauses
 _SPANNED = "messages"
-# Up to 1,024 bytes and a few more lines; a longer string is read in pieces. Whether it is valid, the parser says.
+# A string of up to 1,024 bytes, or a little more if it has escapes. A longer string is read in pieces. The parser checks
+# whether the string is valid.
 # Groups are atomic and not possessive: before 3.11.5, Python matches a possessive group wrongly (gh-106052).
 _SHORT = rb'"[^"\\]{0,1024}+(?>(?:\\.[^"\\]{0,256}+){0,64})"'
 _RUN = re.compile(rb'(?>(?:[^"\[\]{}]++|' + _SHORT + rb")*)", re.DOTALL)
 _ITEMS = re.compile(rb'(?>(?:(?>(?:[^"\[\]{},]++|' + _SHORT + rb")*),)*)", re.DOTALL)
 _NAME = re.compile(_SHORT, re.DOTALL)
 _SCALAR = re.compile(rb'[^",\[\]{} \t\r\n]*+')
-# It never ends inside an escape, nor between the two of a character beyond U+FFFF (RFC 8259, section 7).
+# A piece never ends inside an escape, nor between the two escapes of a character beyond U+FFFF (RFC 8259, section 7).
 _PIECE = re.compile(
     rb'(?>(?:[^"\\]++|\\[^u]|\\u(?![dD][89abAB])....|\\u[dD][89abAB]..(?:\\u....|(?=[^\\]|\\[^u])))*)',
     re.DOTALL,
@@ -46,14 +47,14 @@ _STRING = msgspec.json.Decoder(str)
 _UNREAD = msgspec.json.Decoder(msgspec.Raw)
 
 OnItems = Callable[[str, bytes, int], int]
-"""Gets a field's name, items of its list as a JSON list, and how many came before; returns the number of those items."""
+"""Takes a field's name, a JSON list of items and the number of that field's earlier items. Returns the number of items."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a body may be, and how much of it is read in one step: half a millisecond's worth.
+    """The limits of a body, and how much of the body is read in one step of about half a millisecond.
 
-    `window_bytes` is the most that one match or one piece of a string takes. Items are handed out once they are
-    `batch_bytes` long.
+    `window_bytes` is the most that one match or one piece of a string may have. Items of a list are passed on once they
+    are `batch_bytes` long.
     """
 
     max_depth: int = 64
@@ -63,11 +64,12 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Outline:
-    """What is found in a body: its fields, its outline, and where the messages are.
+    """The outline of a body, with the places of its fields and messages.
 
-    `fields` is name to start and end of the value. `shortened` are the names of fields whose values are not whole in the
-    outline; of those in `handed_out` the list is empty there. `starts` and `ends` are those of the lists and objects that
-    are items of `messages`.
+    `fields` maps a field's name to the start and end of its value in the body. `shortened` has the names of the fields
+    whose values are incomplete in the outline. `handed_out` has the names of the fields whose lists were passed on in
+    batches and are empty in the outline. `starts` and `ends` are the places in the body of the items of `messages` that
+    are objects or lists.
     """
 
     def __init__(self, body: bytes, on_items: OnItems, limits: Limits) -> None:
@@ -83,18 +85,19 @@ class Outline:
         self._parts: list[bytes] = []
         self._length = 0
         self._name = ""
-        # The list of a field: where its items begin in `_parts`, the length before them, how many were handed out.
+        # For the list of the current field: the index in `_parts` of its first item, the length of the outline before it,
+        # and the number of items passed on so far.
         self._first_part = self._length_before = self._before = 0
 
     @property
     def text(self) -> bytes:
-        """The outline; whole when `read` has ended."""
+        """The outline, complete once `read` has ended."""
         return b"".join(self._parts)
 
     def read(self) -> Iterator[None]:
-        """Go through the body, with a pause after each step.
+        """Read the body, and yield after each step.
 
-        Raises BadRequest for a limit that is passed, msgspec.DecodeError for what is not JSON, and what `on_items` raises.
+        Raises BadRequest for an exceeded limit, msgspec.DecodeError for text that is not JSON, and what `on_items` raises.
         """
         yield from self._skip_blanks()
         if self._body[self._at : self._at + 1] != b"{":
@@ -118,7 +121,7 @@ class Outline:
             if self._body[self._at : self._at + 1] == b",":
                 self._take(self._at + 1)
                 yield from self._skip_blanks()
-        # The end of the object, or something wrong that the parser will see.
+        # Either the object ends here, or the text is invalid and the parser will report it.
         if self._body[self._at : self._at + 1] == b'"':
             raise msgspec.DecodeError(
                 f"a field has a very long name, or one that does not end (byte {self._at})"
@@ -130,7 +133,7 @@ class Outline:
 
     def _value(self) -> Iterator[None]:
         start = self._at
-        self.handed_out.discard(self._name)  # where it stands twice, the last one counts
+        self.handed_out.discard(self._name)  # of a repeated field, the last value counts
         match self._body[start : start + 1]:
             case b"[":
                 yield from self._list()
@@ -147,7 +150,7 @@ class Outline:
         self.fields[self._name] = (start, self._at)
 
     def _skip_blanks(self) -> Iterator[None]:
-        """One blank in the outline stands for all of them."""
+        """Skip white space. In the outline, one blank replaces all of it."""
         end = yield from self._after_blanks(self._at)
         if end > self._at:
             self._add(b" ")
@@ -166,7 +169,7 @@ class Outline:
     # -- lists and objects --------------------------------------------------------------------------------------------
 
     def _list(self) -> Iterator[None]:
-        """The list of a field: in the outline if it is short, else handed out in batches."""
+        """Read the list of a field: into the outline if it is short, otherwise in batches to `on_items`."""
         self._open(self._at)
         self._first_part, self._length_before, self._before = len(self._parts), self._length, 0
         if self._name == _SPANNED:
@@ -179,9 +182,9 @@ class Outline:
         self._close(self._at)
 
     def _inside(self, own: int, *, items: bool = False) -> Iterator[None]:
-        """Up to the bracket that closes the container of depth `own`, or to the end of the body.
+        """Read up to the bracket that closes the container of depth `own`, or to the end of the body.
 
-        `items` says that it is a list whose items are handed out where there are many.
+        `items` is True for a list whose items are passed on in batches if they are many.
         """
         body, size, window, match = self._body, self._size, self._window, _RUN.match
         spans, batch_bytes = items and self._name == _SPANNED, self._limits.batch_bytes
@@ -215,7 +218,7 @@ class Outline:
                 yield
 
     def _open(self, at: int) -> None:
-        """Take the bracket at `at`, and what is before it."""
+        """Copy the opening bracket at `at`, and the text before it, into the outline."""
         self._depth += 1
         self._containers += 1
         if self._containers > self._limits.max_containers:
@@ -225,15 +228,15 @@ class Outline:
         self._take(at + 1)
 
     def _close(self, at: int) -> None:
-        """Take whichever bracket is there, or none: the parser will see it."""
+        """Copy the closing bracket at `at` into the outline. The parser will notice a wrong or missing bracket."""
         self._depth -= 1
         self._take(at + 1)
 
     def _cut(self, end: int) -> None:
-        """Hand out the items before the last comma, where the text up to `end` is between items."""
+        """Pass on the items before the last comma between the current place and `end`, if there is such a comma."""
         comma = self._body.rfind(b",", self._at, end)
         after = self._body[comma:end]
-        if b'"' in after:  # it may be in a string
+        if b'"' in after:  # the comma may be inside a string
             found = _ITEMS.match(self._body, self._at, end)
             comma = found.end() - 1 if found else -1
         if comma >= self._at:
@@ -249,10 +252,10 @@ class Outline:
         self._length = self._length_before
         self._before += self._on_items(self._name, b"[%b]" % text, self._before)
 
-    # -- strings, and what is taken as it is --------------------------------------------------------------------------
+    # -- strings, and text that is copied unchanged -------------------------------------------------------------------
 
     def _string(self) -> Iterator[None]:
-        """A string that is long, or lies across two windows. The name of a member stays whole."""
+        """Read a string that is long or extends over two windows. A member's name is copied whole, a value is left out."""
         start = self._at
         self._at += 1
         while True:
@@ -276,12 +279,12 @@ class Outline:
             self.shortened.add(self._name)
 
     def _match(self, pattern: re.Pattern[bytes]) -> int:
-        """The end of what matches here in one window. All patterns match at least nothing."""
+        """Return the end of the pattern's match at the current place, within one window. Every pattern can match ""."""
         found = pattern.match(self._body, self._at, self._at + self._window)
         return found.end() if found else self._at
 
     def _take(self, end: int) -> None:
-        """Put into the outline what stands before `end`; blanks around a long run are no use to the parser."""
+        """Copy the text up to `end` into the outline. White space around a long run is shortened to one blank."""
         text = self._body[self._at : end]
         self._at += len(text)
         if len(text) >= _LONG_RUN_BYTES and (text[0] in _BLANKS or text[-1] in _BLANKS):

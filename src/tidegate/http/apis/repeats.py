@@ -1,7 +1,7 @@
-"""Refuses a repeated key in an object: the gateway would read the last value, and the engine could read the first.
+"""Refuses a key that is repeated in an object: the gateway would read the last value, the engine perhaps the first.
 
-A request body is rebuilt from its top-level fields, so only messages, which are sent on unchanged, have to be checked. The
-members of an object are counted by their colons. If there are more colons than keys, a key is repeated.
+A request body is rebuilt from its top-level fields, so only the messages, which are passed on unchanged, have to be
+checked. The members of an object are counted by their colons. If there are more colons than keys, a key is repeated.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _ALL_BUT_COLONS_AND_QUOTES = bytes(set(range(256)) - set(b':"'))
 
 
 def check_repeated_keys(raw: bytes, messages: Sequence[ChatMessage], *, before: int = 0) -> None:
-    """Raises BadRequest for messages, as JSON and decoded, with a key given twice in any object.
+    """Raise BadRequest if an object in the messages repeats a key.
 
-    `before` is how many messages of the request come before these.
+    `raw` is the JSON of `messages`. `before` is the number of messages that precede these in the request.
     """
     # Most messages have a role and a text and nothing else.
     if all(type(message.content) is str for message in messages):
@@ -31,14 +31,14 @@ def check_repeated_keys(raw: bytes, messages: Sequence[ChatMessage], *, before: 
         one = bytes(message)
         if _colons(one) != _members(msgspec.json.decode(one)):
             raise BadRequest(
-                f"In 'messages[{at}]' a key stands twice in one object; give it once", param=f"messages[{at}]"
+                f"An object in 'messages[{at}]' has a key twice; give it once", param=f"messages[{at}]"
             )
 
 
 def _colons(raw: bytes) -> int:
-    """The colons outside of strings."""
+    """Count the colons outside of strings."""
     if b"\\" in raw:
-        # In this order: a quote after an escaped backslash is a real one.
+        # Escaped backslashes are removed first, because a quote after an escaped backslash ends the string.
         raw = raw.replace(rb"\\", b"").replace(rb"\"", b"")
     marks = raw.translate(None, _ALL_BUT_COLONS_AND_QUOTES).replace(b'""', b"")
     if b'"' not in marks:
@@ -47,7 +47,7 @@ def _colons(raw: bytes) -> int:
 
 
 def _members(value: Any) -> int:
-    """The keys of all objects in a value."""
+    """Count the keys of all objects in a value."""
     count, rest = 0, [value]
     while rest:
         one = rest.pop()

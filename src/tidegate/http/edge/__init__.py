@@ -1,1 +1,1 @@
-"""Client connections, from bytes to requests and back: all that happens before the caller is known."""
+"""Client connections, from bytes to requests and from responses to bytes: everything before a caller is identified."""

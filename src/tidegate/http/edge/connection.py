@@ -1,7 +1,8 @@
-"""One connection of a client: how it comes and goes, and how its requests get their turn, one after the other.
+"""One connection of a client: its beginning and end, and the order in which its requests are served.
 
-Every wait for a client has an end (`patience.py`, `transport.py`). The call that runs notices when its client leaves, even
-when that client had sent further requests ahead. A whole request is answered, whatever follows it.
+Every wait for a client has a time limit (`patience.py`, `transport.py`). A running call is told when its client
+disconnects, even if the client has already sent further requests. A complete request is answered, even if invalid bytes
+follow it.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from tidegate.http.edge.patience import Idle, Patience
 from tidegate.http.edge.transport import CorkedTransport, Flow, Stall
 
 WHEN_GONE = "tidegate.when_gone"
-"""Where in the ASGI scope a request finds `call_when_gone`."""
+"""The key in the ASGI scope for `ClientConnection.call_when_gone`."""
 REFUSED = "tidegate.refused"
-"""Where it finds the error that its client was given while its body was still awaited."""
+"""The key in the ASGI scope for the error with which the connection refused the rest of the request's body."""
 
-# Of an answer over TLS, for a client that does not read: above this the engine is made to wait.
+# Over TLS, at most this much of an answer is buffered for a client that does not read. Beyond it, the engine has to wait.
 TLS_UNREAD_BYTES = 8 * 1024
-# Requests sent before the answer to an earlier one; a client that sends more is read no further for a while.
+# The most requests queued on a connection while an earlier one is being answered. Beyond it, reading is paused.
 MAX_AHEAD = 8
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client connection, but for the parser: see `EdgeProtocol`."""
+    """One client connection without the parser's callbacks, which `EdgeProtocol` adds."""
 
     def __init__(
         self,
@@ -50,37 +51,37 @@ class ClientConnection(asyncio.Protocol):
         *,
         edge: Edge,
     ) -> None:
-        """All but `edge` is how uvicorn's server makes its protocols."""
+        """All arguments but `edge` are those that uvicorn's server passes to its protocols."""
         self._app = cast("ASGIApp", config.loaded_app)
         self._loop = _loop or asyncio.get_running_loop()
         self._state = server_state
-        del app_state  # of the lifespan protocol, which is off
+        del app_state  # unused: it belongs to the lifespan protocol, which is off
         self._edge = edge
         self._idle_s = config.timeout_keep_alive
         self._parser = httptools.HttpRequestParser(self)
-        # What comes after a request that ends the connection is nobody's, and no reason to refuse that request.
+        # Bytes after a request that ends the connection are ignored. They are no reason to refuse that request.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._url = b""
         self._headers: Headers = []
-        self._scope: dict[str, Any] | None = None  # of the request whose head is arriving
+        self._scope: dict[str, Any] | None = None  # the scope of the request whose head is arriving
         self._expects_100 = False
         self._last: Cycle | None = None
         self._running: Cycle | None = None
         self._ahead: deque[Cycle] = deque()
         self._when_gone: Callable[[], None] | None = None
-        self._wrong: GatewayError | None = None  # what the parser stopped for
-        self._refused: GatewayError | None = None  # what is answered after the requests that came before it
+        self._wrong: GatewayError | None = None  # the error that made the parser stop
+        self._refused: GatewayError | None = None  # the error to send once all earlier requests are answered
         self._keeps_alive = True
         self._half_closed: HalfClosed | None = None
         self._read_size = 0
 
-    # -- coming and going --------------------------------------------------------------------------------------------
+    # -- beginning and end -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called once by the event loop."""
+        """Prepare the connection and start its first time limit. The event loop calls this once."""
         stream = cast("asyncio.Transport", transport)
-        # What the kernel does not take pauses the application: so it knows when the last byte has left. Below TLS there is
-        # a buffer that cannot be seen from here.
+        # Pause the application as soon as the kernel's buffer is full, so that it knows when the last byte was sent. TLS
+        # has a buffer of its own, which cannot be inspected here.
         stream.set_write_buffer_limits(TLS_UNREAD_BYTES if is_ssl(stream) else 0)
         self._corked = CorkedTransport(stream, self._loop, self._edge.send_stall_s)
         self._stall = Stall(self._corked, self._loop, self._edge.send_stall_s)
@@ -104,7 +105,7 @@ class ClientConnection(asyncio.Protocol):
             self._corked.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or we closed."""
+        """Release everything, because the client disconnected or the gateway closed the connection."""
         self._state.connections.discard(cast("Any", self))
         self._patience.end()
         self._stall.end()
@@ -120,19 +121,19 @@ class ClientConnection(asyncio.Protocol):
         self._corked.ended()
         if self._half_closed is not None:
             self._half_closed.stop()
-        # All of them refer to this connection: without them, it is freed with its last call.
+        # These refer back to this connection. Without them, the connection is freed together with its last call.
         del self._parser, self._patience
         self._last = self._running = None
         self._ahead.clear()
         self._fixed_scope.clear()
 
     def eof_received(self) -> bool:
-        """The client has ended its side. If it waits for an answer, keep the connection up to its last answer."""
+        """Handle a client that has ended its side. Return True, to keep the connection, if the client awaits an answer."""
         running, last = self._running, self._last
         if running is None or running.response_complete or running.more_body or last is None:
             return False
         if self._corked.is_closing() or self._corked.get_extra_info("sslcontext") is not None:
-            return False  # event loops treat the end of one side of a TLS connection as the end of both
+            return False  # event loops close a TLS connection as soon as one side ends
         if self._half_closed is None:
             self._half_closed = HalfClosed(self._corked, self._loop)
             self._keeps_alive = last.keep_alive = False
@@ -140,29 +141,29 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def call_when_gone(self, tell: Callable[[], None] | None, forget: Callable[[], None] | None) -> None:
-        """Call `tell` when the client leaves, until its owner takes it back as `forget`."""
+        """Call `tell` when the client disconnects. The caller removes `tell` by passing it as `forget`."""
         if tell is not None or self._when_gone == forget:
             self._when_gone = tell
 
     def is_idle(self) -> bool:
-        """Whether no request is being served."""
+        """Return whether no request is being served."""
         return not self._answering() and not self._ahead and not self._corked.is_closing()
 
     def has_asked(self) -> bool:
-        """Whether a whole head ever came."""
+        """Return whether a complete head has ever arrived."""
         return self._last is not None
 
     def leave(self) -> None:
-        """Make room for another."""
+        """Close the connection to make room for another."""
         self._state.connections.discard(cast("Any", self))
         self._corked.close()
 
     def cut(self) -> None:
-        """The server has ended, and what is still under way is lost."""
+        """Close the connection at once, because the server has stopped. Unsent bytes are lost."""
         self._corked.abort()
 
     def shutdown(self) -> None:
-        """The server ends: no further request on this connection."""
+        """Accept no further request on this connection, because the server is shutting down."""
         self._keeps_alive = False
         if self._last is None or self._last.response_complete:
             self._corked.close()
@@ -172,25 +173,25 @@ class ClientConnection(asyncio.Protocol):
     # -- what is sent ------------------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """More is under way to the client than it reads."""
+        """Pause the application, because the client reads more slowly than the application writes."""
         self._flow.pause_writing()
         self._stall.begin()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Resume the application, because the client has read the buffer."""
         self._flow.resume_writing()
         self._stall.end()
 
     def _refuse(self, error: GatewayError, *, is_request: bool = True) -> None:
-        """Answer with an error and hang up. Whole requests that came before are answered before that.
+        """Answer with an error and close the connection. Complete requests that arrived earlier are answered first.
 
-        `is_request` False: the client does not take these bytes for a request, and would take an answer to them for that of
-        its next request. So the answers to the whole requests are the last.
+        `is_request` is False for bytes that the client did not mean as a request: it would take an answer to these bytes
+        for the answer to its next request. So if complete requests are still unanswered, their answers are the last.
         """
         self._edge.refusals.add(error, self._client)
         running, ahead = self._running, self._ahead
         if running is not None and running.more_body and not running.response_started:
-            # It waits for the rest of its body. The error is its answer.
+            # The running request waits for the rest of its body, so the error is the answer to that request.
             running.scope[REFUSED] = error
             running.disconnect()
         elif self._answering():
@@ -201,7 +202,7 @@ class ClientConnection(asyncio.Protocol):
             self._refused = error
             self._patience.end()
             self._flow.far_ahead = False
-            self._flow.resume_reading()  # unread, but a client that leaves is noticed
+            self._flow.resume_reading()  # the bytes are dropped, but a disconnect is noticed
             return
         self._answer_refused(error)
 
@@ -223,10 +224,10 @@ class ClientConnection(asyncio.Protocol):
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
-    # -- one after the other -----------------------------------------------------------------------------------------
+    # -- the order of requests ---------------------------------------------------------------------------------------
 
     def _look_ahead(self) -> None:
-        """Read no further while too much waits for its turn."""
+        """Pause reading while too many requests, or too many bytes of their bodies, are queued."""
         ahead = self._ahead
         self._flow.far_ahead = (
             len(ahead) > MAX_AHEAD or sum([len(one.body) for one in ahead]) > HIGH_WATER_LIMIT
@@ -236,12 +237,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _start(self, cycle: Cycle) -> None:
         self._running = cycle
-        if cycle.more_body and self._patience.is_watching:  # it had to wait for its turn, unread
+        if cycle.more_body and self._patience.is_watching:  # its body was not read while it was queued
             self._patience.await_body()
         cycle.start(self._app, self._loop, self._state.tasks)
 
     def _on_response(self) -> None:
-        """The running request is answered."""
+        """Start the next request, or wait for one, because the running request is answered."""
         self._state.total_requests += 1
         if self._corked.is_closing():
             return
@@ -255,16 +256,16 @@ class ClientConnection(asyncio.Protocol):
             self._answer_refused(self._refused)
             return
         self._flow.resume_reading()
-        if self._scope is None:  # else the next one is arriving
+        if self._scope is None:  # otherwise the next request is arriving
             self._idle.begin()
 
-    # -- how long we wait --------------------------------------------------------------------------------------------
+    # -- time limits -------------------------------------------------------------------------------------------------
 
     def _reading_head(self) -> bool:
         return self._scope is not None or self._last is None
 
     def _watch(self, size: int) -> None:
-        """After a read that did not end a request."""
+        """Check the limits of an incomplete request after each read."""
         if self._corked.is_closing():
             return
         wrong: GatewayError | None
@@ -276,7 +277,7 @@ class ClientConnection(asyncio.Protocol):
         elif last.more_body:
             wrong = self._patience.read_body(size)
             if not self._corked.client_still_sends:
-                # An answer that comes before the body has is the last one on this connection.
+                # If the request is answered before its body is complete, that answer is the last on this connection.
                 self._corked.client_still_sends = True
                 self._keeps_alive = last.keep_alive
                 last.keep_alive = False
@@ -287,12 +288,13 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(wrong)
 
     def _on_late(self, error: GatewayError | None) -> None:
-        """Patience is over: with an answer where a request has begun to run, else without a word."""
+        """Handle a time limit that has passed: send `error` if there is one, otherwise close without an answer."""
         if self._corked.is_closing():
             return
         not_its_turn = self._answering() and (self._reading_head() or self._running is not self._last)
         if not_its_turn or (error is not None and self._flow.read_paused):
-            self._patience.go_on()  # the beginning of the next request can wait with its end; or it is we who do not read
+            # Either the late request is queued behind a running one, or the gateway itself has paused reading.
+            self._patience.go_on()
         elif error is not None:
             self._refuse(error)
         else:

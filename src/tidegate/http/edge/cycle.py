@@ -1,7 +1,7 @@
 """One request on a connection and its response, as the application sees them: ASGI's `receive` and `send`.
 
-The head waits for the first part of the body, so that both leave in one write. The last part leaves in one write with
-everything that was written in the same turn of the event loop.
+The response's head is held until the first part of the body is there, so that both are sent in one write. The last part of
+the body is sent in one write with everything else that was written in the same turn of the event loop.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tidegate.errors import GatewayError
 from tidegate.http.edge.transport import CorkedTransport
 
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
-# Engines refuse with numbers that no standard knows, and those are passed on.
+# All numbers, not only standard ones: engines also refuse with non-standard statuses, and these are passed on.
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
 }
 _BODILESS = (204, 304)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
-# A body of at most this size is written at once, with its head. The connection buffers what the client has not read.
+# A body of at most this size is written at once, with its head. The connection buffers what the client has not read yet.
 LARGE_BYTES = 64 * 1024
 SLICE_BYTES = 256 * 1024
 
@@ -47,9 +47,9 @@ def refusal(
     took_s: float = 0.0,
     without_body: bool = False,
 ) -> bytes:
-    """A whole response without an application, the connection's last.
+    """Return a complete error response that needs no application. It is the last response on its connection.
 
-    `asked` are the headers of the request, as far as they have come; `took_s` is the time since its first byte, seconds.
+    `asked` are the request's headers received so far. `took_s` is the time since the request's first byte, in seconds.
     """
     body = error.body()
     request_id = request_id_of(dict(asked)) or b"req_" + os.urandom(12).hex().encode()
@@ -67,15 +67,15 @@ def refusal(
 
 
 def request_id_of(headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The id the client gave its request, if it is well-formed."""
+    """Return the id that the client gave its request, or None if that id is missing or malformed."""
     given = headers.get(b"x-request-id")
     return given if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
 class Cycle:
-    """A request and its response. `on_response` is called once the response is whole.
+    """A request and its response. `on_response` is called once the response is complete.
 
-    `keep_alive` False makes the response the connection's last; whoever knows that sets it before the response begins.
+    If `keep_alive` is set to False before the response begins, the response is the last one on the connection.
     """
 
     __slots__ = (
@@ -121,30 +121,35 @@ class Cycle:
         self._news = self._chunked = False
         self._told: asyncio.Event | None = None
         self._head = b""
-        self._owed: int | None = None  # bytes of the body that the head has promised
+        self._owed: int | None = None  # bytes of the body still to send, where the head gave a content-length
 
     def tell(self) -> None:
-        """There is something new to `receive`."""
+        """Notify `receive` that new data is available."""
         self._news = True
         if self._told is not None:
             self._told.set()
 
     def sound(self) -> None:
-        """Send bytes that a client ignores. If the client has closed its socket, its system answers with a reset."""
+        """Send bytes that a client ignores. If the client has closed its socket, its system answers with a reset.
+
+        This is a "100 Continue" before the response has begun, and an SSE comment inside an event stream.
+        """
         if not self.response_started:
-            if self.scope["http_version"] != "1.0":  # which has no interim responses
+            if self.scope["http_version"] != "1.0":  # HTTP/1.0 has no interim responses
                 self._transport.write(_CONTINUE)
         elif self._owed is None and not (self._head or self.response_complete):
-            self._transport.write(self._framed(b":\n\n"))  # a comment: only event streams have no length
+            self._transport.write(
+                self._framed(b":\n\n")
+            )  # of the responses, only event streams have no length
 
     def disconnect(self) -> None:
-        """The client is gone."""
+        """Record that the client has disconnected."""
         if not self.response_complete:
             self.disconnected = True
         self.tell()
 
     def start(self, app: ASGIApp, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
-        """Have the application answer, in a task that is among `tasks` while it runs."""
+        """Start the application in a new task. `tasks` contains that task while it runs."""
         task = loop.create_task(self._run(app, tasks))
         self._task = task
         tasks.add(task)
@@ -155,14 +160,14 @@ class Cycle:
         finally:
             if sys.exception() is not None:
                 self._task.add_done_callback(_log_failure)
-            # Not as a callback of the task: that would be another turn of the loop for every request.
+            # Done here, because a done callback of the task would cost every request another turn of the loop.
             tasks.discard(self._task)
             del self._task
             if not (self.disconnected or self.response_complete):
                 self._fail()
 
     async def receive(self) -> Message:
-        """ASGI's `receive`: what has come of the body since the last one, or that the client left."""
+        """Return the part of the body that arrived since the last call, or a disconnect message (ASGI's `receive`)."""
         if self._expects_100:
             self._expects_100 = False
             if not self._transport.is_closing():
@@ -176,12 +181,15 @@ class Cycle:
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), bytearray()
-        # Resume now, not with the next `receive`, which may never come: without reading, a client's leaving is not seen.
+        # Resume reading now: the application may never call `receive` again, and a disconnect is noticed only by reading.
         self._flow.resume_reading()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`. Raises RuntimeError for what would make the connection's next answer a lie."""
+        """Send a part of the response (ASGI's `send`).
+
+        Raises RuntimeError for a message out of order or a wrong length, because the client would misread the response.
+        """
         if self.disconnected:
             return
         if self.response_complete:
@@ -209,13 +217,13 @@ class Cycle:
         named, stays = dict(headers), self.keep_alive
         owed = int(named[b"content-length"]) if b"content-length" in named else None
         if b"connection" in named:
-            # Whether it stays is said below, once.
+            # The header `connection: close` is added once, below.
             stays = stays and _CLOSE not in headers
             headers = [header for header in headers if header != _CLOSE]
         lines = [_STATUS_LINES[status], *[b"%b: %b\r\n" % header for header in headers]]
         if self.scope["method"] == "HEAD" or status in _BODILESS:
             owed = 0
-        # HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+        # HTTP/1.0 has no chunked encoding: the body ends where the connection ends.
         chunked = owed is None and self.scope["http_version"] != "1.0"
         if chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -246,24 +254,24 @@ class Cycle:
         head, self._head = self._head, b""
         end = b"0\r\n\r\n" if self._chunked else b""
         if len(last) <= LARGE_BYTES:
-            # Not held back for a client that reads slowly: this may be the event that says why its stream ends.
+            # Write even if the client reads slowly: this may be the event that tells it why the stream ends.
             self._transport.write_out(head + last + end)
         elif not await self._has_left(head, last, end):
             return
         if self._flow.write_paused:
-            # Until its last byte has left, a response is not complete, and its call is not over.
+            # A response is complete, and its call over, only when the last byte has been sent.
             await self._flow.drain()
             if self.disconnected:
                 return
         self.response_complete = True
         self.tell()
         if not self.keep_alive:
-            self._flow.resume_reading()  # who still sends is heard out
+            self._flow.resume_reading()  # keep reading from a client that is still sending, so that it gets the response
             self._transport.close()
         self._on_response()
 
     async def _has_left(self, head: bytes, body: bytes, end: bytes) -> bool:
-        """Send a large body in slices, each when the client has received the one before. Returns False if the client left.
+        """Send a large body in slices, each after the client has received the one before. Return False if the client left.
 
         Only slices are copied, so the transport buffers at most one of them. When this returns True, the last slice
         has been sent, and the application may treat the whole body as sent.
@@ -271,7 +279,7 @@ class Cycle:
         self._transport.write(head)
         for at in range(0, len(body), SLICE_BYTES):
             self._transport.write_out(body[at : at + SLICE_BYTES])
-            await asyncio.sleep(0)  # others have their turn, however fast this client is
+            await asyncio.sleep(0)  # let other tasks run, however fast this client reads
             await self._flow.drain()
             if self.disconnected or self._transport.is_closing():
                 return False
@@ -279,7 +287,10 @@ class Cycle:
         return True
 
     def _fail(self) -> None:
-        """For an application that has not answered. Where it had begun to, the end of the connection says so."""
+        """Handle an application that has ended without a complete response: send an error and close the connection.
+
+        If the response has begun, only close: the premature end tells the client that the response is incomplete.
+        """
         if not self.response_started:
             error = GatewayError("The gateway failed; the operator can find the cause in the log")
             without_body = self.scope["method"] == "HEAD"
@@ -290,6 +301,6 @@ class Cycle:
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
-    """Asyncio would do it when the garbage collector finds the task."""
+    """Log the exception of a task now. Asyncio would log it only when the garbage collector finds the task."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a bug in the gateway", exc_info=error)

@@ -1,9 +1,9 @@
-"""Clients that have ended their side of the connection: some still read, others have closed it.
+"""Tells clients that ended their side of the connection but still read from clients that closed their socket.
 
 A client may end its side after its request (RFC 9112, 9.6) and read the answer. A client that closes its socket looks the
-same until the gateway sends something, and then its system answers with a reset. So the gateway sends bytes without a
-meaning (`Cycle.sound`) and looks for the reset. A client that reads those bytes and closes later is noticed at the next
-event of its stream, or by TCP keep-alive after one or two minutes.
+same until the gateway sends something, and then the client's system answers with a reset. So the gateway sends bytes that
+the client ignores (`Cycle.sound`) and looks for the reset. A client that reads those bytes and closes later is noticed at
+the next event of its stream, or by TCP keep-alive after one or two minutes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import select
 
 from tidegate.http.edge.transport import CorkedTransport
 
-# The reset takes one round trip. Event loops do not read from such a connection any more, so they report no event.
+# The reset takes one round trip. Polling is needed because event loops no longer read from a half-closed connection.
 FIRST_LOOK_S = 0.01
 LOOK_EVERY_S = 0.5
 
 
 class HalfClosed:
-    """Looks for a reset until the connection ends. If a reset has come, it aborts the connection."""
+    """A repeated check for a reset until the connection ends. If a reset has arrived, the connection is aborted."""
 
     def __init__(self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

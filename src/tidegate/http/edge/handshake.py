@@ -1,7 +1,7 @@
-"""TLS connections before they are connections: counted from the moment they are accepted, and given a time limit.
+"""Counts TLS connections from the moment they are accepted, and gives their handshake a time limit.
 
-An event loop that listens for TLS itself creates the protocol only after the handshake. So a client that never finishes its
-handshake would be outside of every limit. Here the connection is accepted first and counted with the others; then the
+An event loop that listens for TLS itself creates the protocol only after the handshake. So a client that never finishes
+its handshake would escape every limit. Here the connection is accepted first and counted with the others; then the
 handshake begins. Plain HTTP does not use this module.
 """
 
@@ -21,19 +21,20 @@ from tidegate.files import FromFiles
 from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.protocol import EdgeProtocol
 
-# Accepted in one turn of the loop; the others have theirs in between.
+# Connections accepted in one turn of the event loop, so that other tasks can run in between.
 ACCEPT_AT_ONCE = 64
-# After an accept that the system had no means for, as asyncio's own servers do.
+# Pause after an `accept` that failed for lack of files or memory. asyncio's own servers pause as long.
 ACCEPT_AGAIN_S = 1.0
 
-# Longer than any connection ends: `Farewell` decides when, by what the client takes. This clock would cut a slow reader.
+# Longer than closing any connection takes. `Farewell` decides by the client's progress; this fixed limit would cut off a
+# client that reads slowly.
 SHUTDOWN_S = 86_400.0
 
 log = logging.getLogger(__name__)
 
 
 class Handshake:
-    """One accepted connection, until its handshake is done and an `EdgeProtocol` takes over, or it has failed."""
+    """One accepted connection until its handshake succeeds, and an `EdgeProtocol` takes over, or fails."""
 
     def __init__(self, listener: TlsListener, accepted: socket.socket) -> None:
         self.made_at = listener.loop.time()
@@ -44,7 +45,7 @@ class Handshake:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Take a place, or leave at once where there is none."""
+        """Start the handshake, or close the socket at once if there are too many connections."""
         if not self._listener.edge.admit(self, self._connections):
             self._connections.discard(self)
             self._socket.close()
@@ -54,7 +55,7 @@ class Handshake:
         task.add_done_callback(self._ended)
 
     def done(self) -> None:
-        """The handshake succeeded: the connection counts by its protocol now."""
+        """Stop counting the handshake, because its protocol is now counted in its place."""
         self._connections.discard(self)
         self._task = None
 
@@ -70,7 +71,7 @@ class Handshake:
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
         except OSError as error:
-            log.debug("a TLS handshake failed: %s", error)  # what clients do wrong, and the time limit
+            log.debug("a TLS handshake failed: %s", error)  # a client's mistake, or the time limit
         except asyncio.CancelledError:
             if not self._left:
                 raise
@@ -79,42 +80,42 @@ class Handshake:
         self._listener.state.tasks.discard(task)
         self._connections.discard(self)
         self._task = None
-        if not self._begun:  # else it belongs to a transport
+        if not self._begun:  # otherwise the socket belongs to a transport
             self._socket.close()
 
     def is_idle(self) -> bool:
-        """Whether it may be closed for another: at any time."""
+        """Return True: a handshake may be closed for another connection at any time."""
         return True
 
     def has_asked(self) -> bool:
-        """Whether a whole head ever came: it cannot have."""
+        """Return False: no head can arrive before the handshake is done."""
         return False
 
     def leave(self) -> None:
-        """Make room for another."""
+        """Cancel the handshake and close the connection."""
         self._left = True
         self._connections.discard(self)
         if self._task is not None:
             self._task.cancel()
 
     def shutdown(self) -> None:
-        """The server ends."""
+        """Cancel the handshake, because the server is shutting down."""
         self.leave()
 
     def cut(self) -> None:
-        """The server has ended."""
+        """Cancel the handshake, because the server has stopped."""
         self.leave()
 
 
 class ServedAfter(EdgeProtocol):
-    """An `EdgeProtocol` that takes the place of its handshake."""
+    """An `EdgeProtocol` that replaces its `Handshake` once that is done."""
 
     def __init__(self, listener: TlsListener, handshake: Handshake) -> None:
         super().__init__(listener.config, listener.state, {}, listener.loop, edge=listener.edge)
         self._handshake: Handshake | None = handshake
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called once by the event loop, when the handshake is done."""
+        """Take over the connection. The event loop calls this once, when the handshake is done."""
         if self._handshake is not None:
             self._handshake.done()
             self._handshake = None
@@ -122,7 +123,7 @@ class ServedAfter(EdgeProtocol):
 
 
 class TlsListener:
-    """Accepts on one socket. To uvicorn's server it is one of its `asyncio.Server`s."""
+    """A listener that accepts TLS connections on one socket. uvicorn's server uses it like an `asyncio.Server`."""
 
     def __init__(
         self,
@@ -133,7 +134,7 @@ class TlsListener:
         config: Config,
         state: ServerState,
     ) -> None:
-        """Begins to accept; there has to be a running loop."""
+        """Start accepting. An event loop must be running."""
         self.loop = asyncio.get_running_loop()
         self.tls = tls
         self.edge = edge
@@ -146,13 +147,13 @@ class TlsListener:
         self._resume()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections."""
         if self._again is not None:
             self._again.cancel()
         self.loop.remove_reader(self._listening)
 
     async def wait_closed(self) -> None:
-        """Nothing is left to wait for."""
+        """Return at once: `close` has already stopped everything."""
 
     def _resume(self) -> None:
         self._again = None
@@ -165,7 +166,7 @@ class TlsListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                log.warning("no connection can be accepted for a second: %s", error.strerror)
+                log.warning("cannot accept connections, trying again in a second: %s", error.strerror)
                 self.loop.remove_reader(self._listening)
                 self._again = self.loop.call_later(ACCEPT_AGAIN_S, self._resume)
                 return

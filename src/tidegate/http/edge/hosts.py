@@ -1,9 +1,9 @@
 """Which host names the gateway answers to: the header `Host`, and the host in an absolute target.
 
-Nothing here is routed or built by the Host, so a strange one does no harm by itself. One kind of request must not be
-answered all the same: a page that a browser has open can point its own name at 127.0.0.1 (DNS rebinding) and would then
-talk to a gateway that listens for this machine only. Its requests carry that name, so on a loopback address only names are
-answered that nobody can own in the public DNS.
+The gateway routes no request by its Host and builds no URL from it, so an unknown host does no harm by itself. DNS
+rebinding is the exception: a web page can point its own host name at 127.0.0.1, and its scripts could then call a gateway
+that listens on this machine only. Such requests carry the page's host name. So a gateway on a loopback address answers
+only to names that cannot be registered in the public DNS.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from tidegate.errors import BadRequest, GatewayError, Misdirected
 _HOST = re.compile(
     rb"([A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}(?:%25[A-Za-z0-9._~-]{1,32})?\])(?::[0-9]{0,5})?"
 )
-"""A name or an address, and a port; letters of other scripts come as punycode (RFC 9110, 7.2; RFC 3986, 3.2.2)."""
+"""A name or an address, with or without a port. Non-ASCII names arrive as punycode (RFC 9110, 7.2; RFC 3986, 3.2.2)."""
 
 _TARGET_HOST = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
-# Reserved for machines near by: RFC 6761, RFC 6762, and ICANN's reservation of 2024.
+# Domains reserved for local networks: RFC 6761, RFC 6762, and ICANN's reservation of 2024.
 _NEARBY = (".localhost", ".local", ".internal")
 MOST_KNOWN = 1024
 
 
 class HostRule:
-    """Which hosts are answered. Remembers the good ones, so that a request pays for a look-up only."""
+    """The hosts that the gateway answers to. Accepted hosts are remembered, so that most requests cost one set look-up."""
 
     def __init__(self, allowed: Iterable[str], *, loopback: bool) -> None:
-        """`loopback` is what holds where `allowed` is empty: only nearby names instead of any."""
+        """`loopback` counts only if `allowed` is empty: True accepts only local names, False any name."""
         self._allowed = tuple(allowed)
         self._any = "*" in self._allowed or (not self._allowed and not loopback)
         self._own = socket.gethostname().lower()
         self._known: set[bytes] = set()
 
     def check(self, host: bytes) -> GatewayError | None:
-        """What is wrong with a `Host`, None for nothing."""
+        """Return the error for a `Host` that is malformed or not served, or None."""
         if host in self._known:
             return None
         found = _HOST.fullmatch(host)
@@ -52,9 +52,10 @@ class HostRule:
         return None
 
     def check_target(self, target: bytes) -> GatewayError | None:
-        """The same for a target that is not a path: `http://host/path` counts by its host (RFC 9112, 3.2.2).
+        """Return the error for a target that is not a path, or None.
 
-        `*` stands for the server as a whole and has no host (RFC 9112, 3.2.4).
+        Of `http://host/path`, the host is checked (RFC 9112, 3.2.2). `*` means the server as a whole and has no host
+        (RFC 9112, 3.2.4).
         """
         if target == b"*":
             return None
@@ -70,12 +71,12 @@ class HostRule:
         )
 
     def _nearby(self, name: str) -> bool:
-        # An address in Host was typed or configured as one: no name was resolved that could be turned round.
+        # With an IP address in Host, the client has resolved no name, so DNS rebinding is impossible.
         return "." not in name or name == self._own or name.endswith(_NEARBY) or is_address(name)
 
 
 def is_address(name: str) -> bool:
-    """Whether it is an IP address, `[::1]` included."""
+    """Return whether `name` is an IP address. IPv6 addresses may be in brackets, as in `[::1]`."""
     try:
         ipaddress.ip_address(name.strip("[]").partition("%25")[0])
     except ValueError:
@@ -84,5 +85,5 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a socket that is bound to this address hears this machine only."""
+    """Return whether a socket bound to this address is reachable only from this machine."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback

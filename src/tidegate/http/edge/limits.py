@@ -18,7 +18,7 @@ from tidegate.errors import BadRequest, GatewayError, HeadTooLarge, NotFound, Ov
 from tidegate.http.edge.hosts import HostRule
 from tidegate.http.edge.refusals import Refusals
 
-# Twice would mean that we and another reader may go by different ones (RFC 9112, 6.3; RFC 9110, 5.3).
+# These must not be repeated: the gateway and another server could use different values (RFC 9112, 6.3; RFC 9110, 5.3).
 _ONCE = (
     b"host",
     b"authorization",
@@ -29,36 +29,36 @@ _ONCE = (
     b"expect",
 )
 _PROBES = (b"/healthz", b"/readyz", b"/health")
-# Of a server that is full: so many more get an answer that says so, the others are closed without a word.
+# A full server answers this many further connections with an error. Connections beyond these are closed without an answer.
 STANDING_ROOM = 64
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Connection(Protocol):
-    """What the edge asks of a connection to decide whether it makes room for another."""
+    """What the edge needs of a connection to decide whether it can be closed in favour of a new one."""
 
     made_at: float
 
     def is_idle(self) -> bool:
-        """Whether no request of it is being served."""
+        """Return whether no request of the connection is being served."""
         ...
 
     def has_asked(self) -> bool:
-        """Whether it ever sent a whole head."""
+        """Return whether the client ever sent a complete head."""
         ...
 
     def leave(self) -> None:
-        """Close it."""
+        """Close the idle connection."""
         ...
 
     def cut(self) -> None:
-        """Close it at once, whatever is under way."""
+        """Close the connection at once, with any requests that are still in flight."""
         ...
 
 
 class Edge:
-    """The limits of one server, seconds and bytes, and the checks that go by them."""
+    """The limits of one server, in seconds and bytes, and the checks against these limits."""
 
     def __init__(self, settings: ServerConfig, refusals: Refusals) -> None:
         self.first_byte_s = settings.first_byte_timeout_ms / 1000
@@ -74,11 +74,14 @@ class Edge:
         self._hosts = HostRule(self._allowed_hosts, loopback=False)
 
     def listens_on_loopback(self) -> None:
-        """The server's address is one of this machine only: see `HostRule`."""
+        """Apply the stricter host rule of a server that is reachable only from this machine: see `HostRule`."""
         self._hosts = HostRule(self._allowed_hosts, loopback=True)
 
     def check_head(self, target: bytes, version: str, headers: Headers) -> dict[bytes, bytes]:
-        """The headers by name. Raises GatewayError for a head that is not served; once a request, so mind the cost."""
+        """Return the headers by name. Raises GatewayError for a head that must be refused.
+
+        This runs for every request, so keep it cheap.
+        """
         found = dict(headers)
         if len(found) != len(headers):
             _check_repeated(headers)
@@ -87,7 +90,7 @@ class Edge:
             if host is None:
                 raise BadRequest("The header 'Host' is missing")
         elif version != "1.0":
-            raise BadRequest(f"HTTP/{version} is not spoken here")
+            raise BadRequest(f"HTTP/{version} is not supported; use HTTP/1.1")
         if host is not None and (wrong := self._hosts.check(host)) is not None:
             _raise_unless_probe(target, wrong)
         if target[:1] != b"/" and (wrong := self._hosts.check_target(target)) is not None:
@@ -97,31 +100,31 @@ class Edge:
         return found
 
     def check_size(self, target: bytes, headers: Headers) -> None:
-        """Raises HeadTooLarge. Needed only where so much came at once that the head may be too large."""
+        """Raise HeadTooLarge if the head is too large. Needed only if more bytes were read than a head may have."""
         size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
         if size > self.max_head_bytes:
             raise self.too_large()
 
     def too_large(self) -> HeadTooLarge:
-        """The error for a head over `max_head_bytes`."""
+        """Return the error for a head over `max_head_bytes`."""
         return HeadTooLarge(f"The head of the request is larger than {self.max_head_bytes} bytes")
 
     def too_many(self) -> HeadTooLarge:
-        """The error for more than `max_headers`."""
+        """Return the error for more than `max_headers` headers."""
         return HeadTooLarge(f"The request has more than {self.max_headers} headers")
 
-    # -- how many ----------------------------------------------------------------------------------------------------
+    # -- number of connections ---------------------------------------------------------------------------------------
 
     def is_full(self, connections: Collection[object]) -> bool:
-        """Whether there are more than are served."""
+        """Return whether there are more connections than `max_connections`."""
         return len(connections) > self.max_connections
 
     def is_crowded(self, connections: Collection[object]) -> bool:
-        """Whether there are so many connections that further ones are closed without an answer."""
+        """Return whether there are so many connections that further ones are closed without an answer."""
         return len(connections) > self.max_connections + STANDING_ROOM
 
     def admit(self, new: Connection, connections: set[Connection]) -> bool:
-        """Count a new connection; an idle one may be closed for it. Returns False if there are still too many."""
+        """Count a new connection, and close idle ones if the server is full. Return False if there are still too many."""
         connections.add(new)
         if self.is_full(connections):
             self.make_room(connections - {new})
@@ -139,24 +142,27 @@ class Edge:
             one.leave()
 
     def full(self) -> Overloaded:
-        """The error for a connection too many."""
+        """Return the error for a connection over `max_connections`."""
         return Overloaded(f"All {self.max_connections} connections are in use", retry_after_s=1)
 
 
 def is_probe(target: bytes) -> bool:
-    """Health checks: they name a host by chance, and are answered while there is any room."""
+    """Return whether the target is a health check, which may name any host and is answered by a full server too."""
     return target in _PROBES
 
 
 def split_target(target: bytes) -> tuple[bytes, str, bytes]:
-    """Path as it came, path, and query of a request's target. Raises NotFound, and what else makes the parser refuse it."""
+    """Return the raw path, the decoded path and the query of a request's target.
+
+    Raises NotFound for a fragment, and httptools.HttpParserError or UnicodeDecodeError for a malformed target.
+    """
     if target[:1] == b"/" and not (b"%" in target or b"?" in target or b"#" in target):
         return target, target.decode("ascii"), b""
     if b"#" in target:
-        # No client sends a fragment (RFC 9112, 3.2), and what is behind it is a path to some servers and nothing to others.
-        raise NotFound("No path here is written with a number sign")
+        # Clients must not send a fragment (RFC 9112, 3.2), and servers disagree on whether it belongs to the path.
+        raise NotFound("No path of this server contains '#'")
     parsed = httptools.parse_url(target)
-    # The path of a whole URI may be empty, and means `/` then (RFC 9112, 3.2.1).
+    # An empty path in an absolute URI means `/` (RFC 9112, 3.2.1).
     raw_path: bytes = parsed.path or b"/"
     path = raw_path.decode("ascii")
     return raw_path, unquote(path) if "%" in path else path, parsed.query or b""
@@ -175,8 +181,8 @@ def _raise_unless_probe(target: bytes, wrong: GatewayError) -> None:
 
 
 def _check_encoding(headers: dict[bytes, bytes], version: str) -> None:
-    """Raises for anything but `chunked` (RFC 9112, 6.1)."""
+    """Raise BadRequest for any transfer encoding but `chunked`, and for `chunked` with a length (RFC 9112, 6.1)."""
     if headers[b"transfer-encoding"].strip().lower() != b"chunked":
-        raise BadRequest("Of the transfer encodings only 'chunked' is known")
+        raise BadRequest("The only transfer encoding supported is 'chunked'")
     if version != "1.1" or b"content-length" in headers:
         raise BadRequest("The length of the body is ambiguous")

@@ -1,10 +1,11 @@
-"""How long a client may keep a connection waiting, and with how little.
+"""Time limits for a client that sends a request: how long it may pause, and how slowly it may send.
 
-Three things are waited for: the first byte, the rest of a head, the rest of a body. A head has one time limit. A body may
-be long and its client slow, so it has two that let a big upload through and no trickle: no pause longer than `body_idle_s`,
-and on the whole `body_idle_s` plus a second for every `min_body_bytes_per_s` that came (as Apache's mod_reqtimeout does).
-The call's deadline bounds it all. What comes without being body, such as chunk extensions and trailers, is no progress and
-may be no more than a head. One timer does all of it, and a request that comes in one read never starts it.
+The first byte, the rest of a head and the rest of a body are waited for. The first byte and the head have one time limit
+each. A body may be large and its client slow, so a body has two limits, which allow a big upload and stop a trickle. No
+pause may be longer than `body_idle_s`, and the whole body may take `body_idle_s` plus a second for every
+`min_body_bytes_per_s` that arrived (as in Apache's mod_reqtimeout). The call's deadline bounds both. Bytes around the
+body, such as chunk extensions and trailers, do not count as progress and may not exceed the size of a head. One timer
+serves all limits. A request that arrives in one read never starts the timer.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from tidegate.aio import EARLY_S, Alarm
 from tidegate.errors import BadRequest, GatewayError, RequestTimeout
 from tidegate.http.edge.limits import Edge
 
-# What a body may weigh on the wire for each of its bytes: six when every byte is a chunk of its own.
+# The most bytes on the wire for each byte of a body. Six are needed if every byte is sent as a chunk of its own.
 FRAMING = 16
 
 
 class Patience:
-    """The waiting of one connection. `on_late` gets the error for the client, None where a request has not begun."""
+    """The time limits of one connection. `on_late` gets the error for a late body, None for a late first byte or head."""
 
     def __init__(
         self, edge: Edge, loop: asyncio.AbstractEventLoop, on_late: Callable[[GatewayError | None], None]
@@ -37,36 +38,36 @@ class Patience:
         self._progress_bytes = 0
         self.is_watching = False
         self.read_bytes = 0
-        """Of the head, or of what is behind it, in earlier reads."""
+        """Bytes of the head, or of the body with its framing, in earlier reads."""
         self.arriving = 0
-        """Bytes of the read at hand that may belong to the head that is being read."""
+        """Bytes of the current read that may belong to an incomplete head."""
         self.body_bytes = 0
-        """Of the body so far, without framing."""
+        """Bytes of the body so far, without framing."""
 
     def await_first_byte(self) -> None:
-        """A connection was made."""
+        """Start the time limit for a new connection's first byte."""
         self._start(self._edge.first_byte_s)
 
     def await_head(self) -> None:
-        """A head has begun."""
+        """Start the time limit for a head that has begun."""
         self._in_head = True
         self._since = self._loop.time()
         self._start(self._edge.head_s)
 
     def await_body(self) -> None:
-        """From now on the body is waited for."""
+        """Start the time limits for the rest of a body."""
         self._in_body, self._in_head = True, False
         self._since = self._progress_at = self._loop.time()
         self._progress_bytes = self.body_bytes
         self._start(self._edge.body_idle_s)
 
     def begin_body(self) -> None:
-        """A head is whole."""
+        """Reset the counters for a new body, because its head is complete."""
         self.body_bytes = self.read_bytes = 0
         self._in_body = False
 
     def read_head(self) -> GatewayError | None:
-        """A read ended within a head: what is wrong with that."""
+        """Account for a read that ended within a head. Return an error if the head is too large."""
         if not self._in_head:
             self._in_body, self.read_bytes = False, 0
             self.await_head()
@@ -74,7 +75,7 @@ class Patience:
         return self._edge.too_large() if self.read_bytes > self._edge.max_head_bytes else None
 
     def read_body(self, size: int) -> GatewayError | None:
-        """A read of so many bytes ended within a body: what is wrong with that."""
+        """Account for a read of `size` bytes that ended within a body. Return an error if there is too much framing."""
         if not self._in_body:
             self.await_body()
             return None
@@ -83,7 +84,7 @@ class Patience:
             self._progress_bytes = self.body_bytes
             self._progress_at = self._loop.time()
         if self.read_bytes - FRAMING * self.body_bytes > self._edge.max_head_bytes:
-            return BadRequest("There is more around the body than in it")
+            return BadRequest("The body has too much chunk framing for its size")
         return None
 
     def go_on(self) -> None:
@@ -94,7 +95,7 @@ class Patience:
             self.await_head()
 
     def waited_s(self) -> float:
-        """Seconds since the request's head began, or its body was waited for; 0 for one that came in one read."""
+        """Return the seconds since the wait for the head or body began, or 0 for a request that arrived in one read."""
         return self._loop.time() - self._since if self._in_head or self._in_body else 0.0
 
     def end(self) -> None:
@@ -122,13 +123,16 @@ class Patience:
         if self._loop.time() < due - EARLY_S:
             self._timer = self._loop.call_at(due, self._on_time)
         else:
-            self._on_late(RequestTimeout("The rest of the request did not come, or too slowly"))
+            self._on_late(
+                RequestTimeout("The rest of the request did not arrive in time, or arrived too slowly")
+            )
 
 
 class Idle:
-    """A connection between two requests, ended by `on_idle` when nothing comes for `idle_s`.
+    """The time limit of a connection between two requests. `on_idle` is called if no byte arrives for `idle_s`.
 
-    `since`, on the loop's clock, is when it began to wait; 0 while it does not, which the first byte of a request makes it.
+    `since` is the time at which the connection became idle, on the loop's clock. It is 0 while the connection is not idle.
+    The first byte of a request sets it to 0.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle_s: float, on_idle: Callable[[], None]) -> None:
@@ -139,12 +143,12 @@ class Idle:
         self._alarm = Alarm(loop, self._on_time)
 
     def begin(self) -> None:
-        """A request is answered, and no other is there."""
+        """Start the time limit, because all requests are answered."""
         self.since = self._loop.time()
         self._alarm.ring_by(self.since + self._idle_s)
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """Stop the time limit, because the connection is lost."""
         self._alarm.stop()
 
     def _on_time(self) -> None:

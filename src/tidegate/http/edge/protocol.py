@@ -1,8 +1,8 @@
-"""What a client sends becomes requests: the parser's side of a connection, whose other side is `connection.py`.
+"""Turns the bytes from a client into requests: the parsing half of a connection. `connection.py` is the other half.
 
-It runs under uvicorn's server, in the place of uvicorn's own protocol, and differs from it in what it does not put up with:
-a head is checked before anything runs (`limits.py`). A client that asks to upgrade to HTTP/2 is answered in HTTP/1.1. Every
-call pays for what a request costs here: mind it.
+The protocol runs under uvicorn's server, in place of uvicorn's own protocol. Unlike that one, it checks a request's head
+before the application runs (`limits.py`). A client that asks to upgrade to HTTP/2 is answered in HTTP/1.1. This code runs
+for every request, so keep it cheap.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tidegate.http.edge.cycle import Cycle
 from tidegate.http.edge.limits import is_probe, split_target
 
 HEADERS = "tidegate.headers"
-"""Where in the ASGI scope a request finds its headers as a dict."""
+"""The key in the ASGI scope for the request's headers as a dict."""
 
-# What the parser gets at once: 20,000 headers in one read would hold up everybody else for 10 ms.
+# The parser gets at most this much at once: 20,000 headers in one read would block all other connections for 10 ms.
 SLICE_BYTES = 32 * 1024
-# One read may hold more requests than `MAX_AHEAD`. So many are no pipelining.
+# One read may hold more requests than `MAX_AHEAD`. No pipelining client sends more than this many.
 FAR_TOO_MANY_AHEAD = 64
-# A request line, or the beginning of one at the end of a read, anywhere: the parser does not say where it stopped.
-# RFC 9110, 5.6.2, says what a method is made of.
+# Find a request line anywhere in a read, or the beginning of one at its end: the parser does not report where it stopped.
+# The characters of a method are those of a token in RFC 9110, 5.6.2.
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _REQUEST_LINE = re.compile(rb"(?<!%b)(?<! )(%b{1,40}) \S+ HTTP/1\.[01]\r?\n" % (_TOKEN, _TOKEN))
 _BEGINNING = re.compile(rb"(?<!%b)(?<! )([A-Z]{1,40})(?: \S*(?: [HTP/1.]*)?)?\Z" % _TOKEN)
@@ -35,16 +35,16 @@ _METHODS = frozenset(
 
 
 class EdgeProtocol(ClientConnection):
-    """One client connection, as uvicorn's server wants it."""
+    """One client connection, with the interface of uvicorn's protocols."""
 
     # -- what is read ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Handle bytes from the client."""
         if len(data) <= SLICE_BYTES:
             self._receive(data)
             return
-        # A head or a chain of requests without end is found out before much was made of it.
+        # In slices, so that an endless head or an endless series of requests is refused before much of it is parsed.
         for at in range(0, len(data), SLICE_BYTES):
             self._receive(data[at : at + SLICE_BYTES])
 
@@ -58,12 +58,12 @@ class EdgeProtocol(ClientConnection):
         except httptools.HttpParserError as error:
             self._refuse_unread(error, data)
             return
-        # Seldom: a request comes whole, in one read.
+        # This is rarely true: most requests arrive complete, in one read.
         if patience.is_watching or self._scope is not None or self._last is None or self._last.more_body:
             self._watch(len(data))
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """Begin a new request. The parser calls this at the first byte of the request."""
         self._url = b""
         self._expects_100 = False
         self._headers = []
@@ -71,7 +71,7 @@ class EdgeProtocol(ClientConnection):
         self._idle.since = 0.0
 
     def on_url(self, url: bytes) -> None:
-        """A part of the request's target."""
+        """Add a part to the request's target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -82,7 +82,7 @@ class EdgeProtocol(ClientConnection):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """A head is whole; of one that asks for an upgrade nothing is known yet."""
+        """Check the complete head and start its request, or queue it. `_refuse_upgrade` handles an upgrade later."""
         parser, scope = self._parser, self._scope
         if scope is None or parser.should_upgrade():
             return
@@ -91,13 +91,15 @@ class EdgeProtocol(ClientConnection):
             scope[HEADERS] = self._check_head(version)
             scope["raw_path"], scope["path"], scope["query_string"] = split_target(self._url)
         except GatewayError as error:
-            self._wrong = error  # the parser keeps nothing of an exception but that there was one
+            self._wrong = (
+                error  # kept here, because the parser raises an error of its own instead of this one
+            )
             raise
         scope["method"] = parser.get_method().decode("ascii")
         scope["headers"] = self._headers
         scope["http_version"] = version
         self._scope = None
-        # Trailers are nobody's headers: the parser would add them to those of the request.
+        # A new list: the parser also calls `on_header` for trailers, and these must not join the request's headers.
         self._headers = []
         self._patience.begin_body()
         self._last = cycle = Cycle(
@@ -105,7 +107,7 @@ class EdgeProtocol(ClientConnection):
             self._corked,
             self._flow,
             default_headers=self._state.default_headers,
-            expects_100=self._expects_100 and version != "1.0",  # which does not know it (RFC 9110, 10.1.1)
+            expects_100=self._expects_100 and version != "1.0",  # not in HTTP/1.0: RFC 9110, 10.1.1
             on_response=self._on_response,
         )
         cycle.keep_alive = version != "1.0" and parser.should_keep_alive()
@@ -116,7 +118,7 @@ class EdgeProtocol(ClientConnection):
             self._look_ahead()
 
     def on_body(self, body: bytes) -> None:
-        """A part of a body. Of a request that was answered already it is thrown away."""
+        """Add a part to the request's body. If the request was answered already, the part is dropped."""
         cycle = self._last
         if cycle is None or cycle.response_complete:
             return
@@ -129,7 +131,7 @@ class EdgeProtocol(ClientConnection):
         cycle.tell()
 
     def on_message_complete(self) -> None:
-        """A request is whole."""
+        """Mark the request as complete."""
         cycle = self._last
         if cycle is None or self._parser.should_upgrade():
             return
@@ -142,7 +144,7 @@ class EdgeProtocol(ClientConnection):
                 cycle.keep_alive = self._keeps_alive
 
     def _check_head(self, version: str) -> dict[bytes, bytes]:
-        """The headers by name. Raises GatewayError."""
+        """Return the headers by name. Raises GatewayError for a head that must be refused."""
         headers, target = self._headers, self._url
         edge = self._edge
         if len(headers) > edge.max_headers:
@@ -157,7 +159,7 @@ class EdgeProtocol(ClientConnection):
         return found
 
     def _refuse_unread(self, error: httptools.HttpParserError, data: bytes) -> None:
-        """For bytes at which the parser stopped."""
+        """Refuse bytes that the parser did not accept, with the error that fits."""
         if self._wrong is not None:
             self._refuse(self._wrong)
         elif isinstance(error, httptools.HttpParserInvalidMethodError) and (method := _strange_method(data)):
@@ -169,25 +171,25 @@ class EdgeProtocol(ClientConnection):
             self._refuse(BadRequest(words), is_request=False)
 
     def _feed(self, data: bytes) -> None:
-        """To the parser. Raises httptools.HttpParserError."""
+        """Pass bytes to the parser. Raises httptools.HttpParserError."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # Once more only for the next request, which is then one too many.
+            # This recurses at most once: a request that follows an unanswered upgrade is refused.
             self._refuse_upgrade(data[upgrade.args[0] :])
 
     def _refuse_upgrade(self, rest: bytes) -> None:
-        """Go on as if nobody had asked (RFC 9110, 7.8), as Java's own client does with every request.
+        """Ignore a request to upgrade (RFC 9110, 7.8). Java's own HTTP client sends one with every request.
 
-        llhttp would lose the body; so a new parser gets the head again, without that header.
+        llhttp would drop the body, so a new parser gets the head again, without the `Upgrade` header.
         """
         method, version = self._parser.get_method(), self._parser.get_http_version().encode()
         if method == b"CONNECT":
-            # Not for any target, so it is not a 405 (RFC 9110, 9.1).
+            # `CONNECT` is not implemented for any target, so the status is 501 and not 405 (RFC 9110, 9.1).
             self._refuse(MethodUnknown("This is not a proxy: 'CONNECT' is not implemented here"))
             return
         if self._answering():
-            self._refuse(BadRequest("There is nothing to upgrade to"))
+            self._refuse(BadRequest("A pipelined request must not ask for an upgrade"))
             return
         lines = [b"%b %b HTTP/%b" % (method, self._url, version)]
         lines += [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
@@ -196,7 +198,7 @@ class EdgeProtocol(ClientConnection):
 
 
 def _strange_method(data: bytes) -> str:
-    """The method that the parser does not know, where these bytes hold a request line with one."""
+    """Return the method that the parser does not know, or "" if the bytes hold no request line with such a method."""
     methods = [line[1] for line in _REQUEST_LINE.finditer(data)]
     if (beginning := _BEGINNING.search(data)) is not None:
         methods.append(beginning[1])

@@ -1,7 +1,7 @@
-"""Requests that are refused before they become calls: how many, and what the operator reads of them.
+"""Counts and logs the requests that are refused before they become calls.
 
-Such a request has no record, as a call has one, so it is counted here. Anybody can send many of them: a line in the log for
-each would cost more than the refusal, so there is at most one a second.
+Unlike a call, such a request leaves no record, so it is counted here. Any client can send many such requests, and a log
+line for each would cost more than the refusal itself. So at most one line is logged each second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Refusals:
         self._unsaid = 0
 
     def add(self, error: GatewayError, client: tuple[str, int] | None) -> None:
-        """A request of `client` was refused."""
+        """Count a refused request of `client`, and log it unless a line was logged within the last second."""
         self._by_code[error.code] += 1
         now = self._clock()
         if now < self._said_at + LINE_EVERY_S:
@@ -48,7 +48,7 @@ class Refusals:
         self._said_at, self._unsaid = now, 0
 
     def metrics(self) -> Iterable[Metric]:
-        """For `Metrics.add_gauges`."""
+        """Return the counter in the form that `Metrics.add_gauges` takes."""
         refused = CounterMetricFamily(
             "tidegate_edge_refusals", "Requests refused before they became calls, by code.", labels=["code"]
         )

@@ -1,4 +1,4 @@
-"""Listening: a socket, and uvicorn's server with our protocol on it."""
+"""The listening socket, and uvicorn's server with the gateway's own protocol."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tidegate.http.edge.refusals import Refusals
 from tidegate.sockets import keep_alive
 
 BACKLOG = 4096
-# What the kernel holds back of an answer that its client does not read (tcp(7)); without a bound it takes megabytes.
+# How much unsent data the kernel buffers for a client that does not read (tcp(7)). Without a limit it buffers megabytes.
 UNSENT_BYTES = 128 * 1024
-# Open files beside connections: the interpreter's, engines being asked whether they are ready, logs.
+# Open files other than connections of calls: the interpreter's files, logs, and readiness probes of engines.
 FILES_BESIDE = 128
 
 log = logging.getLogger(__name__)
 
 
 class CannotListen(OSError):
-    """The address is taken or not ours; the message says which."""
+    """An address that cannot be listened on, such as one already in use. The message gives the reason."""
 
 
 def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
-    """A listening socket. `shared` lets several processes listen on the same port. Raises CannotListen."""
+    """Return a listening socket. `shared` lets several processes listen on the same port. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -57,16 +57,16 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
 
 
 class EdgeServer(uvicorn.Server):
-    """uvicorn as we set it up. Stop it by `should_exit`."""
+    """uvicorn's server with the gateway's protocol and settings. Set `should_exit` to stop it."""
 
     def __init__(
         self, app: ASGIApp, settings: ServerConfig | None = None, refusals: Refusals | None = None
     ) -> None:
-        """`refusals` is where the edge counts them."""
+        """`refusals` counts the requests that the edge refuses."""
         settings = settings or ServerConfig()
         self.tls = served_tls(settings.tls) if settings.tls else None
         self.edge = Edge(settings, refusals or Refusals())
-        # uvicorn calls what it is given, with what only it knows; its type asks for a class.
+        # uvicorn only calls `http`, with arguments of its own, but its annotation demands a class.
         protocol: Any = functools.partial(EdgeProtocol, edge=self.edge)
         super().__init__(
             uvicorn.Config(
@@ -80,14 +80,14 @@ class EdgeServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
-                # A server that closes first loses the request that is just on its way.
+                # The server should not close first: a request that is already on its way would be lost.
                 timeout_keep_alive=settings.keep_alive_ms / 1000,  # pyright: ignore[reportArgumentType] - goes to call_later
             )
         )
         self.config.load()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept."""
+        """Start accepting connections."""
         addresses = [listener.getsockname()[0] for listener in sockets or []]
         if addresses and all(map(is_loopback, addresses)):
             self.edge.listens_on_loopback()
@@ -96,28 +96,28 @@ class EdgeServer(uvicorn.Server):
             await super().startup(sockets)
             return
         await super().startup([])
-        # Not the event loop's own TLS, which tells us of nobody before the handshake is done.
+        # The event loop's own TLS listener does not fit, because it reports a connection only after the handshake.
         self.servers: list[Any] = [
             TlsListener(one, self.tls, self.edge, config=self.config, state=self.server_state)
             for one in sockets
         ]
 
     def cut_connections(self) -> None:
-        """Close what is left, so that no client takes a cut answer for a whole one."""
+        """Abort the remaining connections, so that no client takes a truncated answer for a complete one."""
         for connection in list(cast("set[Connection]", self.server_state.connections)):
             connection.cut()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Uvicorn's own handlers stay out: signals are ours."""
+        """Install no signal handlers: the gateway handles signals itself, not uvicorn."""
         yield
 
 
 def allow_files(connections: int) -> int:
-    """Have the system allow as many open files as so many connections need; how many connections that really allows."""
+    """Raise the limit of open files to what `connections` need. Return how many connections the new limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    needed = 2 * connections + FILES_BESIDE  # a call has one to the engine too
+    needed = 2 * connections + FILES_BESIDE  # a call also has a connection to its engine
     if soft != unlimited and soft < needed:
         soft = needed if hard == unlimited else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -131,14 +131,14 @@ def allow_files(connections: int) -> int:
 
 
 def served_tls(config: TlsConfig) -> FromFiles[ssl.SSLContext]:
-    """Return the context for new connections, made again when its files change. Raises what `tls_context` raises."""
+    """Return the TLS context for new connections, renewed when its files change. Raises what `tls_context` raises."""
     return FromFiles([config.certificate_path, config.key_path], functools.partial(tls_context, config))
 
 
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """A server context, TLS 1.2 and up. Raises ssl.SSLError for files that do not fit together.
+    """Return a server context for TLS 1.2 and later. Raises ssl.SSLError if the key does not fit the certificate.
 
-    Of the suites of TLS 1.2 only those with forward secrecy and an AEAD cipher, as RFC 9325, 4.2, recommends: no CBC.
+    For TLS 1.2, only cipher suites with forward secrecy and an AEAD cipher are allowed (RFC 9325, 4.2). CBC is not allowed.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,4 +1,4 @@
-"""How bytes leave a connection, and how it ends."""
+"""Sends the bytes of a connection, and closes the connection so that the client still receives all of them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from tidegate.aio import EARLY_S
 
-# A client that is still sending when its request is refused is heard out, unread, for so long after it has taken our last
-# byte: closing at once would make its kernel throw away our answer (RFC 9112, 9.6).
+# When a request is refused while its client is still sending, the connection stays open for this long after the client has
+# received the last byte. Closing at once would make the client's kernel discard the answer (RFC 9112, 9.6).
 HEAR_OUT_S = 2.0
-# How often a connection that we ended is looked at.
+# Interval between checks of a connection that the gateway has ended.
 LOOK_EVERY_S = 0.5
-# The end of a connection counts as one byte among those that the client has not acknowledged.
+# TIOCOUTQ counts a FIN that the client has not acknowledged as one byte.
 END_BYTES = 1
-# `struct linger` of socket(7): on, and no time.
+# `struct linger` of socket(7): linger is on and its time is 0, so that closing the socket sends a reset.
 _RESET = struct.pack("ii", 1, 0)
 
 
 class CorkedTransport:
-    """A transport that gathers writes until the loop's next turn. Everything else goes straight through."""
+    """A transport that gathers writes until the next turn of the event loop. All other calls go straight through."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
-        """`stall_s` is how long a client may take nothing of what is left for it when the connection has ended."""
+        """`stall_s` is how long a client may read nothing after the gateway has ended the connection."""
         self._transport = transport
         self._loop = loop
         self._farewell = Farewell(self, loop, stall_s)
@@ -42,18 +42,18 @@ class CorkedTransport:
         self.set_protocol = transport.set_protocol
 
     def write(self, data: bytes) -> None:
-        """Send with whatever else this turn writes."""
+        """Send together with everything else that is written in this turn of the event loop."""
         if not self._pending:
             self._loop.call_soon(self._flush)
         self._pending.append(data)
 
     def write_out(self, data: bytes) -> None:
-        """Send now, after whatever else this turn has written."""
+        """Send now, after everything that was written earlier in this turn of the event loop."""
         self._pending.append(data)
         self._flush()
 
     def close(self) -> None:
-        """Send what is pending, then close. The client may take it as slowly as it likes: only a stall ends that."""
+        """Send pending bytes, then close. A slow client may read on until it stalls for `stall_s`."""
         if self.is_closing():
             return
         if self.client_still_sends:
@@ -61,12 +61,12 @@ class CorkedTransport:
             return
         self._flush()
         if self.get_extra_info("sslcontext") is not None:
-            self._farewell.begin()  # TLS waits for the client's farewell
-        # Of a plain connection, what is left has paused the protocol, so that a `Stall` is watching.
+            self._farewell.begin()  # closing TLS waits for the client's close_notify
+        # On a plain connection, unsent bytes have paused the protocol's writing, so a `Stall` already sets a limit.
         self._transport.close()
 
     def hang_up(self) -> None:
-        """Send what is pending and an end, hear out a client that is still sending, then close."""
+        """Send pending bytes and end this side of the connection. Close when the client ends its side or is too slow."""
         if self.is_closing():
             return
         self._flush()
@@ -76,7 +76,7 @@ class CorkedTransport:
         self._farewell.begin()
 
     def ended(self) -> None:
-        """The connection is gone."""
+        """Stop all checks, because the connection is lost."""
         self._farewell.stop()
 
     def unread_bytes(self) -> int:
@@ -84,13 +84,13 @@ class CorkedTransport:
         held = 0
         connection = self.get_extra_info("socket")
         if connection is not None and connection.fileno() >= 0:
-            with contextlib.suppress(OSError):  # no TCP
+            with contextlib.suppress(OSError):  # the socket is not TCP
                 count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
                 held = int.from_bytes(count, sys.byteorder)
         return held + self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
-        """Close at once. A client that loses bytes by it meets a reset: an orderly end could pass for the end of a body."""
+        """Close at once. A client that loses bytes gets a reset: an orderly end could look like the end of a body."""
         self._pending.clear()
         connection = self.get_extra_info("socket")
         if self.unread_bytes() > END_BYTES and connection is not None and connection.fileno() >= 0:
@@ -106,7 +106,7 @@ class CorkedTransport:
             return
         data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
-        # The client may have left in the turn that wrote. uvloop reports a write to a closed connection as a bug.
+        # The client may have left since the write. uvloop reports a write to a closed connection as a bug.
         if data and not self.is_closing():
             self._transport.write(data)
 
@@ -117,7 +117,7 @@ class Flow(FlowControl):
     far_ahead = False
 
     def resume_reading(self) -> None:
-        """Read on, if that is allowed."""
+        """Resume reading unless `far_ahead` is true."""
         if self.read_paused and not self.far_ahead:
             super().resume_reading()
 
@@ -132,12 +132,12 @@ class Stall:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """More is under way than the client reads."""
+        """Start the time limit, because the write buffer is full."""
         if self._timer is None:
             self._look_again(self._transport.unread_bytes())
 
     def end(self) -> None:
-        """It has caught up, or is gone."""
+        """Stop the time limit, because the client has read the buffer or has disconnected."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -155,9 +155,10 @@ class Stall:
 
 
 class Farewell:
-    """The end of a connection that we have ended: the client takes what is left, at its own speed, and then hangs up too.
+    """The time limits of a connection that the gateway has ended and the client has not: the client may read what is left.
 
-    The connection is aborted `HEAR_OUT_S` after the client has taken everything, or when it takes nothing for `stall_s`.
+    The connection is aborted `HEAR_OUT_S` after the client has received everything, or when it receives nothing for
+    `stall_s`.
     """
 
     def __init__(self, transport: CorkedTransport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
@@ -169,12 +170,12 @@ class Farewell:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """The last byte was written."""
+        """Start the checks, because the last byte was written."""
         self._since = self._loop.time()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """Stop the checks, because the connection is lost."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
