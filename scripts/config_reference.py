@@ -63,7 +63,7 @@ with its path. `tidegate check` prints what is in force, defaults included.
 
 - `${NAME}` anywhere in a text is replaced by that environment variable, `${NAME:-default}` where it may be missing or
   empty, as in shells. Secrets belong there, never in the file.
-- A name or a text that YAML reads as something else goes in quotes: `"on"`, `"4"`, `"null"`. A key that stands twice is a
+- Write a name or a text in quotes if YAML would read it as something else: `"on"`, `"4"`, `"null"`. A repeated key is a
   mistake. An empty key, token or host is one too.
 - Units stand in the names: `_ms` and `_s` for time, `_bytes`, `_tokens`, `_mib`.
 - The file is read again when it changes, on SIGHUP and on `POST /admin/reload`; see [Operations](operations.md#reload).
