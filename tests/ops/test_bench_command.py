@@ -131,7 +131,7 @@ def test_the_key_is_sent_and_never_kept(tmp_path):
         (("-O", "bench.html"), "would overwrite the result"),
         (("--ca-path", "nowhere.pem"), "--ca-path: there is no file nowhere.pem"),
         (("--ca-path", "fault.txt"), "--ca-path: no certificate can be read from fault.txt"),
-        (("--api-key", "sk-a\nb"), "no header can carry"),
+        (("--api-key", "sk-a\nb"), "not valid in a header"),
         (("ftp://x",), "is no address"),
         (("127.0.0.1:http",), "is no address"),
         (("127.0.0.1:99999",), "is no address"),

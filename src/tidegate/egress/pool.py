@@ -92,7 +92,7 @@ class HttpClient:
         ]
         for name, value in fixed:
             if b"\n" in name + value or b"\r" in name + value:
-                raise ValueError(f"the header {name!r} holds a line break")
+                raise ValueError(f"the header {name!r} contains a line break")
         url = f"{way.before_path}{self._base}/{path}"
         head = f"{method} {url} HTTP/1.1\r\n".encode() + _lines(fixed)
         return Target(method, url, head, once)
