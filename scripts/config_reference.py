@@ -57,17 +57,17 @@ INTRO = """\
 
 <!-- Written by scripts/config_reference.py from the models in src/tidegate/config: change those, then run it. -->
 
-One file, `tidegate.yaml` in the working directory or the one named by `--config`. Everything has a default; an empty file
-is the [built-in configuration](quick-start.md). An unknown key is a mistake, and all mistakes are reported at once, each
-with its path. `tidegate check` prints what is in force, defaults included.
+The configuration is one file: `tidegate.yaml` in the working directory, or the file named by `--config`. An empty file
+means the [built-in configuration](quick-start.md). An unknown key is a mistake. All mistakes are reported at once, each
+with its path. `tidegate check` prints the configuration that results, defaults included.
 
-- `${NAME}` anywhere in a text is replaced by that environment variable, `${NAME:-default}` where it may be missing or
-  empty, as in shells. Secrets belong there, never in the file.
-- A name or a text that YAML reads as something else goes in quotes: `"on"`, `"4"`, `"null"`. A key that stands twice is a
-  mistake. An empty key, token or host is one too.
-- Units stand in the names: `_ms` and `_s` for time, `_bytes`, `_tokens`, `_mib`.
+- `${NAME}` anywhere in a text is replaced by that environment variable. As in shells, `${NAME:-default}` gives a default
+  for a variable that is missing or empty. Secrets belong in environment variables, never in the file.
+- Write a name or a text in quotes if YAML would read it as something else: `"on"`, `"4"`, `"null"`. A repeated key is a
+  mistake, and so is an empty key, token or host.
+- The name of a setting ends in its unit: `_ms` and `_s` for time, `_bytes`, `_tokens`, `_mib`.
 - The file is read again when it changes, on SIGHUP and on `POST /admin/reload`; see [Operations](operations.md#reload).
-  Only `server` waits for the next start.
+  A change of `server` takes effect at the next start.
 """
 
 WORDS: Mapping[Any, str] = {

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import on first use: an engine's child process imports this package too, and must not pay for a web framework."""
+    """Import a public name on first use. An engine's child process imports this package too, but needs no web framework."""
     homes = {"Config": "tidegate.config", "Gateway": "tidegate.gateway", "create_app": "tidegate.http.app"}
     if name not in __all__:
         raise AttributeError(f"module 'tidegate' has no attribute '{name}'")

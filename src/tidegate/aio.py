@@ -1,4 +1,4 @@
-"""A timer for deadlines that keep moving later. All the changes of one deadline cost one timer, not one each."""
+"""A timer for deadlines that are often moved later. Moving a deadline does not create a new timer of the event loop."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 EARLY_S = 0.005
-"""An event loop's timer may fire up to this much early."""
+"""The timer of an event loop may fire up to this many seconds early."""
 
 
 class Alarm:
-    """Calls `ring` at the earliest time that was asked for. The callback finds out what is due and sets the next alarm.
+    """Calls `ring` at the earliest requested time. The callback decides what is due and sets the next alarm.
 
-    The timer is moved only to an earlier time. When a later time is asked for, the timer stays as it is and rings too early
-    once, which costs less than a timer for every request.
+    The timer is only ever moved to an earlier time. If a later time is requested, the timer stays as it is and rings too
+    early once. This costs less than a timer for every request.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:

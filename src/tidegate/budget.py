@@ -1,8 +1,8 @@
-"""A shared memory budget: a number of bytes, and how many of them each holder has.
+"""A shared memory budget: it counts bytes per holder, and limits their sum.
 
-The budget only counts: it decides which holder may go on, and moves no bytes itself. A caller that can be refused uses
-`try_take`. A caller that can wait awaits `take`; waiting callers are served in the order of their requests. `cover` counts
-bytes that are in memory already, whether they fit or not.
+The budget only counts: it decides whether a holder may continue, and allocates no memory. `try_take` refuses if the bytes
+do not fit. `take` waits until they fit; waiting callers are served in the order of their requests. `cover` counts bytes
+that are already in memory, whether they fit or not.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class _Waiting(NamedTuple):
 
 
 class ByteBudget:
-    """A bound on the bytes that all rooms together hold.
+    """A limit for the bytes that all rooms hold together.
 
-    Two exceptions prevent a deadlock. An amount larger than the whole budget is granted when no other room holds bytes. The
-    oldest holder gets any amount it asks for, since it has to end before the others can go on. So all holders except the
-    oldest together stay within the budget, unless they use `cover`.
+    Two exceptions prevent a deadlock. An amount larger than the whole budget is granted if no other room holds bytes. The
+    oldest holder gets any amount, since it has to end before the others can continue. So all holders except the oldest
+    together stay within the budget, unless they use `cover`.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -41,15 +41,15 @@ class ByteBudget:
         return len(self._waiting)
 
     def room(self) -> Room:
-        """A new, empty room for one holder. Used in a `with` statement, it gives its bytes back at the end."""
+        """Return a new, empty room for one holder. At the end of a `with` statement, the room gives its bytes back."""
         return Room(self)
 
     def fits(self, more_bytes: int) -> bool:
-        """Whether `more_bytes` are left in the budget."""
+        """Return whether `more_bytes` are left in the budget."""
         return self.held_bytes + more_bytes <= self.limit_bytes
 
     async def wait(self, room: Room, more_bytes: int) -> None:
-        """Book bytes for a room as soon as there is room for them. Called by `Room.take`."""
+        """Count bytes for a room as soon as they fit. Called by `Room.take`."""
         if not self._waiting and self._may_have(room, more_bytes):
             self.book(room, more_bytes)
             return
@@ -61,7 +61,7 @@ class ByteBudget:
         try:
             await granted
         finally:
-            if self._waiting.pop(room, None) is not None:  # cancelled: rooms behind it may fit now
+            if self._waiting.pop(room, None) is not None:  # cancelled, so the requests behind it may fit now
                 self._serve()
 
     def book(self, room: Room, more_bytes: int) -> None:
@@ -93,13 +93,13 @@ class ByteBudget:
 
     def _grant(self, room: Room) -> None:
         more_bytes, granted = self._waiting.pop(room)
-        if not granted.done():  # done: cancelled in this turn of the loop
+        if not granted.done():  # it is done if it was cancelled in this turn of the loop
             self.book(room, more_bytes)
             granted.set_result(None)
 
 
 class Room:
-    """One holder's part of a budget. Each `size_bytes` is the total that the holder wants to have, not the difference."""
+    """One holder's part of a budget. Each `size_bytes` is the total that the holder wants, not the difference."""
 
     __slots__ = ("_budget", "held_bytes")
 
@@ -108,26 +108,29 @@ class Room:
         self.held_bytes = 0
 
     async def take(self, size_bytes: int) -> None:
-        """Hold `size_bytes` in all; wait until the budget has room for them. Each call may have to wait."""
+        """Hold `size_bytes` in all. Wait until they fit into the budget."""
         if size_bytes > self.held_bytes:
             await self._budget.wait(self, size_bytes - self.held_bytes)
 
     def could_take(self, size_bytes: int) -> bool:
-        """Whether `try_take` would succeed; it always does up to 64 KiB. The answer False is counted as a refusal."""
+        """Return whether `try_take` would succeed, as it always does up to 64 KiB. A False is counted as a refusal."""
         if size_bytes <= UNCOUNTED_BYTES or self._budget.fits(size_bytes - self.held_bytes):
             return True
         self._budget.refused += 1
         return False
 
     def try_take(self, size_bytes: int) -> bool:
-        """Hold `size_bytes` in all if they fit now or are at most 64 KiB. The answer False is counted as a refusal."""
+        """Hold `size_bytes` in all if they fit now or are at most 64 KiB. Return whether they are held.
+
+        A False is counted as a refusal.
+        """
         if not self.could_take(size_bytes):
             return False
         self.cover(size_bytes)
         return True
 
     def cover(self, size_bytes: int) -> None:
-        """Count `size_bytes` in all that are in memory already, whether they fit or not."""
+        """Count `size_bytes` in all that are already in memory, whether they fit or not."""
         if size_bytes > self.held_bytes:
             self._budget.book(self, size_bytes - self.held_bytes)
 

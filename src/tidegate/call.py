@@ -1,7 +1,8 @@
-"""A call: one request in flight. The module lies above the parts, so that no part can keep a call or change it.
+"""A call: one request in flight. The module is above the parts in the layers, so no part can keep a call or change it.
 
-Stages, the pipeline and `http` see calls. A part gets only what it needs of a call: an engine gets an Ask, a sink a Record,
-a rail a Scene. The queue only learns whether the call is internal, that is, made by the gateway itself.
+Only stages, the pipeline and `http` use calls. A part gets only the data that it needs: an engine gets an Ask, a sink a
+Record, a rail a Scene. The queue gets two flags: whether the gateway itself made the call, and whether another call waits
+for it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What is known of a request before its body is read.
+    """The data of a request that is known before its body is read.
 
     `headers` maps lower-case names to values. `peer` is the client's address.
     """
@@ -109,7 +110,7 @@ class Call(msgspec.Struct, kw_only=True):
     status: int = 200
 
     def sooner(self, deadline: float) -> None:
-        """Move the deadline closer, for every later wait. A deadline later than the present one is ignored."""
+        """Move the deadline of all later waits closer. A deadline later than the current one is ignored."""
         if deadline < self.deadline:
             self.deadline = deadline
             if self.when_sooner is not None:
@@ -121,12 +122,12 @@ class Call(msgspec.Struct, kw_only=True):
         self.fields = {**self.fields, "messages": joined(messages)}
 
     def as_parent(self) -> Parent:
-        """Return what an internal call made for this one needs to know."""
+        """Return the data that an internal call for this call needs."""
         return Parent(self.id, self.caller, self.deadline, self.spent)
 
     def record(self, ended_at: float) -> Record:
-        """Return the call as sinks get it: a copy that keeps neither the call nor its body alive."""
-        # Positional arguments: keywords would cost three times as much, in every call.
+        """Return the record of the call for sinks: a copy that keeps neither the call nor its body alive."""
+        # Keyword arguments would take three times as long, in every call.
         return Record(
             self.id,
             self.request_id,

@@ -2,7 +2,7 @@
 
     GatewayError                      500
     ├─ BadRequest                     400   the request is wrong; `param` names the field
-    │  └─ UpstreamRejected            4xx   the engine found it wrong; its own words, its own status
+    │  └─ UpstreamRejected            4xx   the engine refused the request; its message and its status
     │     ├─ ContextExceeded          400   the prompt is longer than the engine's context
     │     └─ UpstreamModelNotFound    404   the engine does not know the model that the client named
     ├─ Unauthenticated                401
@@ -10,27 +10,27 @@
     ├─ NotFound                       404
     │  └─ ModelNotFound               404
     ├─ MethodNotAllowed               405
-    ├─ MethodUnknown                  501   no route takes such a method
-    ├─ RequestTimeout                 408   the request's body did not come
+    ├─ MethodUnknown                  501   no route accepts this method
+    ├─ RequestTimeout                 408   the request's body did not arrive
     ├─ PayloadTooLarge                413
     ├─ UnsupportedMediaType           415
-    ├─ Misdirected                    421   the Host is not one that is served
+    ├─ Misdirected                    421   the gateway does not serve this Host
     ├─ HeadTooLarge                   431
-    ├─ RateLimited                    429   your own quota
-    ├─ Overloaded                     503   our capacity
-    │  └─ UpstreamBusy                503   the engine's capacity (its 429 or 503)
+    ├─ RateLimited                    429   the caller's quota is used up
+    ├─ Overloaded                     503   the gateway's capacity is used up
+    │  └─ UpstreamBusy                503   the engine's capacity is used up (its 429 or 503)
     ├─ DeadlineExceeded               504
-    ├─ UpstreamError                  502   the engine failed or broke off
+    ├─ UpstreamError                  502   the engine failed, or its answer broke off
     │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
-    │  ├─ UpstreamTimeout             504   an egress timeout ran out
+    │  ├─ UpstreamTimeout             504   a timeout of an exchange with the engine expired
     │  ├─ UpstreamOutOfQuota          429   the gateway's account with the engine is used up
-    │  └─ UpstreamMisconfigured       502   the configuration names what the engine does not have
+    │  └─ UpstreamMisconfigured       502   the configuration names a model or path that the engine does not have
     └─ NotSupported                   501   no engine behind this model can do it
 
     ConfigError (not a GatewayError)        a configuration that cannot be used, with every mistake in it
 
-Each class knows its HTTP status, its machine-readable `code`, whether a client may try again, and its log level. Shape on
-the wire: OpenAI's error object (https://platform.openai.com/docs/guides/error-codes).
+Each class has its HTTP status, its machine-readable `code`, whether a client may try again, and its log level. Clients get
+an error as OpenAI's error object (https://platform.openai.com/docs/guides/error-codes).
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 RETRY_AFTER_S = 1.0
-"""When to come back after a 429 or a 503 that knows no better time."""
+"""The seconds in the `Retry-After` header of a 429 or a 503 if no better time is known."""
 
 
 class Again(enum.Enum):
-    """Whether a call that failed so may be tried once more before anything has left."""
+    """Whether, and where, a failed call may be tried once more, if nothing was sent to the client yet."""
 
     NO = enum.auto()
     SAME = enum.auto()
-    """By the same engine: it cannot have worked on the call, or it died of something else and comes back."""
+    """On the same engine: it cannot have worked on the call, or it failed for another reason and restarts."""
     ELSEWHERE = enum.auto()
-    """By another engine: this one was never reached."""
+    """On another engine: this one could not be reached."""
 
 
 class Upstream(msgspec.Struct):
-    """Where a call failed. For the operator's log, never for a client.
+    """The place where a call failed, for the operator's log. Clients never get it.
 
-    `model` is the engine's name for the model, `url` has no secrets, `status` is 0 without an answer, and `request_id` is
-    the engine's own name for the request.
+    `model` is the engine's name for the model. `url` has no secrets. `status` is 0 if the engine did not answer.
+    `request_id` is the engine's own id for the request.
     """
 
     engine: str = ""
@@ -71,11 +71,11 @@ class Upstream(msgspec.Struct):
 
 
 class GatewayError(Exception):
-    """A call failed in a way the client may be told about.
+    """The failure of a call, reported to its client.
 
-    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header; without it a 429 and a 503 say
-    `RETRY_AFTER_S`. `cause` and `upstream` are for the operator's log alone. `told_code` is a code that clients act on; it
-    takes the place of `code` in the body, while metrics count `code`.
+    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header. Without it, a 429 and a 503 use
+    `RETRY_AFTER_S`. `cause` and `upstream` are only for the operator's log. `told_code` replaces `code` in the body, for a
+    code that clients react to. Metrics always count `code`.
     """
 
     status: int = 500
@@ -85,7 +85,7 @@ class GatewayError(Exception):
     level: int = logging.ERROR
     again: Again = Again.NO
     aggregated: ClassVar[bool] = False
-    """Whether the log counts such errors by code, one line a second, instead of one line each."""
+    """Whether the log has one line per second with the number of such errors, instead of one line for each error."""
     cause: str = ""
     told_code: str = ""
 
@@ -97,7 +97,7 @@ class GatewayError(Exception):
         self.upstream = Upstream()
 
     def body(self) -> bytes:
-        """The error as JSON in OpenAI's shape."""
+        """Return the error as JSON, in the form of OpenAI's errors."""
         detail: dict[str, Any] = {
             "message": self.message,
             "type": self.type,
@@ -107,7 +107,11 @@ class GatewayError(Exception):
         return msgspec.json.encode({"error": detail})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """`Retry-After` with a 429, a 503 and wherever a time is known; `x-should-retry: false` where nothing will help."""
+        """Return the headers for retries.
+
+        `Retry-After` is sent with a 429, with a 503 and if a time is known, `x-should-retry: false` if trying again cannot
+        help.
+        """
         wait_s = self.retry_after_s
         if wait_s is None and self.status in (429, 503):
             wait_s = RETRY_AFTER_S
@@ -127,7 +131,7 @@ class BadRequest(GatewayError):
 
 
 class UpstreamRejected(BadRequest):
-    """The engine refused the request as wrong; `status` is the engine's own 4xx."""
+    """The engine refused the request as wrong. `status` is the engine's own 4xx."""
 
     code = "engine_rejected_request"
 
@@ -141,7 +145,7 @@ class UpstreamRejected(BadRequest):
 
 
 class ContextExceeded(UpstreamRejected):
-    """The prompt, alone or with the answer asked for, is longer than the engine's context; in the engine's own words."""
+    """The prompt, alone or with the requested answer, is longer than the engine's context. The message is the engine's."""
 
     code = "context_length_exceeded"
 
@@ -154,7 +158,7 @@ class UpstreamModelNotFound(UpstreamRejected):
 
 
 class Unauthenticated(BadRequest):
-    """No credential, or one that is not known."""
+    """The request has no credential, or an unknown one."""
 
     status = 401
     code = "invalid_api_key"
@@ -162,7 +166,7 @@ class Unauthenticated(BadRequest):
 
 
 class Forbidden(BadRequest):
-    """A known caller without the right to do this."""
+    """The caller is known, but is not permitted to do this."""
 
     status = 403
     code = "permission_denied"
@@ -170,34 +174,34 @@ class Forbidden(BadRequest):
 
 
 class NotFound(BadRequest):
-    """No such route or resource."""
+    """There is no such route or resource."""
 
     status = 404
     code = "not_found"
 
 
 class ModelNotFound(NotFound):
-    """The model is not configured, or not for this caller."""
+    """The model is not configured, or not available to this caller."""
 
     code = "model_not_found"
 
 
 class MethodNotAllowed(BadRequest):
-    """The route exists, the method does not."""
+    """The route exists, but it does not accept this method."""
 
     status = 405
     code = "method_not_allowed"
 
 
 class MethodUnknown(BadRequest):
-    """No route here takes such a method (RFC 9110, 9.1)."""
+    """No route accepts this method (RFC 9110, 9.1)."""
 
     status = 501
     code = "method_not_implemented"
 
 
 class RequestTimeout(BadRequest):
-    """The rest of the request did not come, or too slowly (`server.body_idle_ms`, `server.min_body_bytes_per_s`)."""
+    """The rest of the body did not arrive in time (`server.body_idle_ms`, `server.min_body_bytes_per_s`)."""
 
     status = 408
     code = "request_timeout"
@@ -220,7 +224,7 @@ class UnsupportedMediaType(BadRequest):
 
 
 class Misdirected(BadRequest):
-    """The header `Host` names nobody that is served here (`server.allowed_hosts`; RFC 9110, 15.5.20)."""
+    """The header `Host` names a host that is not served here (`server.allowed_hosts`; RFC 9110, 15.5.20)."""
 
     status = 421
     code = "host_not_allowed"
@@ -244,7 +248,7 @@ class RateLimited(GatewayError):
 
 
 class Overloaded(GatewayError):
-    """Capacity is used up; the caller did nothing wrong."""
+    """The gateway's capacity is used up. The caller did nothing wrong."""
 
     status = 503
     code = "overloaded"
@@ -270,7 +274,7 @@ class DeadlineExceeded(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The engine failed, broke off, or answered with something that is not an answer."""
+    """The engine failed, its answer broke off, or its answer is not usable."""
 
     status = 502
     code = "engine_error"
@@ -279,7 +283,7 @@ class UpstreamError(GatewayError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection to the engine; the request was not sent."""
+    """There is no connection to the engine. The request was not sent."""
 
     status = 503
     code = "engine_unreachable"
@@ -295,7 +299,7 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamOutOfQuota(UpstreamError):
-    """The gateway's account with the engine is used up: its quota or its credit. Waiting does not help."""
+    """The quota or credit of the gateway's account with the engine is used up. Waiting does not help."""
 
     status = 429
     code = "insufficient_quota"
@@ -306,7 +310,7 @@ class UpstreamOutOfQuota(UpstreamError):
 
 
 class UpstreamMisconfigured(UpstreamError):
-    """The engine does not know the model or the path that the configuration names; the operator has to fix this."""
+    """The engine does not know the model or the path that the configuration names. The operator has to fix it."""
 
     code = "engine_misconfigured"
     retryable = False
@@ -314,16 +318,16 @@ class UpstreamMisconfigured(UpstreamError):
 
 
 def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
-    """The same failure, where it was not the client that named the model to the engine but `models.ROUTE`."""
+    """Convert the error for the case that `models.ROUTE` of the configuration, not the client, named the model."""
     found = UpstreamMisconfigured(
-        f"the engine does not know the model that models.{route} names; the operator has to fix this"
+        f"the engine does not know the model that models.{route} names; the operator has to fix it"
     )
     found.cause, found.upstream = error.cause, error.upstream
     return found
 
 
 class NotSupported(GatewayError):
-    """No engine behind this model can do what was asked."""
+    """No engine behind this model can do what the request asks for."""
 
     status = 501
     code = "not_supported"
@@ -332,14 +336,14 @@ class NotSupported(GatewayError):
 
 
 class Problem(NamedTuple):
-    """One mistake in a configuration: where it is (`engines.local.url`), what is wrong and how to mend it."""
+    """One mistake in a configuration: its path (`engines.local.url`), and a message with the fault and the fix."""
 
     path: str
     message: str
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; `problems` holds every mistake found, not only the first."""
+    """A configuration cannot be used. `problems` has every mistake found, not only the first."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source

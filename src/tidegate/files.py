@@ -1,4 +1,4 @@
-"""A value made from files, and made again when the files change. Certificates are renewed while the gateway runs."""
+"""A value that is made from files, and made again when the files change, such as a renewed certificate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return the state of a file, or None if there is no such file. Take the stamp before you read the file."""
+    """Return the state of a file, or None if there is no such file.
+
+    Call this before you read the file, so that a change while you read it is noticed later.
+    """
     try:
         found = path.stat()
     except OSError:
@@ -32,12 +35,13 @@ def stamp(path: Path) -> Stamp | None:
 class FromFiles(Generic[T]):
     """A value and the files from which it is made. If the new files cannot be used, the value stays as it is.
 
-    `make` reads the files and raises OSError (ssl.SSLError is a subclass) if they cannot be used. A certificate and its key
-    are two files, and while only one of them is new, the two do not match. This is logged, and the next change is read.
+    `make` reads the files and raises OSError (ssl.SSLError is a subclass) if they cannot be used. This happens while only
+    one of two files is new, as a certificate without its new key. The failure is logged, and the files are read again after
+    the next change.
     """
 
     def __init__(self, paths: Sequence[Path], make: Callable[[], T]) -> None:
-        """Raises what `make` raises."""
+        """Make the value. Raises the exceptions of `make`."""
         self._paths = paths
         self._make = make
         self._stamps = self._look()

@@ -1,4 +1,4 @@
-"""The gateway as one object: the runtime, the current snapshot, and how one snapshot follows another."""
+"""The gateway as one object: it owns the runtime and the current snapshot, and replaces the snapshot on a reload."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ from tidegate.telemetry.metrics import counter, gauge
 from tidegate.types import Endpoint, Parent, Piece
 
 WATCH_EVERY_S = 1.0
-# How late an overdue call may be ended, so that many of them cost one look.
+# An overdue call may be ended this many seconds late, so that one check ends many of them.
 DUE_WITHIN_S = 0.05
 
 log = logging.getLogger(__name__)
 
 
 class Reloaded(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a reload has put in force. `restarted` are the workers that did not confirm it and start anew with it."""
+    """The result of a reload: the models now served, and the workers that are restarted because they did not confirm it."""
 
     models: list[str]
     restarted: list[int] = []
 
 
 class LiveCall(Protocol):
-    """A call at the front, as far as the gateway must know it.
+    """A running call, as the gateway uses it.
 
-    `due_at` is on the loop's clock; `LiveCalls.sooner` is told when it has moved closer.
+    `due_at` is the call's deadline on the loop's clock. When it moves closer, `LiveCalls.sooner` has to be called.
     """
 
     due_at: float
 
     def stop(self, reason: GatewayError) -> None:
-        """End it with an error for the client."""
+        """End the call with an error for the client."""
         ...
 
     def end_overdue(self) -> None:
-        """It is due."""
+        """End the call, because its deadline has passed."""
         ...
 
 
 class LiveCalls:
-    """The calls that run. One alarm ends those that are overdue."""
+    """The running calls. One alarm for all of them ends overdue calls."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._calls: set[LiveCall] = set()
@@ -70,25 +70,25 @@ class LiveCalls:
         return len(self._calls)
 
     def add(self, call: LiveCall) -> None:
-        """A call begins."""
+        """Add a call that begins."""
         self._calls.add(call)
         self._alarm.ring_by(call.due_at)
 
     def discard(self, call: LiveCall) -> None:
-        """A call has ended."""
+        """Remove a call that has ended."""
         self._calls.discard(call)
 
     def sooner(self, call: LiveCall) -> None:
-        """Its `due_at` has moved closer."""
+        """Take in that the `due_at` of a call has moved closer."""
         self._alarm.ring_by(call.due_at)
 
     def stop(self, reason: GatewayError) -> None:
-        """End all of them with an error."""
+        """End all calls with an error."""
         for call in list(self._calls):
             call.stop(reason)
 
     def close(self) -> None:
-        """No call comes any more."""
+        """Stop the alarm. No call may be added later."""
         self._alarm.stop()
 
     def _on_time(self) -> None:
@@ -112,9 +112,10 @@ class Gateway:
         settings: ServerConfig | None = None,
         seen: Stamp | None = None,
     ) -> None:
-        """`path` is the file that `config` was read from; `settings` hold instead of its section `server`.
+        """Create a gateway that is not open yet.
 
-        `seen` is the file's stamp from before it was read. Without it, the file counts as unchanged since it was read.
+        `path` is the file that `config` was read from. `settings` replace the section `server` of `config`. `seen` is the
+        stamp of the file, taken before the file was read. Without it, the file counts as unchanged since then.
         """
         self.runtime = runtime or Runtime()
         self.draining = False
@@ -136,7 +137,7 @@ class Gateway:
         return self.runtime.clock
 
     async def __aenter__(self) -> Self:
-        # Kept: asking for it again is a system call, in Python 3.11, and every request needs it.
+        # The loop is cached: `get_running_loop` makes a system call in Python 3.11, and every request needs the loop.
         self.loop = asyncio.get_running_loop()
         self.live = LiveCalls(self.loop)
         async with AsyncExitStack() as opened:
@@ -158,13 +159,14 @@ class Gateway:
         await self._exit.aclose()
 
     def stop_calls(self) -> None:
-        """End every call with an error: the time for draining is over."""
+        """End every call with an error, because the time for draining is over."""
         self.live.stop(Overloaded("The gateway is shutting down", retry_after_s=1))
 
     def ready(self) -> bool:
-        """Whether new calls are welcome: not draining, and an engine of the configuration in force can serve.
+        """Whether the gateway can serve new calls: it is not draining, and an engine of the current configuration is ready.
 
-        Where any of its engines generates text, one of those has to be ready: embeddings alone do not make a gateway.
+        If any of the engines generates text, one of the engines that generate text has to be ready. An engine for
+        embeddings alone is not enough then.
         """
         engines = list(self.snapshot.engines.values())
         generating = [one for one in engines if one.engine.capabilities.fields.keys() - {Endpoint.EMBEDDINGS}]
@@ -177,12 +179,12 @@ class Gateway:
 
     @property
     def engine_states(self) -> dict[str, str]:
-        """`ready` or `not ready` for every engine of the configuration in force."""
+        """The state, `ready` or `not ready`, of every engine of the current configuration."""
         return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.engines.items()}
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why engines of the configuration in force are not ready, by their names, where that is known."""
+        """The known reasons why engines of the current configuration are not ready, by the engine's name."""
         return {name: why for name, one in self.snapshot.engines.items() if (why := one.why)}
 
     async def ask(
@@ -194,22 +196,22 @@ class Gateway:
         of: Parent | None,
         deadline: float,
     ) -> Piece:
-        """Make a call of the gateway's own under the configuration in force. Satisfies `Internal`."""
+        """Make an internal call under the current configuration. Satisfies `Internal`."""
         call = internal_call(model, fields, purpose=purpose, of=of, now=self.clock(), deadline=deadline)
         async with self.snapshot.ask(call) as reply:
             pieces = [piece async for batch in reply.pieces for piece in batch]
         if len(pieces) != 1:
-            raise UpstreamError("the engine gave no whole answer")
+            raise UpstreamError("the engine gave no complete answer")
         return pieces[0]
 
     async def scrape(self) -> bytes:
-        """The metrics as Prometheus reads them."""
+        """Return the metrics in Prometheus's text format."""
         return self.runtime.metrics.render()
 
     async def reload(self) -> Reloaded:
-        """Read the config file again and swap to it. Raises ConfigError; then nothing has changed.
+        """Read the config file again and put it in force. Raises ConfigError; nothing has changed in this case.
 
-        What else an engine raises when it closes is raised too, and nothing has changed either.
+        Also raises any exception that an engine raises when it closes. Nothing has changed in this case either.
         """
         if self._path is None:
             raise no_file()
@@ -219,7 +221,7 @@ class Gateway:
                 self.put_in_force(await self.prepare(configuration.load(path)))
                 ok = True
             except ConfigError as error:
-                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - its words say it all
+                log.error("the configuration stays as it was: %s", error)  # noqa: TRY400 - the message is enough
                 raise
             finally:
                 self.runtime.metrics.reloaded(ok=ok)
@@ -229,14 +231,14 @@ class Gateway:
             return Reloaded(list(self.snapshot.models.names))
 
     async def try_reload(self) -> None:
-        """Reload without a caller that waits for the result. A refusal is logged."""
+        """Reload in the background. A ConfigError is only logged."""
         with contextlib.suppress(ConfigError):
             await self.reload()
 
     async def prepare(self, config: Config) -> Snapshot:
-        """Build a snapshot and ask its new engines whether they are ready. Raises ConfigError; then nothing has changed.
+        """Build a snapshot and check that its new engines are ready. Raises ConfigError; nothing has changed in this case.
 
-        What is prepared has to be put in force or retired.
+        The caller has to put the snapshot in force or retire it.
         """
         if config.server != self._first.server:
             log.warning("changes under server: take effect at the next start")
@@ -246,14 +248,14 @@ class Gateway:
         if not_ready := await _not_ready(new):
             await following.retire()
             problems = [
-                Problem(f"engines.{one.name}", f"{one.why or 'is not ready'}; mend it, or take it out")
+                Problem(f"engines.{one.name}", f"{one.why or 'is not ready'}; fix it, or remove the engine")
                 for one in not_ready
             ]
             raise ConfigError("health check", problems)
         return following
 
     def put_in_force(self, following: Snapshot) -> None:
-        """From now on calls begin with this snapshot; the previous one ends with its last call."""
+        """Use this snapshot for all new calls. The previous snapshot is retired once its last call has ended."""
         previous, self.snapshot = self.snapshot, following
         self._set_limits(following)
         self.runtime.spawn(previous.retire(), name="drain the previous configuration")
@@ -265,29 +267,35 @@ class Gateway:
     def _gauges(self) -> list[Metric]:
         return [
             gauge(
-                "calls_in_flight", "Calls inside the current configuration.", [], [((), self.snapshot.calls)]
+                "calls_in_flight",
+                "Running calls of the current configuration.",
+                [],
+                [((), self.snapshot.calls)],
             ),
-            gauge("pending_body_bytes", "Request bodies held.", [], [((), self.bodies.held_bytes)]),
-            counter("pending_body_refusals", "Bodies refused for want of memory.", self.bodies.refused),
-            gauge("unread_answer_bytes", "Whole answers held.", [], [((), self.answers.held_bytes)]),
+            gauge("pending_body_bytes", "Bytes of request bodies held.", [], [((), self.bodies.held_bytes)]),
+            counter("pending_body_refusals", "Bodies refused for lack of memory.", self.bodies.refused),
+            gauge("unread_answer_bytes", "Bytes of whole answers held.", [], [((), self.answers.held_bytes)]),
             gauge(
                 "unread_answers_waiting",
-                "Whole answers not read from their engines yet, for want of memory.",
+                "Whole answers that wait for memory before they are read from their engines.",
                 [],
                 [((), self.answers.waiting)],
             ),
-            counter("unread_answer_waits", "Whole answers that had to wait so.", self.answers.had_to_wait),
+            counter(
+                "unread_answer_waits", "Whole answers that had to wait for memory.", self.answers.had_to_wait
+            ),
         ]
 
 
 async def watch(
     path: Path, changed: Callable[[], Awaitable[None]], *, spawn: Spawn, seen: Stamp | None
 ) -> None:
-    """Call `changed` whenever the file has. Polling sees every way of replacing a file, a symbolic link included.
+    """Call `changed` whenever the file has changed.
 
-    `seen` is the stamp from before the file was first read. `changed` runs as background work of its own: what it raises
-    goes to the log, and later changes are still seen. A file that still changes is left alone: half of it may be a valid
-    configuration, and an empty one is.
+    The file is polled, so every way to replace it is noticed, even a changed symbolic link. `seen` is the stamp of the
+    file, taken before the file was first read. `changed` runs as a background task: an exception is logged, and later
+    changes are still noticed. While the file is being written, `changed` is not called, since half of a file may be a valid
+    configuration, and an empty file is one.
     """
     done = asyncio.Event()
 
@@ -310,7 +318,7 @@ async def watch(
 
 
 def no_file() -> ConfigError:
-    """Why a gateway with the built-in configuration cannot reload."""
+    """Return the error for a reload of a gateway with the built-in configuration."""
     return ConfigError(
         "reload", [Problem("", "the gateway runs without a config file; there is nothing to read")]
     )

@@ -1,4 +1,4 @@
-"""Parts that several owners share. A part closes when its last borrower gives it back."""
+"""Shares parts among several borrowers. A part closes when its last borrower gives it back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Loan(Generic[T]):
 
 
 class Lending(Generic[T]):
-    """Open parts by key. `close` is called with a part once it has no borrower left."""
+    """The open parts, by key. `close` is called with a part as soon as the part has no borrower left."""
 
     def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
         self._close = close
@@ -24,7 +24,10 @@ class Lending(Generic[T]):
         self._opening = asyncio.Lock()
 
     async def borrow(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the open part of a key; make it if there is none. Raises what `make` raises, and then changes nothing."""
+        """Return the open part of a key; make the part if there is none.
+
+        Raises the exceptions of `make`; nothing has changed in this case.
+        """
         async with self._opening:  # two tasks that ask at the same time get the same part
             loan = self._loans.get(key)
             if loan is None:
@@ -33,7 +36,7 @@ class Lending(Generic[T]):
         return loan.part
 
     async def give_back(self, part: T) -> None:
-        """End one loan; the part closes with the last one. Raises what `close` raises."""
+        """Give a borrowed part back. The part closes if this was its last borrower. Raises the exceptions of `close`."""
         key, loan = next((key, loan) for key, loan in self._loans.items() if loan.part is part)
         loan.borrowers -= 1
         if loan.borrowers == 0:
@@ -41,11 +44,11 @@ class Lending(Generic[T]):
             await self._close(part)
 
     def lent(self) -> list[T]:
-        """Every open part."""
+        """Return every open part."""
         return [loan.part for loan in self._loans.values()]
 
     async def close_all(self) -> list[BaseException]:
-        """Close every part, borrowed or not, and return the failures. After a failure the other parts still close."""
+        """Close every part, even if it is borrowed, and return the failures. One failure does not stop the others."""
         parts = self.lent()
         self._loans.clear()
         ended = await asyncio.gather(*map(self._close, parts), return_exceptions=True)

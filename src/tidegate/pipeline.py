@@ -2,9 +2,9 @@
 
 Each stage is one callable in `stages/`. A stage that returns None passes the call on to the next one. A stage that returns
 a Reply answers the call. A stage that raises a GatewayError refuses it. A stage may also have `wrap`, which watches or
-changes the answers of later stages on their way back; the wrap of the last stage runs first. `observe` notes each batch as
-it leaves. A stage that takes a resource for a call pushes the release on `call.exit`, which runs all releases, last in
-first out, before the last byte leaves.
+changes the answers of later stages on their way back; the wrap of the last stage runs first. `observe` notes each batch
+when it is sent. A stage that takes a resource for a call pushes the release on `call.exit`, which runs all releases, last
+in first out, before the last byte is sent.
 
 The first stages run on the head of a request, before its body is read. So a client without access is refused before the
 gateway holds its body.
@@ -37,7 +37,7 @@ A stage that awaits is an `async def`. A stage that never awaits is a plain func
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One stage of the pipeline. `work` is None for a stage that is planned and not built yet."""
+    """One stage of the pipeline. `work` is None for a stage that is planned but not built yet."""
 
     name: str
     does: str
@@ -46,12 +46,12 @@ class Stage(msgspec.Struct, frozen=True):
 
     @property
     def foretell(self) -> Callable[[Call], str] | None:
-        """A function that says what the stage would do to a call, for a dry run; None if `does` says it all."""
+        """The function that describes, in a dry run, what the stage would do to a call. None if `does` is enough."""
         return self.work.foretell if isinstance(self.work, _Foretelling) else None
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What the stages work with: the snapshot's own parts, and parts that it borrows from the runtime."""
+    """The parts that the stages use: the snapshot's own parts, and parts that the snapshot borrows from the runtime."""
 
     clock: Clock
     wall: Wall
@@ -103,16 +103,16 @@ class Pipeline:
         self._on_head = sum(stage.on_head for stage, _ in live)
         self._head = self._works[: self._on_head]
         names = [stage.name for stage in stages]
-        # By stage name: the index of the first built stage at or after it.
+        # For each stage name, the index of the first built stage at or after that stage.
         self._from = {
             name: sum(stage.work is not None for stage in stages[:at]) for at, name in enumerate(names)
         }
-        # Batches that leave are noted by a function, not by a wrap: another iterator would have a cost per chunk.
+        # A function notes the batches that are sent. A wrap would add an iterator, which has a cost per chunk.
         self.note = next((work.note for work in self._works if isinstance(work, _Noting)), _note_nothing)
         self._wraps = [work.wrap if isinstance(work, _Wrapping) else None for work in self._works]
-        # By the stage that answers: the wraps of the stages before it, the nearest first.
+        # For each stage that may answer, the wraps of the stages before it, the nearest stage first.
         self._around = [self._before(at) for at in range(len(live))]
-        # By the number of stages that have run: the format of the Server-Timing header.
+        # For each number of stages that have run, the format of the Server-Timing header.
         self._timing = [
             b", ".join(
                 [b"%b;dur=%%.3f" % stage.name.encode() for stage, _ in live[:ran]] + [b"total;dur=%.3f"]
@@ -121,7 +121,10 @@ class Pipeline:
         ]
 
     def timing(self, call: Call) -> bytes:
-        """Return the milliseconds of each stage up to now as a W3C Server-Timing value. The answering stage still runs."""
+        """Return the milliseconds that each stage has taken so far, as a W3C Server-Timing value.
+
+        The time of the answering stage is included, although that stage still runs.
+        """
         now = self._clock()
         took = call.stage_ms
         at_work_ms, total_ms = 1000 * (now - call.answering_at), 1000 * (now - call.received_at)
@@ -161,7 +164,7 @@ class Pipeline:
         raise AssertionError("the last stage always answers")
 
     def _before(self, at: int, first: int = 0) -> list[Wrap]:
-        """Return the wraps of the stages from `first` up to the one that answers, the nearest first."""
+        """Return the wraps of the stages from `first` up to the one before `at`, the nearest to `at` first."""
         return [wrap for wrap in reversed(self._wraps[first:at]) if wrap is not None]
 
 

@@ -1,4 +1,4 @@
-"""Finds the class for a `kind` in the configuration. A class is imported only when a configuration names its kind.
+"""Finds the class for a `kind` in the configuration. A class is imported only if a configuration names its kind.
 
 Built-in kinds are listed here, one line each. Other packages add kinds through an entry point of the same group:
 
@@ -39,11 +39,11 @@ class UnknownGroup(LookupError):
 
 
 class UnknownKind(LookupError):
-    """There is no usable part of this kind. The message says why, or lists the existing kinds."""
+    """There is no usable part of this kind. The message gives the reason, or lists the existing kinds."""
 
 
 def built_in(group: str) -> Mapping[str, str]:
-    """Return the built-in kinds of a group with the places of their classes. Raises UnknownGroup."""
+    """Return the built-in kinds of a group, each with the import path of its class. Raises UnknownGroup."""
     if group not in BUILT_IN:
         raise UnknownGroup(f"there is no group of parts '{group}'; there are: {', '.join(BUILT_IN)}")
     return BUILT_IN[group]
@@ -57,7 +57,7 @@ def kinds(group: str) -> list[str]:
 def find(group: str, kind: str) -> Any:
     """Import and return the class of one kind.
 
-    Raises UnknownKind for a kind that no package or more than one package offers, and UnknownGroup.
+    Raises UnknownKind if no package or more than one package offers the kind. Raises UnknownGroup.
     """
     if target := built_in(group).get(kind):
         module, _, name = target.partition(":")

@@ -59,7 +59,7 @@ class RunningEngine:
 
     @property
     def why(self) -> str | None:
-        """The reason why the engine is not ready, empty if it is unknown; None if the engine is ready."""
+        """The reason why the engine is not ready, empty if unknown. None if the engine is ready."""
         return self.credentials.why if self._unreachable is None else self._unreachable
 
     async def probe(self) -> None:
@@ -80,7 +80,7 @@ class RunningEngine:
         self.found(unreachable)
 
     def found(self, unreachable: str | None) -> None:
-        """Take in the result of a probe: the reason why the engine cannot be reached, or None if it can."""
+        """Take in the result of a probe: the reason why the engine cannot be reached, or None if it was reached."""
         self._unreachable = unreachable
         self._settle()
 
@@ -104,14 +104,14 @@ class RunningEngine:
 
 
 async def _keep_probing(running: RunningEngine) -> NoReturn:
-    """Probe one engine for ever. Each engine has its own task, so an engine that hangs does not delay the other probes."""
+    """Probe one engine in an endless loop. Each engine has its own task, so a slow engine does not delay other probes."""
     while True:
         await probe_all([running])
         await asyncio.sleep(PROBE_EVERY_S)
 
 
 async def probe_all(engines: Sequence[RunningEngine]) -> None:
-    """Ask every engine whether it is ready. An engine that raises is not ready; the others are asked all the same."""
+    """Ask every engine whether it is ready. If the probe of an engine raises, the engine is not ready."""
     probes = (running.probe() for running in engines)
     for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
         if isinstance(failure, Exception):
@@ -121,7 +121,7 @@ async def probe_all(engines: Sequence[RunningEngine]) -> None:
 
 
 def make_engine(name: str, config: EngineConfig) -> Engine:
-    """Make a new engine of the kind that its settings name. It is not open yet."""
+    """Make a new engine of the kind that its settings name. The engine is not open yet."""
     del name
     engine: Engine = registry.find("tidegate.engines", config.kind)(config)
     return engine
@@ -132,7 +132,7 @@ async def _refuse_to_ask(*_: object, **__: object) -> NoReturn:
 
 
 class Runtime:
-    """Opens and closes what lives as long as the process. Satisfies `Host`."""
+    """Opens and closes the parts that live as long as the process. Satisfies `Host`."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Runtime:
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        # Closed in reverse order: an engine ends its own work before its background tasks are cancelled.
+        # These are closed in reverse order: an engine closes before its background tasks are cancelled.
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._close_engines)
@@ -191,7 +191,7 @@ class Runtime:
             log.error("the background task '%s' failed", task.get_name(), exc_info=error)
 
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
-        """Return the running engine with these settings; open it if there is none. Raises what `Engine.open` raises."""
+        """Return the running engine with these settings; open one if there is none. Raises the errors of `Engine.open`."""
         # Seats are stored by name, so a changed number of seats does not need another engine.
         return await self._engines.borrow(
             f"{name}:{engine_digest(config)}", partial(self._open, name, config)
@@ -207,10 +207,10 @@ class Runtime:
         return running
 
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
-        """Set the number of seats of each engine: by its configuration, or else by what the open engine says it takes."""
+        """Set the number of seats of each engine: from its configuration, or else from the open engine's capabilities."""
         for running, config in engines.values():
             limit = config.seats(running.engine.capabilities.slots)
-            # The engine itself may say how many calls it takes. At least one seat stays for clients.
+            # The limit may come from the engine itself, and be small. At least one seat stays for clients.
             reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
             running.seats.set_limit(limit, reserved=reserved)
         for name in self._seats.keys() - {running.name for running in self.engines()}:
@@ -218,7 +218,7 @@ class Runtime:
                 del self._seats[name]
 
     async def give_back(self, running: RunningEngine) -> None:
-        """Give back a borrowed engine. It closes with its last borrower."""
+        """Give back a borrowed engine. The engine closes if this was its last borrower."""
         await self._engines.give_back(running)
 
     def engines(self) -> list[RunningEngine]:

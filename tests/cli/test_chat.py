@@ -188,7 +188,7 @@ def test_ctrl_c_stops_an_answer_and_the_server_knows(gateway: Running, engine: S
         at.ask("[[scripted text='one two three' tokens=3 fault=stall@1]]")
         at.read_until(ANSWERING + "one")
         at.type("\x03")
-        at.read_until("stopped; what came of the answer is kept")
+        at.read_until("stopped; the part of the answer that arrived is kept")
         # The chat is at its prompt and nothing else wakes it: the engine hears it now or never.
         eventually(lambda: engine.record.cancelled == 1, "the engine knows that nobody waits")
         at.ask("[[scripted]] Go on.")  # as scripted before the marker that is now part of the conversation
@@ -203,7 +203,7 @@ def test_ctrl_c_stops_the_waiting_for_an_answer(gateway: Running, engine: Script
         at.ask("[[scripted fault=stall@0]]")
         eventually(lambda: engine.record.in_flight == 1, "the engine works on it")
         at.type("\x03")
-        at.read_until("stopped; nothing had come")
+        at.read_until("stopped; no part of the answer had arrived")
         eventually(lambda: engine.record.cancelled == 1, "the engine knows that nobody waits")
         at.ask("Hello?")
         at.read_until(re.escape(TEXT))
@@ -224,7 +224,7 @@ def test_an_answer_that_breaks_off_is_told_as_such_and_the_chat_goes_on(
         at.ask("[[scripted text='one two three' tokens=3 fault=reset@2]]")
         said = at.read_until(r"\(engine_error\)")
         assert re.search(ANSWERING + "one two", said)
-        assert "This is not a whole answer." in said
+        assert "This answer is not complete." in said
         assert "TTFT" not in said
         at.ask("Hello?")
         at.read_until(re.escape(TEXT))
@@ -377,7 +377,7 @@ def test_nobody_there(engine: ScriptedServer, chat: Chat) -> None:
         url = gone.base_url
     done = chat(url, said="hi")
     assert done.returncode == 1
-    assert f"nobody answers at {url}" in done.stderr
+    assert f"no server answers at {url}" in done.stderr
     assert "tidegate serve" in done.stderr
 
 
@@ -423,7 +423,7 @@ def test_a_server_that_does_not_stream_is_understood(chat: Chat) -> None:
     [
         (("ftp://somewhere",), "URL: must look like http://host:port/v1"),
         (("http://h/v1", "--max-tokens", "0"), "--max-tokens"),
-        (("http://h/v1", "--api-key", "a\nb"), "--api-key: holds a line break"),
+        (("http://h/v1", "--api-key", "a\nb"), "--api-key: contains a line break"),
         (("http://h/v1", "--ca-path", "nowhere.pem"), "--ca-path: there is no file nowhere.pem"),
         (("http://127.0.0.1:9/v1", "--model", "m"), "standard input is empty"),
     ],

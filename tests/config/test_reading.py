@@ -94,7 +94,7 @@ def test_names_that_point_nowhere_are_found_with_those_that_exist() -> None:
         (GOOD + "server: {port: x}", "server.port", "should be a valid integer"),
         ("[]", "", "must be a mapping"),
         ("a: b: c", "", "not valid YAML"),
-        (GOOD + "engines: {}", "", "'engines' stands twice"),
+        (GOOD + "engines: {}", "", "'engines' is given twice"),
         ("engines: 3", "engines", "must be a mapping"),
         ("engines: {s: {kind: scripted}}", "models", "names no model"),
     ],

@@ -46,11 +46,11 @@ models: {}
 models: {}
 """)
     assert found == [
-        Problem("server", "'port' stands twice, in lines 1 and 1"),
-        Problem("engines.near", "'kind' stands twice, in lines 4 and 6"),
-        Problem("engines", "'near' stands twice, in lines 3 and 7"),
-        Problem("models.m.deployments[0]", "'engine' stands twice, in lines 9 and 9"),
-        Problem("", "'models' stands 3 times, in lines 8, 10 and 11"),
+        Problem("server", "'port' is given twice, in lines 1 and 1"),
+        Problem("engines.near", "'kind' is given twice, in lines 4 and 6"),
+        Problem("engines", "'near' is given twice, in lines 3 and 7"),
+        Problem("models.m.deployments[0]", "'engine' is given twice, in lines 9 and 9"),
+        Problem("", "'models' is given 3 times, in lines 8, 10 and 11"),
     ]
 
 
@@ -68,7 +68,7 @@ models: {}
 )
 def test_nothing_else_follows_from_a_key_that_stands_twice(twice: str) -> None:
     (problem,) = problems(twice)
-    assert "stands twice" in problem.message
+    assert "is given twice" in problem.message
 
 
 def test_other_mistakes_are_told_with_it() -> None:
@@ -205,7 +205,7 @@ _PYTHON = re.compile(
         ("engines: {a: {kind: embedded, speculation: x}}", "engines.a.speculation", "'none' or 'ngram'"),
         ("engines: {a: {kind: embedded, share_prefixes: x}}", "engines.a.share_prefixes", "true or false"),
         ("engines: {a: {kind: embedded, model_path: [x]}}", "engines.a.model_path", "path of a file"),
-        ("a: 1\nb: \x01", "", "line 2: a control character cannot stand in YAML"),
+        ("a: 1\nb: \x01", "", "line 2: YAML must not contain control characters"),
         ("a: 1\n---\nb: 2", "", "line 2, column 1: expected a single document in the file, but found another"),
         ("engines: {a: {kind: off}}", "engines.a.kind", "must be one of: embedded"),
         ("engines: {a: }", "engines.a.kind", "is missing; one of: embedded"),

@@ -132,7 +132,7 @@ def test_steps_of_one_load_belong_together_wherever_they_stand(old: Result) -> N
 def test_other_loads_are_not_compared(old: Result) -> None:
     new = result((5, 6), seconds=5)
     assert table(old, new) == []
-    assert verdict([]).startswith("No step of one result has its like")
+    assert verdict([]).startswith("The results have no step in common")
 
 
 def test_one_load_twice_is_matched_in_order(old: Result) -> None:

@@ -278,7 +278,7 @@ def test_an_export_of_aiperf_has_its_percentiles_as_curves(tmp_path: Path) -> No
     export.write_bytes(msgspec.json.encode({"request_latency": figures, "time_to_first_token": figures}))
     text = Page(page(read(export))).text
     assert "AIPerf" in text
-    assert "the tail stretched" in text
+    assert "The axis stretches the tail" in text
 
 
 def test_two_steps_of_one_load_are_told_apart() -> None:
@@ -389,7 +389,7 @@ def test_a_line_has_gaps_where_nothing_was_measured() -> None:
 def test_a_limit_far_above_is_told_instead_of_drawn() -> None:
     far = chart([1.0, 2.0], limits=[("wanted < 100 ms", 100.0)])
     assert 'class="limit"' not in far
-    assert "The limit, 100 ms, lies above this scale." in far
+    assert "The limit, 100 ms, is above this scale." in far
     assert 'class="limit"' in chart([1.0, 2.0], limits=[("wanted < 3 ms", 3.0)])
 
 

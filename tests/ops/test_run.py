@@ -139,7 +139,7 @@ def test_what_the_figures_do_not_say_is_noted():
     cached = Sample(due=0.0, contents=array("d", [1.0]), prompt_tokens=100, cached_tokens=90)
     empty = Sample(due=0.0, prompt_tokens=100, cached_tokens=90)
     few, nothing, seen = notes(Record(step, samples=[cached, empty]), asked)
-    assert few == "8 users: only 2 requests, so never more than that at once."
+    assert few == "8 users: only 2 requests, so there were never more at once."
     assert nothing.startswith("8 users: 1 of 2 answers had no content")
     assert "had 90% of the prompts' tokens in a cache" in seen
     wanted = Options(url="http://h/v1", shape=Shape(prefix_tokens=100), stream=False)

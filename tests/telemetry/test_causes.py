@@ -44,7 +44,7 @@ CAUSES: list[tuple[BaseException, str]] = [
     (OSError(errno.EADDRNOTAVAIL, "x"), "no local port"),
     (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "DNS: the host name does not resolve"),
     (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "DNS: the name servers do not answer"),
-    (UnicodeError("label too long"), "DNS: the host name cannot be one"),
+    (UnicodeError("label too long"), "DNS: the host name is not valid"),
     (verification(20), "TLS: the certificate comes from an unknown authority"),
     (verification(18), "TLS: the certificate comes from an unknown authority"),
     (verification(62), "TLS: the certificate is for another host name"),

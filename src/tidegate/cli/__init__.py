@@ -1,4 +1,4 @@
-"""The command line: one file a command."""
+"""The command line. Each command has its own module."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cyclopts import App, CoercionError, CycloptsError, CycloptsPanel, UnusedCli
 
 
 def _in_words(error: CycloptsError) -> Any:
-    """An error of the command line without the names of Python's types."""
+    """Return the message of a command line error, without the names of Python's types."""
     if isinstance(error, UnusedCliTokensError):
         named = " ".join(error.unused_tokens or ())
         return CycloptsPanel(
-            f"Not expected here: {named}. Every option has a name, such as --config FILE: see --help."
+            f"Unexpected argument: {named}. Every option has a name, such as --config FILE: see --help."
         )
     wanted = {int: "a whole number", float: "a number"}
     if isinstance(error, CoercionError) and error.token and error.target_type in wanted:
@@ -30,20 +30,23 @@ def _in_words(error: CycloptsError) -> Any:
 app = App(
     name="tidegate",
     help=(
-        "An LLM gateway: the OpenAI API in front, any engine behind, and an embedded one when there is none.\n\n"
+        "An LLM gateway: the OpenAI API for clients, any engine behind it, and an embedded engine if you have none.\n\n"
         "Start with `tidegate serve`, then send any OpenAI client to http://127.0.0.1:8080/v1."
     ),
     version=lambda: version("tidegate"),
     error_formatter=_in_words,
 )
-# By name, so that a command imports only what it needs: starting to serve is timed.
+# Commands are registered by name, so that a command imports only the modules that it needs. This keeps the start fast.
 app.command("tidegate.cli.serve:serve", help="Serve the OpenAI API.")
 app.command(
-    "tidegate.cli.check:check", help="Check a configuration, or explain what it would make of a request."
+    "tidegate.cli.check:check",
+    help="Check a configuration, or explain what the gateway would do with a request.",
 )
 app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
 app.command(
-    "tidegate.cli.bench:app", name="bench", help="Measure any OpenAI-compatible server, and judge it."
+    "tidegate.cli.bench:app",
+    name="bench",
+    help="Measure any OpenAI-compatible server, and check it against criteria.",
 )
 app.command(
     "tidegate.cli.scripted:scripted", help="Serve scripted answers: an engine for tests, timing and faults."
@@ -51,10 +54,10 @@ app.command(
 
 
 def main() -> None:
-    """Entry point of the `tidegate` script. Ends with status 2 for a command line that cannot be."""
+    """Run the `tidegate` script. Ends with status 2 if the command line is not valid."""
     try:
         app(sys.argv[1:], exit_on_error=False)
-    except CycloptsError:  # already said
+    except CycloptsError:  # the message was already printed
         sys.exit(2)
     except BrokenPipeError:
         # The reader of a pipe has ended, such as `head`. Python would write the rest at its own end, and fail again.

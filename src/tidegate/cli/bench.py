@@ -29,34 +29,34 @@ from tidegate.ops.load.report.page import page
 from tidegate.ops.load.result import Result, UnreadableResult, read, write
 from tidegate.ops.load.supervise import run_bench
 
-MISSED, UNTRUSTED = 1, 3  # 2 is `settings.fail`
+MISSED, UNTRUSTED = 1, 3  # exit statuses; 2 is that of `settings.fail`
 
 app = App(
     name="bench",
-    help="Measure any OpenAI-compatible server, and judge what it does.",
+    help="Measure any OpenAI-compatible server, and check it against criteria.",
     help_epilogue="""Examples
 
 `tidegate bench`: the gateway on this machine, 10 to 200 users
 
 `tidegate bench gpu:8000 -u 1,2,4,8 -p 512 -o 128`: a ramp of users against any server
 
-`tidegate bench -r 5,10,20 --slo ttft:500,itl:50`: an open loop, and how much of it was good
+`tidegate bench -r 5,10,20 --slo ttft:500,itl:50`: an open loop, and the share of answers within limits
 
-`tidegate bench --trace azure.csv --speed 4`: what a real day sends, four times as fast
+`tidegate bench --trace azure.csv --speed 4`: the requests of a recorded day, four times as fast
 
-`tidegate bench --prefix-tokens 1000 --prefixes 4`: what a prefix cache brings
+`tidegate bench --prefix-tokens 1000 --prefixes 4`: the effect of a prefix cache
 
-`tidegate bench compare before.json after.json`: what a change brought
+`tidegate bench compare before.json after.json`: the effect of a change
 
-Ends with status 0: every criterion kept; 1: one missed, or cut short; 2: the options or the server cannot be used; 3: the
-tester itself was too busy for its figures to be trusted. Load only servers that are yours.""",
+Exit status: 0 if every criterion was met; 1 if one was missed or the run was interrupted; 2 if the options or the server
+cannot be used; 3 if the tester itself was too busy for reliable figures. Load only servers that are yours.""",
 )
 
 _LOAD = Group("Load: one of --users, --rate, --trace", sort_key=1)
-_ASK = Group("What is sent", sort_key=2)
-_JUDGE = Group("What must be kept", sort_key=3)
-_OUT = Group("What is left", sort_key=4)
-# An upper bound refuses `inf` too, which JSON cannot hold.
+_ASK = Group("Requests", sort_key=2)
+_JUDGE = Group("Criteria", sort_key=3)
+_OUT = Group("Output", sort_key=4)
+# The upper bound also refuses `inf`, which JSON cannot represent.
 _POSITIVE = validators.Number(gt=0, lt=1e9)
 _NOT_NEGATIVE = validators.Number(gte=0, lt=1e9)
 _SHARE = validators.Number(gte=0, lte=1)
@@ -107,73 +107,73 @@ def bench(  # noqa: PLR0913 - an option each
 ) -> None:
     """Measure a server.
 
-    Without options: 10, 50, 100 and 200 users, 30 s each. Only test servers that are yours to load.
+    Without options, the test has 10, 50, 100 and 200 users, 30 s each. Load only servers that are yours.
 
     Parameters
     ----------
     url
-        Where the API begins; without a path /v1 is meant.
+        The base URL of the API. Without a path, /v1 is added.
     model
-        Which model to ask. Default: `default` if /models names it, else the first.
+        The model to request. Default: `default` if /models lists it, else the first model listed.
     users
-        Closed loop: so many users at once, each asking again when answered. Several levels with commas: 10,50,100.
+        Closed loop: the number of users, each of whom sends the next request after the answer. Several levels: 10,50,100.
     rate
-        Open loop: so many requests a second, whatever the answers do. Several levels with commas.
+        Open loop: the number of requests per second, sent without waiting for answers. Several levels: 5,10,20.
     trace
         Replay a trace: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSON lines with timestamp (ms), input_length
         and output_length.
     duration
-        Seconds a level.
+        Seconds per level.
     requests
-        At most so many requests a level.
+        Largest number of requests per level.
     arrivals
-        How an open loop spaces its requests.
+        The distribution of the gaps between the requests of an open loop.
     burstiness
         Shape of gamma arrivals: below 1 they come in bursts (0.25: gaps twice as uneven as Poisson's), above 1 more evenly.
     speed
-        Replay a trace so many times as fast.
+        Factor by which a trace is replayed faster.
     max_in_flight
-        At most so many requests under way in an open loop; those that wait are measured from when they were due.
+        Largest number of running requests of an open loop. The time of a waiting request counts from when it was due.
     warmup
-        Requests that are sent first and not measured.
+        Number of requests that are sent first and not measured.
     prompt_tokens
-        Length of made-up prompts, as the server counts (the template included).
+        Length of made-up prompts as the server counts it, with the chat template.
     output_tokens
-        max_tokens of each request. Servers that should not stop earlier: --body '{"ignore_eos":true}' where they know it.
+        max_tokens of each request. To keep a server from stopping earlier, use --body '{"ignore_eos":true}' if it has that.
     spread
         Standard deviation of both lengths, as a share: 0.3 is ± 30 %.
     prefix_tokens
-        Begin each prompt with a system prompt of so many tokens that others share.
+        Length of the system prompt that begins each prompt and that several prompts share.
     prefixes
-        How many different ones of those there are.
+        Number of different system prompts.
     turns
-        Questions in a conversation: each carries all before it, with the answers.
+        Number of questions in a conversation. Each request has all earlier questions and answers.
     prompts
-        Ask what this file says: a prompt a line, or .jsonl with `messages` or `prompt`.
+        File with the prompts to send: one prompt per line, or .jsonl with `messages` or `prompt`.
     body
         JSON object with further fields for each request.
     stream
-        Whether answers are streamed; without, there is no TTFT.
+        Whether answers are streamed. Without streaming, there is no TTFT.
     api_key
-        Sent as a bearer token.
+        Key, sent as a bearer token.
     ca_path
-        PEM file of a certificate authority to trust beside the system's.
+        PEM file of a certificate authority to trust in addition to the system's.
     timeout
-        Seconds an answer may take at most.
+        Largest number of seconds for an answer.
     seed
-        Made-up prompts and arrivals are the same for the same seed.
+        Seed of the random prompts and arrivals.
     slo
-        What a good answer keeps, in ms: ttft:500,itl:50,latency:10000. Goodput counts those.
+        Limits of a good answer in ms: ttft:500,itl:50,latency:10000. Goodput counts good answers.
     ttft_p95
-        ms that the 95th percentile of TTFT, from schedule, must stay below.
+        Limit in ms for the 95th percentile of TTFT from schedule.
     itl_p95
-        ms that the 95th percentile of ITL must stay below.
+        Limit in ms for the 95th percentile of ITL.
     errors
-        Share of failed requests, 0 to 1, that each level must stay below; 0 allows none.
+        Limit for the share of failed requests at each level, 0 to 1. With 0, no request may fail.
     throughput
-        Share of what a level offers that must be answered: of --rate, or of --target for closed loops.
+        Share of the load that must be answered: of --rate, or of --target for closed loops.
     target
-        Requests a second to be reached at the highest level; lower levels owe their part of it.
+        Requests per second that the highest level must reach. A lower level must reach its share, by its number of users.
     output
         File for the result (JSON, names and shapes as in AIPerf's export).
     html
@@ -181,9 +181,9 @@ def bench(  # noqa: PLR0913 - an option each
     baseline
         An earlier result, or AIPerf's export, to compare with.
     as_json
-        Print the result on standard output instead of a page for people.
+        Print the result as JSON on standard output instead of a summary.
     quiet
-        No progress.
+        Show no progress.
 
     """
     criteria = Criteria(
@@ -223,7 +223,7 @@ def bench(  # noqa: PLR0913 - an option each
         earlier, pages = read(baseline) if baseline else None, _places(output, html)
         result = _run(options, key=_key(api_key), quiet=quiet)
     except (BadOptions, UnreadableResult, Unusable) as error:
-        settings.fail(plain(str(error)))  # a server's own words may be part of it
+        settings.fail(plain(str(error)))  # the message may have text from the server
     _report(result, earlier, pages, as_json=as_json)
     sys.exit(_status(result))
 
@@ -236,16 +236,16 @@ def compare(
     band: float = 5.0,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Compare two results, level by level. AIPerf's export will do for either.
+    """Compare two results, level by level. Either may be an export of AIPerf.
 
     Parameters
     ----------
     old
         The earlier result.
     new
-        The later one.
+        The later result.
     band
-        Differences of up to so many percent count as the same.
+        Largest difference in percent that counts as no change.
     as_json
         Print JSON instead of a table.
 
@@ -269,16 +269,16 @@ def _run(options: Options, *, key: str, quiet: bool) -> Result:
         with Screen(console, names, title=title) as screen:
             result = run_bench(options, key=key, show=screen.show)
     except KeyboardInterrupt:
-        print("Stopped at once: nothing is left of the run.", file=sys.stderr)
+        print("Stopped at once: no result was written.", file=sys.stderr)
         sys.exit(130)
-    if not result.steps:  # an earlier result in the same place is worth more
+    if not result.steps:  # do not overwrite an earlier result with an empty one
         print("Stopped before anything was measured: no result was written.", file=sys.stderr)
         sys.exit(130)
     return result
 
 
 def _places(output: Path, html: Path | None) -> tuple[Path, Path]:
-    """Where result and report go, looked at before minutes of load. Raises BadOptions."""
+    """Return the paths of the result and the report. Check them now, before minutes of load. Raises BadOptions."""
     if not output.name:
         raise BadOptions(f"--output: {output} is a folder: name a file in it")
     report = html or output.with_suffix(".html")
@@ -300,10 +300,10 @@ def _certificates(path: Path | None) -> str:
 
 
 def _key(text: str) -> str:
-    """A key as it goes into a header: one that was read from a file often ends in a line break."""
+    """Return a key for a header, without a line break at its end, as a key from a file often has. Raises BadOptions."""
     key = text.strip()
     if not key.isascii() or not key.isprintable():
-        raise BadOptions("--api-key holds characters that no header can carry")
+        raise BadOptions("--api-key has characters that are not valid in a header")
     return key
 
 
@@ -332,7 +332,7 @@ def _show(result: Result, earlier: Result | None, pages: tuple[Path, Path], *, a
     if result.interrupted:
         verdict = "[yellow]Cut short[/]"
     if result.degraded:
-        verdict += ", by figures that are not to be trusted"
+        verdict += ", but the figures are not to be trusted"
     where = escape(f"Report: {pages[1]}, result: {pages[0]}")
     console.print(f"{verdict}. {where}", highlight=False)
 
@@ -349,7 +349,7 @@ def _levels(option: str, text: str, kind: Callable[[str], _Of]) -> tuple[_Of, ..
     except ValueError:
         levels = (kind("0"),)
     if not all(0 < level < math.inf for level in levels):
-        raise BadOptions(f"{option}: {text!r} should be numbers above 0 with commas between, like 10,50,100")
+        raise BadOptions(f"{option}: {text!r} should be numbers above 0, separated by commas, like 10,50,100")
     return levels
 
 
@@ -358,5 +358,5 @@ def _fields(text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise BadOptions(
-            f"""--body: {text!r} is no JSON object, like '{{"temperature": 0}}': {error}"""
+            f"""--body: {text!r} is not a JSON object like '{{"temperature": 0}}': {error}"""
         ) from error

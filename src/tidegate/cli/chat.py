@@ -24,9 +24,9 @@ from tidegate.config import OpenAIConfig
 from tidegate.kernel.plain import plain, plain_json
 
 INTERRUPTED = 130
-"""The status that shells give to a command that Ctrl-C ended."""
+"""The exit status that shells report for a command ended by Ctrl-C."""
 _TIMEOUTS = {"first_byte_ms": 600_000, "idle_ms": 300_000, "total_ms": 3_600_000}
-"""Patient: a person can stop an answer at any time."""
+"""Long timeouts, since the user can stop an answer at any time."""
 
 
 def chat(  # noqa: PLR0913 - an option each
@@ -41,36 +41,37 @@ def chat(  # noqa: PLR0913 - an option each
     ca_path: Path | None = None,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Talk to a model, streamed, with times and token counts after each answer. /help lists the commands inside.
+    """Talk to a model. Answers are streamed, followed by times and token counts. /help lists the commands of the chat.
 
-    Where standard input is not a terminal, all of it is one question, and nothing but the answer's text is printed:
-    `echo "What is a tide?" | tidegate chat`. Status 1 says that there is no whole answer; the reason is on standard error.
+    If standard input is not a terminal, all of it is one question, and only the text of the answer is printed:
+    `echo "What is a tide?" | tidegate chat`. The exit status is 1 if the answer is not complete. Standard error has the
+    reason.
 
     Parameters
     ----------
     url
-        The server's base URL, up to and with /v1.
+        The server's base URL, up to and including /v1.
     model
-        The model to ask. Default: `default` if the server lists it, else the first it lists.
+        The model to ask. Default: `default` if the server lists it, else the first model listed.
     system
         The system prompt.
     max_tokens
-        The most tokens an answer may have.
+        The largest number of tokens in an answer.
     temperature
-        How freely the model chooses.
+        The sampling temperature. With a higher one, answers are more random.
     api_key
-        Sent as a bearer token.
+        Key, sent as a bearer token.
     ca_path
-        PEM file of a certificate authority to trust beside the system's.
+        PEM file of a certificate authority to trust in addition to the system's.
     as_json
-        One question from standard input, answered with JSON: text, times, counts, or the error.
+        Read one question from standard input, and print JSON: the text, times and counts, or the error.
 
     """
     conversation = Conversation(model or "", system, max_tokens, temperature)
     server = ChatServer(_config(url, api_key, ca_path), time.monotonic)
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # rather a question mark than an end
+            stream.reconfigure(errors="replace")  # print a question mark instead of failing
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     question = "" if interactive else _question()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -83,7 +84,7 @@ def chat(  # noqa: PLR0913 - an option each
                 runner.run(_answer_once(server, conversation, question, as_json=as_json))
         except ChatFailed as failed:
             _fail(failed, as_json=as_json)
-        except BrokenPipeError:  # whoever reads has enough
+        except BrokenPipeError:  # the reader of the output has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except KeyboardInterrupt:
@@ -108,7 +109,7 @@ def _config(url: str, api_key: str | None, ca_path: Path | None) -> OpenAIConfig
 
 
 async def _choose(server: ChatServer) -> str:
-    """The model to ask where none was named. Raises ChatFailed."""
+    """Return the model to ask if none was named. Raises ChatFailed."""
     try:
         names = await server.models()
     except ChatFailed as failed:
@@ -123,7 +124,7 @@ async def _choose(server: ChatServer) -> str:
 
 
 def _talk(server: ChatServer, conversation: Conversation, runner: asyncio.Runner) -> None:
-    # Its import is the point: from then on `input` has lines that can be edited, and a history.
+    # Importing this module gives `input` line editing and a history.
     import readline  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
     console = Console(highlight=False)
@@ -136,7 +137,7 @@ def _talk(server: ChatServer, conversation: Conversation, runner: asyncio.Runner
 
 
 def _question() -> str:
-    """All of standard input."""
+    """Return all of standard input as the question."""
     try:
         question = sys.stdin.read().strip()
     except KeyboardInterrupt:

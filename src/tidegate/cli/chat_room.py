@@ -1,7 +1,6 @@
-"""A conversation at a terminal: what was said, the commands, and how an answer is shown.
+"""A conversation at a terminal: its messages, its commands, and the display of answers.
 
-A question whose answer failed is removed, so the conversation that is sent has only complete answers. An answer that was
-stopped with Ctrl-C is kept as far as it came.
+A question whose answer failed is removed from the conversation. The part of an answer that arrived before Ctrl-C is kept.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from tidegate.cli.chat_server import ChatFailed, ChatServer, Turn
 from tidegate.kernel.plain import plain
 
 HELP = """\
-/help            this
-/model [NAME]    the models there are, or go on with another one
-/system [TEXT]   the system prompt, or a new one; `/system -` removes it
-/reset           forget what was said; the system prompt stays
+/help            show this list
+/model [NAME]    list the models, or change to another one
+/system [TEXT]   show the system prompt, or set a new one; `/system -` removes it
+/reset           forget the conversation; the system prompt stays
 /save FILE       write the conversation as JSON: the body of a request, to send again or for `tidegate check --explain`
 /quit            leave; so do Ctrl-D, and Ctrl-C at the prompt
 
-Ctrl-C stops an answer. A line that begins with a space is sent as it is, a slash included."""
+Ctrl-C stops an answer. A line that begins with a space is sent as it is, even if a slash follows."""
 
 
 class Conversation(msgspec.Struct):
-    """What is asked with, and what was said so far."""
+    """The messages so far, and the settings for the next request."""
 
     model: str
     system: str | None = None
@@ -38,7 +37,7 @@ class Conversation(msgspec.Struct):
     messages: list[dict[str, str]] = []
 
     def request(self, question: str | None = None) -> dict[str, Any]:
-        """The body of a request: everything said, and a question after it."""
+        """Return the body of a request: all messages so far, followed by a question."""
         said = [{"role": "system", "content": self.system}] if self.system else []
         asked = [{"role": "user", "content": question}] if question is not None else []
         options = {"max_tokens": self.max_tokens, "temperature": self.temperature}
@@ -46,13 +45,13 @@ class Conversation(msgspec.Struct):
         return {"model": self.model, "messages": [*said, *self.messages, *asked], **chosen}
 
     def keep(self, question: str, answer: str) -> None:
-        """Remember a question with its answer."""
+        """Add a question and its answer to the messages."""
         self.messages.append({"role": "user", "content": question})
         self.messages.append({"role": "assistant", "content": answer})
 
 
 class Room:
-    """The terminal's side. `read` shows a prompt and returns a line, as `input` does."""
+    """The terminal of a conversation. `read` shows a prompt and returns a line, as `input` does."""
 
     def __init__(
         self,
@@ -77,7 +76,7 @@ class Room:
         }
 
     def stay(self) -> None:
-        """Talk until the person leaves."""
+        """Read and answer lines until the user leaves."""
         while True:
             try:
                 line = self._read("> ")
@@ -99,7 +98,7 @@ class Room:
             except KeyboardInterrupt:
                 self._say("stopped")
         else:
-            self._say(f"There is no /{name}. /help lists what there is; begin with a space to send a slash.")
+            self._say(f"There is no /{name}. /help lists the commands; begin with a space to send a slash.")
 
     # ------------------------------------------------------------------------------------------------- an answer
 
@@ -108,16 +107,16 @@ class Room:
         try:
             self._runner.run(self._server.ask(self._conversation.request(question), turn, self._show))
         except KeyboardInterrupt:
-            # The cancellation has dropped the connection: the server knows that nobody waits.
+            # The cancellation has closed the connection, so the server stops generating.
             self._end_line(turn)
             if turn.text:
                 self._conversation.keep(question, turn.text)
             self._say(f"stopped; {_kept(turn)}")
         except ChatFailed as failed:
             self._end_line(turn)
-            broken = "This is not a whole answer. " if turn.events else ""
+            broken = "This answer is not complete. " if turn.events else ""
             self._say(f"{broken}Error: {failed}", style="bold red")
-            self._say("The question was taken back: ask again, or something else.")
+            self._say("The question was removed from the conversation: ask again, or ask something else.")
         else:
             self._end_line(turn)
             self._conversation.keep(question, turn.text)
@@ -165,11 +164,11 @@ class Room:
 
     def _save(self, name: str) -> None:
         if not name:
-            self._say("Where to? /save FILE")
+            self._say("Name a file: /save FILE")
             return
         body = msgspec.json.format(msgspec.json.encode(self._conversation.request()))
         try:
-            with Path(name).expanduser().open("xb") as file:  # an older file stays
+            with Path(name).expanduser().open("xb") as file:  # "x" refuses to overwrite a file
                 file.write(body + b"\n")
         except OSError as error:
             self._say(f"Error: {name}: {error.strerror}", style="bold red")
@@ -179,14 +178,14 @@ class Room:
 
 def _kept(turn: Turn) -> str:
     return (
-        "what came of the answer is kept"
+        "the part of the answer that arrived is kept"
         if turn.text
-        else "nothing had come, and the question was taken back"
+        else "no part of the answer had arrived, and the question was removed"
     )
 
 
 def figures(turn: Turn) -> str:
-    """The times and counts of an answer, in one line."""
+    """Return a line with the times and counts of an answer."""
     parts: list[str] = []
     if turn.ttft_s is not None:
         parts.append(f"TTFT {1000 * turn.ttft_s:.0f} ms")
@@ -200,9 +199,9 @@ def figures(turn: Turn) -> str:
             f"{turn.usage.prompt_tokens} prompt{cached} + {turn.usage.completion_tokens} answer tokens"
         )
     else:
-        parts.append(f"{turn.events} events; the server counts no tokens")
+        parts.append(f"{turn.events} events; the server reports no tokens")
     if turn.finish_reason == "length":
-        parts.append("cut at the most tokens it may have")
+        parts.append("cut off at the limit of tokens")
     elif turn.finish_reason != "stop":
         parts.append(f"ended by: {turn.finish_reason}")
     return " · ".join(parts)

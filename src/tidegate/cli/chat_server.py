@@ -1,7 +1,7 @@
-"""A chat's other side: any server that speaks the OpenAI API, asked for one answer at a time.
+"""The server of a chat: any server with the OpenAI API. It is asked for one answer at a time.
 
-What is measured, and where: TTFT from the moment of asking (connecting included) to the first event with text; ITL the mean
-gap between the events with text after it. Both are what this client saw, so the network is in them.
+TTFT is the time from the request (connecting included) to the first event with text. ITL is the mean gap between the events
+with text. Both are measured in this client, so they include the network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ANSWER = msgspec.json.Decoder(Answer)
 
 
 class ChatFailed(Exception):
-    """There is no whole answer; `message` says why, in the server's words where it had some, `code` is the server's."""
+    """There is no complete answer. `message` is the server's message if it sent one. `code` is the server's error code."""
 
     def __init__(
         self, message: str, *, code: str | None = None, status: int | None = None, param: str | None = None
@@ -39,13 +39,13 @@ class ChatFailed(Exception):
         self.param = param
 
     def __str__(self) -> str:
-        """The message, with status and code where there are any."""
+        """Return the message, with the status and the code if there are any."""
         known = " ".join(str(part) for part in (self.status, self.code) if part is not None)
         return f"{self.message} ({known})" if known else self.message
 
 
 class Turn(msgspec.Struct):
-    """One answer as it arrives, and its times in seconds of the clock; 0 means not yet."""
+    """One answer as it arrives. Its times are in seconds of the clock, and 0 means not yet."""
 
     text: str = ""
     reasoning: str = ""
@@ -59,7 +59,7 @@ class Turn(msgspec.Struct):
 
     @property
     def ttft_s(self) -> float | None:
-        """Seconds from asking to the first text."""
+        """Seconds from the request to the first text."""
         return self.first_at - self.asked_at if self.events else None
 
     @property
@@ -69,7 +69,7 @@ class Turn(msgspec.Struct):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens a second after the first one; None where the server counted none, or all came at once."""
+        """Tokens per second after the first token. None if the server reports no tokens, or if all text arrived at once."""
         took_s = self.last_at - self.first_at
         if self.usage is None or self.usage.completion_tokens < 2 or took_s <= 0:
             return None
@@ -77,7 +77,7 @@ class Turn(msgspec.Struct):
 
 
 Show = Callable[[str, bool], None]
-"""Takes a part of an answer as it came, and whether it is reasoning. The part is a stranger's text: see `plain.py`."""
+"""Called with a part of an answer, and whether it is reasoning. The text is not trusted: see `kernel/plain.py`."""
 
 
 class ChatServer:
@@ -100,7 +100,7 @@ class ChatServer:
         await self._client.close()
 
     async def models(self) -> list[str]:
-        """The names the server lists, in its order. Raises ChatFailed."""
+        """Return the names of the models that the server lists, in its order. Raises ChatFailed."""
         try:
             exchange = await self._client.send(self._models, [], b"", self._total_s)
             try:
@@ -112,12 +112,13 @@ class ChatServer:
         except UpstreamError as error:
             raise self._failed(error) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ChatFailed(f"{self.url}/models is not a list of models as OpenAI writes it") from error
+            raise ChatFailed(f"{self.url}/models is not a list of models in OpenAI's format") from error
 
     async def ask(self, request: Mapping[str, Any], turn: Turn, show: Show) -> None:
-        """Stream the answer to a request into `turn`, and every part to `show`. Returning means that it is whole.
+        """Stream the answer to a request into `turn`, and pass every part to `show`. Return once the answer is complete.
 
-        Raises ChatFailed. What a server does not know of the two fields that differ between servers is changed, once.
+        Servers differ in two fields. If the server refuses one of them, the request is changed and sent once more. Raises
+        ChatFailed.
         """
         fields = {**request, "stream": True, "stream_options": {"include_usage": True}}
         while True:
@@ -141,7 +142,7 @@ class ChatServer:
         try:
             await _must_be_ok(exchange)
             if b"text/event-stream" not in dict(exchange.headers).get(b"content-type", b""):
-                # A server that does not stream at all.
+                # This server does not stream.
                 self._take(_read(await read_whole(exchange, MAX_ANSWER_BYTES)), turn, show)
             else:
                 reader = SseReader()
@@ -173,10 +174,10 @@ class ChatServer:
             turn.finish_reason = choice.finish_reason or turn.finish_reason
 
     def _failed(self, error: UpstreamError) -> ChatFailed:
-        """The words of the client that speaks to engines, for somebody who speaks to a server."""
+        """Convert an error of the HTTP client, whose message calls the server an engine."""
         said = error.message.replace("the engine", "the server")
         if isinstance(error, UpstreamUnreachable):
-            return ChatFailed(f"nobody answers at {self.url}: {said}")
+            return ChatFailed(f"no server answers at {self.url}: {said}")
         return ChatFailed(said)
 
 
@@ -189,7 +190,7 @@ class _List(msgspec.Struct):
 
 
 async def _must_be_ok(exchange: Exchange) -> None:
-    """Raises ChatFailed for any status but 200, in the server's words."""
+    """Check that the status is 200. Otherwise raise ChatFailed with the server's message."""
     if exchange.status == 200:
         return
     told = explanation(await read_whole(exchange, MAX_ERROR_BYTES))
@@ -212,7 +213,7 @@ def _read(data: bytes) -> Answer:
     try:
         answer = _ANSWER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ChatFailed("the server sent something that is not an answer as OpenAI writes it") from error
+        raise ChatFailed("the server sent something that is not an answer in OpenAI's format") from error
     if answer.error is not None:
         told = explanation(msgspec.json.encode({"error": answer.error}))
         code = str(told.code) if told.code is not None else None
@@ -221,7 +222,7 @@ def _read(data: bytes) -> Answer:
 
 
 def _parts(delta: Any) -> Iterator[tuple[str, bool]]:
-    """What a reader sees of one event: text, and whether it is reasoning."""
+    """Yield the visible parts of one event: text, and whether it is reasoning."""
     if delta is None:
         return
     for found, is_reasoning in (
@@ -234,7 +235,7 @@ def _parts(delta: Any) -> Iterator[tuple[str, bool]]:
 
 
 def _otherwise(fields: Mapping[str, Any], refused: ChatFailed) -> dict[str, Any] | None:
-    """The same request in the way that a refusal asks for, or None: servers differ in these two fields."""
+    """Return the request without the field that the server refused, or with its other name. None if that cannot help."""
     if refused.status not in (400, 422):
         return None
     said = f"{refused.param} {refused.message}"

@@ -1,6 +1,6 @@
-"""What `tidegate check` asks of the world outside: names of hosts, and with --connect every engine behind a URL.
+"""The network requests of `tidegate check`: it looks up host names, and with --connect it asks every engine behind a URL.
 
-No call is made and nothing is generated: an engine is asked for its list of models, and for its probe's path.
+An engine is asked only for its list of models and for the path of its probe. It generates no text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ State = Literal["ok", "warning", "wrong", "not asked"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What became of asking one engine. `says` has a sentence for each thing found."""
+    """The result of asking one engine. `says` has a sentence for each fact found."""
 
     engine: str
     kind: str
@@ -51,7 +51,7 @@ class _Models(msgspec.Struct):
 
 
 class _Notes:
-    """Sentences, and the worst state among them."""
+    """The sentences of a finding, and the worst state among them."""
 
     def __init__(self) -> None:
         self.says: list[str] = []
@@ -67,7 +67,7 @@ class _Notes:
 
 
 async def ask_all(config: Config) -> list[Finding]:
-    """Ask every engine at once, each for at most ten seconds or so."""
+    """Ask all engines at the same time. Each takes about ten seconds at most."""
     wanted = {name: dict(_wanted(config, name)) for name in config.engines}
     return list(
         await asyncio.gather(*(_ask(name, one, wanted[name]) for name, one in config.engines.items()))
@@ -75,7 +75,10 @@ async def ask_all(config: Config) -> list[Finding]:
 
 
 def unresolved(config: Config, *, engines: bool = True) -> list[Problem]:
-    """The hosts that no address is known for, with `engines` also theirs. They are looked up for three seconds at most."""
+    """Return the hosts that do not resolve: `server.host`, and with `engines` those of the engines.
+
+    The look-ups together take at most three seconds.
+    """
     hosts = {"server.host": config.server.host, **(dict(_hosts(config)) if engines else {})}
     why = dict.fromkeys(hosts, f"there was no answer within {LOOK_UP_S:g} s")
 
@@ -87,7 +90,7 @@ def unresolved(config: Config, *, engines: bool = True) -> list[Problem]:
         else:
             del why[path]
 
-    # Threads that the end of the process does not wait for: a look-up cannot be ended.
+    # Daemon threads, since a look-up cannot be cancelled and the process should not wait for it at its end.
     threads = [threading.Thread(target=look_up, args=pair, daemon=True) for pair in hosts.items()]
     for thread in threads:
         thread.start()
@@ -105,7 +108,7 @@ def _hosts(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _wanted(config: Config, engine: str) -> Iterator[tuple[str, str]]:
-    """By path, the engine's names for the models that the configuration says it serves."""
+    """Yield the path and the engine's name of each model that the engine should serve by the configuration."""
     for name, model in config.models.items():
         for at, one in enumerate(model.deployments):
             if one.engine == engine and (one.model or not name.endswith("*")):
@@ -135,7 +138,7 @@ async def _ask_models(engine: HttpEngineConfig, wanted: Mapping[str, str], notes
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         likely = urls.likely(engine.url)
         notes.wrong(
-            f"answers {engine.url}/models with something that is no list of models:"
+            f"answers {engine.url}/models with something that is not a list of models:"
             f" {f'the url is more likely {likely}' if likely else 'is the url right?'}"
         )
         return
@@ -158,9 +161,7 @@ def _judge_status(
         notes.wrong("the proxy refuses the gateway's credentials (407): see proxy")
     elif 300 <= status < 400:
         to = headers.get(b"location", b"").decode("latin-1")
-        notes.wrong(
-            f"sends {url} elsewhere ({status}), to {to or 'an unknown place'}: name that place in url"
-        )
+        notes.wrong(f"redirects {url} ({status}) to {to or 'an unknown place'}: set url to that place")
     elif status in (404, 405, 501) and (likely := urls.likely(engine.url)):
         notes.wrong(f"has no {url} ({status}): the url is more likely {likely}")
     elif status in (404, 405, 501):
@@ -174,11 +175,13 @@ def _judge_status(
 async def _ask_probe(engine: HttpEngineConfig, base: str, path: str, notes: _Notes) -> None:
     status, _, _ = await _get(engine, base, path)
     if status == 401 or status >= 500:
-        notes.wrong(f"answers the probe, GET {engine.probe}, with status {status}: calls would go elsewhere")
+        notes.wrong(
+            f"answers the probe, GET {engine.probe}, with status {status}: the gateway would not count it as ready"
+        )
 
 
 async def _get(engine: HttpEngineConfig, base: str, path: str) -> tuple[int, Mapping[bytes, bytes], bytes]:
-    """Status, headers and, of a 200, the body. Raises GatewayError."""
+    """Return the status, the headers and, for a 200, the body. Raises GatewayError."""
     client = open_client(engine.model_copy(update={"url": base}))
     exchange: Exchange | None = None
     try:
@@ -192,7 +195,7 @@ async def _get(engine: HttpEngineConfig, base: str, path: str) -> tuple[int, Map
 
 
 def _lists(listed: list[str], model: str) -> bool:
-    """Whether a model is among those listed: some servers add a folder in front, or `:latest`."""
+    """Return whether a model is listed. Some servers add a folder before the name, or `:latest` after it."""
     return any(one in (model, f"{model}:latest") or one.endswith(f"/{model}") for one in listed)
 
 

@@ -1,4 +1,4 @@
-"""An explanation of a request as a page for people, and as JSON."""
+"""Prints the explanation of a request as text or as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidegate.kernel.plain import plain, plain_json
 
 
 def as_json(told: Explained) -> str:
-    """Everything, for programs; the headers of a request as an object, its body as the JSON that it is."""
+    """Return the whole explanation as JSON. The headers of a request become an object, and its body stays JSON."""
     tree = msgspec.to_builtins(told, builtin_types=(msgspec.Raw,))
     for shown, place in zip(tree["places"], told.places, strict=True):
         if place.request is not None:
@@ -24,7 +24,7 @@ def as_json(told: Explained) -> str:
 
 
 def show(told: Explained, console: Console) -> None:
-    """A page: the way, the engines in question, and what would be sent."""
+    """Print the path of the request, its possible deployments, and the requests that would be sent."""
     asked = f" for the model '{escape(plain(told.model))}'" if told.model else ""
     console.print(
         f"[bold]POST /v1/{told.endpoint}[/]{asked}, under {escape(told.source or 'the built-in configuration')}",
@@ -39,7 +39,7 @@ def show(told: Explained, console: Console) -> None:
     if len(told.places) > 1:
         console.print(
             f"\n'{escape(told.route or '')}' has {len(told.places)} deployments. The one with the fewest calls"
-            " serves, and the others are not asked when it fails. In the order in which idle ones are taken:",
+            " serves. If it fails, no other is asked. Idle deployments are chosen in this order:",
             highlight=False,
         )
     for number, place in enumerate(told.places, 1):
@@ -81,7 +81,7 @@ def _show_place(place: Place, number: int, console: Console) -> None:
         _show_request(place.request, console)
     elif place.handed is not None:
         console.print(
-            "It answers in the gateway's process, or does not tell what it sends. It gets these fields:\n",
+            "This engine runs in the gateway's process, or does not show its requests. It gets these fields:\n",
             highlight=False,
         )
         _show_json(bytes(place.handed), console)

@@ -1,4 +1,4 @@
-"""`tidegate scripted`: an engine that answers by script, as a server of its own."""
+"""`tidegate scripted`: a server that answers by script."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ def scripted(
     like: Literal["openai", "vllm", "sglang", "llamacpp"] = "openai",
     options: Annotated[list[str] | None, Parameter(("--set", "-s"), negative="")] = None,
 ) -> None:
-    """Serve scripted answers over the OpenAI API: exact timing, and faults on the wire.
+    """Serve scripted answers over the OpenAI API, with exact timing and faults of the connection.
 
-    Any request may carry a marker in its prompt that changes the script for it alone:
-    `[[scripted ttft=50 itl=5 tokens=32 fault=reset@10]]`. `GET /record` tells the true concurrency and what was delivered.
+    A marker in the prompt of a request changes the script for this request:
+    `[[scripted ttft=50 itl=5 tokens=32 fault=reset@10]]`. `GET /record` reports the concurrency and the answers delivered.
 
     Parameters
     ----------
     host
         Address to listen on.
     port
-        Port to listen on; 0 picks a free one.
+        Port to listen on; 0 chooses a free port.
     slots
-        Calls served at once; more get a 503. Default: any number.
+        Largest number of calls at once; further calls get a 503. Default: no limit.
     like
-        Tell the load on the pages of this engine, and refuse in its words.
+        The engine to imitate: its pages about the load, and its error messages.
     options
-        What the marker says, for every request: `--set ttft=50 --set itl=5 --set tokens=32`.
+        Options of the marker for every request: `--set ttft=50 --set itl=5 --set tokens=32`.
 
     """
-    # Only this command needs the server.
+    # Imported here, because only this command needs the server.
     from tidegate.engines.scripted.persona import Persona  # noqa: PLC0415
     from tidegate.engines.scripted.script import Script, override  # noqa: PLC0415
     from tidegate.engines.scripted.server import ScriptedServer, serve  # noqa: PLC0415

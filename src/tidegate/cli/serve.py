@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 def _not_empty(_: object, host: str | None) -> None:
     if host is not None and not host.strip():
-        raise ValueError("must not be empty: 127.0.0.1 is this machine alone, 0.0.0.0 every network")
+        raise ValueError(
+            "must not be empty: 127.0.0.1 accepts connections of this machine only, 0.0.0.0 of every network"
+        )
 
 
 def serve(  # noqa: PLR0913 - an option each
@@ -37,31 +39,33 @@ def serve(  # noqa: PLR0913 - an option each
 ) -> None:
     """Serve the OpenAI API.
 
-    Without a configuration the embedded engine answers as `smollm2-135m-instruct` and `default`; no key, no download.
-    SIGHUP, a change of the file or POST /admin/reload reads the configuration again; SIGTERM drains.
+    Without a configuration, the embedded engine serves `smollm2-135m-instruct` and `default`, without a key or a download.
+    SIGHUP, a change of the file or POST /admin/reload reads the configuration again. SIGTERM drains and ends the gateway.
 
     Parameters
     ----------
     config
-        The configuration. Default: tidegate.yaml if it is here, else the built-in one.
+        The configuration file. Default: tidegate.yaml in this directory, else the built-in configuration.
     model
         A GGUF file for the embedded engine of the built-in configuration.
     demo
-        Add the model `demo` to the built-in configuration: scripted answers, to see timing and faults.
+        Add the model `demo` to the built-in configuration. Its scripted answers demonstrate timing and faults.
     host
         Address to listen on, instead of server.host.
     port
-        Port to listen on, instead of server.port; 0 picks a free one.
+        Port to listen on, instead of server.port; 0 chooses a free port.
     workers
-        Processes that serve the port together, best one a core. They divide the engines' limits among them
-        and share the embedded engine; admin.host and admin.port show them as one.
+        Number of processes that serve the port together, best one per core. They divide the engines' limits and share the
+        embedded engine. The port at admin.host and admin.port has the metrics and states of all of them.
     log_level
-        What is logged: this and worse.
+        Lowest level of the messages that are logged.
 
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    seen = stamp(config or DEFAULT_PATH)  # from before it is read: a change since then is still a change
+    seen = stamp(
+        config or DEFAULT_PATH
+    )  # taken before the file is read, so that a change meanwhile is noticed
     loaded, path = settings.load(config, model, demo=demo)
     log.info("the configuration is %s", path.resolve() if path else "the built-in one: no tidegate.yaml here")
     for problem in warnings(loaded):
@@ -72,7 +76,7 @@ def serve(  # noqa: PLR0913 - an option each
         if workers == 1:
             uvloop.run(run(loaded, path, server, seen))
         else:
-            # Only several workers need a supervisor.
+            # Imported here, because only several workers need a supervisor.
             from tidegate.workers.supervisor import Source, supervise  # noqa: PLC0415
 
             model_path = str(model) if model else None
@@ -85,7 +89,7 @@ def serve(  # noqa: PLR0913 - an option each
 
 
 async def run(config: Config, path: Path | None, settings: ServerConfig, seen: Stamp | None) -> None:
-    """Open the gateway, listen, serve until a signal, drain. Raises ConfigError and CannotListen."""
+    """Open the gateway, serve until a signal arrives, then drain. Raises ConfigError and CannotListen."""
     listener = bind(settings)
     async with Gateway(config, path=path, settings=settings, seen=seen) as gateway:
         scheme = "https" if settings.tls else "http"

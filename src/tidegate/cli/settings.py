@@ -1,4 +1,4 @@
-"""Finding the configuration, and ending with clear words when it cannot be used."""
+"""Finds and loads the configuration for a command, and ends the command if the configuration cannot be used."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 
 def load(path: Path | None, model: Path | None = None, *, demo: bool = False) -> tuple[Config, Path | None]:
-    """The configuration and the file it came from: the one named, else `tidegate.yaml` if there is one, else built in."""
+    """Return the configuration and its file.
+
+    This is the file at `path`, else `tidegate.yaml` if it exists, else the built-in configuration, for which the file is
+    None.
+    """
     if model is not None or demo:
         if path is not None:
             fail(
-                "--model and --demo go with the built-in configuration; leave --config out, or set the model in the file"
+                "--model and --demo need the built-in configuration; leave --config out, or set the model in the file"
             )
     elif path is None and configuration.DEFAULT_PATH.is_file():
         path = configuration.DEFAULT_PATH
@@ -33,6 +37,6 @@ def load(path: Path | None, model: Path | None = None, *, demo: bool = False) ->
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong on standard error and end with status 2."""
+    """Print a message on standard error and end the process with status 2."""
     print(message, file=sys.stderr)
     sys.exit(2)

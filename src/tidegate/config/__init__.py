@@ -1,4 +1,4 @@
-"""Every setting, and how it is read: one YAML file, one frozen tree, all mistakes at once."""
+"""The settings, and the code that reads them: one YAML file becomes one frozen tree. All mistakes are reported at once."""
 
 from tidegate.config import files, urls
 from tidegate.config.advice import warnings

@@ -1,4 +1,4 @@
-"""What is most likely a mistake in a configuration and still can be served: warnings, for `check` and for the log."""
+"""Warnings about a configuration that can be served but most likely has a mistake. `check` and the log show them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegate.errors import Problem
 
 
 def warnings(config: Config) -> list[Problem]:
-    """What should be looked at, each with its path. Nothing outside of the process is asked."""
+    """Return the warnings, each with the path of its setting. This does no I/O."""
     return [
         Problem(
             f"engines.{name}.url",

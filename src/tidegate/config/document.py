@@ -1,7 +1,7 @@
-"""From a YAML text to plain data, together with what only the text tells.
+"""Parses a YAML text into plain data, and keeps facts that only the text shows.
 
-YAML has two traps, and this reader closes them: of a key that stands twice the last one would win, and an unquoted `on` or
-`4` is no text. Both are collected as mistakes, and reading goes on, so that one run tells all of them.
+Two properties of YAML hide mistakes: the last of two equal keys wins, and an unquoted `on` or `4` is not text. This reader
+reports both. It continues after a mistake, so that one run finds all of them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from tidegate.errors import ConfigError, Problem
 
 EMPTY = "''"
-_TOKEN = re.compile(r"'?<([a-z ]+)>'?")  # as the parser names what it met: `<stream end>`
+_TOKEN = re.compile(r"'?<([a-z ]+)>'?")  # the parser's name for a token, such as `<stream end>`
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 class Document(NamedTuple):
-    """What a YAML text holds: its data, with text for every key, and the mistakes that only the text shows.
+    """The content of a YAML text: its data, with text for every key, and the mistakes that only the text shows.
 
-    `unquoted` is, by path, how a value is written that YAML does not read as text. `doubtful` are the sections that two
-    equal keys fill with different values: whatever is found wrong in them follows from that.
+    `unquoted` has, by path, the spelling of each value that YAML does not read as text. `doubtful` has the sections in
+    which two equal keys have different values. Other mistakes found in such a section only follow from that.
     """
 
     tree: Any
@@ -35,16 +35,16 @@ class Document(NamedTuple):
 
 
 def read(text: str, *, source: str) -> Document:
-    """Read one YAML document. Raises ConfigError for a text that is no YAML."""
+    """Read one YAML document. Raises ConfigError if the text is not valid YAML."""
     try:
         return _read(yaml.SafeLoader(text))
     except yaml.reader.ReaderError as error:
-        words = f"line {_line_of(text, error.position)}: a control character cannot stand in YAML"
+        words = f"line {_line_of(text, error.position)}: YAML must not contain control characters"
         raise ConfigError(source, [Problem("", f"not valid YAML: {words}")]) from error
     except yaml.YAMLError as error:
         raise ConfigError(source, [Problem("", f"not valid YAML: {_in_words(error)}")]) from error
     except RecursionError as error:
-        raise ConfigError(source, [Problem("", "is nested too deeply, or in itself")]) from error
+        raise ConfigError(source, [Problem("", "is nested too deeply, or contains itself")]) from error
 
 
 def _read(loader: yaml.SafeLoader) -> Document:
@@ -55,7 +55,7 @@ def _read(loader: yaml.SafeLoader) -> Document:
 
 
 def joined(path: str, key: str | int) -> str:
-    """The path of an entry as people write it: `engines.near.url`, `deployments[0]`."""
+    """Return the path of an entry in the form for messages: `engines.near.url`, `deployments[0]`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key or EMPTY}" if path else key
@@ -69,15 +69,15 @@ class _Reader:
         self.unquoted: dict[str, str] = {}
         self.doubtful: set[str] = set()
         self._loader = loader
-        self._made: dict[Node, Any] = {}  # what an anchor names is read once
+        self._made: dict[Node, Any] = {}  # a node with an anchor is read only once
 
     def read(self, node: Node, path: str) -> Any:
-        """The data of a node. Raises YAMLError for a value or a tag that cannot be read."""
+        """Return the data of a node. Raises YAMLError for a value or a tag that cannot be read."""
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         if node not in self._made:
             if node.tag not in _PLAIN:
-                raise _unreadable(node, f"the tag '{node.tag}' is not known here")
+                raise _unreadable(node, f"the tag '{node.tag}' is not supported")
             self._made[node] = (
                 self._mapping(node, path)
                 if isinstance(node, MappingNode)
@@ -94,15 +94,15 @@ class _Reader:
     def _value(self, node: ScalarNode) -> Any:
         try:
             return self._loader.construct_object(node)  # pyright: ignore[reportUnknownMemberType]
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
-            raise _unreadable(node, f"'{node.value}' cannot be read; text goes in quotes") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+            raise _unreadable(node, f"'{node.value}' cannot be read; write text in quotes") from error
 
     def _mapping(self, node: MappingNode, path: str) -> dict[str, Any]:
         inherited: dict[str, Any] = {}
         own: dict[str, Any] = {}
         lines: dict[str, list[str]] = {}
         for key_node, value_node in cast("list[tuple[Node, Node]]", node.value):
-            if key_node.tag == _MERGE:  # `<<`: what it brings in may be replaced
+            if key_node.tag == _MERGE:  # `<<`: the section's own keys override the merged ones
                 for brought in self._merged(value_node, path):
                     inherited = {**brought, **inherited}
                 continue
@@ -116,11 +116,11 @@ class _Reader:
             if len(places) > 1:
                 times = "twice" if len(places) == 2 else f"{len(places)} times"
                 where = f"{', '.join(places[:-1])} and {places[-1]}"
-                self.problems.append(Problem(path, f"'{key}' stands {times}, in lines {where}"))
+                self.problems.append(Problem(path, f"'{key}' is given {times}, in lines {where}"))
         return inherited | own
 
     def _key(self, node: Node, path: str) -> str | None:
-        """The name of an entry, as it is written. None: it has none."""
+        """Return the name of an entry as it is written, or None if the key is not usable."""
         if not isinstance(node, ScalarNode):
             self.problems.append(Problem(path, f"line {_line(node)}: a key must be a word"))
             return None
@@ -139,7 +139,7 @@ class _Reader:
             yield self.read(one, path)
 
     def _both(self, first: Any, second: Any, path: str, section: str) -> Any:
-        """What two equal keys hold together, so that nothing else seems to be missing."""
+        """Return the union of the values of two equal keys, so that no setting seems to be missing."""
         if isinstance(first, dict) and isinstance(second, dict):
             one, other = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
             shared = {
@@ -164,12 +164,12 @@ def _unreadable(node: Node, words: str) -> yaml.MarkedYAMLError:
 
 
 def _in_words(error: yaml.YAMLError) -> str:
-    """The place and the words of an error, without the parser's own account of what it was doing."""
+    """Return the position and the message of an error, without the parser's description of its own state."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return str(error).partition("\n")[0]
     mark = error.problem_mark
     words = error.problem or ""
-    if words.startswith("but"):  # the second half of a sentence
+    if words.startswith("but"):  # the message continues the sentence in `context`
         words = f"{error.context}, {words}"
     words = _TOKEN.sub(r"the \1", words).replace("stream", "file")
     return f"line {mark.line + 1}, column {mark.column + 1}: {words}"

@@ -1,4 +1,4 @@
-"""The section `engines`: what every engine has, and what each built-in kind adds."""
+"""The section `engines`: the settings of every engine, and those of each built-in kind."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from tidegate.config.settings import Settings, not_empty
 class TimeoutsConfig(Settings):
     """How long an engine may be silent, at each step of a call."""
 
-    connect_ms: int = Field(default=5_000, gt=0, description="To connect, TLS included.")
+    connect_ms: int = Field(default=5_000, gt=0, description="Time to connect, TLS included.")
     first_byte_ms: int = Field(
-        default=300_000, gt=0, description="From the request sent to the first byte of the answer."
+        default=300_000, gt=0, description="Time from the request to the first byte of the answer."
     )
-    idle_ms: int = Field(default=60_000, gt=0, description="Between two reads of an answer.")
-    total_ms: int = Field(default=600_000, gt=0, description="For the whole exchange.")
+    idle_ms: int = Field(default=60_000, gt=0, description="Time between two reads of an answer.")
+    total_ms: int = Field(default=600_000, gt=0, description="Time of the whole exchange.")
 
 
 class EngineConfig(Settings):
-    """What every engine has. A part installed from outside subclasses this for its own settings."""
+    """The settings of every engine. An engine in another package subclasses this to add its own."""
 
-    kind: str = Field(description="Which adapter: see the list of engines.")
+    kind: str = Field(description="The adapter: see the list of engines.")
     max_in_flight: int | None = Field(
         default=None,
         gt=0,
-        description="Calls the engine gets at once; more wait in line. Default: as many as it says.",
+        description="Largest number of calls that the engine gets at once; further calls wait in line. Default: the number"
+        " that the engine reports.",
     )
     reserved_seats: int = Field(
         default=0,
         ge=0,
-        description="Seats kept for calls of the gateway's own, such as judges; clients never take them.",
+        description="Seats that are reserved for the gateway's own calls, such as judges. Clients never get them.",
     )
 
     @model_validator(mode="after")
@@ -52,7 +53,7 @@ class EngineConfig(Settings):
         return self
 
     def seats(self, slots: int | None) -> int | None:
-        """Return how many calls the engine gets at once, None for no limit. `slots` is the number that the engine gives."""
+        """Return how many calls the engine gets at once, or None for no limit. The engine reports the number `slots`."""
         return self.max_in_flight or slots
 
 
@@ -69,52 +70,55 @@ def _breaks(text: str) -> bool:
 class HttpEngineConfig(EngineConfig):
     """An engine behind a URL."""
 
-    url: str = Field(description="Base URL, up to and with `/v1`.", examples=["http://127.0.0.1:8000/v1"])
-    api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token.")
+    url: str = Field(
+        description="Base URL, up to and including `/v1`.", examples=["http://127.0.0.1:8000/v1"]
+    )
+    api_key: SecretStr | None = Field(default=None, description="Key, sent as a bearer token.")
     headers: Mapping[str, SecretStr] = Field(
         default={}, description="Further headers sent with every request."
     )
     allow_fields: tuple[str, ...] = Field(
-        default=(), description="Request body fields let through beyond the kind's own."
+        default=(), description="Request fields to pass on in addition to those of the kind."
     )
     proxy: str | None = Field(
-        default=None, description="HTTP proxy to go through.", examples=["http://proxy:3128"]
+        default=None, description="HTTP proxy for all connections.", examples=["http://proxy:3128"]
     )
     ca_path: Path | None = Field(
-        default=None, description="PEM file of a certificate authority to trust beside the system's."
+        default=None, description="PEM file of a certificate authority to trust in addition to the system's."
     )
     probe: str = Field(
         default=DEFAULT_PROBE,
-        description="What is asked, every 2 s, to see whether the engine is there: a path below `url`, or one of the server"
-        " itself where it begins with `/`, such as `/health`; `none` takes the engine for ready unasked. Any answer will do"
-        " but three 401 in a row, and of another path than `models` a status over 499.",
+        description="Path that is requested every 2 s to see whether the engine is ready. The path is relative to `url`, or"
+        " to the server if it begins with `/`, such as `/health`. With `none`, the engine counts as ready without a probe."
+        " The engine is ready after any answer, except after three 401 in a row and, for a path other than `models`, after"
+        " a status over 499.",
     )
     client_certificate_path: Path | None = Field(
         default=None, description="PEM file of the certificate that the gateway shows to the engine (mTLS)."
     )
     client_key_path: Path | None = Field(
-        default=None, description="PEM file of its private key; default: in the certificate's file."
+        default=None,
+        description="PEM file of the certificate's private key. Default: the certificate's own file.",
     )
     max_connections: int = Field(
         default=DEFAULT_CONNECTIONS,
         gt=0,
-        description="Most connections open to this engine; calls beyond wait in line. With a `max_in_flight` above the"
-        " default, the default is as much.",
+        description="Largest number of connections to this engine; further calls wait in line. If `max_in_flight` is larger"
+        " than this default, it is the default instead.",
     )
     max_connection_age_s: float = Field(
         default=300,
         gt=0,
-        description="A connection older than this carries no further call: so a name that moved to another address is"
-        " followed.",
+        description="A connection older than this is not used for further calls, so a changed DNS record takes effect.",
     )
     max_response_bytes: int = Field(
         default=64 * 2**20,
         gt=0,
-        description="Largest answer taken when it is not streamed, and largest event of a stream.",
+        description="Largest answer that is not streamed, and largest event of a stream.",
     )
     sends_finish_reason: bool = Field(
         default=True,
-        description="`false` for an engine that never says why an answer ended: `[DONE]` then says that a stream is whole.",
+        description="`false` for an engine that sends no `finish_reason`. `[DONE]` then marks a stream as complete.",
     )
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
@@ -122,7 +126,7 @@ class HttpEngineConfig(EngineConfig):
 
     @property
     def probe_at(self) -> tuple[str, str] | None:
-        """The base URL and the path below it that a probe asks; None: there is no probe."""
+        """The base URL and the path below it that a probe requests. None if there is no probe."""
         if self.probe == NO_PROBE:
             return None
         if self.probe.startswith("/"):
@@ -140,7 +144,7 @@ class HttpEngineConfig(EngineConfig):
     def _probe_path(cls, probe: str) -> str:
         if not re.fullmatch(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", probe) or not probe or "://" in probe:
             raise ValueError(
-                "must be a path, such as models or /health, or none where the engine is not to be asked"
+                "must be a path, such as models or /health, or none for an engine that is not to be probed"
             )
         return probe
 
@@ -176,7 +180,7 @@ class HttpEngineConfig(EngineConfig):
     @classmethod
     def _key_on_one_line(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and _breaks(not_empty(key.get_secret_value(), "give the key")):
-            raise ValueError("holds a line break, often the last character of a file it was read from")
+            raise ValueError("contains a line break, often the last character of the file with the key")
         return key
 
     @field_validator("headers")
@@ -184,9 +188,9 @@ class HttpEngineConfig(EngineConfig):
     def _headers_on_one_line(cls, headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
         for name, value in headers.items():
             if not _breaks(name) and not _HEADER_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} cannot be the name of a header")
+                raise ValueError(f"{name!r} is not a valid header name")
             if _breaks(name) or _breaks(value.get_secret_value()):
-                raise ValueError(f"the header {name!r} holds a line break")
+                raise ValueError(f"the header {name!r} contains a line break")
         return headers
 
     @field_validator("ca_path")
@@ -199,16 +203,16 @@ class HttpEngineConfig(EngineConfig):
         certificate, key = self.client_certificate_path, self.client_key_path
         if certificate is None:
             if key is not None:
-                raise ValueError("client_key_path needs client_certificate_path beside it")
+                raise ValueError("client_key_path needs client_certificate_path")
             return self
         if not self.url.startswith("https:"):
             raise ValueError("client_certificate_path needs a url that begins with https://")
         try:
-            # A password keeps OpenSSL from asking for one on the terminal.
+            # Without a password, OpenSSL would ask for one on the terminal if the key is encrypted.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
         except OSError as error:
             raise ValueError(
-                "the files of client_certificate_path and client_key_path cannot be used, or not together"
+                "the files of client_certificate_path and client_key_path cannot be used, or do not match"
             ) from error
         return self
 
@@ -222,22 +226,22 @@ class OpenAIConfig(HttpEngineConfig):
 
 
 class VllmConfig(HttpEngineConfig):
-    """A vLLM server: its own request fields pass too."""
+    """A vLLM server. Its own request fields are passed on too."""
 
 
 class SglangConfig(HttpEngineConfig):
-    """An SGLang server: its own request fields pass too."""
+    """An SGLang server. Its own request fields are passed on too."""
 
 
 class LlamaCppConfig(HttpEngineConfig):
-    """A llama.cpp server that you run: its own request fields pass too."""
+    """A llama.cpp server that you run. Its own request fields are passed on too."""
 
 
 class LoraConfig(Settings):
     """One LoRA adapter of the embedded engine."""
 
-    path: Path = Field(description="The adapter, GGUF.")
-    scale: float = Field(default=1.0, description="How strongly it applies.")
+    path: Path = Field(description="GGUF file of the adapter.")
+    scale: float = Field(default=1.0, description="Weight of the adapter.")
 
     @model_validator(mode="after")
     def _there(self) -> Self:
@@ -249,32 +253,36 @@ MIN_SLOT_TOKENS = 256  # with less, llama.cpp refuses nearly every prompt
 
 
 class EmbeddedConfig(EngineConfig):
-    """llama.cpp as a child process of the gateway: no server needed."""
+    """llama.cpp as a child process of the gateway. It needs no server."""
 
     model_path: Path | None = Field(
-        default=None, description="A GGUF file; default: the installed SmolLM2-135M-Instruct."
+        default=None, description="A GGUF file. Default: the installed SmolLM2-135M-Instruct."
     )
     slots: int = Field(default=4, gt=0, le=64, description="Calls served at once.")
     context_tokens: int = Field(
         default=8192,
         gt=0,
-        description="Context of all slots together, divided evenly; at least 256 for each.",
+        description="Context of all slots together. Each slot gets an equal part, at least 256 tokens.",
     )
-    threads: int | None = Field(default=None, gt=0, description="Threads that decode; default: cores - 1.")
+    threads: int | None = Field(
+        default=None, gt=0, description="Threads that generate tokens. Default: cores - 1."
+    )
     batch_threads: int | None = Field(
-        default=None, gt=0, description="Threads that read prompts; default: cores."
+        default=None, gt=0, description="Threads that process prompts. Default: cores."
     )
     cache_ram_mib: int = Field(
-        default=128, ge=0, description="Memory for prompts kept beyond the slots, MiB."
+        default=128,
+        ge=0,
+        description="Memory in MiB for prompts that are kept in addition to those in slots.",
     )
     speculation: Literal["none", "ngram"] = Field(
-        default="none", description="`ngram` speeds up repetitive text."
+        default="none", description="Speculative decoding: `ngram` speeds up repetitive text."
     )
-    lora: tuple[LoraConfig, ...] = Field(default=(), description="Adapters loaded at start.")
+    lora: tuple[LoraConfig, ...] = Field(default=(), description="Adapters that are loaded at the start.")
     share_prefixes: bool = Field(
-        default=True, description="Copy a system prompt that was read once to the other slots."
+        default=True, description="Process a system prompt once, and copy the result to the other slots."
     )
-    start_timeout_ms: int = Field(default=60_000, gt=0, description="To load the model.")
+    start_timeout_ms: int = Field(default=60_000, gt=0, description="Time to load the model.")
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )
@@ -290,21 +298,23 @@ class EmbeddedConfig(EngineConfig):
             raise ValueError(
                 f"context_tokens, {self.context_tokens}, is divided by slots, {self.slots}: that leaves"
                 f" {self.context_tokens // self.slots} for a call, and at least {MIN_SLOT_TOKENS} are needed:"
-                f" context_tokens: {self.slots * MIN_SLOT_TOKENS} or more, or fewer slots"
+                f" set context_tokens to {self.slots * MIN_SLOT_TOKENS} or more, or set fewer slots"
             )
         return self
 
 
 class EmbedderConfig(EngineConfig):
-    """all-MiniLM-L6-v2 in process: embeddings without a server."""
+    """Embeddings by all-MiniLM-L6-v2 in the gateway's process. It needs no server."""
 
 
 class ScriptedConfig(EngineConfig):
-    """Answers by script, for tests and demonstrations of timing and faults; never a model."""
+    """Scripted answers without a model, to test and demonstrate timing and faults."""
 
     ttft_ms: float = Field(default=0, ge=0, description="Time to the first token.")
     itl_ms: float = Field(default=0, ge=0, description="Time between tokens.")
     tokens: int = Field(default=16, ge=0, description="Tokens in an answer.")
-    text: str | None = Field(default=None, description="The answer; default: made-up words.")
-    fault: str | None = Field(default=None, description="A fault and its token, such as `reset@10`.")
-    slots: int | None = Field(default=None, gt=0, description="Calls served at once; default: any number.")
+    text: str | None = Field(default=None, description="Text of the answer. Default: made-up words.")
+    fault: str | None = Field(
+        default=None, description="A fault and the token at which it happens, such as `reset@10`."
+    )
+    slots: int | None = Field(default=None, gt=0, description="Calls served at once. Default: no limit.")

@@ -1,4 +1,4 @@
-"""Files that a setting names: looked at when the configuration is read, not first when they are used."""
+"""Checks the files that settings name, so that a mistake is found when the configuration is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _GGUF_MAGIC = b"GGUF"
 
 
 def check_file(path: Path) -> Path:
-    """`path` itself, if a file is there. Raises ValueError."""
-    if path == Path():  # what an empty text becomes
+    """Return `path` if it is a file. Raises ValueError otherwise."""
+    if path == Path():  # the path of an empty text
         raise ValueError("is empty: name a file, or leave the setting out")
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
@@ -18,7 +18,7 @@ def check_file(path: Path) -> Path:
 
 
 def check_gguf(path: Path) -> Path:
-    """`path` itself, if it is a readable GGUF file. Raises ValueError."""
+    """Return `path` if it is a readable GGUF file. Raises ValueError otherwise."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(_GGUF_MAGIC))
@@ -30,10 +30,10 @@ def check_gguf(path: Path) -> Path:
 
 
 def check_certificates(path: Path) -> Path:
-    """`path` itself, if certificates can be read from it. Raises ValueError."""
+    """Return `path` if certificates can be read from the file. Raises ValueError otherwise."""
     check_file(path)
     try:
-        # A client may take a file without certificates for one that names none.
+        # The HTTP client might silently accept a file without certificates. This call refuses such a file.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:
         raise ValueError(f"no certificate can be read from {path}") from error

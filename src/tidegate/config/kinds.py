@@ -1,4 +1,4 @@
-"""Sections whose settings depend on their `kind`: the class that the registry finds for a kind has the settings' model.
+"""Sections whose settings depend on their `kind`. The class that the registry finds for a kind has a model of its settings.
 
 The module works for every group: `Annotated[RailConfig, Kinded("tidegate.rails")]` is read in the same way as engines.
 """
@@ -19,31 +19,31 @@ from tidegate.config.settings import Settings
 class Kinded:
     """Marks a type as the base of a group's settings: `Annotated[EngineConfig, Kinded("tidegate.engines")]`.
 
-    What is read becomes the `Config` of the class that `registry.find(group, kind)` has; that must be a subclass of the
-    marked type. Dumps hold every field of it. Raises registry.UnknownGroup.
+    A section is read as the `Config` of the class that `registry.find(group, kind)` returns. This `Config` must be a
+    subclass of the marked type. A dump has all its fields. Raises registry.UnknownGroup.
     """
 
     group: str
 
     def __post_init__(self) -> None:
-        registry.built_in(self.group)  # raises: a group's name that is wrong is found on import
+        registry.built_in(self.group)  # raises UnknownGroup, so a wrong group name is found on import
 
     def model(self, settings: Any, base: type[Settings] = Settings) -> type[Settings]:
-        """The model of one section, by its `kind`. Raises registry.UnknownKind with what is wrong with that."""
+        """Return the model for the `kind` of one section. Raises registry.UnknownKind with the reason."""
         kind = cast("dict[Any, Any]", settings).get("kind") if isinstance(settings, dict) else None
         if not isinstance(kind, str):
             wrong = "is missing; one of" if kind is None else "must be one of"
             raise registry.UnknownKind(f"{wrong}: {', '.join(registry.kinds(self.group)) or 'none'}")
         try:
             model: Any = registry.find(self.group, kind).Config
-        except (ImportError, AttributeError) as error:  # a package from outside that is broken, or too old
+        except (ImportError, AttributeError) as error:  # another package that is broken or too old
             raise registry.UnknownKind(f"cannot be loaded: {error}") from error
         if not isinstance(model, type) or not issubclass(model, base):
             raise registry.UnknownKind(f"cannot be loaded: its Config is not a subclass of {base.__name__}")
         return model
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """What pydantic asks of an annotation: how to read a section, and how to write it."""
+        """Return the schema by which pydantic reads and writes a section."""
         base: type[Settings] = source
 
         def read(settings: Any, _: ValidatorFunctionWrapHandler) -> Settings:
@@ -55,7 +55,7 @@ class Kinded:
                 raise _at("kind", str(error)) from error
             return model.model_validate(settings)
 
-        # The base's own schema is there for its name in a JSON schema alone. The serializer is that of `SerializeAsAny`.
+        # The base's own schema only gives the name in a JSON schema. The serializer is that of `SerializeAsAny`.
         return core_schema.no_info_wrap_validator_function(
             read,
             handler(source),
@@ -66,7 +66,7 @@ class Kinded:
 
 
 def _at(place: str, reason: str) -> ValidationError:
-    """A mistake at one key of a section, as pydantic tells its own."""
+    """Return a mistake at one key of a section, in the form of pydantic's own errors."""
     mistake = PydanticCustomError("kind", "{reason}", {"reason": reason})
     return ValidationError.from_exception_data(
         "kind", [InitErrorDetails(type=mistake, loc=(place,), input=None)], hide_input=True

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in the words of the configuration: where it is, what is wrong, what would be right."""
+"""Converts pydantic's errors to messages for operators: the path of the setting, the mistake, and the fix."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tidegate.errors import Problem
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
         "missing": "is missing",
-        "mapping_type": "must be a mapping, from names to what they stand for",
-        "dict_type": "must be a mapping, from names to what they stand for",
+        "mapping_type": "must be a mapping from names to values",
+        "dict_type": "must be a mapping from names to values",
         "tuple_type": "must be a list, such as [a, b]",
         "list_type": "must be a list, such as [a, b]",
         "string_type": "must be text",
@@ -45,12 +45,13 @@ _WORDS: Mapping[str, str] = MappingProxyType(
 
 
 def told(error: ValidationError, data: Mapping[str, Any], unquoted: Mapping[str, str]) -> list[Problem]:
-    """Every mistake, in the order of the file. `unquoted` is how values are written that YAML does not read as text.
+    """Return every mistake, in the order of the file.
 
-    A setting that is missing because its name is misspelt is told once, as misspelt.
+    `unquoted` has the spelling of values that YAML does not read as text. A setting that is missing because its name is
+    misspelt is reported only once, as misspelt.
     """
     order = {str(name): place for place, name in enumerate(data)}
-    # A name that is no text may be called otherwise in the file, and comes first.
+    # A name that is not text may be written in another way in the file, so it is not in `order` and comes first.
     mistakes = sorted(error.errors(), key=lambda mistake: order.get(str(mistake["loc"][0]), -1))
     meant = {
         (*mistake["loc"][:-1], close)
@@ -65,15 +66,15 @@ def told(error: ValidationError, data: Mapping[str, Any], unquoted: Mapping[str,
 
 
 def meant_at_top(data: Mapping[str, Any]) -> set[str]:
-    """The sections that misspelt keys at the top of the file stand for."""
+    """Return the sections that the misspelt keys at the top of the file most likely mean."""
     return {close for key in data if key not in Config.model_fields and (close := _meant((key,), data))}
 
 
 def _dotted(location: tuple[int | str, ...], data: Any) -> str:
-    """A place as people write it: `engines.near.url`, `deployments[0]`; a number may also be a name that lacks quotes."""
+    """Return a path for messages: `engines.near.url`, `deployments[0]`. A number may also be a name without quotes."""
     path = ""
     for part in location:
-        if part == "[key]":  # pydantic's mark for the name of an entry, which the part before it is
+        if part == "[key]":  # pydantic's mark for a mistake in a name; the part before it is the name
             break
         path = joined(path, part if isinstance(data, list) else str(part))
         data = _inside(data, part)
@@ -88,7 +89,7 @@ def _inside(data: Any, part: int | str) -> Any:
 
 
 def _in_words(mistake: ErrorDetails, data: Any, unquoted: str | None) -> str:
-    """A mistake as a person would put it: what is wrong, and what would be right."""
+    """Return the message of a mistake: what is wrong, and how to fix it."""
     kind = mistake["type"]
     if kind == "extra_forbidden":
         close = _meant(mistake["loc"], data)
@@ -105,14 +106,14 @@ def _in_words(mistake: ErrorDetails, data: Any, unquoted: str | None) -> str:
 
 
 def _meant(location: tuple[int | str, ...], data: Any) -> str | None:
-    """The setting that an unknown name is closest to."""
+    """Return the setting whose name is closest to an unknown name."""
     section = _section(location[:-1], data)
     known = list(section.model_fields) if section else []
     return next(iter(get_close_matches(str(location[-1]), known, n=1)), None)
 
 
 def _section(location: tuple[int | str, ...], data: Any) -> type[Settings] | None:
-    """The settings that a place in the tree holds; where there are kinds, the data says which."""
+    """Return the model of the settings at a place in the tree. If it depends on the kind, the kind is taken from `data`."""
     model: type[Settings] = Config
     parts = iter(location)
     for part in parts:
@@ -132,7 +133,7 @@ def _section(location: tuple[int | str, ...], data: Any) -> type[Settings] | Non
 
 
 def _types(annotation: Any) -> Iterator[Any]:
-    """An annotation and what stands inside it: of `tuple[A, ...] | None`, also A."""
+    """Yield an annotation and the types inside it: for `tuple[A, ...] | None`, also A."""
     yield annotation
     for argument in get_args(annotation):
         yield from _types(argument)

@@ -1,4 +1,4 @@
-"""The section `models`: what clients may ask for, and where it is served."""
+"""The section `models`: the models that clients may request, and the engines that serve them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from tidegate.config.settings import Settings, not_empty
 
 
 class DeploymentConfig(Settings):
-    """One place where a model is served."""
+    """One engine that serves a model."""
 
-    engine: str = Field(description="Name of an engine above.")
+    engine: str = Field(description="Name of an engine under `engines`.")
     model: str | None = Field(
-        default=None, description="The engine's name for the model; default: the name the client asked."
+        default=None,
+        description="The engine's name for the model. Default: the name in the client's request.",
     )
 
     @field_validator("model")
@@ -22,6 +23,8 @@ class DeploymentConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """A model that clients may ask for; the least busy deployment serves."""
+    """A model that clients may request. The least busy deployment serves a call."""
 
-    deployments: tuple[DeploymentConfig, ...] = Field(min_length=1, description="Where it is served.")
+    deployments: tuple[DeploymentConfig, ...] = Field(
+        min_length=1, description="The engines that serve the model."
+    )

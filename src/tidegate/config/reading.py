@@ -1,6 +1,6 @@
-"""From a YAML file to the tree, with every mistake reported at once.
+"""Reads a YAML file into the configuration tree, and reports every mistake at once.
 
-Secrets come only as `${NAME}` from the environment, and this module is the only one that reads it.
+Secrets come only from the environment, as `${NAME}`. Only this module reads the environment.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ EMBEDDING_MODEL = "all-minilm-l6-v2"
 
 
 def load(path: Path | None) -> Config:
-    """The configuration in a file. Raises ConfigError with every mistake found."""
+    """Read the configuration from a file. Raises ConfigError with every mistake found."""
     if path is None:
         return built_in()
     return parse_text(read_text(path), source=str(path))
 
 
 def read_text(path: Path) -> str:
-    """A configuration as it stands in its file. Raises ConfigError when there is nothing to read."""
+    """Return the text of a configuration file. Raises ConfigError if the file cannot be read."""
     try:
         return path.read_text("utf-8")
     except OSError as error:
@@ -41,18 +41,18 @@ def read_text(path: Path) -> str:
 
 
 def parse_text(text: str, *, source: str) -> Config:
-    """The configuration in a YAML text. Raises ConfigError with every mistake found."""
+    """Parse a configuration from a YAML text. Raises ConfigError with every mistake found."""
     found = document.read(text, source=source)
     if found.tree is None:
         found = found._replace(tree={})
     try:
         return _parse(found, source)
     except RecursionError as error:
-        raise ConfigError(source, [Problem("", "is nested too deeply, or in itself")]) from error
+        raise ConfigError(source, [Problem("", "is nested too deeply, or contains itself")]) from error
 
 
 def parse(tree: Any, *, source: str) -> Config:
-    """A configuration from plain data. Raises ConfigError with every mistake found."""
+    """Make a configuration from plain data. Raises ConfigError with every mistake found."""
     return _parse(Document(tree, [], {}, set()), source)
 
 
@@ -82,10 +82,10 @@ def _parse(found: Document, source: str) -> Config:
 
 
 def built_in(*, model_path: Path | None = None, demo: bool = False) -> Config:
-    """What serves without a file: the embedded engine, and embeddings.
+    """Return the configuration for a gateway without a file: the embedded engine and the embedder.
 
-    `model_path` is a GGUF file instead of SmolLM2; `demo` adds the model `demo`, which answers by script.
-    Raises ConfigError for a file that is not there.
+    `model_path` is a GGUF file to serve instead of SmolLM2. `demo` adds the model `demo`, which answers by script. Raises
+    ConfigError if there is no file at `model_path`.
     """
     tree = _default_tree(model_path)
     if demo:
@@ -108,7 +108,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
-    """The tree with every `${NAME}` and `${NAME:-default}` filled in."""
+    """Return the tree with every `${NAME}` and `${NAME:-default}` replaced."""
     if isinstance(value, dict):
         return {
             key: _with_environment(item, f"{path}.{key}" if path else str(key), problems)
@@ -126,7 +126,7 @@ def _with_environment(value: Any, path: str, problems: list[Problem]) -> Any:
         found = os.environ.get(name)
         if found is None and default is None:
             problems.append(Problem(path, f"the environment variable {name} is not set"))
-        return found or default or ""  # as in shells: the default is also for a variable that is empty
+        return found or default or ""  # as in shells, the default also replaces an empty variable
 
     return _VARIABLE.sub(fill, value)
 
@@ -140,7 +140,11 @@ def _validated(data: dict[str, Any], unquoted: Mapping[str, str], problems: list
 
 
 def _without_consequences(problems: list[Problem], causes: Collection[str]) -> list[Problem]:
-    """The problems that stand for themselves: one at each place, none above another one, above a cause or below it."""
+    """Return the problems that do not merely follow from others.
+
+    Of several problems at one path, the first is kept. A problem is dropped if another problem is below it, or if a cause
+    is at its path, above it or below it.
+    """
 
     def within(inner: str, outer: str) -> bool:
         return inner.startswith((f"{outer}.", f"{outer}["))
@@ -156,7 +160,10 @@ def _without_consequences(problems: list[Problem], causes: Collection[str]) -> l
 
 
 def _dangling(models: Any, engines: Any) -> list[Problem]:
-    """Return unknown names, and patterns that can never match. Values of the wrong type are reported elsewhere."""
+    """Return a problem for each unknown engine, and for each pattern with a misplaced `*`.
+
+    Values of the wrong type are reported elsewhere.
+    """
     problems: list[Problem] = []
     for pattern, model in _entries(models):
         if "*" in pattern[:-1]:

@@ -1,4 +1,4 @@
-"""The sections `server` and `admin`: where the gateway listens, and what it allows those who connect."""
+"""The sections `server` and `admin`: the addresses that the gateway listens on, and its limits for clients."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tidegate.config.settings import Settings, not_empty
 class TlsConfig(Settings):
     """Serve HTTPS with these PEM files."""
 
-    certificate_path: Path = Field(description="Certificate chain, PEM.")
-    key_path: Path = Field(description="Private key, PEM.")
+    certificate_path: Path = Field(description="File with the certificate chain.")
+    key_path: Path = Field(description="File with the private key.")
 
     @field_validator("certificate_path", "key_path")
     @classmethod
@@ -27,107 +27,113 @@ class TlsConfig(Settings):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         try:
-            # A password keeps OpenSSL from asking for one on the terminal.
+            # Without a password, OpenSSL would ask for one on the terminal if the key is encrypted.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
                 self.certificate_path, self.key_path, password=""
             )
         except OSError as error:
-            raise ValueError("the certificate and the key cannot be used, or not together") from error
+            raise ValueError("the certificate and the key cannot be used, or do not match") from error
         return self
 
 
 def check_host(host: str) -> str:
-    """The address itself. Raises ValueError for an empty one, which sockets take for every address there is."""
-    return not_empty(host, "127.0.0.1 is this machine alone, 0.0.0.0 every network")
+    """Return the address. Raises ValueError if it is empty, since sockets take an empty address for all addresses."""
+    return not_empty(host, "127.0.0.1 accepts connections of this machine only, 0.0.0.0 of every network")
 
 
 _ALLOWED_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 
 
 class ServerConfig(Settings):
-    """Where Tidegate listens, and how it treats its clients."""
+    """The address that Tidegate listens on, and the limits for its clients."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    tls: TlsConfig | None = Field(default=None, description="Certificate files; without them plain HTTP.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for all addresses.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 chooses a free port.")
+    tls: TlsConfig | None = Field(
+        default=None, description="Certificate files for HTTPS. Default: HTTP without TLS."
+    )
     cors_origins: tuple[str, ...] = Field(
-        default=(), description="Browser origins that may call; `*` for any."
+        default=(), description="Browser origins whose pages may call the gateway; `*` for any."
     )
     cors_private_network: bool = Field(
         default=False,
-        description="Pages of those origins may also call where this is an address of their browser's private network.",
+        description="Whether pages of these origins may call even if the gateway is in the browser's private network.",
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
-        description="Names in `Host` that are answered: `*.example.com` for all below one, `*` for any. Default: on a"
-        " loopback address only addresses and the names of this machine and its network, elsewhere any.",
+        description="Host names that requests may have in `Host`: `*.example.com` for all subdomains, `*` for any name."
+        " Default: on a loopback address, IP addresses and local names; on other addresses, any name.",
     )
     max_connections: int = Field(
-        default=4096, gt=0, description="Client connections at once; with several workers, of each."
+        default=4096, gt=0, description="Largest number of client connections, per worker."
     )
     first_byte_timeout_ms: int = Field(
         default=8_000,
         gt=0,
-        description="From the connection to the first byte of a request; with TLS also to the end of the handshake, from"
-        " which it counts anew.",
+        description="Time from the connection to the first byte of a request. With TLS, it limits the handshake, and then"
+        " again the time from the handshake to the first byte.",
     )
     head_timeout_ms: int = Field(
-        default=8_000, gt=0, description="From the first byte of a request to the end of its headers."
+        default=8_000, gt=0, description="Time from the first byte of a request to the end of its headers."
     )
     keep_alive_ms: int = Field(
-        default=75_000, gt=0, description="How long a connection is kept between two requests."
+        default=75_000, gt=0, description="Time that a connection is kept open between two requests."
     )
     max_head_bytes: int = Field(
-        default=64 * 2**10, ge=1024, description="Largest request line and headers together."
+        default=64 * 2**10, ge=1024, description="Largest size of the request line and headers together."
     )
-    max_headers: int = Field(default=128, gt=0, description="Most headers of a request.")
-    max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Largest request body taken.")
+    max_headers: int = Field(default=128, gt=0, description="Largest number of headers in a request.")
+    max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Largest size of a request body.")
     max_pending_body_bytes: int = Field(
         default=512 * 2**20,
         gt=0,
-        description="Request bodies that are held at once, from their first byte to the end of their call; with several"
-        " workers, by each. Less than `max_body_bytes` makes that smaller. A body of up to 64 KiB is always taken.",
+        description="Largest size of all request bodies together, per worker. A body counts from its first byte to the end"
+        " of its call. A value below `max_body_bytes` also limits each body. A body of up to 64 KiB is always accepted.",
     )
     body_idle_ms: int = Field(
         default=8_000,
         gt=0,
-        description="Longest pause in a request body; also its head start over the rate below.",
+        description="Longest pause in a request body. `min_body_bytes_per_s` applies only after this time.",
     )
     min_body_bytes_per_s: int = Field(
         default=500,
         gt=0,
-        description="Mean rate under which a body is given up, once the head start is used up.",
+        description="Lowest mean rate of a request body, after the first `body_idle_ms`. A slower request is refused.",
     )
     max_json_depth: int = Field(
         default=64, gt=0, le=500, description="Deepest nesting of lists and objects in a body."
     )
-    max_json_containers: int = Field(default=100_000, gt=0, description="Most lists and objects in a body.")
+    max_json_containers: int = Field(
+        default=100_000, gt=0, description="Largest number of lists and objects in a body."
+    )
     max_unread_answer_bytes: int = Field(
         default=256 * 2**20,
         gt=0,
-        description="Answers over 64 KiB that are not streamed and are held at once, until their clients have read them;"
-        " with several workers, by each. Beyond it, answers are not read from the engine yet.",
+        description="Largest size, per worker, of all answers over 64 KiB that are not streamed. An answer counts until its"
+        " client has read it. Further answers wait before they are read from their engines.",
     )
     send_stall_ms: int = Field(
-        default=30_000, gt=0, description="A client that has read nothing for so long is dropped."
+        default=30_000, gt=0, description="A client that has not read for this time is disconnected."
     )
     call_deadline_s: float = Field(
         default=600, gt=0, description="Longest time a call may take, waiting included."
     )
     sse_keep_alive_s: float = Field(
-        default=15, gt=0, description="Silence on a stream after which a comment is sent."
+        default=15, gt=0, description="Time without data on a stream after which a comment is sent."
     )
     access_log: Literal["none", "text", "json"] = Field(
         default="none",
-        description="A line for each call that has ended, on standard output: `text`, or `json` for programs.",
+        description="Format of the access log on standard output, which has a line for each finished call.",
     )
     drain_grace_s: float = Field(
-        default=5, ge=0, description="After SIGTERM: time still accepting while `/readyz` says no."
+        default=5,
+        ge=0,
+        description="Time after SIGTERM in which new calls are accepted although `/readyz` is not ready.",
     )
     drain_deadline_s: float = Field(
         default=600,
         ge=0,
-        description="After the grace: time for running calls before they are ended with an error.",
+        description="Time for running calls after `drain_grace_s`. Calls that still run are then ended with an error.",
     )
 
     @field_validator("host")
@@ -147,16 +153,18 @@ class ServerConfig(Settings):
 
 
 class AdminConfig(Settings):
-    """Who may change the running gateway, and where several workers are seen as one."""
+    """The admin API, and the common admin port of several workers."""
 
-    host: str = Field(
-        default="127.0.0.1", description="With several workers: the address of their common admin port."
-    )
+    host: str = Field(default="127.0.0.1", description="Address of the common admin port of several workers.")
     port: int = Field(
-        default=8081, ge=0, le=65535, description="With several workers: that port; 0 picks a free one."
+        default=8081,
+        ge=0,
+        le=65535,
+        description="The common admin port of several workers; 0 chooses a free port.",
     )
     token: SecretStr | None = Field(
-        default=None, description="Bearer token of `POST /admin/reload`; without one the admin API is closed."
+        default=None,
+        description="Bearer token for `POST /admin/reload`. Without a token, the admin API refuses all requests.",
     )
 
     @field_validator("host")
@@ -167,7 +175,7 @@ class AdminConfig(Settings):
     @field_validator("token")
     @classmethod
     def _token_given(cls, token: SecretStr | None) -> SecretStr | None:
-        # An empty one would be known to everybody.
+        # With an empty token, every client would be an administrator.
         if token is not None:
             not_empty(token.get_secret_value(), "give the token")
         return token

@@ -1,4 +1,4 @@
-"""What every section of the configuration is. Units stand in the key names: `_ms`, `_s`, `_bytes`, `_tokens`."""
+"""The base class of every section of the configuration. Key names end in their unit: `_ms`, `_s`, `_bytes`, `_tokens`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class Settings(BaseModel):
-    """The base of every section: frozen, and an unknown key is a mistake."""
+    """The base of every section. It is frozen, and refuses unknown keys."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -21,7 +21,7 @@ class Settings(BaseModel):
 
 def _text(name: Any) -> Any:
     if not isinstance(name, str):
-        raise ValueError(f"a name must be text: write '{name}' in quotes")  # noqa: TRY004 - what pydantic collects
+        raise ValueError(f"a name must be text: write '{name}' in quotes")  # noqa: TRY004 - pydantic collects ValueErrors
     return name
 
 
@@ -32,11 +32,11 @@ def _named(name: str) -> str:
 
 
 def not_empty(text: str, example: str) -> str:
-    """The text itself. Raises ValueError for one without a visible character."""
+    """Return the text. Raises ValueError if the text has no visible character."""
     if not text.strip():
         raise ValueError(f"is empty: {example}, or leave the setting out")
     return text
 
 
-# What people call an engine or a model; YAML reads an unquoted 1 or yes as something else.
+# The name of an engine or a model. YAML reads an unquoted 1 or yes as a number or a boolean.
 Name = Annotated[str, BeforeValidator(_text), AfterValidator(_named)]

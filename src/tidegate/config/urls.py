@@ -1,4 +1,4 @@
-"""What the URL of an engine may be, and what it most likely should have been."""
+"""Checks the URL of an engine, and suggests a more likely URL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 _USABLE = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _VERSION = re.compile(r"v\d+[a-z]*\d*", re.IGNORECASE)
-# What people copy from a server's documentation. `chat` and `models/NAME` only below a version: elsewhere a base URL may
-# end so.
+# Endpoints that people copy from a server's documentation. `chat` and `models/NAME` count only below a version, since a
+# base URL may end in them otherwise.
 _ENDPOINT = re.compile(
     r"""/(?: (?:chat/)?completions | embeddings | responses | messages | models | moderations | rerank | score
         | api/(?:chat|generate|embed|tags) | audio/\w+ | images/\w+ | (?<=/v\d/)(?: chat | models/.* ) )$""",
@@ -17,7 +17,7 @@ _ENDPOINT = re.compile(
 
 
 def check(url: str) -> str:
-    """A base URL without its last slash. Raises ValueError for one that cannot be, or that ends in an endpoint."""
+    """Return a base URL without its last slash. Raises ValueError if it is not valid, or ends in an endpoint."""
     if not _USABLE.fullmatch(url):
         raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
     check_port(url)
@@ -30,23 +30,23 @@ def check(url: str) -> str:
 
 
 def check_port(url: str) -> None:
-    """Raises ValueError for a URL whose host or port cannot be."""
+    """Check the host and port of a URL. Raises ValueError if one of them is not valid."""
     try:
         urlsplit(url).port  # noqa: B018 - reading it is the check
     except ValueError as error:
-        # Not the error's own words: they may hold the password.
-        raise ValueError("has a host or a port that cannot be") from error
+        # The error's own message is not used, since it may have the password.
+        raise ValueError("has a host or a port that is not valid") from error
 
 
 def likely(url: str) -> str | None:
-    """The URL that is more likely meant than this one, which names no version of an API; None: there is none.
+    """Return a more likely URL for one without a version of the API, or None if this one may be right.
 
-    Most servers have their API below `/v1`; some providers have it elsewhere, with a version or `openai` in the path.
+    Most servers have their API below `/v1`. Some providers have it at another path, with a version or `openai` in it.
     """
     parts = urlsplit(url).path.split("/")
     if any(_VERSION.fullmatch(part) for part in parts) or parts[-1] == "openai":
         return None
-    if parts[-1] == "api":  # Ollama's own API stands beside the one it shares with others
+    if parts[-1] == "api":  # Ollama's own API; its OpenAI API is at /v1
         return f"{url.removesuffix('/api')}/v1"
     return f"{url}/v1"
 

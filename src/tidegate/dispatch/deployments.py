@@ -1,4 +1,4 @@
-"""Where a call can go: the models that clients may ask for, and the engines that serve each."""
+"""The models that clients may request, and the deployments of each model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from tidegate.errors import ModelNotFound
 from tidegate.kernel.nearest import nearest
 from tidegate.ports import Engine
 
-# What a message names: so many models, and so much of what a client sent.
+# Limits of an error message: the number of models listed, and the characters of the client's model name.
 SHOWN = 20
 LONGEST_ECHO = 200
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """A model on an engine. `model` is the engine's own name for it; None: the name that the client asked for.
+    """A model on an engine.
 
-    `standing` counts what its calls show of the gateway's rights; None: that is of no interest.
+    `model` is the engine's name for the model. If it is None, the engine gets the name that the client sent. `standing`
+    counts the calls that the engine refused with 401 or 403. If it is None, such calls are not counted.
     """
 
     engine_name: str
@@ -41,11 +42,11 @@ class Models:
 
     @property
     def names(self) -> list[str]:
-        """What clients may ask for."""
+        """The configured names and prefixes, sorted."""
         return sorted(self._deployments)
 
     def find(self, model: str) -> tuple[str, Sequence[Deployment]]:
-        """The configured name that a model matches, and its deployments. Raises ModelNotFound."""
+        """Return the configured name that matches `model`, with its deployments. Raises ModelNotFound."""
         if found := self._exact.get(model):
             return model, found
         for prefix, name in self._prefixes:
@@ -55,7 +56,7 @@ class Models:
 
 
 def _unknown(model: str, names: Sequence[str]) -> str:
-    """Why there is no such model, and what there is. `names` are those that the caller may know of."""
+    """Return the message for an unknown model. It lists `names`, the models that the caller may use."""
     meant = nearest(model, (name for name in names if not name.endswith("*")))
     guess = f" did you mean '{meant}'?" if meant else ""
     more = ", …" if len(names) > SHOWN else ""

@@ -1,8 +1,8 @@
-"""The queue: who gets the next seat. Today first come, first served.
+"""The queue: decides which call gets the next seat. Today the order is first come, first served.
 
-A call holds no seat while it waits. It has a Place, asks it for a Permit each time it is about to ask an engine, and keeps
-its rank. Calls of the gateway's own go first where seats are reserved for them: they never wait for a call that waits for
-them.
+A waiting call holds no seat. It holds a Place, which gives it a Permit for each engine call. The call keeps its rank
+between engine calls. Internal calls, which the gateway makes itself, go before clients' calls and may use reserved seats.
+Otherwise an internal call could wait for the client's call that waits for it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
 from tidegate.ports import Clock
 
 
-# Structs: their constructors are C, and every call makes one of each.
+# Structs, because their constructors are written in C and every call makes one of each class.
 class Permit(msgspec.Struct):
-    """A seat of an engine, held until it is given back."""
+    """A seat of an engine, taken until `release`."""
 
     deployment: Deployment
     internal: bool = False
     held: bool = True
 
     def release(self) -> None:
-        """Give the seat back; later calls do nothing."""
+        """Give the seat back. Later calls have no effect."""
         if self.held:
             self.held = False
             self.deployment.seats.release(internal=self.internal)
 
 
 class Place(msgspec.Struct):
-    """A call's rank among all that wait. It lasts for as many rounds as the call needs.
+    """A call's rank in the queue. The call keeps it for all its engine calls.
 
-    `internal`: a call of the gateway's own; `bound`: one that another call waits for.
+    `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
     """
 
     rank: int
@@ -46,7 +46,10 @@ class Place(msgspec.Struct):
     bound: bool = False
 
     def try_dispatch(self, candidates: Sequence[Deployment]) -> Permit | None:
-        """A permit for the first candidate with a free seat for which no other call waits; None where there is none."""
+        """Take a seat of the first candidate that has one free and no calls in line. Returns None if there is no such one.
+
+        An internal call may go before the calls in line.
+        """
         for deployment in candidates:
             seats = deployment.seats
             if (self.internal or not seats.waiting) and seats.try_take(internal=self.internal):
@@ -54,11 +57,11 @@ class Place(msgspec.Struct):
         return None
 
     async def dispatch(self, candidates: Sequence[Deployment], deadline: float) -> Permit:
-        """A permit for the first candidate with a free seat, waiting until one has.
+        """Take a seat of the first candidate that has one free; wait until there is one.
 
-        `deadline` is on the clock. Raises DeadlineExceeded, Overloaded where the line of every candidate is full, and
-        NotSupported for a call that another one waits for, where no candidate keeps a seat for those: the two could wait
-        for each other.
+        `deadline` is a time of `clock`. Raises DeadlineExceeded, and Overloaded if the line of every candidate is full.
+        Raises NotSupported if another call waits for this one and no candidate has reserved seats, since the two calls
+        could wait for each other.
         """
         permit = self.try_dispatch(candidates)
         if permit is not None:
@@ -91,19 +94,19 @@ class Place(msgspec.Struct):
         finally:
             waiter.leave_all()
             if not taken and waiter.turn.done() and not waiter.turn.cancelled():
-                # The seat came in the same moment as the end of the wait.
+                # The wait was cut short in the same moment as the seat was assigned: return the seat.
                 waiter.turn.result().release(internal=self.internal)
         deployment = next(one for one in candidates if one.seats is found)
         return Permit(deployment, self.internal)
 
 
 class Queue:
-    """Gives out places, first come, first served."""
+    """Creates places, each ranked behind all earlier ones."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ranks = count()
 
     def enter(self, *, internal: bool = False, bound: bool = False) -> Place:
-        """Return a place for one call, without waiting. See `Place` for the two flags."""
+        """Return a place for one call. `Place` describes the two flags."""
         return Place(next(self._ranks), self._clock, internal, bound)

@@ -1,7 +1,7 @@
-"""The seats of an engine: how many calls it gets at once, and who takes the next one.
+"""The seats of an engine: they limit how many calls the engine gets at once.
 
-Seats are kept by an engine's name for as long as the process lives, so a reload can never hand out more of them than the
-limit. Calls over the limit wait first come, first served, within bounds.
+Seats belong to an engine's name and last as long as the process, so calls from before and after a reload share one limit.
+Calls over the limit wait in a line of bounded length, first come, first served.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ MAX_WAITING = 1024
 
 
 class Seats:
-    """The seats of one engine. `limit` None means that the engine bounds itself.
+    """The seats of one engine. `limit` None means that the gateway sets no limit.
 
-    `reserved` seats are kept for calls of the gateway's own: clients never take them. `ready` is what the last probe of the
-    engine found.
+    `reserved` is the number of seats that only internal calls may take. `ready` tells whether the engine is ready.
     """
 
     def __init__(self, limit: int | None = None, *, reserved: int = 0) -> None:
@@ -32,16 +31,16 @@ class Seats:
 
     @property
     def waiting(self) -> int:
-        """Calls in line."""
+        """The number of calls in line."""
         return len(self._line)
 
     def set_limit(self, limit: int | None, *, reserved: int = 0) -> None:
-        """Set a new limit. A higher one lets waiting calls go on at once; a lower one applies to later calls."""
+        """Set a new limit. A higher limit lets waiting calls continue at once. A lower limit ends no running call."""
         self.limit, self.reserved = limit, reserved
         self._serve_line()
 
     def try_take(self, *, internal: bool = False) -> bool:
-        """Take a seat if one is free, whoever waits."""
+        """Take a seat if one is free, even while calls wait in line. Return whether a seat was taken."""
         if self.limit is not None:
             clients_full = self.in_flight - self._internal >= self.limit - self.reserved
             if self.in_flight >= self.limit or (clients_full and not internal):
@@ -51,20 +50,20 @@ class Seats:
         return True
 
     def release(self, *, internal: bool = False) -> None:
-        """Return a seat; the first in line who may have it gets it."""
+        """Give a seat back. The first call in line that may use the seat gets it."""
         self.in_flight -= 1
         self._internal -= internal
         if self._line:
             self._serve_line()
 
     def join_line(self, waiter: Waiter) -> None:
-        """Wait here, by rank. Raises Overloaded where too many do."""
+        """Put a call in line, by its rank. Raises Overloaded if the line is full."""
         if len(self._line) >= MAX_WAITING:
             raise Overloaded("the engine is busy and its line is full", retry_after_s=5)
         insort(self._line, waiter, key=_rank)
 
     def leave_line(self, waiter: Waiter) -> None:
-        """Leave the line. Has no effect for a call that is not in line."""
+        """Remove a call from the line, if it is in line."""
         if waiter in self._line:
             self._line.remove(waiter)
 
@@ -75,7 +74,7 @@ class Seats:
             if self.try_take(internal=waiter.internal):
                 waiter.turn.set_result(self)
                 waiter.leave_all()
-            elif waiter.internal:  # those behind it have no more right to a seat
+            elif waiter.internal:  # if an internal call gets no seat, no call behind it can
                 break
 
 
@@ -91,7 +90,7 @@ class Waiter:
         self.turn: asyncio.Future[Seats] = asyncio.get_running_loop().create_future()
 
     def leave_all(self) -> None:
-        """Wait nowhere any longer."""
+        """Leave all lines."""
         for seats in self.seats:
             seats.leave_line(self)
 

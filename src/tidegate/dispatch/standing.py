@@ -1,7 +1,8 @@
-"""Whether an engine still takes the gateway's credentials, judged by its refusals in a row.
+"""Counts consecutive refusals, to detect that an engine no longer accepts the gateway's credentials.
 
-One refusal proves little: many servers let a key call and not list, and a caller may ask for what only others may have.
-Three in a row are no accident. A 401 speaks of the engine, a 403 of one model on it.
+A single refusal proves little: many servers accept a key for calls but not for listing models, and a caller may ask for
+something that only other callers may have. Three consecutive refusals count. A 401 counts for the engine, a 403 for one
+model on it.
 """
 
 from __future__ import annotations
@@ -13,32 +14,37 @@ from tidegate.errors import GatewayError
 from tidegate.ports import Clock
 
 IN_A_ROW = 3
-# How long calls go elsewhere before one of them tries again: a key that an engine's operator mends is soon in use.
+# How long calls go to other deployments before one call tries this one again. A key that was fixed at the engine is thus
+# used again soon.
 OUT_S = 30.0
 
 log = logging.getLogger(__name__)
 
 
 class Refusals:
-    """The refusals in a row that calls have met. Out: three of them, of at least two callers where callers are known.
+    """The consecutive refusals of calls to an engine or a deployment.
 
-    After half a minute it is in again, on probation: the next refusal puts it out once more. `count` is how many an
-    accepted call would take back.
+    `out` becomes true after three refusals. If callers are known, the refused calls must come from at least two callers.
+    After half a minute `out` is false again, and the next refusal makes it true at once. `count` is the number of refusals;
+    an accepted call resets it to 0.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.count = 0
         self._clock = clock
-        self._callers: set[str] = set()  # two at the most: more would tell nothing more
+        self._callers: set[str] = set()  # at most two, since the rule only asks whether there are two
         self._until = 0.0
 
     @property
     def out(self) -> bool:
-        """Whether calls should go elsewhere."""
+        """Whether calls should go to other deployments now."""
         return self._until > 0 and self._clock() < self._until
 
     def refused(self, caller: str) -> bool:
-        """A call of the caller with this key was refused; whether that puts it out. An empty key: nobody is known."""
+        """Count a refused call, and return whether it made `out` true.
+
+        `caller` is the key of the caller, empty if callers are not known.
+        """
         self.count += 1
         if len(self._callers) < 2:
             self._callers.add(caller)
@@ -48,17 +54,17 @@ class Refusals:
         return True
 
     def accepted(self) -> None:
-        """A call was not refused: what was counted is taken back."""
+        """Reset the count, because a call was not refused."""
         self.count, self._until = 0, 0.0
         self._callers.clear()
 
 
 class Credentials:
-    """Whether an engine takes the gateway's credentials. `changed` is called when the answer may be another one.
+    """Tells whether an engine accepts the gateway's credentials. `changed` is called when the result may have changed.
 
-    Probes are counted apart from calls: that anyone may list the models says nothing about calls. And where calls are
-    taken while probes are refused, the refusals of probes say nothing about calls. `count` is how many refusals an accepted
-    call would take back.
+    Probes and calls are counted separately, since some servers let anyone list the models, and others refuse the list to a
+    key that may call. Once a call is accepted while probes are refused, refused probes are ignored. `count` is the number
+    of refusals that an accepted call resets to 0.
     """
 
     def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
@@ -70,7 +76,7 @@ class Credentials:
 
     @property
     def why(self) -> str | None:
-        """Why the engine is of no use with them; None where it takes them, as far as is known."""
+        """The reason why the engine does not accept the credentials, or None if it is not known to refuse them."""
         if self._calls.out:
             return f"it refused the gateway's credentials in {IN_A_ROW} calls in a row (401): see api_key and headers"
         if self._probes >= IN_A_ROW and not self._probes_differ:
@@ -78,20 +84,20 @@ class Credentials:
         return None
 
     def probed(self, *, refused: bool) -> None:
-        """What a probe found."""
+        """Count the result of a probe."""
         self._probes = self._probes + 1 if refused else 0
         self._probes_differ = self._probes_differ and refused
         self._recount()
 
     def refused(self, caller: str) -> None:
-        """A call was answered with 401."""
+        """Count a call that was answered with 401."""
         self._probes_differ = False
         self._calls.refused(caller)
         self._recount()
         self._changed()
 
     def accepted(self) -> None:
-        """A call was answered otherwise."""
+        """Reset the count of calls, because a call was not answered with 401."""
         self._probes_differ = self._probes > 0
         self._calls.accepted()
         self._recount()
@@ -102,35 +108,37 @@ class Credentials:
 
 
 class Standing:
-    """What one deployment's calls have shown: 401 counts for its engine, 403 for this deployment alone."""
+    """The refusals of one deployment's calls: a 401 counts for its engine, a 403 only for this deployment."""
 
     def __init__(self, label: str, credentials: Credentials, clock: Clock) -> None:
-        """`label` is what the log calls the deployment."""
+        """Start without refusals. `label` is the deployment's name in the log."""
         self.credentials = credentials
         self.model = Refusals(clock)
         self._label = label
 
     @property
     def out(self) -> bool:
-        """Whether other deployments of the model should be asked first."""
+        """Whether calls should try the model's other deployments first."""
         return self.model.out
 
     def answered(self) -> None:
-        """A call was answered: what was counted is taken back."""
+        """Reset the counts, because a call was answered."""
         if self.model.count:
             self.model.accepted()
         if self.credentials.count:
             self.credentials.accepted()
 
     def failed(self, error: GatewayError, caller: str) -> None:
-        """A call failed; `caller` is its key, empty where nobody is known."""
+        """Count a failed call if it was refused. `caller` is the key of the caller, empty if callers are not known."""
         status = error.upstream.status
         if status == 401:
             self.credentials.refused(caller)
         elif status == 403:
             if self.model.refused(caller):
                 log.warning(
-                    "%s was refused %d times in a row (403): others come first", self._label, IN_A_ROW
+                    "%s refused %d calls in a row (403): calls go to other deployments first",
+                    self._label,
+                    IN_A_ROW,
                 )
-        elif 400 <= status < 500 and status != 407:  # 407 is the proxy's
+        elif 400 <= status < 500 and status != 407:  # 407 comes from the proxy
             self.answered()

@@ -1,1 +1,1 @@
-"""The only way out over HTTP: to engines, later to remote guards."""
+"""Outgoing HTTP. Every HTTP request that the gateway sends to an engine goes through this package."""

@@ -1,7 +1,8 @@
-"""From a host name to a connected socket. The addresses of a name take turns.
+"""Resolves a host name and connects a socket to it. New connections use the addresses of the name in turn.
 
-Each new connection looks the name up, so it follows a name that has moved. If an address does not answer within 250 ms, the
-next address is tried at the same time, and the first that answers is used (RFC 8305, "Happy Eyeballs").
+The name is looked up for each new connection, so a changed DNS record takes effect at once. If an address does not answer
+within 250 ms, the next address is tried at the same time, and the first address that answers is used (RFC 8305, "Happy
+Eyeballs").
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tidegate.sockets import keep_alive
 
 # RFC 8305, 5: the "Connection Attempt Delay".
 NEXT_AFTER_S = 0.25
-# An address that failed or lost a race gets its next turn after this many other attempts.
+# An address that failed or lost a race is tried again after this many other attempts.
 SET_BACK = 16
 
 
@@ -35,13 +36,13 @@ class Addresses:
         self._host = host
         self._port = port
         self._connections = 0
-        # For each address the number of the attempt after which its next turn comes.
+        # For each address, its rank: the address with the lowest number is tried first.
         self._turns: dict[Address, int] = {}
 
     async def connect(self) -> socket.socket:
-        """Return a connected socket.
+        """Connect to one of the addresses and return the socket.
 
-        Raises OSError (socket.gaierror if the name is not found), UnicodeError if the host cannot be a name.
+        Raises OSError (socket.gaierror if the name is not found), or UnicodeError if the host is not a valid name.
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
@@ -51,7 +52,7 @@ class Addresses:
         return await self._race(addresses)
 
     def _in_turn(self, found: Iterable[Address]) -> list[Address]:
-        """Sort addresses by their turns. Addresses with the same turn alternate between the families (RFC 8305, 4)."""
+        """Sort addresses by their rank. Addresses of the same rank alternate between the families (RFC 8305, 4)."""
         families: dict[int, list[Address]] = {}
         for address in found:
             families.setdefault(address.family, []).append(address)
@@ -84,7 +85,7 @@ class Addresses:
         raise first_failure
 
     def _attempt(self, address: Address) -> Coroutine[Any, Any, socket.socket]:
-        """Connect to one address. Its turn ends now, so connections that start meanwhile choose other addresses."""
+        """Connect to one address. Its rank falls at once, so connections that start meanwhile try other addresses first."""
         self._connections += 1
         self._turns[address] = self._connections + SET_BACK
         return self._connected(address, self._connections)
@@ -104,7 +105,7 @@ class Addresses:
 
 
 async def _abandon(attempts: Iterable[asyncio.Task[socket.socket]]) -> None:
-    """Cancel attempts and close the sockets of those that have succeeded."""
+    """Cancel the attempts, and close the sockets of attempts that have already succeeded."""
     for attempt in attempts:
         attempt.cancel()
     for ended in await asyncio.gather(*attempts, return_exceptions=True):

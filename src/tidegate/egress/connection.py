@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to an engine: an asyncio protocol around httptools, for one exchange at a time.
 
-A connection is used again only if its last answer was read to the end. Otherwise it is closed, which also tells the engine
-that the answer is no longer wanted.
+A connection is reused only if its last answer was read to the end. Otherwise the connection is closed, which also tells the
+engine that the answer is no longer wanted.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from tidegate.aio import Alarm
 from tidegate.egress.exchange import Headers, Timeouts
 from tidegate.errors import UpstreamError, UpstreamTimeout
 
-# Bytes of an answer held for a reader that is slower than the engine; above this the engine is made to wait. A stalled
-# stream costs about five times as much: what is held here, the last read with its events, and both as they are sent.
+# Bytes of an answer that are buffered for a slow reader. Above this limit, reading from the engine pauses. A stalled stream
+# uses about five times as much memory: this buffer, the last read with its events, and copies of both that are being sent.
 BUFFER_BYTES = 2 * 1024
-# The most bytes of one read. An event loop's own buffer holds a quarter of a megabyte, and a thousand answers that begin at
-# once cause a thousand such reads. Reads get smaller once the engine has had to wait in this answer: large reads then only
-# cost memory and save no time.
+# The most bytes of one read. The event loop's own buffer holds a quarter of a megabyte, and a thousand answers that begin
+# at once would cause a thousand reads of that size. Once reading has been paused during an answer, the reads of that
+# answer get smaller: for a slow reader, large reads use memory and save no time.
 READ_BYTES = 16 * 1024
 READ_WHEN_SLOW_BYTES = 4 * 1024
-# A kept-alive connection that closes so soon after a request was closing already; later, the engine may have begun to work.
+# If a kept-alive connection closes within this time after a request was sent, the engine had already begun to close it. If
+# the connection closes later, the engine may have begun to work on the request.
 STALE_S = 0.01
-# How long the end of an answer that says nothing more may take to arrive.
+# How long to wait for the end of an answer whose content is complete, such as a stream after `[DONE]`.
 DRAIN_S = 0.5
 MAX_HEADER_BYTES = 64 * 1024
-# Of a request in parts, so much leaves in one turn of the loop: TLS encrypts it in a quarter of a millisecond.
+# The most bytes of a request in parts that are written per turn of the loop. TLS encrypts this much in a quarter of a
+# millisecond.
 SLICE_BYTES = 256 * 1024
 FIRST_FINAL_STATUS = 200
 
@@ -44,14 +46,17 @@ class Disconnected(UpstreamError):
 
 
 class StrayAnswer(Exception):
-    """More than the one answer that was asked for."""
+    """The engine sent more than one answer to one request."""
 
 
 class Connection(asyncio.BufferedProtocol):
     """One TCP connection and the answer that is arriving on it."""
 
     def __init__(self, timeouts: Timeouts, buffer: bytearray | None = None) -> None:
-        """`buffer` is where a read goes; connections of one loop may share it, as nothing stays in it."""
+        """Create a connection that is not connected yet.
+
+        Reads go into `buffer`. Connections of one loop may share a buffer, since each read is copied out of it at once.
+        """
         self._timeouts = timeouts
         self._buffer = memoryview(bytearray(READ_BYTES) if buffer is None else buffer)
         self._small = self._buffer[:READ_WHEN_SLOW_BYTES]
@@ -61,15 +66,15 @@ class Connection(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         self._alarm = Alarm(self._loop, self._on_time)
         self._draining: asyncio.TimerHandle | None = None
-        self._last = 0.0  # when somebody began to wait
+        self._last = 0.0  # when the last wait for the engine began
         self._total_at = 0.0
         self.idle_since = 0.0
-        self.retires_at = math.inf  # when it is too old for another exchange; for the pool
+        self.retires_at = math.inf  # from this time on, the pool does not reuse the connection
         self.reusable = False
         self.closed = False
         self._full = False
         self._reset()
-        # Bytes before the first request answer nothing.
+        # No request was sent yet, so no answer may arrive.
         self._complete = True
 
     def _reset(self) -> None:
@@ -92,9 +97,10 @@ class Connection(asyncio.BufferedProtocol):
     async def start(
         self, request: bytes, ends_at: float, rest: Sequence[bytes | memoryview] | None = None
     ) -> None:
-        """Send a request and wait for the headers of its answer; `ends_at` is on the loop's clock.
+        """Send a request and wait for the headers of its answer.
 
-        `rest` is what follows `request`. It leaves in slices, as the engine takes it, also after the answer has begun.
+        `ends_at` is the latest end of the exchange, on the loop's clock. `rest` is the part of the request that follows
+        `request`. It is sent in slices as fast as the engine reads, even after the answer has begun.
         """
         if self.closed or self._transport is None:
             raise Disconnected(unseen=True)
@@ -125,12 +131,12 @@ class Connection(asyncio.BufferedProtocol):
         return data
 
     def finish(self) -> bool:
-        """End the exchange; whether the connection can carry another one."""
+        """End the exchange, and return whether the connection can carry another one."""
         self._total_at = 0.0
         if self._draining is not None:
             self._draining.cancel()
             self._draining = None
-        if (  # nothing is left to arrive, to wait for or to write
+        if (  # the answer has ended, no task waits for it, and the whole request was written
             self._complete
             and self.reusable
             and not (self._paused or self.closed or self._unsent or self._awaited())
@@ -153,10 +159,10 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def abort(self) -> None:
-        """Close now, without waiting for anything."""
+        """Close the connection at once."""
         self.closed = True
         self._unsent = None
-        self._until_close = False  # an end that we make does not make a body whole
+        self._until_close = False  # a close by this side does not mark the end of a body
         if self._transport is not None:
             self._transport.abort()
 
@@ -169,7 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._waiter
 
     def _awaited(self) -> bool:
-        # Who was cancelled waits no more.
+        """Return whether a task waits for the engine. A cancelled task no longer waits."""
         return self._waiter is not None and not self._waiter.done()
 
     def _wake(self) -> None:
@@ -183,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
         self._wake()
 
-    # -- time: one alarm for all exchanges, so that one more costs nothing ------------------------------------------------
+    # -- timeouts: one alarm serves all exchanges, so a new exchange needs no new timer ----------------------------------
 
     def _on_time(self) -> None:
         if not self._total_at:  # no exchange
@@ -192,34 +198,34 @@ class Connection(asyncio.BufferedProtocol):
         if now >= self._total_at:
             return self._fail(UpstreamTimeout("the engine's total time ran out"))
         if not self._awaited():
-            # No task waits for the engine: the reader is busy, so silence is not the engine's fault.
+            # The reader is busy and does not wait for the engine, so this time does not count as the engine's silence.
             self._last = now
         limit = self._timeouts.idle if self.status else self._timeouts.first_byte
         if now >= self._last + limit:
             what = "sent nothing for" if self.status else "did not begin to answer within"
             return self._fail(UpstreamTimeout(f"the engine {what} {limit:g} s"))
-        # Never further than the idle time: so headers need not move it forward when they come.
+        # The alarm is never set further ahead than the idle timeout, so it need not be moved when the headers arrive.
         return self._alarm.ring_by(min(self._last + limit, now + self._timeouts.idle, self._total_at))
 
     # -- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called once by the event loop."""
-        # uvloop's transports are no subclass of asyncio's.
+        """Keep the transport. The event loop calls this method once."""
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
 
     def pause_writing(self) -> None:
-        """The engine takes less than we send."""
+        """Stop writing, because the write buffer is full."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Continue to write, because the write buffer has room again."""
         self._full = False
         if self._unsent is not None:
             self._write_on()
 
     def _write_on(self) -> None:
-        """Send the next slice of the request, and another one in the next turn of the loop."""
+        """Send the next slice of the request, and schedule the following slice for the next turn of the loop."""
         if self._unsent is None or self._full or self._transport is None:
             return
         part = next(self._unsent, None)
@@ -229,18 +235,18 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(part)
             self._loop.call_soon(self._write_on)
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - of no use here
-        """Where the event loop reads to."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol demands the argument
+        """Return the buffer for the next read of the event loop."""
         return self._small if self._slow else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So much was read."""
+        """Process the `nbytes` bytes that were read into the buffer."""
         self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the engine."""
+        """Process bytes from the engine."""
         if self._complete:
-            # An answer to nothing: whatever it is, the next request must not get it.
+            # No request waits for these bytes, and the next request must not receive them as its answer.
             return self.abort()
         try:
             self._parser.feed_data(data)
@@ -254,7 +260,7 @@ class Connection(asyncio.BufferedProtocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The engine is gone, or we closed."""
+        """End the exchange, because one side has closed the connection."""
         self.closed = True
         self._unsent = None
         self._alarm.stop()
@@ -269,14 +275,14 @@ class Connection(asyncio.BufferedProtocol):
     # -- httptools callbacks ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """The first byte of an answer; of a second one in the same bytes, which is none of ours."""
+        """Note that an answer begins. Close the connection if the engine begins a second answer."""
         if self._complete:
             self.abort()
             raise StrayAnswer
         self._began = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one trailer: those come after the answer was understood, and are nobody's."""
+        """Keep one header. Trailers arrive here too and are discarded."""
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             error = UpstreamError("the engine's headers are too large")
@@ -286,7 +292,7 @@ class Connection(asyncio.BufferedProtocol):
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """All headers are there."""
+        """Keep the status, unless it is provisional (1xx), and note how the body ends."""
         status = self._parser.get_status_code()
         if status < FIRST_FINAL_STATUS:
             self.headers.clear()
@@ -296,7 +302,7 @@ class Connection(asyncio.BufferedProtocol):
         self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body, chunk framing removed."""
+        """Keep a part of the body, without its chunk framing."""
         if self._drained is not None:
             return self.abort()
         self._chunks.append(data)
@@ -304,7 +310,7 @@ class Connection(asyncio.BufferedProtocol):
         return None
 
     def on_message_complete(self) -> None:
-        """The answer is whole."""
+        """Note that the answer is complete."""
         if self.status:
             self._complete = True
             self.reusable = self._parser.should_keep_alive()

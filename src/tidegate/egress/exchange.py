@@ -1,4 +1,4 @@
-"""The one way out over HTTP: the port. `pool.py` has the client behind it, which keeps connections alive."""
+"""The protocols of outgoing HTTP. `pool.py` has the client that implements them with kept-alive connections."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tidegate.config import TimeoutsConfig
 
 Headers = list[tuple[bytes, bytes]]
 Body = bytes | list[bytes | memoryview]
-"""A request's body, whole or in parts. A large one comes in parts, so that no copy of it has to be made."""
+"""A request's body, whole or in parts. A large body is passed in parts, which saves a copy."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A path of one engine with the headers that never change; made once, used for every request.
+    """A path of one engine with its constant headers. It is made once and used for every request.
 
-    `head` is the request line and these headers, as they are sent.
+    `head` is the encoded request line with these headers.
     """
 
     method: str
@@ -26,7 +26,11 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds. `connect` to connect, `first_byte` until headers arrive, `idle` between reads, `total` for the exchange."""
+    """The timeouts of an exchange, in seconds.
+
+    `connect` limits the time to connect, `first_byte` the time until the headers arrive, `idle` the time between two reads,
+    and `total` the time of the whole exchange.
+    """
 
     connect: float
     first_byte: float
@@ -35,7 +39,7 @@ class Timeouts(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, config: TimeoutsConfig) -> Timeouts:
-        """The timeouts of a config section, in seconds."""
+        """Convert the timeouts of a configuration to seconds."""
         return cls(
             config.connect_ms / 1000,
             config.first_byte_ms / 1000,
@@ -45,22 +49,23 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class Exchange(Protocol):
-    """One request that was answered: status and headers are there, the body arrives by `read`."""
+    """An answer whose status and headers have arrived. `read` returns its body."""
 
     status: int
     headers: Headers
 
     async def read(self) -> bytes:
-        """What has arrived since the last call; empty at the end of the body.
+        """Return the bytes that have arrived since the last call; wait if there are none. Empty at the end of the body.
 
-        Raises UpstreamTimeout after a silence, UpstreamError when the connection breaks before the body is whole.
+        Raises UpstreamTimeout after a silence, and UpstreamError if the connection breaks before the body is complete.
         """
         ...
 
     async def close(self, *, expect_end: bool = False) -> None:
-        """Give the connection back when all of the answer has come, otherwise drop it at once.
+        """Give the connection back if the whole answer was read; otherwise close the connection at once.
 
-        `expect_end` says that nothing but the end can follow (a stream said `[DONE]`): wait for it in the background.
+        `expect_end` says that only the end of the body is still to arrive, as after the `[DONE]` of a stream. The
+        connection then waits for the end in the background.
         """
         ...
 
@@ -71,8 +76,8 @@ class Client(Protocol):
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """Prepare a path below the engine's base URL.
 
-        With `once`, the client never sends the request a second time by itself. Otherwise it does so if a kept-alive
-        connection closes within a few milliseconds of the request.
+        If a kept-alive connection closes within a few milliseconds after the request, the client sends the request again on
+        a new connection. With `once`, the client raises Disconnected instead.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The client that goes out to an engine, as its settings say."""
+"""Opens the HTTP client of an engine from the engine's settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegate.egress.tls import TlsFiles
 
 
 def open_client(config: HttpEngineConfig, *, max_connections: int | None = None) -> Client:
-    """A client of its own for an engine; `max_connections` instead of the configured number."""
+    """Return a new client for an engine. `max_connections` overrides the configured number."""
     return HttpClient(
         config.url,
         Timeouts.of(config.timeouts),

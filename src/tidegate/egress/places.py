@@ -1,4 +1,4 @@
-"""How many exchanges an engine gets at once, and the line of those that wait: first come, first served."""
+"""Limits the number of exchanges that an engine gets at once. Further exchanges wait in line, first come, first served."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidegate.errors import DeadlineExceeded
 
 
 class Places:
-    """A number of places. An exchange holds one place while it holds a connection, and returns both together."""
+    """A fixed number of places. An exchange holds one place as long as it holds a connection."""
 
     __slots__ = ("_free", "_line")
 
@@ -18,14 +18,17 @@ class Places:
         self._line: deque[asyncio.Future[None]] = deque()
 
     def try_take(self) -> bool:
-        """Take a place if one is free. While others wait, none is free: a returned place goes to the first in line."""
+        """Take a place if one is free, and return whether it was.
+
+        A returned place goes straight to the first exchange in line, so no place is free while exchanges wait.
+        """
         if self._free:
             self._free -= 1
             return True
         return False
 
     async def take(self, until: float) -> None:
-        """Wait for a place. `until` is on the loop's clock. Raises DeadlineExceeded."""
+        """Take a place as soon as one is free, at most until `until` on the loop's clock. Raises DeadlineExceeded."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         taken = False
@@ -39,10 +42,10 @@ class Places:
             ) from error
         finally:
             if not taken and turn.done() and not turn.cancelled():
-                self.give_back()  # the place came at the same moment as the end of the wait
+                self.give_back()  # the wait was cut short in the same moment as the place was assigned
 
     def give_back(self) -> None:
-        """Return a place. It goes to the first in line."""
+        """Return a place. The first exchange in line gets it."""
         while self._line:
             turn = self._line.popleft()
             if not turn.done():

@@ -1,7 +1,7 @@
 """The HTTP client: HTTP/1.1 over TCP or TLS, directly or through a proxy, with a pool of kept-alive connections.
 
-Written for speed: a third of the CPU of the fastest client we found. HTTP/2 is left out on purpose: engines and providers
-speak HTTP/1.1, and one slow reader on a shared connection would hold up the others.
+The client is written for speed: it uses a third of the CPU of the fastest library that was measured. HTTP/2 is left out on
+purpose: engines and providers speak HTTP/1.1, and one slow reader on a shared connection would hold up the others.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from tidegate.egress.tls import SYSTEM_ONLY, TlsFiles
 from tidegate.egress.way import Way
 from tidegate.errors import Again, UpstreamError, UpstreamUnreachable
 
-# uvicorn and llama.cpp close idle connections after 5 s; using one just then would fail.
+# Idle seconds after which a connection without TLS is closed. uvicorn and llama.cpp close idle connections after 5 s, and a
+# request sent at that moment would fail.
 NEAR_IDLE_S = 4.0
-# Providers keep them for a minute and more, and a new one costs two round trips over the world.
+# Idle seconds after which a connection with TLS is closed. Providers keep idle connections for a minute or more, and a new
+# connection costs two round trips, often across continents.
 FAR_IDLE_S = 30.0
-# How late an old idle connection may be closed, so that those of one burst cost one look and not one each.
+# An expired idle connection may be closed this much late, so that one check closes all the connections of a burst.
 OLD_WITHIN_S = 0.5
 
 
 class PooledExchange:
-    """An answer and the connection it holds until closed."""
+    """An answer and the connection that it uses until it is closed."""
 
     def __init__(self, pool: HttpClient, connection: Connection) -> None:
         self._pool = pool
         self._connection: Connection | None = connection
         self.status = connection.status
         self.headers = connection.headers
-        # The connection's own method: a frame less for every read.
+        # The connection's own method: a wrapper would cost one more Python frame per read.
         self.read = connection.read
 
     async def close(self, *, expect_end: bool = False) -> None:
-        """See `Exchange.close`; later calls do nothing, the connection may be somebody else's by then."""
+        """See `Exchange.close`. Only the first call has an effect: later, another exchange may use the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self.read = _read_closed
@@ -59,9 +61,10 @@ class HttpClient:
         files: TlsFiles = SYSTEM_ONLY,
         max_age_s: float = math.inf,
     ) -> None:
-        """`proxy` is the URL of an HTTP proxy, with user and password if it needs them.
+        """Create a client without connections.
 
-        A connection older than `max_age_s` carries no further exchange. Raises OSError if `files` cannot be used.
+        `proxy` is the URL of an HTTP proxy, with user and password if the proxy needs them. A connection older than
+        `max_age_s` is not reused. Raises OSError if `files` cannot be used.
         """
         self._way = way = Way(url, proxy=proxy, files=files)
         self._base = urlsplit(url).path.rstrip("/")
@@ -74,12 +77,12 @@ class HttpClient:
         self._closed = False
         self._buffer = bytearray(READ_BYTES)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._alarm: Alarm | None = None  # rings when the oldest idle connection is too old
+        self._alarm: Alarm | None = None  # rings when the oldest idle connection expires
         self._alarm_is_set = False
 
     def target(self, method: str, path: str, headers: Headers, *, once: bool = False) -> Target:
         """See `Client.target`. Raises ValueError for a header with a line break."""
-        assert method != "HEAD"  # the parser cannot know that no body follows
+        assert method != "HEAD"  # the parser would wait for a body
         way = self._way
         fixed = [
             (b"host", way.authority.encode()),
@@ -89,7 +92,7 @@ class HttpClient:
         ]
         for name, value in fixed:
             if b"\n" in name + value or b"\r" in name + value:
-                raise ValueError(f"the header {name!r} holds a line break")
+                raise ValueError(f"the header {name!r} contains a line break")
         url = f"{way.before_path}{self._base}/{path}"
         head = f"{method} {url} HTTP/1.1\r\n".encode() + _lines(fixed)
         return Target(method, url, head, once)
@@ -118,7 +121,7 @@ class HttpClient:
                 except Disconnected as error:
                     if fresh or not error.unseen:
                         raise
-                    # A kept connection may have been closed while the request was on its way.
+                    # The engine closed the kept-alive connection while the request was on its way.
                     if target.once:
                         error.again = Again.SAME
                         raise
@@ -132,7 +135,7 @@ class HttpClient:
                 self._put_back(connection)
 
     def _first_use(self) -> asyncio.AbstractEventLoop:
-        # The loop is kept, because asking for it is a system call in Python 3.11.
+        # The loop is cached, because `get_running_loop` makes a system call in Python 3.11.
         loop = self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(loop, self._close_old)
         return loop
@@ -148,12 +151,12 @@ class HttpClient:
         self._idle.clear()
 
     def give_back(self, connection: Connection, *, expect_end: bool = False) -> None:
-        """End the exchange on a connection and keep it for the next one if it can carry it."""
+        """End the exchange on a connection, and keep the connection if it can carry another exchange."""
         if not (expect_end and connection.drain(self._put_back)):
             self._put_back(connection)
 
     def _put_back(self, connection: Connection | None) -> None:
-        """End an exchange: keep or close its connection, and return its place."""
+        """End an exchange: keep or close its connection, if it has one, and return its place."""
         if connection is not None:
             if connection.finish() and connection.idle_since < connection.retires_at:
                 self._idle.append(connection)
@@ -166,7 +169,10 @@ class HttpClient:
         self._places.give_back()
 
     def _close_old(self) -> None:
-        """Close the connections that a burst left behind. The last one used is taken first, so the oldest stand first."""
+        """Close the idle connections that have expired, as many do after a burst.
+
+        `_take` uses the most recently used connection first, so the connection that expires next is first in the list.
+        """
         assert self._loop is not None
         assert self._alarm is not None
         now = self._loop.time()
@@ -205,7 +211,7 @@ class HttpClient:
             raise UpstreamUnreachable("no connection to the engine in time", retry_after_s=1) from error
         except ssl.SSLError as error:
             raise UpstreamUnreachable("the TLS handshake with the engine failed", retry_after_s=1) from error
-        except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
+        except (OSError, UnicodeError) as error:  # UnicodeError: the host is not a valid name
             raise UpstreamUnreachable("no connection to the engine", retry_after_s=1) from error
         finally:
             if not stands:

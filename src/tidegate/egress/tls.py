@@ -12,7 +12,10 @@ from tidegate.files import FromFiles
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files: an authority to trust beside the system's, and a client certificate. One file may hold it and its key."""
+    """PEM files for TLS: an authority to trust in addition to the system's, and a client certificate with its key.
+
+    The certificate and its key may be in the same file.
+    """
 
     ca_path: Path | None = None
     certificate_path: Path | None = None
@@ -24,17 +27,17 @@ SYSTEM_ONLY = TlsFiles()
 
 
 class ClientTls:
-    """The context for new connections. It is made again when one of its files changes."""
+    """The TLS context for new connections. The context is made again when one of its files changes."""
 
     def __init__(self, files: TlsFiles) -> None:
-        """Raises OSError for files that cannot be used."""
+        """Read the files. Raises OSError for files that cannot be used."""
         paths = (files.ca_path, files.certificate_path, files.key_path)
         self._context = FromFiles([path for path in paths if path is not None], lambda: _context(files))
 
     async def context(self) -> ssl.SSLContext:
         """Return the context for the files as they are now."""
         if self._context.changed():
-            # This reads the system's authorities too, which takes some ten milliseconds.
+            # Making the context reads the system's authorities too, which takes about ten milliseconds.
             return await asyncio.to_thread(self._context.current)
         return self._context.value
 
@@ -44,6 +47,6 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     if files.ca_path is not None:
         context.load_verify_locations(files.ca_path)
     if files.certificate_path is not None:
-        # A password keeps OpenSSL from asking for one on the terminal.
+        # Without a password, OpenSSL would ask for one on the terminal if the key is encrypted.
         context.load_cert_chain(files.certificate_path, files.key_path, password="")
     return context

@@ -1,6 +1,6 @@
-"""How a connection to one engine is made: directly or through an HTTP proxy, with or without TLS.
+"""Connects to an engine: directly or through an HTTP proxy, with or without TLS.
 
-Through a proxy, `https://` uses a tunnel (CONNECT; RFC 9110, 9.3.6), and the engine sees the same bytes as without a proxy.
+Through a proxy, `https://` uses a tunnel (CONNECT; RFC 9110, 9.3.6), and the engine gets the same bytes as without a proxy.
 An `http://` request goes to the proxy itself, with the whole URL in the request line (RFC 9112, 3.2.2).
 """
 
@@ -21,20 +21,20 @@ MAX_PROXY_HEAD_BYTES = 64 * 1024
 
 
 class ProxyRefused(OSError):
-    """The proxy made no tunnel to the engine; `strerror` says why."""
+    """The proxy refused the tunnel to the engine. `strerror` is the reason."""
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.EPROTO, why)
 
 
 class Way:
-    """The way to the host of one URL.
+    """The route to the host of one URL: its addresses, its proxy and its TLS settings.
 
-    Every request puts `before_path` before its path and includes `headers`.
+    Every request on this route puts `before_path` before its path and includes `headers`.
     """
 
     def __init__(self, url: str, *, proxy: str | None = None, files: TlsFiles = SYSTEM_ONLY) -> None:
-        """Raises OSError for files that cannot be used."""
+        """Read the TLS files and prepare the tunnel request. Raises OSError for files that cannot be used."""
         engine, relay = urlsplit(url), urlsplit(proxy) if proxy else None
         self.authority = engine.netloc
         self.is_tls = engine.scheme == "https"
@@ -52,7 +52,10 @@ class Way:
         self._addresses = Addresses(first.hostname or "", _port(first))
 
     async def connect(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Connect a protocol to the engine. Raises OSError (ssl.SSLError and ProxyRefused are subclasses), UnicodeError."""
+        """Connect the protocol that `make` creates to the engine.
+
+        Raises OSError (ssl.SSLError and ProxyRefused are subclasses) and UnicodeError.
+        """
         tls = await self._tls.context() if self._tls else None
         relay_tls = await self._relay_tls.context() if self._relay_tls else None
         loop = asyncio.get_running_loop()
@@ -96,7 +99,7 @@ class _Tunnel(asyncio.Protocol):
             raise ProxyRefused(f"the proxy answered CONNECT with {line[:200].decode('latin-1')!r}")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio's.
+        # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

@@ -1,1 +1,1 @@
-"""Pure algorithms: no await, no I/O, time passed in."""
+"""Pure algorithms, without await and I/O. The time is an argument."""

@@ -14,10 +14,14 @@ class CannotInflate(ValueError):
 
 
 class Inflater:
-    """Decompresses one body. Call `put` with what arrives, then `take` until it returns nothing; `whole` at the end."""
+    """Decompresses one body.
+
+    Call `put` with each part of the body, then `take` until it returns no bytes. At the end of the body, `whole` tells
+    whether the compressed data is complete.
+    """
 
     def __init__(self, encoding: bytes) -> None:
-        """Raises CannotInflate for an encoding other than gzip and deflate."""
+        """Start to decompress. Raises CannotInflate for an encoding other than gzip and deflate."""
         if encoding.strip().lower() not in _ENCODINGS:
             raise CannotInflate(encoding.decode("latin-1"))
         self._machine = zlib.decompressobj(_GZIP_OR_ZLIB)
@@ -26,15 +30,15 @@ class Inflater:
 
     @property
     def whole(self) -> bool:
-        """Whether the compressed body has come to its end."""
+        """Whether the compressed data is complete."""
         return self._machine.eof and not self._waiting
 
     def put(self, data: bytes) -> None:
-        """Some more of the body."""
+        """Add the next part of the body."""
         self._waiting += data
 
     def take(self, most: int) -> bytes:
-        """Up to `most` decompressed bytes; empty where more of the body is needed. Raises CannotInflate."""
+        """Return up to `most` decompressed bytes, or none if more of the body is needed. Raises CannotInflate."""
         if self._machine.eof and self._waiting:  # a gzip file may have several members
             self._machine = zlib.decompressobj(_GZIP_OR_ZLIB)
         try:
@@ -48,7 +52,7 @@ class Inflater:
         return found
 
     def _take_raw(self, most: int) -> bytes:
-        """Some servers call it deflate when they leave out zlib's frame."""
+        """Decompress like `take`, also deflate without zlib's header and checksum, which some servers send."""
         self._begun = True
         self._machine = zlib.decompressobj(_RAW)
         return self.take(most)

@@ -1,7 +1,7 @@
-"""The known word that somebody most likely meant: for messages, and cheap whatever is asked for.
+"""Finds the known word that a misspelt word most likely stands for. The cost is bounded for every input.
 
-Close is: the same but for case and punctuation, the same after the last slash (`openai/gpt-4o`), one or two slips of the
-finger, or the beginning of one another.
+Two words are close if they differ only in case and punctuation, if they are equal after the last slash (`openai/gpt-4o`),
+if they differ by one or two typing errors, or if one is the beginning of the other.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-# Bounds of the work, which is done on the loop: a word, the words looked at, and those compared letter by letter.
+# Bounds of the work, since it runs on the event loop: the length of a word, the number of known words that are examined,
+# and the number of those that are compared letter by letter.
 LONGEST = 64
 MOST_KNOWN = 1000
 MOST_COMPARED = 24
-# Shorter beginnings say too little.
+# A common beginning shorter than this does not count.
 _BEGINNING = 4
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The closest of the known words; None where none is close. At most a thousand of them are looked at."""
+    """Return the closest of the known words, or None if none is close. At most a thousand known words are examined."""
     if not 1 < len(word) <= LONGEST:
         return None
     folded, last = _folded(word), word.rpartition("/")[2]
@@ -51,9 +52,10 @@ def _begins(word: str, one: str) -> bool:
 
 
 def _slips(word: str, one: str, most: int) -> int:
-    """Letters left out, added, changed or swapped with their neighbour; `most` + 1 for any number above `most`.
+    """Count the typing errors between two words, at most `most` + 1: letters left out, added, changed, or swapped.
 
-    Only the band of the table is filled that so few slips can reach (Ukkonen's cut-off).
+    This is the restricted Damerau-Levenshtein distance. Only the cells within `most` of the table's diagonal are computed
+    (Ukkonen's cut-off).
     """
     before: dict[int, int] = {}
     above = {at: at for at in range(min(most, len(one)) + 1)}

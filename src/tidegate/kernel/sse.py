@@ -1,9 +1,9 @@
-"""Server-sent events as a pure state machine: bytes in, events out, and back.
+"""Parses and encodes server-sent events, without I/O.
 
-Follows the WHATWG HTML standard, section "Parsing an event stream": lines end in LF, CRLF or CR; a blank line ends an
-event; lines that begin with a colon are comments; several `data` lines join with LF. Bytes may be cut anywhere. Each event
-keeps the bytes it came in, so joining them gives the stream back exactly. Beyond the standard, a byte order mark may stand
-after comments too; it is an event of its own, without data, so that the first event can be passed on without it.
+The parser follows the WHATWG HTML standard, section "Parsing an event stream": lines end in LF, CRLF or CR; a blank line
+ends an event; lines that begin with a colon are comments; several `data` lines are joined with LF. The input may be split
+anywhere. Each event keeps its raw bytes, and all of them joined are exactly the stream. Beyond the standard, a byte order
+mark may also follow comments. The mark is an event of its own, without data, so the next event can be passed on without it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import re
 
 import msgspec
 
-# A whole run of them ends one event: a stream of nothing else would make an event of every second byte.
+# A run of blank lines ends only one event. Otherwise a stream of blank lines would become an event for every second byte.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r)+|\r(?!\n)(?:\r\n|\r)(?:\r\n|\n|\r)*")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A byte order mark where the stream begins, or after nothing but comments, which a proxy may have put before it.
+# A byte order mark at the beginning of the stream or after comments, which a proxy may have added before it.
 _MARKED = re.compile(rb"(?>(?:(?::[^\r\n]*+)?(?:\r\n|\n|\r))*)\xef\xbb\xbf")
-# A blank line is at most four bytes long, so one cut in two began at most three bytes before the cut.
+# A blank line is at most four bytes long. If two reads split it, it began at most three bytes before the second read.
 _OVERLAP = 3
 
 
 class EventTooLarge(ValueError):
-    """An event grew over the reader's bound before it ended."""
+    """An event is longer than the reader's limit."""
 
 
 class Event(msgspec.Struct, gc=False):
-    """One block of an event stream: `raw` as it came, `data` joined (None: the block has no data, only comments)."""
+    """One event. `raw` has its bytes as received. `data` has its joined data, or None if it has only comments."""
 
     raw: bytes
     data: bytes | None = None
@@ -35,7 +35,7 @@ class Event(msgspec.Struct, gc=False):
 
 
 class SseReader:
-    """Cuts a byte stream into events. Feed it whatever arrives; ask for `rest` at the end."""
+    """Splits a byte stream into events. Pass all bytes to `feed`, and read `rest` at the end of the stream."""
 
     def __init__(self, *, max_event_bytes: int = 4 * 2**20) -> None:
         self._max_event_bytes = max_event_bytes
@@ -44,18 +44,18 @@ class SseReader:
 
     @property
     def rest(self) -> bytes:
-        """Bytes of an event that has not ended: not empty at the end of a stream means it was cut."""
+        """The bytes of an incomplete event. If there are any at the end of the stream, the stream was cut off."""
         return bytes(self._rest)
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that these bytes complete.
+        """Return the events that these bytes complete.
 
-        Raises EventTooLarge. Events that these bytes complete go first: the next call raises it then.
+        Raises EventTooLarge. If the bytes also complete earlier events, those are returned, and the next call raises.
         """
         if self._rest or b"\r" in data or not data.endswith(b"\n\n"):
             return self._feed_in_parts(data)
         if data.startswith(b"data: ") and data.find(b"\n") == len(data) - 2:
-            # Nearly every read of a live stream is one event of one line.
+            # Fast path: nearly every read of a live stream is one event of one line.
             self._at_start = False
             return [Event(data, data[6:-2])]
         if b"\n\n\n" in data or (self._at_start and _BYTE_ORDER_MARK in data):
@@ -102,14 +102,14 @@ class SseReader:
 
 
 def encode(data: bytes) -> bytes:
-    """An event with this data; every line of it gets a `data` field of its own."""
+    """Return an event with this data, with a `data` field for each line."""
     if b"\n" in data or b"\r" in data:
         data = b"\ndata: ".join(_LINE_END.split(data))
     return b"data: " + data + b"\n\n"
 
 
 def comment(text: bytes) -> bytes:
-    """A comment, which readers skip. `text` must be one line."""
+    """Return a comment, which readers skip. `text` must be one line."""
     return b": " + text + b"\n\n"
 
 

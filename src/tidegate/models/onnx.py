@@ -120,14 +120,14 @@ class MiniLm:
         self._folder = folder
         self._clock = clock
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="minilm")
-        self._lock = threading.Lock()  # guards the six below
+        self._lock = threading.Lock()  # guards the next six attributes
         self._queue: deque[Request] = deque()
         self._waiting = 0
         self._batch: list[Text] = []
         self._busy = False
         self._closed = False
         self._text_s = 0.002  # seconds per text in the last batch
-        self._load_lock = threading.Lock()  # guards the two below
+        self._load_lock = threading.Lock()  # guards the next two attributes
         self._tokenizer: Tokenizer | None = None
         self._session: Session | None = None
 
@@ -163,7 +163,7 @@ class MiniLm:
         return len(self._load_tokenizer().encode(text).ids)
 
     async def close(self) -> None:
-        """Refuse waiting calls, wait for the running batch, free the model. Later calls of `embed` raise Overloaded."""
+        """Refuse waiting calls, wait for the running batch, and free the model. Later, `embed` raises Overloaded."""
         with self._lock:
             self._closed = True
             refused = list(self._queue)
@@ -209,7 +209,9 @@ class MiniLm:
         if error := job.exception():
             words = error.message if isinstance(error, GatewayError) else "The embedding model failed"
             for text in batch:
-                failure = UpstreamError(words)  # one per caller: each raise adds its traceback
+                failure = UpstreamError(
+                    words
+                )  # one per caller, since each raise adds to the exception's traceback
                 failure.__cause__ = error
                 text.request.fail(failure)
         self._start()

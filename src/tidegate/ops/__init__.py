@@ -1,1 +1,1 @@
-"""The loop around the gateway: load tests today; prompts, experiments, evals and planning later."""
+"""Tools for operating the gateway: load tests today; prompts, experiments, evals and planning later."""

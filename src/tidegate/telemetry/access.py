@@ -1,4 +1,4 @@
-"""The access log: one line for each call that has ended, as text or as JSON. A Sink of records."""
+"""The access log: one line for each finished call, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Form = Literal["text", "json"]
 
 
 class Entry(msgspec.Struct):
-    """One line. Times are in milliseconds; `ttft_ms` is null for an answer that was not streamed or had no content."""
+    """The fields of one line. `ttft_ms` is null if the answer was not streamed or had no content."""
 
     time: str
     request_id: str
@@ -43,7 +43,10 @@ class Entry(msgspec.Struct):
 
 
 class AccessLog:
-    """Writes a line a call. `write` gets it with its line end; `wall` is in seconds since the epoch."""
+    """Writes one line per call. Satisfies `Sink`.
+
+    `write` gets the line with its line end. `wall` returns seconds since the epoch.
+    """
 
     def __init__(self, form: Form, wall: Wall, write: Callable[[str], object] | None = None) -> None:
         self._shown = _as_json if form == "json" else _as_text
@@ -56,7 +59,7 @@ class AccessLog:
 
 
 def _to_stdout(line: str) -> None:
-    # Whoever reads the log may go away; calls go on.
+    # The process that reads standard output may have ended. Calls must still succeed.
     with suppress(OSError, ValueError):
         sys.stdout.write(line)
         sys.stdout.flush()
@@ -103,7 +106,7 @@ def _as_json(entry: Entry) -> str:
 
 
 def _as_text(entry: Entry) -> str:
-    """The same in short. Only `model` is a client's own word; it is quoted as JSON, so that it stays one word."""
+    """Return a short line of text. `model` comes from the client and may contain spaces, so it is quoted as JSON."""
     model = msgspec.json.encode(entry.model).decode()
     ttft = "-" if entry.ttft_ms is None else f"{entry.ttft_ms:.0f}"
     return (

@@ -1,4 +1,4 @@
-"""Why something failed, in words that name the cause: from the exceptions below an error to what an operator can mend."""
+"""Describes why something failed, in words that help an operator to fix it. The causes come from chained exceptions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BY_NUMBER: Mapping[int, str] = MappingProxyType(
         errno.EADDRNOTAVAIL: "no local port is left for a connection",
     }
 )
-# What other libraries say, whose exceptions are known by their words alone.
+# Patterns for the exceptions of other libraries, which can be told apart only by their messages.
 _BY_WORDS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         _REFUSED: re.compile(r"connection refused", re.IGNORECASE),
@@ -69,9 +69,10 @@ _DEEPEST = 8
 
 
 def cause_of(error: BaseException) -> str:
-    """The cause of an error on one line: its own `cause`, or what is known of the exceptions that it was raised from.
+    """Return the cause of an error on one line.
 
-    Where nothing is known, it is the error's own words.
+    This is the error's `cause` if it has one. Otherwise it is the description of the first exception in its `__cause__`
+    chain that is known here. If none is known, it is the error's message.
     """
     if isinstance(error, GatewayError) and error.cause:
         return one_line(error.cause)
@@ -84,13 +85,13 @@ def cause_of(error: BaseException) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text without line ends and control characters, cut to 300 characters: a client or an engine chose it."""
+    """Return text from a client or an engine without control characters and line ends, cut to 300 characters."""
     cut = text[: _MOST - 1] + "…" if len(text) > _MOST else text
     return "".join(character if character.isprintable() else " " for character in cut)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions that an error was raised from; of a group, the first."""
+    """Yield the exceptions of an error's `__cause__` chain. An exception group counts as its first exception."""
     below = error.__cause__
     for _ in range(_DEEPEST):
         if below is None:
@@ -113,14 +114,14 @@ def _known(error: BaseException) -> str:
         temporary = error.errno == socket.EAI_AGAIN
         return "DNS: the name servers do not answer" if temporary else _NO_NAME
     if isinstance(error, UnicodeError):
-        return "DNS: the host name cannot be one"
+        return "DNS: the host name is not valid"
     if isinstance(error, OSError) and (known := _BY_NUMBER.get(error.errno or 0)):
         return known
     return _by_words(_text_of(error))
 
 
 def _text_of(error: BaseException) -> str:
-    """An exception's words, with those of the causes that a Rust client lists."""
+    """Return an exception's message, followed by the list of causes that a client written in Rust adds."""
     details: Any = getattr(error, "details", None)
     causes: Any = cast("dict[str, Any]", details).get("causes") if isinstance(details, dict) else None
     listed = [str(one) for one in cast("list[Any]", causes)] if isinstance(causes, list) else []

@@ -1,7 +1,7 @@
-"""The log of failed calls: a line for each, and one line a second for all that were refused for want of capacity.
+"""The log of failed calls: one line per call. Calls refused for lack of capacity share one line per second.
 
-A line names everything that an operator needs to find the cause without a second source: the engine, the deployment, the
-URL without secrets, the status, the engine's own id for the request, and the cause in words.
+A line has everything that an operator needs to find the cause: the engine, the deployment, the URL without secrets, the
+status, the engine's own id for the request, and the cause in words.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tidegate.ports import Clock
 from tidegate.telemetry.causes import cause_of, one_line
 
 EVERY_S = 1.0
-"""Refusals are told so often at the most. Under overload, a line for each would cost more than the refusal itself."""
+"""Seconds between two lines about refused calls. Under overload, a line per call would cost more than the refusal."""
 
 log = logging.getLogger("tidegate.calls")
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a call had asked for: `model` as the client wrote it, `route` the configured name that it matched."""
+    """The request of a failed call. `model` is the client's model name, `route` the configured name that it matched."""
 
     request_id: str
     model: str = ""
@@ -29,7 +29,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class FailureLog:
-    """Tells calls that have failed. `clock` is in monotonic seconds; `flush` tells what is still to be told."""
+    """Logs failed calls. `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -39,7 +39,7 @@ class FailureLog:
         self._first: dict[str, str] = {}
 
     def tell(self, asked: Asked, error: GatewayError) -> None:
-        """Log one failed call at its error's level; what is the client's own mistake is not logged."""
+        """Log one failed call at its error's level, or count it for `flush`. Clients' mistakes are not logged."""
         if error.level < logging.WARNING:
             return
         if not error.aggregated:
@@ -58,7 +58,7 @@ class FailureLog:
         self._counts[code] += 1
 
     def flush(self) -> None:
-        """Log the refusals since the last time, by code, with the first of each."""
+        """Log the number of refused calls since the last `flush` by error code, with the first call of each code."""
         if not self._counts:
             return
         seconds = self._clock() - self._since
@@ -70,7 +70,7 @@ class FailureLog:
 
 
 def line(asked: Asked, error: GatewayError) -> str:
-    """One failed call on one line."""
+    """Return the line about one failed call."""
     where, cause = error.upstream, cause_of(error)
     facts = {
         "cause": cause,
@@ -87,7 +87,7 @@ def line(asked: Asked, error: GatewayError) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A value that a log's reader can tell from the next; what a client chose cannot make a line of its own."""
+    """Quote a value if it could be mistaken for more than one field or line."""
     value = one_line(value)
     if value.isascii() and not any(character in value for character in ' "=[]\\'):
         return value

@@ -1,7 +1,7 @@
 """Prometheus metrics of the request path.
 
-Recording is ours and costs about a microsecond a call (a sorted search and a few additions); rendering is
-prometheus-client's. Labels come from the config, never from clients, so the number of series is bounded.
+This module records the values, at a cost of about a microsecond per call (a binary search and a few additions).
+prometheus-client renders them. Labels come from the configuration, never from clients, so the number of series is bounded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tidegate.types import ANSWER, Endpoint, Record
 UNROUTED = "(none)"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
-# Seconds. Latencies of models, as OpenTelemetry's gen_ai.server.* advises; overhead from 100 µs, where ours lies.
+# Bucket bounds in seconds. The bounds for models follow OpenTelemetry's gen_ai.server.*. The bounds for overhead begin at
+# 100 µs, about the gateway's own overhead.
 DURATION = (
     0.01,
     0.02,
@@ -81,7 +82,7 @@ OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 
 
 class Histogram:
-    """Counts per bucket and a sum. The last count is of what lies above every bound."""
+    """Counts per bucket and a sum. The last bucket counts the values above every bound."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -96,7 +97,7 @@ class Histogram:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by upper bound, as Prometheus wants them."""
+        """Return the cumulative counts by upper bound, in the form that Prometheus expects."""
         rows: list[tuple[str, float]] = []
         seen = 0
         for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
@@ -130,7 +131,7 @@ class Series:
         self.prompt_tokens = self.cached_tokens = self.completion_tokens = 0
 
     def tokens(self) -> dict[str, int]:
-        """By kind."""
+        """Return the numbers of tokens by kind."""
         return {
             "prompt": self.prompt_tokens,
             "cached": self.cached_tokens,
@@ -151,7 +152,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def finished(self, record: Record) -> None:
-        """Count one call that has ended."""
+        """Count one finished call."""
         series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
         engine_s = 0.0
         for one in record.spent:
@@ -173,7 +174,7 @@ class Metrics(Collector):
         if record.spent:
             series.waited.observe(record.waited_s)
         if record.answered_at:
-            # An answer without an engine, such as one from a cache, is all overhead.
+            # For an answer without an engine call, such as one from a cache, all the time is overhead.
             series.overhead.observe(record.answered_at - record.received_at - engine_s - record.waited_s)
         if record.stream and record.first_content_at:
             series.ttft.observe(record.first_content_at - record.received_at)
@@ -193,7 +194,7 @@ class Metrics(Collector):
         self._reloads["ok" if ok else "refused"] += 1
 
     def odd_answer(self, engine: str, kind: str) -> None:
-        """Count one answer of an engine that was odd in this way, and usable."""
+        """Count one usable answer of an engine that deviated from OpenAI's API. `kind` says in which way."""
         self._odd[engine, kind] = self._odd.get((engine, kind), 0) + 1
 
     def add_gauges(self, read: Callable[[], Iterable[Metric]]) -> None:
@@ -201,11 +202,11 @@ class Metrics(Collector):
         self._gauges.append(read)
 
     def render(self) -> bytes:
-        """The exposition text."""
+        """Return the exposition text."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        """Called by prometheus-client."""
+        """Yield all metrics. prometheus-client calls this method."""
         yield from self._counters()
         yield from self._histograms()
         for read in self._gauges:
@@ -270,7 +271,7 @@ _HISTOGRAMS = {
 def gauge(
     name: str, meaning: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
 ) -> Metric:
-    """One gauge family from rows of label values and a number."""
+    """Return a gauge. Each row has the values of the labels and a number."""
     family = GaugeMetricFamily(f"tidegate_{name}", meaning, labels=list(labels))
     for values, number in rows:
         family.add_metric(list(values), number)
@@ -278,5 +279,5 @@ def gauge(
 
 
 def counter(name: str, meaning: str, count: float) -> Metric:
-    """One counter without labels."""
+    """Return a counter without labels."""
     return CounterMetricFamily(f"tidegate_{name}", meaning, value=count)

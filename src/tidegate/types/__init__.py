@@ -1,6 +1,7 @@
 """The types that the parts share: requests to engines and their answers, and the data of rails, caches and quotas.
 
-These are structs without behaviour and without I/O. The Call is above the parts, in `call.py`: no part ever sees one.
+These are structs without behaviour and I/O. `Call` is not among them: it is defined above the parts, in `call.py`, and no
+part ever gets one.
 """
 
 from tidegate.types.answer import (

@@ -1,4 +1,4 @@
-"""What an engine is asked, and what it says that it can do. Structs, not behaviour."""
+"""Requests to engines, and what engines report about themselves. Structs, not behaviour."""
 
 from __future__ import annotations
 
@@ -14,36 +14,40 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Endpoint(enum.Enum):
-    """The OpenAI endpoints a call can arrive on; the value is its path below `/v1/` and an engine's base URL."""
+    """The OpenAI endpoints that a call can arrive on. The value is the path below `/v1/` and below an engine's base URL."""
 
     CHAT = "chat/completions"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
 
-    # Members are singletons; Enum's own hash is a Python function and would cost a call its microsecond.
+    # Enum's own hash is a Python function, which would cost each call a microsecond. Members are singletons, so the hash of
+    # `object` serves.
     __hash__ = object.__hash__
 
 
 class Room(Protocol):
-    """Memory for one answer that is not streamed. It goes back when the client has taken the answer or the call ended."""
+    """The memory of one answer that is not streamed.
+
+    It is released when the client has read the answer or the call has ended.
+    """
 
     async def take(self, size_bytes: int) -> None:
-        """Wait until the answer may take so many bytes in all."""
+        """Wait until the answer may use `size_bytes` in all."""
         ...
 
     def cover(self, size_bytes: int) -> None:
-        """Count an answer that is held already, without waiting."""
+        """Count `size_bytes` in all that are already in memory, without waiting."""
         ...
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One request to one engine. Every round makes a new one. It is all that an engine sees of a call.
+    """One request to one engine. It is the only part of a call that an engine gets. Each engine call has its own.
 
-    `model` is the engine's name for the model; `fields` is the whole request body with that name in it, top-level name to
-    unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's clock. `priority` is
-    the place in an engine's own queue: lower is earlier. `room` is where an answer that is not streamed gets the memory it
-    needs; None for the gateway's own calls, whose answers are small. `is_large` says that it takes milliseconds to read
-    all of it in one go.
+    `model` is the engine's name for the model. `fields` is the whole request body, with that name, as a mapping from
+    top-level name to unparsed JSON. `onward` are further headers for the engine. `deadline` is in seconds of the host's
+    clock. `priority` is the rank in the engine's own queue: lower is earlier. `room` counts the memory of an answer that is
+    not streamed. It is None for the gateway's own calls, whose answers are small. `is_large` means that parsing the whole
+    body would take milliseconds.
     """
 
     call_id: str
@@ -61,11 +65,11 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What an engine can do, so that routing never finds out by failing.
+    """The abilities of an engine. Routing uses them, so that no call goes to an engine that cannot serve it.
 
-    `fields` says per endpoint which request fields it takes; any other is refused by name, never passed and never dropped.
-    An endpoint that is missing is one the engine does not serve. `slots` is how many calls it gets at once where its
-    settings do not say; None leaves that to the engine.
+    `fields` has the request fields that the engine accepts, for each endpoint that it serves. A request with any other
+    field is refused with the name of that field. `slots` is the number of calls that the engine gets at once, unless its
+    settings give a number. None means no limit.
     """
 
     fields: Mapping[Endpoint, frozenset[str]]
@@ -75,8 +79,9 @@ class Capabilities(msgspec.Struct, frozen=True):
 class Load(msgspec.Struct, frozen=True):
     """How busy an engine is with the calls of all its clients. None means that the engine does not report the figure.
 
-    `running` are the calls it works on, or those of this gateway where it does not tell even that; `waiting` the calls in
-    its own queue; `kv_usage` the share of its key-value cache in use, 0 to 1; `slots` how many calls it can run at once.
+    `running` is the number of calls that the engine works on. If the engine does not report it, it is the number of this
+    gateway's calls there. `waiting` is the number of calls in the engine's own queue, `kv_usage` the share of its key-value
+    cache in use, 0 to 1, and `slots` the number of calls that it can run at once.
     """
 
     running: int = 0

@@ -1,4 +1,4 @@
-"""What caches keep. Structs, not behaviour."""
+"""The entries of caches. Structs, not behaviour."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from tidegate.types.answer import Usage
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A stored answer: the JSON of its pieces, its cost, and the owner of the call.
+    """A stored answer: the JSON of its pieces, its token counts, and the id of its call.
 
-    `stored_at` is in seconds since the epoch. `tags` name what would make it wrong: a model, a prompt, a policy, a user.
+    `stored_at` is in seconds since the epoch. `tags` name the model, prompt, policy or user that the entry depends on. If
+    one of them changes, the entry is no longer valid.
     """
 
     pieces: tuple[bytes, ...]
@@ -23,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Neighbour(NamedTuple):
-    """An entry near to a vector: its key, its text, and the cosine between the two."""
+    """An entry close to a given vector: its key, its text, and the cosine between its vector and the given one."""
 
     key: bytes
     text: str

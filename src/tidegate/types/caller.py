@@ -11,7 +11,7 @@ ANSWER = "answer"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The owner of a call. All fields are empty for an anonymous caller, as long as there is no authentication."""
+    """The owner of a call. All fields are empty for an anonymous caller."""
 
     key: str = ""
     user: str = ""
@@ -21,7 +21,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The call for which an internal call is made. Its `spent` gets the entries of both."""
+    """The call for which an internal call is made. `spent` gets the entries of both calls."""
 
     call_id: str
     caller: Caller

@@ -17,7 +17,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a person decided: `approve`, `edit` or `reject`; `text` is the edited one, `by` the person."""
+    """The decision of a reviewer. `action` is `approve`, `edit` or `reject`, `text` the edited text, `by` the reviewer."""
 
     action: str
     by: str

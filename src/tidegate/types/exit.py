@@ -10,15 +10,16 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 EXIT_S = 10.0
-"""The longest that one release may take once its call was cancelled."""
+"""The longest time in seconds that one release may take after its call was cancelled."""
 
 
 class Exit:
-    """The releases of a call's resources, run last in first out in every case: `async with call.exit`.
+    """The releases of a call's resources. `async with call.exit` runs them at the end in any case, last in first out.
 
-    Each release gets the error that ended the call, or None, and may return something to await. A release never awaits a
-    network: what has to be sent is queued in the runtime. All releases run even if one fails, and a cancellation does not
-    cut the one that is awaited. (contextlib.AsyncExitStack does not promise the latter, and costs several times as much.)
+    Each release gets the error that ended the call, or None, and may return an awaitable. A release never waits for a
+    network: data that has to be sent is queued in the runtime. All releases run even if one fails. A cancellation does not
+    interrupt a release that is being awaited. (contextlib.AsyncExitStack does not promise this, and costs several times as
+    much.)
     """
 
     __slots__ = ("_releases",)
@@ -27,11 +28,11 @@ class Exit:
         self._releases: list[Callable[[BaseException | None], Awaitable[None] | None]] = []
 
     def push(self, release: Callable[[BaseException | None], Awaitable[None] | None]) -> None:
-        """Add a release; it will run before those that were pushed earlier."""
+        """Add a release. It will run before the releases that were pushed earlier."""
         self._releases.append(release)
 
     def task(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Start a task that belongs to the call: when the call ends, the task is cancelled and awaited."""
+        """Start a task that belongs to the call. When the call ends, the task is cancelled and awaited."""
         task = asyncio.get_running_loop().create_task(work, name=name)
 
         async def end() -> None:
@@ -53,12 +54,12 @@ class Exit:
                 if waiting is not None:
                     await _uncut(waiting)
         finally:
-            if self._releases:  # one of them failed: the others still get their turn
+            if self._releases:  # a release failed: run the remaining ones
                 await self.__aexit__(kind, error, trace)
 
 
 async def _uncut(waiting: Awaitable[None]) -> None:
-    """Await to the end, also when cancelled meanwhile; the cancellation is raised afterwards."""
+    """Await `waiting` to its end, even if this task is cancelled meanwhile. Raise the cancellation afterwards."""
     task = asyncio.ensure_future(waiting)  # noqa: TID251 - awaited right here
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

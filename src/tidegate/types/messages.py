@@ -1,7 +1,7 @@
-"""Chat messages with their own bytes. Pure: nothing here waits or sends.
+"""Chat messages that keep their bytes. This module does no I/O.
 
-A message that nothing changes is sent as it came, so every key that the gateway does not read is kept, and an engine that
-has read the beginning of a chat recognises it. Only a changed message is encoded again.
+An unchanged message is sent exactly as it arrived. So keys that the gateway does not read are kept, and the engine's prefix
+cache still recognises the beginning of a chat. Only a changed message is encoded again.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ Content = str | list[dict[str, Any]] | None
 
 
 class ChatMessage(msgspec.Struct, gc=False):
-    """What the gateway reads of one message. Other keys stay in the request's bytes."""
+    """The keys that the gateway reads from one message. Other keys stay in the request's bytes."""
 
     role: str
     content: Content = None
 
 
 class Message(ChatMessage, gc=False):
-    """One message and its JSON. `raw` is what is sent; it holds the keys that the gateway does not read, too."""
+    """One message with its JSON. `raw` is the JSON that is sent. It also has the keys that the gateway does not read."""
 
     raw: msgspec.Raw = msgspec.Raw(b"{}")
 
     @classmethod
     def read(cls, raw: msgspec.Raw) -> Message:
-        """The message in this JSON. Raises what msgspec raises for anything else."""
+        """Parse a message from JSON. Raises msgspec.DecodeError or msgspec.ValidationError if `raw` is not a message."""
         read = _READ.decode(raw)
         return cls(read.role, read.content, raw)
 
     @classmethod
     def of(cls, role: str, content: Content) -> Message:
-        """A message of the gateway's own."""
+        """Make a new message."""
         raw = msgspec.Raw(_ENCODER.encode(ChatMessage(role, content)))
         return cls(role, content, raw)
 
     def with_content(self, content: Content) -> Message:
-        """The same message with another content. Its other keys keep their place and their bytes."""
+        """Return a copy of the message with another content. The other keys keep their order and their bytes."""
         members = {**_MEMBERS.decode(self.raw), "content": msgspec.Raw(_ENCODER.encode(content))}
         return Message(self.role, content, msgspec.Raw(_ENCODER.encode(members)))
 
 
 class Spans(Sequence[msgspec.Raw]):
-    """Parts of one text, by where each starts and ends: two numbers each, and no object until one is asked for."""
+    """Parts of one text, stored as two arrays of positions. The object for a part is made only when it is accessed."""
 
     __slots__ = ("_ends", "_starts", "_text")
 
@@ -69,22 +69,22 @@ class Spans(Sequence[msgspec.Raw]):
 
 
 class Messages(Sequence[Message]):
-    """The messages of a request, each read from its own bytes when it is asked for.
+    """The messages of a request. Each message is parsed when it is accessed.
 
-    `raws` are those bytes, one for each message. To change messages, make a list of them, change that, and give it to
+    `raws` has the JSON of each message. To change messages, make a list of them, change the list, and pass it to
     `Call.put_messages`.
     """
 
     __slots__ = ("_raws", "_whole")
 
     def __init__(self, whole: msgspec.Raw, raws: Sequence[msgspec.Raw] | None = None) -> None:
-        """`whole` is the list as JSON; it has been checked. `raws` are its items, where they are known already."""
+        """Wrap the JSON list `whole`, which has been validated. `raws` are its items, if they are already known."""
         self._whole = whole
         self._raws = raws
 
     @property
     def raws(self) -> Sequence[msgspec.Raw]:
-        """The JSON of each message, as it came."""
+        """The JSON of each message, as it arrived."""
         if self._raws is None:
             self._raws = _ITEMS.decode(self._whole)
         return self._raws
@@ -103,7 +103,7 @@ class Messages(Sequence[Message]):
 
 
 def joined(messages: Iterable[Message]) -> msgspec.Raw:
-    """The JSON list of these messages, made of their own bytes."""
+    """Return the JSON list of the messages, joined from their bytes."""
     return msgspec.Raw(b"[%b]" % b",".join([memoryview(message.raw) for message in messages]))
 
 

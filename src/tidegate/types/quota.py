@@ -9,7 +9,10 @@ from tidegate.types.caller import Caller
 
 
 class Want(msgspec.Struct, frozen=True):
-    """An amount asked of one bucket, such as `team:blue/tokens/min`, that holds `capacity` and refills at `per_s`."""
+    """An amount requested from one bucket, such as `team:blue/tokens/min`.
+
+    The bucket holds up to `capacity` and refills by `per_s` each second.
+    """
 
     bucket: str
     amount: int
@@ -18,9 +21,10 @@ class Want(msgspec.Struct, frozen=True):
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """Quota reserved for a call, to be settled once with what it really used.
+    """Quota reserved for a call. It is settled once, with the amounts that the call has used.
 
-    `left` and `resets_s` have one figure for each want: what remains, and the seconds until the bucket is full again.
+    `left` and `resets_s` have one figure for each want: the amount left in the bucket, and the seconds until the bucket is
+    full again.
     """
 
     id: str
@@ -30,7 +34,7 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """One secret of a key as a store keeps it: a digest, and until when it is valid (seconds since the epoch)."""
+    """One secret of a key in the form that a store keeps: its digest, and when it expires (seconds since the epoch)."""
 
     digest: bytes
     expires_at: float | None = None
@@ -49,7 +53,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What the ledger notes of a call before any engine is asked. `at` is in seconds since the epoch."""
+    """The ledger's entry for a call before any engine is asked. `at` is in seconds since the epoch."""
 
     call_id: str
     caller: Caller
@@ -59,7 +63,10 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """How a call ended, for the ledger: what each engine reported, by purpose and model. `at` is seconds of the epoch."""
+    """The ledger's entry for the end of a call.
+
+    `spent` has the purpose, the model and the reported usage of each engine call. `at` is in seconds since the epoch.
+    """
 
     call_id: str
     outcome: str

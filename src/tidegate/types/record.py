@@ -1,4 +1,4 @@
-"""The data kept of a call: an entry for each engine call, and the record that sinks get. Structs, not behaviour.
+"""The data that is kept about a call: an entry for each engine call, and the record for sinks. Structs, not behaviour.
 
 Times are seconds of the gateway's monotonic clock. 0 means that the event did not happen.
 """
@@ -12,7 +12,7 @@ from tidegate.types.ask import Endpoint
 
 
 class Spent(msgspec.Struct):
-    """One engine call made on a call's behalf. `purpose` is what it was for: `answer`, `judge:facts`, `summary`."""
+    """One engine call of a call. `purpose` is its purpose, such as `answer`, `judge:facts` or `summary`."""
 
     purpose: str
     engine: str

@@ -1,6 +1,6 @@
-"""The requests that clients send, typed: what is wrong in one is found by decoding it into these. Structs, not behaviour.
+"""The types of clients' requests. Decoding a request into its type finds the mistakes in it. Structs, not behaviour.
 
-Fields that only the engine reads are typed too, so that a mistake in them is told at once.
+Fields that only the engine reads are typed too, so the gateway reports a mistake in them at once.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from tidegate.types.messages import ChatMessage
 
 
 class ModelRequest(msgspec.Struct):
-    """What all three endpoints share."""
+    """The fields that all three endpoints share."""
 
     model: str
     user: str | None = None
 
 
 class Generation(ModelRequest):
-    """What the two generating endpoints share."""
+    """The fields that the two generating endpoints share."""
 
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ from tidegate.types.caller import Caller, Parent
 
 
 class Surface(enum.Enum):
-    """Where a text comes from."""
+    """The source of a text."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -20,7 +20,7 @@ class Surface(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What a rail says about a text."""
+    """The decision of a rail about a text."""
 
     ALLOW = "allow"
     BLOCK = "block"
@@ -28,21 +28,24 @@ class Action(enum.Enum):
 
 
 class Where(NamedTuple):
-    """The place of a text in a request or an answer: the choice or message, and the channel, such as `content`."""
+    """The place of a text in a request or an answer.
+
+    `at` is the index of the message or choice, and `channel` the field that has the text, such as `content`.
+    """
 
     at: int
     channel: str
 
 
 class Hold(NamedTuple):
-    """How much text a rail must see before it can let any pass: `none`, `span` of `chars`, `sentence` or `whole`."""
+    """How much text a rail needs before it can release any: `none`, `span` (of `chars` characters), `sentence`, `whole`."""
 
     kind: str
     chars: int = 0
 
 
 class Span(NamedTuple):
-    """A part of a text that a rail found: from `start` up to `end`, in characters of the original."""
+    """A part of a text that a rail found: from `start` up to, but not including, `end`, in characters of the original."""
 
     start: int
     end: int
@@ -51,14 +54,14 @@ class Span(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What a scanner says of a stream: how many characters are `clear` to leave, and what it found before them."""
+    """The result of scanning a stream: the number of characters that may be released, and the spans found in them."""
 
     clear: int
     found: tuple[Span, ...]
 
 
 class RailFacts(msgspec.Struct, frozen=True):
-    """What a rail says of itself. `tier`: 0 rules, 1 small models, 2 judges and remote guards."""
+    """The properties of a rail. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards."""
 
     name: str
     version: str
@@ -80,9 +83,10 @@ class Scene(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a rail found: data, never rendering. `text` is the whole text as it should be where the action is CHANGE.
+    """The result of a rail, as data without any rendering.
 
-    `failed` means that the rail itself broke; the policy's `on_error` decides then.
+    If the action is CHANGE, `text` is the whole changed text. `failed` means that the rail itself failed; the policy's
+    `on_error` then decides.
     """
 
     action: Action

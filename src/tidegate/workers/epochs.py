@@ -66,17 +66,17 @@ class Candidates:
     """The snapshot that one worker has prepared, until it is committed or abandoned. There is at most one."""
 
     def __init__(self, gateway: Gateway, read: Callable[[str], Config]) -> None:
-        """`read` turns a text into this worker's configuration, and may raise ConfigError."""
+        """Start without a prepared snapshot. `read` parses this worker's configuration and may raise ConfigError."""
         self._gateway = gateway
         self._read = read
-        self._over = 0  # all epochs up to this one are committed or abandoned
+        self._over = 0  # every epoch up to this number is committed or abandoned
         self._prepared: tuple[int, Snapshot] | None = None
 
     async def prepare(self, epoch: int, text: str) -> None:
         """Build a snapshot and check the health of its engines. Earlier epochs are abandoned. Raises ConfigError."""
         await self.abandon(epoch - 1)
         following = await self._gateway.prepare(self._read(text))
-        # The supervisor may have abandoned this epoch, and begun another, while this one was being prepared.
+        # The supervisor may have abandoned this epoch, and begun another one, during the preparation.
         if epoch <= self._over:
             await following.retire()
             raise ConfigError("reload", [Problem("", "abandoned before it was prepared")])

@@ -23,9 +23,9 @@ _NULL = msgspec.Raw(b"null")
 log = logging.getLogger(__name__)
 
 Handlers = Mapping[str, Callable[[bytes], Awaitable[object]]]
-"""Handlers by the name of the question; a handler gets the question's JSON.
+"""Handlers by the name of the question. A handler gets the question's JSON.
 
-A ConfigError that a handler raises is raised at the asker. Any other exception is raised there as Failed.
+If a handler raises ConfigError, the other side's `ask` raises it too. Any other exception becomes Failed there.
 """
 
 

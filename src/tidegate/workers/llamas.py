@@ -26,7 +26,10 @@ class Loan(msgspec.Struct, frozen=True):
 
 
 class Llamas:
-    """One server for each embedded engine of a configuration. `news` is called when a server starts or stops serving."""
+    """The servers: one for each embedded engine of a configuration.
+
+    `news` is called whenever a server starts or stops serving.
+    """
 
     def __init__(self, config: Config, news: Callable[[Loan], None]) -> None:
         self._configs = embedded(config)
@@ -34,7 +37,7 @@ class Llamas:
         self._servers: dict[str, LlamaServer] = {}
 
     async def open(self, runtime: Runtime, opened: AsyncExitStack) -> None:
-        """Start all servers; `opened` stops them when it closes. Raises ConfigError for a server that cannot serve."""
+        """Start all servers. Closing `opened` stops them. Raises ConfigError if a server cannot serve."""
         for name, config in self._configs.items():
             changed = partial(self._changed, name)
             try:
@@ -50,7 +53,7 @@ class Llamas:
         return [Loan(name, server.served, server.ready) for name, server in self._servers.items()]
 
     def forget(self, worker: int, of: int) -> None:
-        """Delete the saved slots of a worker that has ended, since its successor does not know them."""
+        """Delete the saved slots of a worker that has ended, since the process that replaces it does not know them."""
         for name, server in self._servers.items():
             for slot in part(self._configs[name].slots, worker, of):
                 for file in Path(server.served.slot_dir).glob(f"slots-{slot}-*"):

@@ -1,4 +1,4 @@
-"""A worker process, seen from the supervisor."""
+"""The supervisor's handle on a worker process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Member:
     """One process and the line to it.
 
     `serving` is true from the moment the process listens until it has ended. `dismissed` is true once the process was told
-    to end and is to be replaced.
+    to end because another process replaces it.
     """
 
     def __init__(self, number: int, process: Process, *, line: Line, patience_s: float) -> None:

@@ -14,10 +14,10 @@ from tidegate.errors import ConfigError, Problem
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration in a form from which every process reads the same. Secrets stay in the environment.
+    """The source of a configuration, from which every process reads the same one. Secrets stay in the environment.
 
-    `text` is None for the built-in configuration. `name` is its name in error messages. `host` and `port` replace those of
-    the text.
+    `text` is the YAML text, or None for the built-in configuration. `name` is the source's name in error messages. `host`
+    and `port` replace the values in the text.
     """
 
     name: str = ""
@@ -50,13 +50,11 @@ def share(config: Config, number: int, of: int) -> Config:
         parts = {field: len(part(limit, number, of)) for field, limit in _limits(engine)}
         if (
             engine.max_in_flight is not None
-        ):  # clients' seats divided separately: a worker may not reserve all its seats
+        ):  # divide clients' seats separately, so that no worker reserves all its seats
             clients = engine.max_in_flight - engine.reserved_seats
             parts["max_in_flight"] = len(part(clients, number, of)) + parts.get("reserved_seats", 0)
         if isinstance(engine, EmbeddedConfig):
-            del parts[
-                "slots"
-            ]  # all workers use one server with all its slots, and each uses its own slot numbers
+            del parts["slots"]  # the one server keeps all its slots; each worker uses its own slot numbers
         return engine.model_copy(update=parts)
 
     return config.model_copy(update={"engines": {name: mine(e) for name, e in config.engines.items()}})
@@ -66,8 +64,8 @@ def refuse_unshareable(config: Config, workers: int) -> None:
     """Raise ConfigError for a configuration that several workers cannot serve. All such rules are in this function.
 
     The limits of an engine have to be large enough to give every worker a part. Quotas, revoked keys, caches and memory can
-    be shared only through a store that all processes reach; without such a store they are to be refused here. None of these
-    exists yet.
+    be shared only through a store that all processes reach. Configurations that need such a store and do not name one are
+    to be refused here, once these parts exist.
     """
     problems = [
         Problem(
@@ -97,7 +95,7 @@ def embedded(config: Config) -> dict[str, EmbeddedConfig]:
 
 
 def _limits(engine: EngineConfig) -> Iterator[tuple[str, int]]:
-    """Yield the limits of an engine that apply to all workers together."""
+    """Yield the name and value of each limit of an engine that applies to all workers together."""
     for field in ("max_in_flight", "max_connections", "slots"):
         limit: Any = getattr(engine, field, None)
         if isinstance(limit, int):

@@ -1,4 +1,4 @@
-"""The supervisor: starts the workers, restarts workers that die, and changes the configuration of all of them or none."""
+"""The supervisor: starts the workers, restarts workers that die, and changes the configuration of all workers or none."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from tidegate.workers.worker import Report, Start
 
 START_WITHIN_S = 60.0
 REPORT_WITHIN_S = 5.0
-# A worker that runs for this much longer than its drain is killed.
+# A worker is killed if it still runs this many seconds after the end of its drain.
 OVERTIME_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 async def supervise(source: Source, path: Path | None, *, workers: int, log_level: str) -> None:
-    """Run `workers` workers until a signal. Raises ConfigError and CannotListen.
+    """Run `workers` workers until a signal arrives. Raises ConfigError and CannotListen.
 
-    `path` is the file to read and watch. It is None for the built-in configuration, which `source` describes.
+    `path` is the configuration file to read and watch. It is None for the built-in configuration, which `source` describes.
     """
     seen = None
     if path is not None:
@@ -58,7 +58,7 @@ class Supervisor:
     def __init__(
         self, source: Source, path: Path | None, seen: Stamp | None = None, *, count: int, log_level: str
     ) -> None:
-        """`seen` is the stamp of the file at `path`, taken before the file was read."""
+        """Read the configuration. `seen` is the stamp of the file at `path`, taken before the file was read."""
         self._source = source  # the source in force
         self._config: Config = source.read()
         self._path = path
@@ -76,7 +76,7 @@ class Supervisor:
         self._ending = asyncio.Event()
 
     async def run(self) -> None:
-        """Start all workers, keep them running until a signal, then drain. Raises ConfigError, CannotListen."""
+        """Start all workers, keep them running until a signal arrives, then drain. Raises ConfigError and CannotListen."""
         config = self._config
         refuse_unshareable(config, self._count)
         with bind(config.server) as probe:  # checks that the port is free, and chooses one for port 0
@@ -108,7 +108,9 @@ class Supervisor:
 
     async def _hire_all(self) -> None:
         """Start every worker. Raises a single ConfigError, even if several workers refuse."""
-        async with self._changing:  # a worker that listens may already get a reload request
+        async with (
+            self._changing
+        ):  # the first worker to listen may get a reload request before the others have started
             hired = await asyncio.gather(*map(self._hire, range(self._count)), return_exceptions=True)
         for failure in hired:
             if isinstance(failure, BaseException):
@@ -168,7 +170,7 @@ class Supervisor:
         )
 
     def _end(self) -> None:
-        """Have every worker drain. A second signal skips the wait, as it does for a gateway without workers."""
+        """Have every worker drain. After a second signal the workers end at once, as a gateway without workers does."""
         again = self._ending.is_set()
         if not again:
             self._ending.set()
@@ -177,7 +179,7 @@ class Supervisor:
 
     @property
     def _patience_s(self) -> float:
-        """How long a worker with the configuration in force may take to end."""
+        """The seconds that a worker with the current configuration may take to end."""
         server = self._config.server
         return server.drain_grace_s + server.drain_deadline_s + OVERTIME_S
 
@@ -186,14 +188,14 @@ class Supervisor:
             member.send(number)
 
     async def _kill(self) -> None:
-        """Kill the workers that still run. Some do when the start has failed."""
+        """Kill the workers that are still running, as can happen after a failed start."""
         self._send_all(signal.SIGKILL)
         await asyncio.gather(*(member.ended() for member in self._members.values()))
 
     def _spread(self, loan: Loan) -> None:
         self._tell_all("loan", loan)
 
-    # Questions of a worker on behalf of its clients.
+    # Handlers for the questions that a worker passes on from its clients.
 
     async def _on_scrape(self, _: bytes) -> str:
         return (await self.scrape()).decode()
@@ -201,11 +203,11 @@ class Supervisor:
     async def _on_reload(self, _: bytes) -> Reloaded:
         return await self.reload()
 
-    # -- all workers seen as one gateway ---------------------------------------------------------------------------
+    # -- all workers as one gateway --------------------------------------------------------------------------------
 
     @property
     def token(self) -> SecretStr | None:
-        """The admin token in force."""
+        """The current admin token."""
         return self._config.admin.token
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
@@ -253,7 +255,7 @@ class Supervisor:
     # -- reload ----------------------------------------------------------------------------------------------------
 
     async def reload(self) -> Reloaded:
-        """Change every worker to the present text of the file. Raises ConfigError, and then no worker changes.
+        """Read the file again and change every worker. Raises ConfigError; no worker has changed in this case.
 
         Workers that do not confirm the change in time are restarted with the new configuration.
         """
@@ -287,7 +289,7 @@ class Supervisor:
             self._source, self._config = source, config
 
         self._epoch += 1
-        # A dismissed worker has no vote: its successor starts with the configuration that is decided here.
+        # A dismissed worker has no vote, since the worker that replaces it starts with the configuration decided here.
         lines = {number: member.line for number, member in self._members.items() if not member.dismissed}
         left_behind = await change_all(lines, Change(self._epoch, text), decided=decided)
         for number in left_behind:

@@ -1,7 +1,7 @@
 """The process of one worker: `python -m tidegate.workers.worker`. Its standard input is its line to the supervisor.
 
-A worker is a gateway with its share of every engine. It asks the supervisor for all that concerns every worker: metrics,
-reloads and llama.cpp servers. When the supervisor has ended, the worker finishes its calls and ends.
+A worker is a gateway with its share of every engine's limits. Metrics, reloads and llama.cpp servers concern all workers,
+so the worker leaves them to the supervisor. When the supervisor has ended, the worker finishes its calls and ends.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The first message to a worker. The worker answers once it listens."""
+    """The first message to a worker. The worker answers it as soon as it listens."""
 
     number: int
     of: int
@@ -78,7 +78,7 @@ class WorkerGateway(Gateway):
             raise Overloaded(f"The metrics are not available now: {error}", retry_after_s=1) from error
 
     async def reload(self) -> Reloaded:
-        """Have every worker reload. Raises ConfigError, and then no worker has changed. Raises Overloaded."""
+        """Have every worker reload. Raises Overloaded, or ConfigError, in which case no worker has changed."""
         try:
             answer = await self._line.ask("reload", within_s=RELOAD_WITHIN_S)
         except NoAnswer as error:
@@ -136,7 +136,7 @@ class Worker:
         )
 
     async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
-        """Wait for the start message, serve, drain. `gone` is done once the supervisor has ended."""
+        """Wait for the start message, serve, then drain. `gone` is done once the supervisor has ended."""
         await asyncio.wait((self._start, gone), return_when=asyncio.FIRST_COMPLETED)
         if not self._start.done():
             return
@@ -154,10 +154,10 @@ class Worker:
         config = self._share(start.source.text)
         async with WorkerGateway(config, line=line, runtime=Runtime(make=self._make)) as self._gateway:
             self._candidates = Candidates(self._gateway, self._share)
-            # Listening comes last: a process that listens gets a share of the connections, even if it is not ready.
+            # Listen only now: a listening process gets a share of the connections, even if it is not ready.
             server = GatewayServer(self._gateway, bind(config.server, shared=True))
             server.obey_signals()
-            # Ignore a second SIGTERM: the service manager and the supervisor may both send one. SIGINT skips the wait.
+            # Ignore a second SIGTERM: the service manager and the supervisor may both send one. SIGINT ends the drain.
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, lambda: self._gateway.draining or server.drain())
 
@@ -172,7 +172,7 @@ class Worker:
             await server.serve_until_drained()
 
     def _told(self, start: Start) -> Start:
-        """Apply the start message, without awaiting: the next message may be news of a llama.cpp server."""
+        """Apply the start message. This must not await: the next message may be a `loan`, which needs the result."""
         layout = f"%(asctime)s %(levelname)s worker {start.number} %(name)s: %(message)s"
         logging.basicConfig(level=start.log_level, format=layout)
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -122,7 +122,7 @@ def _error(kind: Kind, status: int, told: Explanation, retry_after_s: float | No
         return UpstreamBusy("the engine has no capacity left", retry_after_s=retry_after_s)
     if kind is Kind.QUOTA:
         return UpstreamOutOfQuota(
-            "the gateway's account with the engine is used up; the operator has to fix this"
+            "the gateway's account with the engine is used up; the operator has to fix it"
         )
     if kind in _CLIENTS:
         return _rejected(kind, status, told)

@@ -1,4 +1,4 @@
-"""A whole load test: asks the server for its model and its way of counting, runs the steps, makes the result."""
+"""Runs a whole load test: asks the server for its model, probes how it counts tokens, runs the steps, makes the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tidegate.ops.load.run import Record, Runner
 from tidegate.ops.load.sample import Sample
 from tidegate.ports import Clock
 
-# The words of the two probes, so far apart that one token more or less does not matter.
+# The numbers of words in the two probes. They differ so much that an error of one token does not matter.
 _PROBES = (20, 220)
 _OFF = 0.2
 # A larger cached share of the prompt than a common chat template can explain.
@@ -34,7 +34,7 @@ _MOST_MODELS_BYTES = 4 * 2**20
 
 
 class Unusable(Exception):
-    """The server cannot be tested; the message says what it answered and what to do."""
+    """The server cannot be tested. The message has its answer and advice."""
 
 
 class Watcher(msgspec.Struct):
@@ -57,13 +57,13 @@ class Bench:
         self._stopped = False
 
     def stop(self) -> None:
-        """End early: running requests may finish, and the figures so far become the result."""
+        """End the test early. Running requests may finish, and the figures so far become the result."""
         self._stopped = True
         if self._runner is not None:
             self._runner.stop()
 
     async def run(self, watcher: Watcher) -> Result:
-        """Raises Unusable and BadOptions, both before any load."""
+        """Run the test and return its result. Raises Unusable and BadOptions, both before any load."""
         plan = self._options.steps()
         began_at = datetime.now(UTC).isoformat(timespec="seconds")
         model = self._options.model or await self._some_model()
@@ -126,7 +126,7 @@ class Bench:
             except BadPrompts as error:
                 raise BadOptions(f"--prompts: {error}") from error
             if not (await self._probe(asker, prompts.take())).counted:
-                self._notes.append("The server sends no usage: tokens are chunks.")
+                self._notes.append("The server sends no usage: chunks count as tokens.")
             return prompts
         counts: list[tuple[int, int]] = []
         for words in _PROBES:
@@ -137,7 +137,7 @@ class Bench:
             counts.append((words, sample.prompt_tokens))
         if not all(tokens for _, tokens in counts):
             self._notes.append(
-                "The server sends no usage: lengths of prompts are guesses, tokens are chunks."
+                "The server sends no usage: lengths of prompts are estimates, and chunks count as tokens."
             )
             return MadeUp(options.shape, Scale(), seed=options.seed)
         return MadeUp(options.shape, Scale.between(counts[0], counts[1]), seed=options.seed)
@@ -155,7 +155,7 @@ class Bench:
             step = Closed(users=users, duration_s=self._options.timeout_s, requests=self._options.warmup)
             await runner.run(Record(step))
 
-    # -- after it ------------------------------------------------------------------------------------------------------
+    # -- after the load ------------------------------------------------------------------------------------------------
 
     def _figures(self, record: Record, run_began: float) -> Step:
         metrics = figures.metrics(record, self._options.slo)
@@ -187,7 +187,7 @@ class Bench:
         )
 
     def _compare_lengths(self, steps: list[Step]) -> None:
-        """Add a note if the server counted lengths other than those asked for."""
+        """Add a note if the lengths of prompts that the server counted differ from the requested lengths."""
         options = self._options
         if options.prompts or options.trace or options.shape.turns > 1:
             return
@@ -197,7 +197,7 @@ class Bench:
         ]
         if found and abs(found[-1].avg - wanted) > _OFF * wanted:
             self._notes.append(
-                f"Prompts of {wanted} tokens were asked for, the server counted {found[-1].avg:.0f} on average."
+                f"Prompts should have {wanted} tokens, but the server counted {found[-1].avg:.0f} on average."
             )
 
     def _result(self, model: str, began_at: str, steps: list[Step]) -> Result:
@@ -223,11 +223,11 @@ def notes(record: Record, options: Options) -> list[str]:
     good = [sample for sample in samples if sample.ok]
     found: list[str] = []
     if isinstance(step, Closed) and step.requests is not None and step.requests < step.users:
-        found.append(f"{step.name}: only {step.requests} requests, so never more than that at once.")
+        found.append(f"{step.name}: only {step.requests} requests, so there were never more at once.")
     if record.held:
         found.append(
             f"{step.name}: {record.held} requests had to wait, with {options.max_in_flight} under way (--max-in-flight). "
-            "What they waited is in the figures from schedule."
+            "The figures from schedule include this wait."
         )
     empty = sum(not sample.contents for sample in good)
     if options.stream and empty:
@@ -237,7 +237,7 @@ def notes(record: Record, options: Options) -> list[str]:
     if not shared and cached > _CACHED * prompted:
         found.append(
             f"{step.name}: the server had {cached / prompted:.0%} of the prompts' tokens in a cache. "
-            "If it has seen this --seed before, give another one."
+            "If the server has had requests with this --seed before, give another one."
         )
     return found
 
@@ -251,7 +251,7 @@ class _Models(msgspec.Struct):
 
 
 async def _run_undisturbed(runner: Runner, record: Record) -> None:
-    """No garbage collection while a step runs: a full one takes long enough to be seen in the p99."""
+    """Run a step without garbage collection: a full collection takes long enough to show in the p99."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Sends one request and times its answer. Works with any server that has OpenAI's chat completions API."""
+"""Sends one request and times its answer. The client works with any server that has OpenAI's chat completions API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EMPTY = (b"null", b"[]")
 
 
 class Asker(Protocol):
-    """Sends a prompt that was due at `due` and returns a sample. No behaviour of a server makes it raise."""
+    """Sends a prompt that was due at `due` and returns a sample. Failures of the server are in the sample, never raised."""
 
     async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]: ...
 
@@ -77,7 +77,7 @@ class _Failed(Exception):
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that all requests share.
 
-    `fields` are further fields of every body, `timeout_s` the longest that an answer may take.
+    `fields` are further fields of every body. `timeout_s` is the longest time for an answer.
     """
 
     model: str
@@ -88,7 +88,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatClient:
-    """Sends requests to one server. Satisfies `Asker`. If a connection has to be made, that time is part of the latency."""
+    """Sends requests to one server. Satisfies `Asker`. The latency includes the time to make a connection, if any."""
 
     def __init__(self, client: Client, ask: Ask, *, clock: Clock) -> None:
         kind = [(b"content-type", b"application/json"), *ask.headers]
@@ -103,10 +103,11 @@ class ChatClient:
         self._decode = msgspec.json.Decoder(_Event).decode
 
     async def ask(self, prompt: Prompt, due: float, *, keep: bool = False) -> tuple[Sample, str]:
-        """See `Asker.ask`. With `keep` the answer's text is returned too; otherwise it is not collected."""
+        """See `Asker.ask`. With `keep`, the answer's text is returned too."""
         sample, text = await self._ask(prompt, due, keep=keep)
         if sample.error == "http_400" and self._limit == "max_tokens" and _NEWER_LIMIT in sample.detail:
-            # Some models take the limit only by its newer name, and say so. The first request, a probe, finds that out.
+            # Some models accept the limit only by its newer name, and their message says so. The first request, a probe,
+            # shows this.
             self._limit = _NEWER_LIMIT
             return await self._ask(prompt, due, keep=keep)
         return sample, text
@@ -191,9 +192,9 @@ def _count(usage: _Usage, sample: Sample) -> None:
 
 
 def _refused(status: int, body: bytes) -> _Failed:
-    """`http_429` and the like; the message is the server's own."""
+    """Return the failure for a refusal: its kind, such as `http_429`, and the server's message."""
     said = explanation(body)
-    # `{"detail": [...]}` and other forms that servers use
+    # Servers that do not use OpenAI's format, such as those with `{"detail": [...]}`, are quoted.
     message = said.message or body[:_MAX_DETAIL].decode(errors="replace") or "no message"
     code = f" ({said.code})" if said.code not in (None, status) else ""
     return _Failed(f"http_{status}", f"{message}{code}")

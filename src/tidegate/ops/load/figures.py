@@ -16,31 +16,31 @@ from tidegate.ops.load.sample import Sample
 DEFINITIONS = {
     "time_to_first_token": "From sending a request to its first chunk with content (text, reasoning, refusal or part of a "
     "tool call). As AIPerf.",
-    "time_to_first_token_from_schedule": "The same, from when the request was due. Waiting to be sent is part of it: a "
-    "server that stalls cannot hide that by holding up the tester (no coordinated omission).",
-    "inter_token_latency": "Of each request: (last content - first content) / (tokens - 1). Answers in one chunk "
-    "have none. As AIPerf where the first chunk holds one token; AIPerf takes all tokens of the first chunk off.",
-    "inter_chunk_latency": "Every pause between two chunks with content, of all requests: shows stalls that a mean hides. "
-    "As AIPerf.",
-    "time_per_output_token": "Of each request: (end of the stream - first content) / (tokens - 1). As vLLM's and "
+    "time_to_first_token_from_schedule": "The same, but from when the request was due. It includes the time that the "
+    "request waited to be sent, so a stalled server cannot hide by delaying the tester (no coordinated omission).",
+    "inter_token_latency": "For each request: (last content - first content) / (tokens - 1). Answers in one chunk "
+    "have none. As AIPerf if the first chunk has one token; AIPerf subtracts all tokens of the first chunk.",
+    "inter_chunk_latency": "Every pause between two chunks with content, of all requests. It shows stalls that a mean "
+    "hides. As AIPerf.",
+    "time_per_output_token": "For each request: (end of the stream - first content) / (tokens - 1). As vLLM's and "
     "inference-perf's TPOT.",
     "request_latency": "From sending a request to its last chunk with content. As AIPerf.",
-    "request_latency_from_schedule": "The same, from when the request was due.",
-    "request_throughput": "Whole answers a second, from the start of the step to its last answer. One that "
-    "never comes is waited for no longer than the step was to last.",
-    "output_token_throughput": "Tokens of whole answers a second, over the same time.",
-    "output_token_throughput_per_user": "Of each request: 1 / inter_token_latency.",
+    "request_latency_from_schedule": "The same, but from when the request was due.",
+    "request_throughput": "Complete answers per second, from the start of the step to its last answer. Time spent "
+    "waiting for an answer that never arrives is not counted beyond the planned length of the step.",
+    "output_token_throughput": "Tokens of complete answers per second, over the same time.",
+    "output_token_throughput_per_user": "For each request: 1 / inter_token_latency.",
     "input_sequence_length": "Prompt tokens as the server counts them (usage.prompt_tokens).",
-    "output_sequence_length": "Tokens of an answer as the server counts them; where it does not, chunks with content.",
+    "output_sequence_length": "Tokens of an answer as the server counts them, or else its chunks with content.",
     "cached_prompt_tokens": "Prompt tokens that the server had in a cache (usage.prompt_tokens_details.cached_tokens).",
-    "request_count": "Whole answers.",
-    "error_fraction": "Requests without a whole answer, of all.",
-    "goodput": "Whole answers a second that kept every limit of --slo.",
-    "good_request_fraction": "Answers that kept every limit of --slo, of all requests, failed ones included.",
+    "request_count": "Complete answers.",
+    "error_fraction": "Share of the requests that got no complete answer.",
+    "goodput": "Complete answers per second within every limit of --slo.",
+    "good_request_fraction": "Share of all requests, failed ones included, with an answer within every limit of --slo.",
 }
 
 _BINS = 60
-# Requests, of which a pace says something.
+# The smallest number of requests for which a pace is computed.
 _FEW = 20
 _PERCENTILES = {
     "p1": 1.0, "p5": 5.0, "p10": 10.0, "p25": 25.0, "p50": 50.0, "p75": 75.0,
@@ -151,7 +151,7 @@ def _rates(record: Record, good: list[Sample], elapsed: float, slo: Slo) -> dict
 
 
 def _elapsed(record: Record, good: list[Sample]) -> float:
-    """Return the time until the last whole answer. A request that hangs until its timeout must not count as slowness."""
+    """Return the time until the last complete answer. A request that hangs until its timeout must not lower the rates."""
     planned = min(record.ended, record.began + record.step.duration_s)
     return max(max((sample.done for sample in good), default=0.0), planned) - record.began or 1e-9
 
@@ -159,8 +159,8 @@ def _elapsed(record: Record, good: list[Sample]) -> float:
 def pace(samples: Sequence[Sample]) -> Pace | None:
     """Return the rates at which requests were due and answered, between the tenth and the ninetieth percent of each.
 
-    Over the whole time of a step, a server would seem too slow only because its last answers take their normal time.
-    Returns None for too few requests, and if all were due or answered at the same time.
+    Over the whole time of a step, a server would seem too slow, because its last answers arrive after the last request was
+    due. Returns None for too few requests, and if all were due or answered at the same time.
     """
     good = [sample for sample in samples if sample.ok]
     if len(samples) < _FEW or not good:
@@ -174,7 +174,7 @@ def pace(samples: Sequence[Sample]) -> Pace | None:
 
 
 def _middle(moments: Iterable[float]) -> float:
-    """Return the seconds from the tenth to the ninetieth percent."""
+    """Return the seconds between the tenth and the ninetieth percentile of the times."""
     low, high = np.percentile(list(moments), (10, 90))
     return float(high - low)
 
@@ -222,7 +222,7 @@ def errors(samples: Iterable[Sample]) -> tuple[dict[str, int], dict[str, str]]:
 
 
 def health(record: Record, ttft: Metric | None) -> Health:
-    """Say whether the tester distorted its figures: its core was used up, or it sent late by over a twentieth of TTFT."""
+    """Return whether the tester distorted its figures: it used up its core, or sent late by over a twentieth of TTFT."""
     elapsed = max(record.ended - record.began, 1e-9)
     lag = distribution(np.asarray(record.lags) * 1000, "ms") or Metric(unit="ms", avg=0, p50=0, p99=0, max=0)
     cpu = record.cpu_s / elapsed

@@ -12,8 +12,9 @@ from tidegate.ops.load.result import Check, Metric
 class Criteria(msgspec.Struct, frozen=True, kw_only=True):
     """The criteria for a step; None switches one off. Latencies are in ms, `errors` and `throughput` are fractions.
 
-    Throughput is judged against the step's share of the target: an open loop's share is what it offered, a closed
-    loop's is `target_rps` times its users over the most users of any step. Without a target a closed loop has none.
+    `throughput` is a fraction of the rate that the step should reach. For an open loop, this is the rate at which requests
+    were due. For a closed loop, it is `target_rps` times the step's users, divided by the largest number of users of any
+    step; without a target, the throughput of a closed loop is not judged.
     """
 
     ttft_p95_ms: float | None = 2000.0
@@ -69,7 +70,7 @@ def _below(name: str, value: float | None, limit: float, *, unit: str) -> Check:
 
 
 def _few(name: str, value: float, limit: float) -> Check:
-    """As `_below`, in percent; a limit of 0 allows none."""
+    """Check like `_below`, in percent. A limit of 0 means that the value must be 0."""
     if limit:
         return _below(name, value, limit, unit="%")
     return Check(name=name, wanted="none", limit=0, value=value, unit="%", passed=not value)
@@ -78,13 +79,13 @@ def _few(name: str, value: float, limit: float) -> Check:
 def _owed(step: Closed, metrics: dict[str, Metric], criteria: Criteria, most_users: int) -> Check:
     value = metrics["request_throughput"].avg
     if criteria.target_rps is None:
-        return _unjudged(value, "a closed loop has a share only of a --target")
+        return _unjudged(value, "a closed loop is judged only with --target")
     return _throughput(value, criteria, criteria.target_rps * step.users / most_users)
 
 
 def _kept_up(pace: Pace | None, criteria: Criteria) -> Check:
     if pace is None:
-        return _unjudged(None, "too few requests to tell, or all at once")
+        return _unjudged(None, "too few requests to judge, or all at once")
     target = criteria.target_rps
     share = min(pace.offered, target) if target is not None else pace.offered
     return _throughput(pace.answered, criteria, share)

@@ -53,7 +53,7 @@ class Screen:
             self._live.stop()
 
     def show(self, report: Progress | Ended) -> None:
-        """Take a report in and draw."""
+        """Take in a report and draw."""
         if isinstance(report, Ended):
             self._steps.append(report.step)
             self._progress = None
@@ -92,7 +92,7 @@ def table(steps: list[Step]) -> Table:
 
 
 def summary(result: Result, console: Console) -> None:
-    """The whole run on a page: figures, what was missed and why, errors, notes, the tester's own health."""
+    """Print the whole run: figures, missed criteria, errors, notes, and the tester's own health."""
     console.print(_text(result.model, style="bold"), _text(f"at {result.url}"))
     console.print(table(result.steps))
     for step in result.steps:

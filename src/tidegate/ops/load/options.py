@@ -24,11 +24,12 @@ class BadOptions(ValueError):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send, where, how much and for how long.
+    """The options of one load test: the server, the requests, and the levels of load.
 
-    One of `users` (closed loops), `rates` (open loops, requests a second) and `trace` says how much; all empty: the ramp.
+    One of `users` (closed loops), `rates` (open loops, requests per second) and `trace` sets the load. If all are empty,
+    the load is the default ramp.
     `duration_s` is the length of each step, `requests` the largest number per step. `speed` replays a trace faster.
-    `ca_path` is a PEM file with a certificate authority that is trusted besides the system's; empty: none.
+    `ca_path` is a PEM file with a certificate authority to trust in addition to the system's. Empty means none.
     """
 
     url: str
@@ -59,7 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         if len(given) > 1:
             raise BadOptions("--users, --rate and --trace exclude each other: give one of them")
         if not self.stream and (self.slo.ttft_ms is not None or self.slo.itl_ms is not None):
-            raise BadOptions("--slo: without --stream only latency is measured, no ttft and no itl")
+            raise BadOptions("--slo: without --stream only latency is measured, not ttft and itl")
         try:
             if self.trace:
                 return [self._replay()]
@@ -113,7 +114,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def base_url(text: str) -> str:
-    """Where the API begins: `host:port`, `http://host:port` and `…/v1/chat/completions` all mean `…/v1`.
+    """Return the base URL of the API: `host:port`, `http://host:port` and `…/v1/chat/completions` all become `…/v1`.
 
     Raises BadOptions if the text is not an address.
     """
@@ -123,11 +124,9 @@ def base_url(text: str) -> str:
     except ValueError:  # an unclosed bracket, or a port that is not a number
         parts, host = None, None
     if parts is None or not host:
-        raise BadOptions(f"{text!r} is no address: give one like http://127.0.0.1:8080/v1")
+        raise BadOptions(f"{text!r} is not an address: give one like http://127.0.0.1:8080/v1")
     if parts.username is not None:
-        raise BadOptions(
-            "an address with a password in it would end up in the report: give --api-key instead"
-        )
+        raise BadOptions("the report would show the password in this address: give --api-key instead")
     if parts.query or parts.fragment:
         raise BadOptions(f"{text!r} has a query, which would not be sent: give the address without it")
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
@@ -135,7 +134,7 @@ def base_url(text: str) -> str:
 
 
 def parse_slo(text: str) -> Slo:
-    """`ttft:500 itl:50 latency:10000` (ms), commas or blanks between. Raises BadOptions."""
+    """Parse limits in ms such as `ttft:500 itl:50 latency:10000`, separated by commas or blanks. Raises BadOptions."""
     known = {"ttft": "ttft_ms", "itl": "itl_ms", "latency": "latency_ms"}
     limits: dict[str, float] = {}
     for pair in text.replace(",", " ").split():

@@ -21,7 +21,7 @@ Process = Literal["constant", "poisson", "gamma"]
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A request that is due at `at_s`. A trace may give lengths in tokens, and shared prefixes as `blocks`."""
+    """A request that is due at `at_s`. A trace may also give lengths in tokens, and ids of shared prefixes, `blocks`."""
 
     at_s: float
     prompt_tokens: int | None = None
@@ -30,7 +30,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
-    """`users` at once, for `duration_s` or until `requests` were sent, whichever comes first."""
+    """A closed loop of `users`. It ends after `duration_s` or after `requests` requests, whichever is earlier."""
 
     users: int
     duration_s: float
@@ -43,9 +43,9 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """Arrivals at `rate` requests a second, or those of a trace. At most `max_in_flight` run at once.
+    """An open loop with `rate` requests per second, or with the arrivals of a trace. At most `max_in_flight` run at once.
 
-    A request that has to wait for that is still due at its time.
+    A request may have to wait for this limit. The time at which it was due does not change.
     """
 
     name: str
@@ -81,10 +81,10 @@ class BadTrace(ValueError):
 
 
 def read_trace(path: Path, *, speed: float = 1.0) -> list[Arrival]:
-    """The requests of a trace, the first one at 0, `speed` times as fast as they came. Raises BadTrace.
+    """Return the requests of a trace. The first one is due at 0, and the gaps are divided by `speed`. Raises BadTrace.
 
-    CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens (the format of Azure's public traces), or JSON lines
-    with timestamp (ms), input_length, output_length and perhaps hash_ids (Mooncake's).
+    A trace is CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens (the format of Azure's public traces), or JSON
+    lines with timestamp (ms), input_length, output_length and perhaps hash_ids (the format of Mooncake's traces).
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
@@ -106,13 +106,13 @@ def _csv_rows(path: Path, lines: Iterable[str]) -> Iterator[Arrival]:
         except (KeyError, TypeError, ValueError) as error:
             wanted = "TIMESTAMP,ContextTokens,GeneratedTokens"
             raise BadTrace(f"{path}, line {number}: not a row of {wanted}") from error
-        # A stamp without a zone is read as UTC: in a local one an hour of the day would come twice a year.
+        # A time without a zone is read as UTC. In a local zone, one hour of the year is ambiguous.
         zoned = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
         yield Arrival(zoned.timestamp(), *lengths)
 
 
 def _microseconds(stamp: str) -> str:
-    # Azure's stamps have seven digits after the point, Python reads six.
+    # Azure's times have seven digits after the point, but Python reads only six.
     whole, dot, fraction = stamp.partition(".")
     return whole + dot + fraction[:6] if fraction.isdigit() else stamp
 

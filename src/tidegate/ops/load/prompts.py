@@ -1,7 +1,7 @@
 """The prompts of a load test: made-up prompts of given lengths, prompts from a file, shared prefixes and conversations.
 
-A made-up prompt is a sequence of common words; nearly all of them are one token in every vocabulary. Two probing requests
-find out how many tokens a word has, and how many tokens the server adds for its chat template. See `Scale`.
+A made-up prompt is a sequence of common words. Nearly every word is one token in every vocabulary. Two probing requests
+find the number of tokens per word, and the number of tokens that the server adds for its chat template. See `Scale`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COMMON = """
     tree sea sky rain
 """
 _WORDS = tuple(_COMMON.split())
-# Tokens a block of a trace's shared prefix stands for (Mooncake's traces).
+# The number of tokens in a block of a trace's shared prefix, in Mooncake's traces.
 _BLOCK_TOKENS = 512
 
 
@@ -36,14 +36,14 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How a server counts: `base` tokens for the template and `per_word` for each word."""
+    """How a server counts tokens: `base` for the chat template, and `per_word` for each word."""
 
     base: float = 10.0
     per_word: float = 1.0
 
     @classmethod
     def between(cls, short: tuple[int, int], long: tuple[int, int]) -> Scale:
-        """From two probes, each (words, tokens counted)."""
+        """Compute the scale from two probes. Each is a pair of the words sent and the tokens counted."""
         per_word = max(0.2, (long[1] - short[1]) / (long[0] - short[0]))
         return cls(base=max(0.0, short[1] - per_word * short[0]), per_word=per_word)
 
@@ -97,7 +97,7 @@ class MadeUp:
         self._prefixes = [self.words(count) for _ in range(shape.groups if count else 0)]
 
     def talk(self) -> Talk:
-        """A new conversation, of one question unless `turns` says otherwise."""
+        """Start a new conversation of `turns` questions."""
         return _MadeUpTalk(self)
 
     def first(self) -> list[dict[str, str]]:
@@ -107,7 +107,7 @@ class MadeUp:
         return [{"role": "system", "content": self._rng.choice(self._prefixes)}]
 
     def question(self, arrival: Arrival | None, *, opening: bool) -> str:
-        """Return a text of the given length. The first one of a conversation is shorter by the tokens of the template."""
+        """Return a question. The first one of a conversation is shorter by the tokens of the chat template."""
         if arrival is not None and arrival.blocks:
             return self._of_blocks(arrival)
         wanted = arrival.prompt_tokens if arrival is not None else None
@@ -123,7 +123,7 @@ class MadeUp:
 
     @property
     def turns(self) -> int:
-        """Questions in a conversation."""
+        """The number of questions in a conversation."""
         return self._shape.turns
 
     def _drawn(self, mean: int) -> int:
@@ -134,7 +134,7 @@ class MadeUp:
         return " ".join(self._rng.choices(_WORDS, k=count))
 
     def _of_blocks(self, arrival: Arrival) -> str:
-        """Return a text for block ids of a trace. Requests whose ids begin alike get texts that begin alike."""
+        """Return a text for the block ids of a trace. Requests with equal first ids get texts with equal beginnings."""
         wanted = self._scale.words(arrival.prompt_tokens or _BLOCK_TOKENS)
         a_block = round(_BLOCK_TOKENS / self._scale.per_word)
         words: list[str] = []
@@ -167,7 +167,7 @@ class _MadeUpTalk:
 
 
 class FromFile:
-    """Prompts of a file, in order and then from the beginning again. Satisfies `Prompts`."""
+    """The prompts of a file, in order. After the last prompt follows the first one again. Satisfies `Prompts`."""
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:
         self._prompts = prompts
@@ -178,7 +178,7 @@ class FromFile:
         return _FileTalk(self)
 
     def take(self) -> Prompt:
-        """The next one."""
+        """Return the next prompt."""
         prompt = self._prompts[self._next % len(self._prompts)]
         self._next += 1
         return prompt
@@ -207,12 +207,12 @@ class _Line(msgspec.Struct):
 
 
 def read_prompts(path: Path, *, output_tokens: int | None) -> FromFile:
-    """Prompts of a file: `.jsonl` with `messages` or `prompt` (and perhaps `max_tokens`) a line, else a prompt a line.
+    """Read prompts from a file, one per line. Raises BadPrompts.
 
-    Raises BadPrompts.
+    A line of a `.jsonl` file has `messages` or `prompt`, and perhaps `max_tokens`. A line of any other file is a prompt.
     """
     try:
-        # Not splitlines(): JSON may hold U+2028 as it is.
+        # splitlines() would also split at U+2028, which JSON may contain.
         lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadPrompts(f"{path} cannot be read: {error}") from error

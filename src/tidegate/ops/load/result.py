@@ -1,4 +1,4 @@
-"""The result of a load test, which is one JSON file. Figures have the names and the form of AIPerf's export.
+"""The result of a load test, which is one JSON file. Figures have the names and the format of AIPerf's export.
 
 A step is one level of load. Its `metrics` have the same keys and units as AIPerf's `profile_export_aiperf.json`, so the two
 files can be compared. `figures.DEFINITIONS` explains the names that AIPerf does not have. Times of day are UTC.
@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 class UnreadableResult(ValueError):
-    """A file that is not a result. The message names the file and says what is wrong with it."""
+    """A file is not a result. The message names the file and the reason."""
 
 
 class Metric(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -40,7 +40,7 @@ class Metric(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Histogram(msgspec.Struct, kw_only=True):
-    """`counts[i]` samples lie between `edges[i]` and `edges[i + 1]`; the edges are spaced evenly on a log scale."""
+    """A histogram. `counts[i]` samples are between `edges[i]` and `edges[i + 1]`; the edges are even on a log scale."""
 
     unit: str
     edges: list[float]
@@ -77,9 +77,9 @@ class Check(msgspec.Struct, kw_only=True):
 
 
 class Health(msgspec.Struct, kw_only=True):
-    """The state of the load tester itself. `lag` is by how many ms it sent requests late.
+    """The state of the load tester itself. `lag` has the delays in ms with which it sent requests.
 
-    `cpu` is the share of one core it used. With `degraded` the figures say as much about the tester as about the server.
+    `cpu` is the share of one core that it used. If `degraded`, the figures measure the tester as much as the server.
     """
 
     cpu: float
@@ -91,7 +91,7 @@ class Health(msgspec.Struct, kw_only=True):
 
 
 class Step(msgspec.Struct, kw_only=True):
-    """One level of load. `users` for closed loops, `rate_per_s` for open ones."""
+    """One level of load. A closed loop has `users`, an open loop has `rate_per_s`."""
 
     name: str
     users: int | None = None
@@ -109,7 +109,7 @@ class Step(msgspec.Struct, kw_only=True):
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """A whole run. `passed` is the verdict over all checks; `options` are the command's, as given or by default."""
+    """A whole run. `passed` is the verdict over all checks. `options` are the options of the command, with defaults."""
 
     format: int = FORMAT
     tool: str = "tidegate bench"
@@ -132,7 +132,7 @@ def write(result: Result, path: Path) -> None:
 
 
 def read(path: Path) -> Result:
-    """A result kept by `write`, or AIPerf's export as a result of one step. Raises UnreadableResult for anything else."""
+    """Read a result that `write` has written, or an export of AIPerf, which has one step. Raises UnreadableResult."""
     try:
         data = path.read_bytes()
     except OSError as error:

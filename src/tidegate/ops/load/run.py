@@ -17,14 +17,14 @@ from tidegate.ports import Clock
 # A user waits this long after a failed request. Without a wait, refusals would cause thousands of requests per second.
 PAUSE_AFTER_ERROR_S = 0.1
 _TICK_S = 0.05
-# Timers of an event loop are exact to a millisecond. The last part of a wait is therefore spent in turns of the loop.
+# Timers of an event loop are exact to a millisecond. For the last part of a wait, the task yields repeatedly instead.
 _GRAIN_S = 0.0015
 
 
 class Record(msgspec.Struct):
-    """One step as it was run. Times are on the run's clock. `lags` are in seconds; `cpu_s` is the tester's own CPU time.
+    """The measurements of one step. Times are on the run's clock. `lags` are in seconds. `cpu_s` is the tester's CPU time.
 
-    `ended` is when the last answer was complete. `held` is how many requests had to wait because of `max_in_flight`.
+    `ended` is the time when the last answer was complete. `held` is the number of requests that `max_in_flight` delayed.
     """
 
     step: Step
@@ -38,7 +38,7 @@ class Record(msgspec.Struct):
 
 
 class Runner:
-    """Runs steps one after the other, never two at once. `sleep` and `clock` belong together."""
+    """Runs steps, one after the other. `sleep` and `clock` have to use the same time."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Runner:
         self.stopped = True
 
     async def run(self, record: Record) -> None:
-        """Run the record's step to its last answer. The record is filled meanwhile, so that its progress can be shown."""
+        """Run the step of a record to its last answer. The record is filled meanwhile, so that progress can be shown."""
         step = record.step
         record.began, cpu = self._clock(), time.process_time()
         async with asyncio.TaskGroup() as group:

@@ -8,12 +8,11 @@ import msgspec
 
 
 class Sample(msgspec.Struct, gc=False):
-    """One request. Times are in seconds of the run's clock.
+    """The measurements of one request. Times are in seconds of the run's clock.
 
-    `due` is when the request was to be sent, `sent` when it was sent, and `done` when its stream ended or failed.
+    `due` is the planned time of sending, `sent` the actual one, and `done` the time when the stream ended or failed.
     `contents` has the time of every chunk with content: text, reasoning, a refusal or a part of a tool call. `error` is the
-    kind of failure, or "". Token counts are the server's. If `counted` is False, the server sent none, and chunks were
-    counted instead.
+    kind of failure, or "". The server sends the token counts. If `counted` is False, it sent none, and chunks were counted.
     """
 
     due: float
@@ -29,7 +28,7 @@ class Sample(msgspec.Struct, gc=False):
 
     @property
     def ok(self) -> bool:
-        """Whether a complete answer came."""
+        """Whether a complete answer arrived."""
         return not self.error
 
     @property
@@ -39,7 +38,7 @@ class Sample(msgspec.Struct, gc=False):
 
     @property
     def latency(self) -> float:
-        """Seconds from sending to the last content; of an answer without any, to its end."""
+        """Seconds from sending to the last content, or to the end of an answer without content."""
         return (self.contents[-1] if self.contents else self.done) - self.sent
 
     @property
@@ -49,7 +48,7 @@ class Sample(msgspec.Struct, gc=False):
 
     @property
     def tpot(self) -> float | None:
-        """Mean seconds a token after the first, the end of the stream included."""
+        """Mean seconds per token after the first, up to the end of the stream."""
         return self._spread(self.done) if self.contents else None
 
     def _spread(self, end: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Runs the sending process and follows its reports. `worker.py` says why sending has its own process."""
+"""Runs the sending process and receives its reports. `worker.py` explains why a separate process sends."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tidegate.ops.load.worker import Ended, Failure, Finished, Progress, Report,
 
 
 def run_bench(options: Options, *, key: str, show: Callable[[Progress | Ended], None]) -> Result:
-    """Run a load test and return what it found. Raises BadOptions, and Unusable when the server cannot be tested.
+    """Run a load test and return its result. Raises BadOptions, and Unusable if the server cannot be tested.
 
-    The first Ctrl-C ends it early with the figures so far, the second one at once (KeyboardInterrupt).
+    The first Ctrl-C ends the test early, with the figures so far. The second one raises KeyboardInterrupt at once.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     sender = context.Process(target=work, args=(msgspec.json.encode(options), key, theirs))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the sender hears of it from here
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the sender; `_Interrupts` tells it
     try:
         sender.start()
         theirs.close()
@@ -57,7 +57,7 @@ class _Interrupts:
             raise KeyboardInterrupt
         self.happened = True
         self._sender.terminate()
-        said = "\nEnding: what is under way may still answer. Ctrl-C again drops everything.\n"
+        said = "\nEnding: running requests may finish. Press Ctrl-C again to stop at once.\n"
         sys.stderr.write(said)
 
 
@@ -72,7 +72,7 @@ def _follow(pipe: _Pipe, show: Callable[[Progress | Ended], None], stop: _Interr
         except EOFError as error:
             if stop.happened:
                 raise KeyboardInterrupt from error
-            raise Unusable("the process that sends died without a word") from error
+            raise Unusable("the sending process ended without a report") from error
         report = msgspec.json.decode(data, type=Report)
         if isinstance(report, Finished):
             return report.result

@@ -28,9 +28,9 @@ from tidegate.ops.load.result import Result, Step
 from tidegate.ops.load.run import Record
 
 _EVERY_S = 0.5
-# The number of answers for the live percentiles: few enough to sort in a few dozen microseconds.
+# The number of latest answers in the live percentiles. Sorting them takes a few dozen microseconds.
 _LATEST = 200
-# Other open files of the process: the pipe, those of the event loop, standard streams, a file or two.
+# A reserve for the other open files of the process: the pipe, the event loop's, the standard streams, and some more.
 _OTHER_FILES = 20
 
 
@@ -61,7 +61,7 @@ class Finished(msgspec.Struct, tag=True, frozen=True):
 
 
 class Failure(msgspec.Struct, tag=True, frozen=True):
-    """The run has no result. `usage` says whether the cause is the options, or else the server."""
+    """The run has no result. `usage` is true if the options are the cause, and false if the server is."""
 
     message: str
     usage: bool
@@ -71,20 +71,20 @@ Report = Progress | Ended | Finished | Failure
 
 
 def work(options: bytes, key: str, pipe: Connection) -> None:
-    """Entry point of the process."""
+    """Run the sending process."""
     _allow_files()
     uvloop.run(_work(msgspec.json.decode(options, type=Options), key, pipe))
 
 
 def _allow_files() -> None:
-    """Raise the limit of open files as far as possible: a failed open would be counted as the server's error."""
+    """Raise the limit of open files as far as possible, since a failed open would count as an error of the server."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # some systems report "unlimited" and allow less
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _too_many(options: Options) -> str:
-    """Return why there cannot be so many users, or an empty text if there can."""
+    """Return a message if the limit of open files is too low for the connections, else an empty text."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = options.most_connections + _OTHER_FILES
     if files == resource.RLIM_INFINITY or wanted <= files or options.rates or options.trace:

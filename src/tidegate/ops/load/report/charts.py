@@ -13,13 +13,14 @@ from tidegate.ops.load.report.markup import Html, joined, tag
 from tidegate.ops.load.report.numbers import number, rounded, with_unit
 from tidegate.ops.load.report.scales import Scale, value_scale
 
-# The narrowest plot that labels must fit: a phone of 400 px less the margins. A letter is about 6.2 px wide at 11 px.
+# The width in px of the narrowest plot that labels must fit into: a phone of 400 px without the margins. A letter is about
+# 6.2 px wide at 11 px.
 NARROW = 236.0
 _DESK = 700.0  # the same for a page of more than 900 px
 _LETTER = 6.2
 _BOLD_LETTER = 7.0
 _LABEL_HEIGHT = 13.0
-_WIDE = 1000  # across, inside the part that stretches
+_WIDE = 1000  # the width of the coordinates inside the stretched part
 
 Values = list[float | None]
 
@@ -34,9 +35,9 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the x axis, from one share of the width to another. The first label that fits is written.
+    """A part of the x axis, from one share of the width to another.
 
-    Which one fits is decided for a narrow page and for a wide one.
+    The first of its labels that fits is written. The choice is made separately for a narrow page and for a wide one.
     """
 
     begin: float
@@ -45,10 +46,11 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chart(msgspec.Struct, kw_only=True):
-    """A line chart. `xs` are shares of the width; `x_names` say what each is, in words, for the pointer.
+    """A line chart. `xs` are shares of the width, and `x_names` their names, shown at the pointer.
 
-    `ticks` are those written below (share, text); too close ones are left out. `limits` are (text, value) lines.
-    `group`: charts of one group show the pointer's place together. `log` None: decided by the values.
+    `ticks` are pairs (share, text) below the axis. A tick that is too close to another is left out. `limits` are lines,
+    given as (text, value). Charts of the same `group` show the pointer's position together. With `log` None, the values
+    decide whether the scale is logarithmic.
     """
 
     title: str
@@ -68,7 +70,7 @@ class Chart(msgspec.Struct, kw_only=True):
 
 
 class Ridge(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a ridge plot: how samples lie over bins, and marks (text, value) on it."""
+    """One row of a ridge plot: a histogram, and marks (text, value) on it."""
 
     name: str
     edges: list[float]
@@ -130,7 +132,7 @@ def ridges(title: str, about: str, rows: list[Ridge], unit: str) -> Html:
 
 
 def spaced(ticks: list[tuple[float, str]], width: float = NARROW) -> list[tuple[float, str]]:
-    """Return the ticks that fit in a plot of that width: always the last one, the others from the left."""
+    """Return the ticks that fit in a plot of that width. The last tick is kept, and others are added from the left."""
     if not ticks:
         return []
     *others, last = ticks
@@ -163,7 +165,7 @@ def _value_scale(chart: Chart, series: list[Series]) -> tuple[Scale, list[tuple[
     top = max(values)
     limits = [limit for limit in chart.limits if limit[1] <= max(top * 2.5, 1e-12)]
     beyond = [
-        f"The limit, {with_unit(value, chart.unit)}, lies above this scale."
+        f"The limit, {with_unit(value, chart.unit)}, is above this scale."
         for _, value in chart.limits
         if (_, value) not in limits
     ]
@@ -179,7 +181,7 @@ def _apart(one: tuple[float, str], other: tuple[float, str], width: float) -> bo
     return abs(one[0] - other[0]) * width >= room
 
 
-# -- what is drawn -------------------------------------------------------------------------------------------------------
+# -- elements ------------------------------------------------------------------------------------------------------------
 
 
 def _percent(share: float) -> str:
@@ -282,7 +284,7 @@ def _path(places: list[tuple[float, float] | None]) -> tuple[str, list[tuple[flo
 
 
 def _named_at_the_end(series: list[Series], chart: Chart) -> list[Series]:
-    """Return the lines that reach the right edge. Their names stand there, so they need no key."""
+    """Return the lines that reach the right edge. Their names are written there, so they need no key."""
     if len(series) < 2:
         return []
     ends = [max(i for i, value in enumerate(one.values) if value is not None) for one in series]

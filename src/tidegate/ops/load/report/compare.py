@@ -1,9 +1,9 @@
-"""Two results side by side: which figures moved by more than noise, and whether for better or worse.
+"""Compares two results: which figures changed by more than noise, and whether for better or worse.
 
-Only summaries are left of a run, so there is nothing to resample. A figure counts as the same when the change is inside the
-noise band, or when the ranges in which each run's percentile may lie by chance overlap. Such a range follows from the
-number of samples alone (the binomial interval of an order statistic), read off the percentiles that were kept. It takes
-the samples as independent, which requests to one server are not quite: the band is what guards against that.
+A result has only summaries of a run, so resampling is not possible. A figure counts as the same if the change is inside the
+noise band, or if the confidence intervals of the two percentiles overlap. Such an interval follows from the number of
+samples alone (the binomial interval of an order statistic), and is interpolated from the percentiles in the result. It
+assumes independent samples. Requests to one server are not quite independent, so the noise band applies in addition.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tidegate.ops.load.result import Metric, Result, Step
 Verdict = Literal["better", "worse", "same", "unknown"]
 
 _SHARES = frozenset({"error_fraction", "good_request_fraction"})
-# Options that change what is asked of a server; the level of load is told step by step.
+# Options that change the requests. The level of load is compared for each step.
 _ASKED = (
     "trace",
     "speed",
@@ -36,13 +36,14 @@ _ASKED = (
     "timeout_s",
 )
 _SHAPED = ("prompt_tokens", "output_tokens", "spread", "prefix_tokens", "groups", "turns")
-# Two ranges of ± 1.39 standard errors (83 %) that do not overlap differ by more than 1.96 of the difference's (95 %).
+# If two intervals of ± 1.39 standard errors (83 %) do not overlap, the values differ by more than 1.96 standard errors of
+# their difference (95 %).
 _DEVIATIONS = 1.39
 TOO_FEW = "too few samples"
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """One figure that is compared: which statistic of which metric, and which way is good."""
+    """One figure that is compared: a statistic of a metric, and whether lower or higher is better."""
 
     metric: str
     stat: str
@@ -51,7 +52,7 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts as no change: `percent` of the old value, and for times never less than `ms`.
+    """The largest change that counts as noise: `percent` of the old value, and for times at least `ms`.
 
     Shares (errors, good requests) are compared in percentage points, with `points`.
     """
@@ -64,7 +65,8 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
 class Row(msgspec.Struct, kw_only=True):
     """One figure in both results. `change` is in `change_unit`: % of the old value, or percentage points for a share.
 
-    `verdict` is "unknown" when one of the two results has no such figure; `note` says why it is "same" against the band.
+    `verdict` is "unknown" if one of the two results has no such figure. `note` has the reason if the verdict is "same"
+    although the change is outside the noise band.
     """
 
     step: str
@@ -100,7 +102,7 @@ MEASURES = (
 
 
 def value(step: Step, metric: str, stat: str) -> float | None:
-    """One figure of a step, shares in %; None when the step has no such figure."""
+    """Return one figure of a step, with shares in %. None if the step has no such figure."""
     found = step.metrics.get(metric)
     figure: float | None = getattr(found, stat) if found else None
     if figure is None or not math.isfinite(figure):
@@ -109,20 +111,20 @@ def value(step: Step, metric: str, stat: str) -> float | None:
 
 
 def unit(step: Step, metric: str) -> str:
-    """The unit of what `value` gives; empty when the step has no such figure."""
+    """Return the unit of the figure that `value` returns, empty if the step has no such figure."""
     found = step.metrics.get(metric)
     return "" if found is None else "%" if metric in _SHARES else found.unit
 
 
 def load_of(step: Step) -> str:
-    """The level of load in words: `10 users`, `2.5 req/s`, or the step's name."""
+    """Return the level of load as text: `10 users`, `2.5 req/s`, or the step's name."""
     if step.users is not None:
         return "1 user" if step.users == 1 else f"{step.users:,} users"
     return f"{number(step.rate_per_s)} req/s" if step.rate_per_s is not None else step.name
 
 
 def labels(steps: list[Step]) -> list[str]:
-    """A label for each step; where two have the same load, their names or their places tell them apart."""
+    """Return a label for each step. Steps with the same load are distinguished by their names or their positions."""
     loads = [load_of(step) for step in steps]
     shown = [
         load if loads.count(load) == 1 else step.name or load for load, step in zip(loads, steps, strict=True)
@@ -131,7 +133,7 @@ def labels(steps: list[Step]) -> list[str]:
 
 
 def pairs(old: Result, new: Result) -> list[tuple[Step, Step]]:
-    """The steps that belong together: those of one load, in their order; then, where a load is not known, by order."""
+    """Return the pairs of steps to compare: steps of the same load in order, then steps of unknown load in order."""
     left, found = list(old.steps), list[tuple[Step, Step]]()
     for step in new.steps:
         same = next((other for other in left if _load(step) and _load(other) == _load(step)), None)
@@ -145,7 +147,7 @@ def pairs(old: Result, new: Result) -> list[tuple[Step, Step]]:
 
 
 def table(old: Result, new: Result, noise: Noise | None = None) -> list[Row]:
-    """Every figure of `MEASURES` that either result has, for each pair of steps. Rows encode as JSON through msgspec."""
+    """Return a row for every figure of `MEASURES` that either result has, for each pair of steps."""
     noise = noise or Noise()
     names = {id(step): label for step, label in zip(new.steps, labels(new.steps), strict=True)}
     rows: list[Row] = []
@@ -159,7 +161,7 @@ def table(old: Result, new: Result, noise: Noise | None = None) -> list[Row]:
 
 
 def compared(before: Step, after: Step, measure: Measure, noise: Noise | None = None) -> Row | None:
-    """One figure of two steps; None when neither has it."""
+    """Compare one figure of two steps. Returns None if neither step has it."""
     noise = noise or Noise()
     old, new = (value(step, measure.metric, measure.stat) for step in (before, after))
     if old is None and new is None:
@@ -190,7 +192,7 @@ def compared(before: Step, after: Step, measure: Measure, noise: Noise | None = 
 
 
 def unmatched(old: Result, new: Result) -> tuple[list[str], list[str]]:
-    """The loads that only the old and only the new result has."""
+    """Return the loads that only the old result has, and those that only the new result has."""
     both = pairs(old, new)
     only_old = [load_of(s) for s in old.steps if all(s is not a for a, _ in both)]
     only_new = [load_of(s) for s in new.steps if all(s is not b for _, b in both)]
@@ -198,7 +200,10 @@ def unmatched(old: Result, new: Result) -> tuple[list[str], list[str]]:
 
 
 def differences(old: Result, new: Result) -> list[str]:
-    """What was asked differently, for then figures differ for that alone. Empty where a result does not say (AIPerf's)."""
+    """Return the differences between the two tests themselves, which alone can change the figures.
+
+    Returns an empty list for a result without options, such as AIPerf's.
+    """
     found = (
         [f"model {old.model} and {new.model}"] if old.model and new.model and old.model != new.model else []
     )
@@ -222,9 +227,9 @@ def _asked(options: dict[str, Any], name: str) -> str:
 
 
 def show(old: Result, new: Result, console: Console, noise: Noise | None = None) -> None:
-    """Print the comparison: each load with its figures below it, the verdict of each as a word and a sign.
+    """Print the comparison: each load, followed by its figures with their verdicts, as a word and a sign.
 
-    It fits 80 columns: a load stands on a line of its own, and notes are told once, at the end.
+    The output fits 80 columns: each load has its own line, and each note is printed once, at the end.
     """
     noise = noise or Noise()
     rows = table(old, new, noise)
@@ -257,14 +262,14 @@ def show(old: Result, new: Result, console: Console, noise: Noise | None = None)
 
 
 def verdict(rows: list[Row], noise: Noise | None = None) -> str:
-    """The comparison in a sentence or two, with what was taken as noise."""
+    """Return a summary of the comparison, with the limits of noise."""
     noise = noise or Noise()
     if not rows:
-        return "No step of one result has its like in the other: nothing to compare."
+        return "The results have no step in common: there is nothing to compare."
     count = {word: sum(row.verdict == word for row in rows) for word in ("better", "worse", "same")}
     return (
         f"{count['better']} figures better, {count['worse']} worse, {count['same']} the same. The same means: within "
-        f"{rounded(noise.percent)} % ({rounded(noise.points)} points for shares), or too few samples to tell."
+        f"{rounded(noise.percent)} % ({rounded(noise.points)} points for shares), or too few samples to judge."
     )
 
 
@@ -287,7 +292,7 @@ def _within(old: float, new: float, row: Row, noise: Noise) -> bool:
 
 
 def _by_chance(before: Step, after: Step, measure: Measure) -> bool:
-    """Whether the ranges of both percentiles overlap; with no count nothing is known, and the band alone decides."""
+    """Return whether the confidence intervals of both percentiles overlap. False if a number of samples is not known."""
     share = float(f"0.{measure.stat[1:]}")
     ranges = [_range(step.metrics[measure.metric], share) for step in (before, after)]
     if ranges[0] is None or ranges[1] is None:
@@ -296,7 +301,7 @@ def _by_chance(before: Step, after: Step, measure: Measure) -> bool:
 
 
 def _range(metric: Metric, share: float) -> tuple[float, float] | None:
-    """Where the true percentile lies by chance: the values at the ranks share ± 1.39 √(share (1 - share) / n)."""
+    """Return the confidence interval of a percentile: the values at the ranks share ± 1.39 √(share (1 - share) / n)."""
     if not metric.count:
         return None
     around = _DEVIATIONS * math.sqrt(share * (1 - share) / metric.count)
@@ -307,7 +312,7 @@ def _range(metric: Metric, share: float) -> tuple[float, float] | None:
 
 
 def quantiles(metric: Metric) -> list[tuple[float, float]]:
-    """The percentiles that were kept, as (share, value), from the minimum (0) to the maximum (1)."""
+    """Return the percentiles in the result as (share, value), from the minimum (0) to the maximum (1)."""
     names = ("min", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "p999", "max")
     shares = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
     values: list[float | None] = [getattr(metric, name) for name in names]
@@ -315,9 +320,9 @@ def quantiles(metric: Metric) -> list[tuple[float, float]]:
 
 
 def _between(known: list[tuple[float, float]], share: float) -> float:
-    """The value at a share; between two that are known, straight in the number of nines and the value's logarithm.
+    """Return the value at a share, interpolated linearly in the number of nines and the logarithm of the value.
 
-    Latencies have long tails: a straight line in the share itself would give the next percentile far too much weight.
+    Latencies have long tails. Interpolation in the share itself would give the next percentile far too much weight.
     """
     for (low, a), (high, b) in itertools.pairwise(known):
         if low <= share <= high:

@@ -1,4 +1,4 @@
-"""Plots of a report: percentiles, throughput and errors against the level of load, the limits of the criteria as lines."""
+"""Plots of a report: percentiles, throughput and errors against the level of load, with lines for the criteria's limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LATENCIES = ("p50", "p95", "p99")
 
 
 class _Latency(msgspec.Struct, frozen=True):
-    """A latency that has a plot. `criterion` is how the names of the checks on it begin."""
+    """A latency that has a plot. `criterion` is the beginning of the names of its checks."""
 
     metric: str
     title: str
@@ -35,7 +35,7 @@ _OF_TIME = (
     _Latency(
         "inter_chunk_latency",
         "Pauses between chunks",
-        "Every single pause: shows stalls that a mean hides.",
+        "Every single pause. They show stalls that a mean hides.",
         "gap",
     ),
     _Latency("request_latency", "Request latency", "From sending a request to its last content.", "latency"),
@@ -120,7 +120,7 @@ def _requests(steps: list[Step], loads: Loads, before: list[Step | None]) -> Htm
     return _chart(
         loads,
         "Requests per second",
-        "Whole answers; good ones keep every limit of the SLO.",
+        "Complete answers. Good answers are within every limit of the SLO.",
         "req/s",
         series,
         [],
@@ -137,7 +137,7 @@ def _tokens(steps: list[Step], loads: Loads, before: list[Step | None]) -> Html 
 
 
 def errors(result: Result) -> Html | None:
-    """Errors against the level of load. None for fewer than two steps, or when there were no errors."""
+    """Return a plot of errors against the level of load. None for fewer than two steps, or if there were no errors."""
     if len(result.steps) < 2:
         return None
     steps, loads = _in_order(result.steps)
@@ -146,7 +146,12 @@ def errors(result: Result) -> Html | None:
         return None
     series = [Series(name="errors", tone="bad", values=errors)]
     return _chart(
-        loads, "Errors", "Requests without a whole answer, of all.", "%", series, _limits(steps, "errors")
+        loads,
+        "Errors",
+        "Share of the requests without a complete answer.",
+        "%",
+        series,
+        _limits(steps, "errors"),
     )
 
 

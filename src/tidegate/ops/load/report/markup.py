@@ -1,4 +1,4 @@
-"""HTML and SVG that cannot be broken by what is put into it: text is escaped unless it is already markup."""
+"""Builds HTML and SVG. Text is always escaped, unless it is already markup."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ _WITHOUT_END = frozenset({"meta", "br", "hr", "link", "img", "input"})
 
 
 class Html(str):
-    """Text that is markup already. Everything else is escaped when it becomes part of a page."""
+    """Text that is already markup. Any other text is escaped when it becomes part of a page."""
 
     __slots__ = ()
 
 
 def escaped(value: object) -> Html:
-    """A value as markup: itself when it is markup, else its text with every special character escaped."""
+    """Return a value as markup: unchanged if it is markup, else its text with special characters escaped."""
     return value if isinstance(value, Html) else Html(html.escape(str(value), quote=True))
 
 
 def joined(parts: Iterable[object]) -> Html:
-    """Several pieces, one after another."""
+    """Join several values as markup."""
     return Html("".join(escaped(part) for part in parts))
 
 
 def tag(element: str, *children: object, **attributes: object) -> Html:
-    """One element. An attribute's `_` becomes `-` (a last one is dropped: `class_`); with None it is left out.
+    """Return an element. An `_` in an attribute's name becomes `-`, and a last `_` is dropped, as in `class_`.
 
-    A child that is None is left out too.
+    Attributes and children that are None are left out.
     """
     said = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{escaped(value)}"'

@@ -96,7 +96,7 @@ def _sections(result: Result, baseline: Result | None) -> list[Html]:
             _grid("Over load", "Each figure against the level of load.", over_load(result, baseline)),
             _rows(
                 "Over time",
-                "The whole run, second by second: minutes since its start below, its steps above.",
+                "The whole run, second by second. The axis has minutes since the start, and the steps are above it.",
                 over_time(result),
             ),
             _grid("Spread", "", spread(result)),
@@ -144,7 +144,7 @@ def _legend(baseline: Result | None) -> str:
 def _errors(result: Result) -> Html | None:
     table = tables.errors(result)
     beside = tag("div", errors(result), table, class_="beside") if table else None
-    return _section("Errors", "Every kind, how often, and one message of each.", beside)
+    return _section("Errors", "Every kind of error with its number and one message.", beside)
 
 
 def _comparison(result: Result, baseline: Result | None) -> Html | None:

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """Maps values onto 0..1, evenly or by their logarithm (then `low` is above 0)."""
+    """Maps values onto 0..1, linearly or by their logarithm. With a logarithm, `low` has to be above 0."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Scale(msgspec.Struct, frozen=True):
         return min(max(share, 0.0), 1.0)
 
     def ticks(self, about: int) -> list[float]:
-        """Round values within the scale."""
+        """Return round values within the scale."""
         return _log_ticks(self, about) if self.log else _even_ticks(self, about)
 
 

@@ -28,7 +28,7 @@ def spread(result: Result) -> list[Html]:
             if (row := _row(step, label, metric))
         ]
         if rows:
-            about = "A row for each step, as high as its fullest bin."
+            about = "A row for each step, scaled to its largest bin."
             found.append(ridges(title, about, rows, "ms"))
         elif curve := _curve(result, metric, title):
             found.append(curve)
@@ -62,7 +62,7 @@ def _curve(result: Result, metric: str, title: str) -> Html | None:
     names = [f"p{share * 100:g}" for share in shares]
     chart = Chart(
         title=title,
-        about="How large the percentiles are, the tail stretched.",
+        about="The values of the percentiles. The axis stretches the tail.",
         unit="ms",
         xs=xs,
         x_names=names,

@@ -13,7 +13,7 @@ from tidegate.ops.load.result import Check, Result, Step
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One figure of the table by step. `group` stands above it; `criterion` is the name of the check on it."""
+    """One figure of the table by step. `group` is its heading, and `criterion` the name of its check."""
 
     group: str
     name: str
@@ -46,7 +46,7 @@ _COLUMNS = (
 
 
 def by_step(result: Result, baseline: Result | None) -> Html:
-    """Every main figure of every step, with the change from the baseline below it."""
+    """Return a table of every main figure of every step, with the change from the baseline below it."""
     columns = [
         c
         for c in _COLUMNS
@@ -93,7 +93,7 @@ def change(row: Row | None) -> Html | None:
 
 
 def criteria(result: Result) -> Html | None:
-    """Each criterion against each step. None when there are none."""
+    """Return a table of each criterion and step. None if there are no criteria."""
     names = list(dict.fromkeys(check.name for step in result.steps for check in step.checks))
     if not names:
         return None
@@ -111,7 +111,7 @@ def criteria(result: Result) -> Html | None:
 
 
 def errors(result: Result) -> Html | None:
-    """Errors by kind and step, each with a message as an example. None when there were none."""
+    """Return a table of errors by kind and step, each with an example message. None if there were no errors."""
     kinds = list(dict.fromkeys(kind for step in result.steps for kind in step.errors))
     if not kinds:
         return None
@@ -162,7 +162,7 @@ def _compared(step: str, rows: list[Row]) -> Html:
 
 
 def testers(result: Result) -> Html | None:
-    """The load tester's own health in each step. None when the result has none."""
+    """Return a table of the load tester's own health in each step. None if the result does not have it."""
     if not any(step.health.cpu or step.health.lag_max_ms for step in result.steps):
         return None
     heads = ["Load", "CPU, share of a core", "Lag p50, ms", "Lag p99, ms", "Lag most, ms"]

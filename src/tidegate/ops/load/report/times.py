@@ -28,11 +28,11 @@ class _Times(msgspec.Struct, frozen=True, kw_only=True):
     each: int
 
     def mean(self, pick: Callable[[Second], float]) -> Values:
-        """The mean of each point's seconds."""
+        """Return the mean of each point's seconds."""
         return [sum(pick(s) for s in part) / len(part) if part else None for part in self.parts]
 
     def worst(self, pick: Callable[[Second], float | None]) -> Values:
-        """The greatest of each point's seconds; None where none has a value."""
+        """Return the largest value of each point's seconds. A point without values gets None."""
         return [max((v for s in part if (v := pick(s)) is not None), default=None) for part in self.parts]
 
 
@@ -50,7 +50,7 @@ def over_time(result: Result) -> list[Html]:
     under_way = [Series(name="in flight", tone="p50", values=times.mean(lambda s: s.in_flight))]
     tokens = [Series(name="tokens", tone="p50", values=times.mean(lambda s: s.output_tokens))]
     when_due = "Of the requests that were due in that second, from when they were due."
-    stalls = "The p95 of the requests due in that second: where a server stalls, this rises."
+    stalls = "The p95 of the requests due in that second. It rises when a server stalls."
     found = [
         _timeline(times, "Requests", _requests_about(times), "req/s", _flow(times)),
         _timeline(times, "Time to first token", when_due, "ms", ttft),

@@ -14,7 +14,7 @@ _TOLD = 3
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The outcome: `kind` picks the colour, `word` is the headline, `sentence` says why."""
+    """The outcome. `kind` selects the colour, `word` is the headline, and `sentence` the reason."""
 
     kind: Literal["passed", "failed", "unjudged"]
     word: str
@@ -53,13 +53,13 @@ def verdict(result: Result) -> Verdict:
         more = f"; {len(missed) - _TOLD} more steps below" if len(missed) > _TOLD else ""
         return Verdict("failed", "Failed", f"{_capital('; '.join(missed[:_TOLD]))}{more}. {upto}")
     if not result.passed:
-        return Verdict("failed", "Failed", "The run did not get as far as its criteria ask.")
+        return Verdict("failed", "Failed", "The run ended before every criterion could be judged.")
     steps = f"at all {len(names)} steps, up to {names[-1]}" if len(names) > 1 else f"at {names[0]}"
     return Verdict("passed", "Passed", f"Every criterion that could be judged held {steps}.")
 
 
 def unjudged(result: Result) -> str:
-    """Say which criteria could not be judged and why. Returns an empty text if all were judged."""
+    """Return which criteria could not be judged, and why. Returns an empty text if all were judged."""
     found = {
         f"{check.name}: {check.note or 'no value'}"
         for s in result.steps
@@ -83,7 +83,7 @@ def warnings(result: Result) -> list[str]:
         why = f" ({'; '.join(ill)})" if ill else ""
         found.append(
             f"The load tester itself was at its limit{why}. "
-            "These figures say as much about the tester as about the server: run it with less load or on a freer machine."
+            "These figures measure the tester as much as the server: run it with less load or on a less busy machine."
         )
     return found
 
@@ -92,7 +92,7 @@ def health(result: Result) -> str:
     """Describe the state of the load tester in a sentence."""
     steps = [step for step in result.steps if step.health.cpu or step.health.lag_max_ms]
     if not steps:
-        return "The result does not say how the tester was."
+        return "The result does not have the state of the tester."
     cpu, lag = max(s.health.cpu for s in steps), max(s.health.lag_p99_ms for s in steps)
     most = max(s.health.lag_max_ms for s in steps)
     return (
