@@ -4,8 +4,8 @@ A key reads `tg_<id>_<secret><check digit>`, in digits and small letters. The id
 logs. The secret has 256 bits and is shown once, when it is made. The check digit tells a typing error apart from an unknown
 key without a look-up.
 
-A store keeps the HMAC-SHA256 of the whole text under a pepper of the server. So a copy of the store is of no use without the
-pepper, and the store cannot be searched for weak secrets.
+A store keeps the HMAC-SHA256 (RFC 2104) of the whole text under a pepper of the server. So a copy of the store is of no use
+without the pepper.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _random(length: int) -> str:
 
 
 def _check_digit(text: str) -> str:
-    """ISO 7064, MOD 37,36: it finds every change of one character, and nearly every exchange of two neighbours."""
+    """ISO/IEC 7064, MOD 37,36: it finds every change of one character, and nearly every exchange of two neighbours."""
     product = 36
     for character in text:
         total = (product + _VALUES[character]) % 36 or 36
