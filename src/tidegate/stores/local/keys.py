@@ -43,7 +43,10 @@ class LocalKeys:
 
     async def find(self, id: str) -> Key | None:
         """Return the key with this id, with the time of its last use and the tenants above it."""
-        return await self._reader.run(partial(_find, id=id))
+        try:
+            return await self._reader.run(partial(_find, id=id))
+        except UnicodeEncodeError:  # SQLite takes UTF-8, so no key has such an id
+            return None
 
     async def page(self, organisation: str, *, after: str = "", most: int = 100) -> Sequence[Key]:
         """Return keys in the order of their ids, without the tenants above them."""
