@@ -21,8 +21,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self.now += 1e-5
-        if not self._ready and self._scheduled:
-            self.now = max(self.now, self._scheduled[0].when())
+        if not self._ready and (
+            timers := [timer.when() for timer in self._scheduled if not timer.cancelled()]
+        ):
+            self.now = max(self.now, min(timers))
         super()._run_once()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
@@ -27,6 +26,7 @@ from tidegate.types import (
     Batch,
     Capabilities,
     Case,
+    Change,
     Decision,
     Entry,
     Intent,
@@ -40,6 +40,7 @@ from tidegate.types import (
     Scan,
     Scene,
     Settlement,
+    Tenant,
     Ticket,
     Verdict,
     Want,
@@ -207,18 +208,30 @@ class Limiter(Protocol):
 
 
 class KeyStore(Protocol):
-    """API keys by their public part. A store sees only the digests of their secrets.
+    """API keys by their public part, the tenants above them, and the admin log. A store sees only digests of secrets.
 
-    `save` is a compare-and-set by version and returns whether it saved; `over` is None for a new key. `changes` yields the
-    ids of keys that have changed. It yields an empty id after a gap, and then every cached key has to be dropped. `used`
-    records the times of last use.
+    Every method raises Overloaded when the store cannot be reached.
+
+    `save` is a compare-and-set by version and returns whether it saved; `over` is the version to replace, and None for a
+    new key. `page` returns keys in the order of their ids, and `tenants` returns tenants in the order of their names; an
+    empty organisation means all of them. `save` and `set_tenant` write a line of the admin log in the same transaction;
+    `by` is who made the change. No method changes or deletes a line of the log. `used` records the times of last use.
+
+    `changes` yields the ids of keys that have changed, whoever changed them. It yields an empty id once it listens, after
+    a gap, and when a tenant has changed; then every cached key has to be looked up again. It raises Overloaded when it
+    can no longer tell.
     """
 
     async def find(self, id: str) -> Key | None: ...
-    async def save(self, key: Key, *, over: int | None) -> bool: ...
+    async def save(self, key: Key, *, over: int | None, by: str) -> bool: ...
     async def page(self, organisation: str, *, after: str = "", most: int = 100) -> Sequence[Key]: ...
-    def changes(self) -> AsyncIterator[str]: ...
+    def changes(self) -> AsyncGenerator[str, None]: ...
     async def used(self, at: Mapping[str, float]) -> None: ...
+    async def tenants(
+        self, organisation: str, *, after: Tenant | None = None, most: int = 100
+    ) -> Sequence[Tenant]: ...
+    async def set_tenant(self, tenant: Tenant, *, by: str) -> None: ...
+    async def log(self, *, after: int = 0, most: int = 100) -> Sequence[Change]: ...
 
 
 class Ledger(Protocol):
@@ -259,7 +272,11 @@ class Sink(Protocol):
 
 
 class Store(Protocol):
-    """One open database. A method returns None for what this database does not store. Not used yet."""
+    """One open database. A method returns None for what this database does not store. Not used yet.
+
+    `open` raises ConfigError if the database cannot be used as it is, and cleans up after itself then. `ready` returns
+    whether the database can be read and written now. `close` writes what is under way before it returns.
+    """
 
     async def open(self, host: Host) -> None: ...
     async def close(self) -> None: ...

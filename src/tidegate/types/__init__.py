@@ -21,7 +21,7 @@ from tidegate.types.caller import ANSWER, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
-from tidegate.types.quota import Intent, Key, Secret, Settlement, Ticket, Want
+from tidegate.types.quota import Change, Intent, Key, Secret, Settlement, Tenant, Ticket, Want
 from tidegate.types.record import Record, Spent
 from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
 from tidegate.types.verdict import (
@@ -45,6 +45,7 @@ __all__ = [
     "Caller",
     "Capabilities",
     "Case",
+    "Change",
     "ChatMessage",
     "ChatRequest",
     "Choice",
@@ -81,6 +82,7 @@ __all__ = [
     "Spans",
     "Spent",
     "Surface",
+    "Tenant",
     "Ticket",
     "TokenCounts",
     "Usage",

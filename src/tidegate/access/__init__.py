@@ -1,0 +1,1 @@
+"""Who may call: API keys, their digests, and the directory that finds them."""

@@ -1,0 +1,1 @@
+"""Databases: each one keeps what outlives the process."""
