@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from tidegate.config.policies import LimitsConfig
 from tidegate.config.settings import Settings, not_empty
 
 
@@ -25,3 +26,6 @@ class ModelConfig(Settings):
     """A model that clients may ask for; the least busy deployment serves."""
 
     deployments: tuple[DeploymentConfig, ...] = Field(min_length=1, description="Where it is served.")
+    limits: LimitsConfig = Field(
+        default=LimitsConfig(), description="How much all callers together may use of it."
+    )

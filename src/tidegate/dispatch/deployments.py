@@ -10,6 +10,7 @@ from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ModelNotFound
 from tidegate.kernel.nearest import nearest
+from tidegate.kernel.patterns import Patterns
 from tidegate.ports import Engine
 
 # What a message names: so many models, and so much of what a client sent.
@@ -44,14 +45,22 @@ class Models:
         """What clients may ask for."""
         return sorted(self._deployments)
 
-    def find(self, model: str) -> tuple[str, Sequence[Deployment]]:
-        """The configured name that a model matches, and its deployments. Raises ModelNotFound."""
-        if found := self._exact.get(model):
-            return model, found
-        for prefix, name in self._prefixes:
-            if model.startswith(prefix):
-                return name, self._deployments[name]
-        raise ModelNotFound(_unknown(model, self.names), param="model")
+    def visible(self, allowed: Patterns | None) -> list[str]:
+        """What a caller may ask for and will find: `allowed` are the models of the caller's policy, None for all."""
+        return self.names if allowed is None else list((Patterns(self._deployments) & allowed).listed)
+
+    def find(self, model: str, allowed: Patterns | None = None) -> tuple[str, Sequence[Deployment]]:
+        """The configured name that a model matches, and its deployments. Raises ModelNotFound.
+
+        A model that is not among the `allowed` ones is not found, as if it were not configured.
+        """
+        if allowed is None or model in allowed:
+            if found := self._exact.get(model):
+                return model, found
+            for prefix, name in self._prefixes:
+                if model.startswith(prefix):
+                    return name, self._deployments[name]
+        raise ModelNotFound(_unknown(model, self.visible(allowed)), param="model")
 
 
 def _unknown(model: str, names: Sequence[str]) -> str:
@@ -59,4 +68,4 @@ def _unknown(model: str, names: Sequence[str]) -> str:
     meant = nearest(model, (name for name in names if not name.endswith("*")))
     guess = f" did you mean '{meant}'?" if meant else ""
     more = ", …" if len(names) > SHOWN else ""
-    return f"There is no model '{model[:LONGEST_ECHO]}';{guess} there are: {', '.join(names[:SHOWN])}{more}"
+    return f"There is no model '{model[:LONGEST_ECHO]}';{guess} there are: {', '.join(names[:SHOWN]) or 'none'}{more}"

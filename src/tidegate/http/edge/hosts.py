@@ -81,8 +81,3 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a socket that is bound to this address hears this machine only."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

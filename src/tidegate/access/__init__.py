@@ -1,0 +1,1 @@
+"""Who calls: the keys, and how a request shows one."""
