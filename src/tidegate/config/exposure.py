@@ -13,6 +13,14 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
+def may_be_loopback(host: str) -> bool:
+    """Whether the host of the settings can be an address of this machine only; a name can, until it is resolved."""
+    try:
+        return is_loopback(host)
+    except ValueError:
+        return True
+
+
 def check_exposure(config: Config, address: str, *, setting: str = "server.host") -> None:
     """Raises ConfigError for an address that needs keys where there are none. `setting` is what names the address.
 

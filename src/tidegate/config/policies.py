@@ -48,7 +48,7 @@ class LimitsConfig(Settings):
 
 
 class DefaultsConfig(Settings):
-    """What holds where a request says nothing. A request may only ask for less."""
+    """What holds where a request says nothing."""
 
     priority: Literal["interactive", "default", "batch"] = Field(
         default="default",

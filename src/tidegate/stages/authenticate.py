@@ -9,6 +9,7 @@ import msgspec
 from tidegate.access.configured import Configured, pepper_of
 from tidegate.access.doorkeeper import Doorkeeper
 from tidegate.access.presented import presented
+from tidegate.access.proxies import Proxies
 from tidegate.call import Call
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import Forbidden, Unauthenticated
@@ -41,6 +42,8 @@ class Authenticate:
         """`doorkeeper` is None where there is no key at all."""
         self.policies = policies
         self.closed = closed
+        self.proxies: Proxies | None = None
+        """Who may name the client's address; None: no proxy is trusted, and the peer is the client."""
         self._doorkeeper = doorkeeper
         free = () if closed else (INFERENCE, ADMIN_READ, METRICS)
         self._anybody = Visitor(Caller(scopes=frozenset({OPEN, *free})), policies.default)
@@ -91,7 +94,10 @@ def authenticate_for(config: Config, server: ServerConfig, wall: Wall) -> Authen
     pepper = pepper_of(config)
     keys = Configured(config, pepper)
     doorkeeper = Doorkeeper(keys, pepper, wall) if keys.by_name or config.has_keys else None
-    return Authenticate(compile_policies(config, server), doorkeeper, closed=config.has_keys)
+    found = Authenticate(compile_policies(config, server), doorkeeper, closed=config.has_keys)
+    if config.auth.trusted_proxies:
+        found.proxies = Proxies(config.auth.trusted_proxies)
+    return found
 
 
 def _lacks(scope: str) -> Forbidden:
