@@ -47,7 +47,9 @@ class Models:
 
     def visible(self, allowed: Patterns | None) -> list[str]:
         """What a caller may ask for and will find: `allowed` are the models of the caller's policy, None for all."""
-        return self.names if allowed is None else list((Patterns(self._deployments) & allowed).listed)
+        if allowed is None:
+            return self.names
+        return sorted({seen for name in self._deployments for seen in allowed.within(name)})
 
     def find(self, model: str, allowed: Patterns | None = None) -> tuple[str, Sequence[Deployment]]:
         """The configured name that a model matches, and its deployments. Raises ModelNotFound.

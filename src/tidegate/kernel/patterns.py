@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Patterns:
@@ -21,9 +21,11 @@ class Patterns:
 
     def __and__(self, other: Patterns) -> Patterns:
         """The names that both sets have."""
-        return Patterns(
-            both for one in self.listed for another in other.listed if (both := _narrower(one, another))
-        )
+        return Patterns(both for one in self.listed for both in other.within(one))
+
+    def within(self, pattern: str) -> Iterator[str]:
+        """The patterns of those names of a pattern that the set has."""
+        return (both for one in self.listed if (both := _narrower(one, pattern)))
 
 
 def _widest(patterns: set[str]) -> set[str]:
