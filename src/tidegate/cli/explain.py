@@ -78,6 +78,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str | None
     endpoint: str
+    policy: str
     deadline_s: float
     stages: list[Passed]
     model: str | None = None
@@ -118,6 +119,7 @@ class _Dry:
         told = Explained(
             source=source,
             endpoint=endpoint.value,
+            policy=self._policy.name,
             deadline_s=self._policy.deadline_s,
             stages=seen,
         )
@@ -150,6 +152,8 @@ class _Dry:
             priority=self._policy.priority,
         )
         openai.read(body, call, max_depth=server.max_json_depth, max_containers=server.max_json_containers)
+        if self._policy.max_tokens is not None:
+            openai.set_max_tokens(call, self._policy.max_tokens)
         return call
 
     def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Stage]:
