@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -23,16 +24,24 @@ from pydantic_core import PydanticUndefined
 from tidegate import errors, registry
 from tidegate.config import (
     AdminConfig,
+    AuthConfig,
     Config,
+    DefaultsConfig,
     DeploymentConfig,
     EngineConfig,
     HttpEngineConfig,
+    KeyConfig,
+    LimitsConfig,
     LoraConfig,
     ModelConfig,
+    OrganisationConfig,
+    PolicyConfig,
     ServerConfig,
     Settings,
+    TeamConfig,
     TimeoutsConfig,
     TlsConfig,
+    UserConfig,
 )
 from tidegate.engines import fields
 from tidegate.types import Endpoint
@@ -47,6 +56,14 @@ SECTIONS: list[tuple[str, type[Settings]]] = [
     ("admin", AdminConfig),
     ("models.NAME", ModelConfig),
     ("models.NAME.deployments[]", DeploymentConfig),
+    ("auth", AuthConfig),
+    ("policies.NAME", PolicyConfig),
+    ("policies.NAME.defaults", DefaultsConfig),
+    ("policies.NAME.limits", LimitsConfig),
+    ("organisations.NAME", OrganisationConfig),
+    ("organisations.NAME.teams.NAME", TeamConfig),
+    ("organisations.NAME.teams.NAME.users.NAME", UserConfig),
+    ("keys.NAME", KeyConfig),
     ("engines.NAME", EngineConfig),
 ]
 TIMEOUTS = "engines.NAME.timeouts"
@@ -76,6 +93,7 @@ WORDS: Mapping[Any, str] = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    datetime: "time",
     SecretStr: "secret text",
 }
 

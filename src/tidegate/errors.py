@@ -164,6 +164,10 @@ class Unauthenticated(BadRequest):
     code = "invalid_api_key"
     type = "authentication_error"
 
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """See `GatewayError.headers`; and how to show a key (RFC 9110, 11.6.1)."""
+        return [*super().headers(), (b"www-authenticate", b"Bearer")]
+
 
 class Forbidden(BadRequest):
     """The caller is known, but is not permitted to do this."""

@@ -19,6 +19,7 @@ from tidegate.aio import EARLY_S, Alarm
 from tidegate.budget import ByteBudget
 from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
+from tidegate.config.exposure import check_exposure
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
 from tidegate.files import Stamp, stamp
 from tidegate.ports import Clock, Spawn
@@ -125,6 +126,8 @@ class Gateway:
         self.settings = settings or config.server
         self.bodies = ByteBudget(self.settings.max_pending_body_bytes)
         self.answers = ByteBudget(self.settings.max_unread_answer_bytes)
+        self.address = "127.0.0.1"
+        """The address that clients connect to. Whoever listens sets it: without keys it must be of this machine alone."""
         self._first = config
         self._path = path
         self._seen = seen if seen is not None or path is None else stamp(path)
@@ -240,6 +243,7 @@ class Gateway:
 
         The caller has to put the snapshot in force or retire it.
         """
+        check_exposure(config, self.address)
         if config.server != self._first.server:
             log.warning("changes under server: take effect at the next start")
         before = self.runtime.engines()

@@ -12,7 +12,7 @@ gateway holds its body.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.queue import Queue
-from tidegate.policy import DEFAULT, Policy
+from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Clock, Sink, Wall
 from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
@@ -56,7 +56,7 @@ class Parts(msgspec.Struct, frozen=True):
     clock: Clock
     wall: Wall
     sinks: Sequence[Sink]
-    policies: Mapping[str, Policy]
+    authenticate: Authenticate
     models: Models
     queue: Queue
 
@@ -65,7 +65,9 @@ def _no_time() -> float:
     return 0.0
 
 
-NO_PARTS = Parts(_no_time, _no_time, (), {DEFAULT: Policy()}, Models({}), Queue(_no_time))
+NO_PARTS = Parts(
+    _no_time, _no_time, (), Authenticate(Policies({DEFAULT: Policy()})), Models({}), Queue(_no_time)
+)
 """Empty parts, for listing the stages without a gateway."""
 
 
@@ -77,7 +79,7 @@ def the_way(parts: Parts) -> list[Stage]:
         Stage(
             "authenticate",
             "who calls, and the policy that applies",
-            Authenticate(parts.policies[DEFAULT]),
+            parts.authenticate,
             on_head=True,
         ),
         Stage("limit", "reserve requests, tokens and money at every level"),

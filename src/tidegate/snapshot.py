@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tidegate.call import Call
-from tidegate.config import Config, DeploymentConfig, ServerConfig, digest
+from tidegate.config import Config, DeploymentConfig, ServerConfig
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
-from tidegate.policy import DEFAULT, Policy
 from tidegate.ports import Clock, Sink
 from tidegate.runtime import RunningEngine, Runtime
+from tidegate.stages.authenticate import Authenticate, authenticate_for
 from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply
 
@@ -34,12 +34,14 @@ class Snapshot:
         config: Config,
         models: Models,
         pipeline: Pipeline,
+        authenticate: Authenticate,
         engines: Mapping[str, RunningEngine],
         loans: AsyncExitStack,
     ) -> None:
         self.config = config
         self.models = models
         self.pipeline = pipeline
+        self.authenticate = authenticate
         self.engines = engines
         self.calls = 0
         self._loans = loans
@@ -105,27 +107,17 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             clock=runtime.clock,
             wall=runtime.wall,
             sinks=[runtime.metrics, *_access_log(server or config.server, runtime)],
-            policies={DEFAULT: default_policy(config, server or config.server)},
+            authenticate=authenticate_for(config, server or config.server, runtime.wall),
             models=models,
             queue=runtime.queue,
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        return Snapshot(config, models, pipeline, engines, loans.pop_all())
+        return Snapshot(config, models, pipeline, parts.authenticate, engines, loans.pop_all())
     raise AssertionError("unreachable: the exit stack suppresses no exception")
 
 
 def _access_log(server: ServerConfig, runtime: Runtime) -> list[Sink]:
     return [] if server.access_log == "none" else [AccessLog(server.access_log, runtime.wall)]
-
-
-def default_policy(config: Config, server: ServerConfig) -> Policy:
-    """Make the policy that applies to every caller until API keys exist."""
-    return Policy(
-        DEFAULT,
-        max_body_bytes=server.max_body_bytes,
-        deadline_s=server.call_deadline_s,
-        digest=bytes.fromhex(digest(config)),
-    )
 
 
 def _deployments(

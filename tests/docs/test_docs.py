@@ -115,7 +115,7 @@ def test_every_configuration_is_valid(
         pem = (ROOT / "tests/egress/tls/server.pem").read_bytes()
         (tmp_path / name).write_bytes(b"GGUF" if name.endswith(".gguf") else pem)
     for name in re.findall(r"\$\{(\w+)\}", text):
-        monkeypatch.setenv(name, "set")
+        monkeypatch.setenv(name, f"the-value-of-{name}")
     parse_text(text, source=where)
 
 

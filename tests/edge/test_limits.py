@@ -19,9 +19,10 @@ from talking import CHAT, SCRIPT, chat, post, said, stream
 from virtual import run
 
 from tidegate.config import parse_text
+from tidegate.config.exposure import is_loopback
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 from tidegate.errors import BadRequest, ConfigError
-from tidegate.http.edge.hosts import HostRule, is_loopback
+from tidegate.http.edge.hosts import HostRule
 from tidegate.http.edge.nesting import check_nesting
 
 

@@ -28,8 +28,9 @@ from tidegate.errors import (
 )
 from tidegate.http.apis import openai
 from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
-from tidegate.policy import DEFAULT, Policy
+from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Host, Sink
+from tidegate.stages.authenticate import Authenticate
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece, Record, Reply, Usage
 
 pytestmark = pytest.mark.anyio
@@ -91,7 +92,7 @@ def one() -> float:
 
 
 def parts(models: Models, *sinks: Sink) -> Parts:
-    return Parts(one, one, sinks, {DEFAULT: Policy()}, models, Queue(one))
+    return Parts(one, one, sinks, Authenticate(Policies({DEFAULT: Policy()})), models, Queue(one))
 
 
 def way(models: Models, *sinks: Sink) -> Pipeline:

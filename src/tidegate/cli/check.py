@@ -14,9 +14,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from tidegate.cli import settings
+from tidegate.cli import rights, settings
 from tidegate.cli.connect import Finding, ask_all, unresolved
 from tidegate.config import Config, EmbeddedConfig, warnings
+from tidegate.config.exposure import check_exposure, exposure, may_be_loopback
 from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
@@ -32,6 +33,7 @@ def check(
     config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
     explain: Annotated[Path | None, Parameter(("--explain", "-x"), allow_leading_hyphen=True)] = None,
     endpoint: Literal["chat.completions", "completions", "embeddings"] | None = None,
+    key: str | None = None,
     connect: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
@@ -39,6 +41,8 @@ def check(
 
     With --explain: what it would make of one request. The stages it passes, the engines it could go to, the deadline,
     and the very request that would be sent there, secrets masked.
+
+    With --key: what a key of the configuration may do. Together with --explain: what a request with that key would become.
 
     With --connect: asks every engine behind a URL for its models, and says what is wrong.
 
@@ -53,6 +57,8 @@ def check(
         A file with the body of a request, JSON; `-` reads it from standard input.
     endpoint
         Where that request would be sent, below /v1. Default: what its fields speak for.
+    key
+        The name of a key under `keys`, or `admin.token`.
     connect
         Ask the engines, at most ten seconds or so; nothing is generated.
     as_json
@@ -64,10 +70,14 @@ def check(
         settings.fail(str(ConfigError(str(path or "the built-in configuration"), problems)))
     if connect and explain is not None:
         settings.fail("--connect and --explain exclude each other: give one of them")
+    if connect and key is not None:
+        settings.fail("--connect and --key exclude each other: give one of them")
     if explain is not None:
-        _explain(loaded, path, (explain, endpoint), as_json=as_json)
+        _explain(loaded, path, (explain, endpoint, key), as_json=as_json)
     elif endpoint is not None:
         settings.fail("--endpoint goes with --explain")
+    elif key is not None:
+        _show_key(loaded, key, as_json=as_json)
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
         doubts = warnings(loaded) + unresolved(loaded, engines=not connect)
@@ -82,6 +92,11 @@ def check(
 def _cannot_start(config: Config) -> list[Problem]:
     """What only the engines themselves know to be wrong, and whether the weights are installed that an engine lacks."""
     problems: list[Problem] = []
+    if not may_be_loopback(config.server.host):
+        try:
+            check_exposure(config, config.server.host)
+        except ConfigError as error:
+            problems += error.problems
     for name, engine in config.engines.items():
         try:
             make_engine(name, engine)
@@ -105,6 +120,7 @@ def _print_json(
     page: dict[str, Any] = {
         "source": str(path) if path else None,
         "config": effective(config),
+        "policies": rights.policies_of(config),
         "stages": stages,
         "warnings": [problem._asdict() for problem in doubts],
     }
@@ -125,6 +141,8 @@ def _print(config: Config, path: Path | None, doubts: list[Problem], findings: l
         return
     console.print(f"[bold]{path or 'the built-in configuration'}[/] is valid. In force, defaults included:\n")
     console.print(yaml.safe_dump(effective(config), sort_keys=False), markup=False, highlight=False)
+    rights.show_policies(rights.policies_of(config), console)
+    console.print(f"\n{exposure(config).capitalize()}.\n", markup=False, highlight=False)
     table = Table(title="The way of a request", title_justify="left")
     table.add_column("stage")
     table.add_column("does")
@@ -134,14 +152,29 @@ def _print(config: Config, path: Path | None, doubts: list[Problem], findings: l
     console.print(table)
 
 
-def _explain(config: Config, path: Path | None, request: tuple[Path, str | None], *, as_json: bool) -> None:
+def _show_key(config: Config, name: str, *, as_json: bool) -> None:
+    try:
+        found = rights.holder(config, name)
+    except ConfigError as error:
+        settings.fail(str(error))
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        rights.show_holder(found, Console())
+
+
+def _explain(
+    config: Config, path: Path | None, request: tuple[Path, str | None, str | None], *, as_json: bool
+) -> None:
     # Only this needs the request path and the engines.
     from tidegate.cli import explain, explanation  # noqa: PLC0415
 
     body = _read(request[0])
     endpoint = explain.ENDPOINTS[request[1]] if request[1] else _speaks_for(body)
     try:
-        told = explain.explain(config, endpoint, body, source=str(path) if path else None)
+        key, policies = rights.find_key(config, request[2]) if request[2] else (None, None)
+        policy = policies.of(key) if key and policies else None
+        told = explain.explain(config, endpoint, body, source=str(path) if path else None, policy=policy)
     except ConfigError as error:
         settings.fail(str(error))
     print(explanation.as_json(told)) if as_json else explanation.show(told, Console())

@@ -21,11 +21,11 @@ from tidegate.engines.preview import Outgoing, Preview
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
 from tidegate.http.apis import openai
 from tidegate.pipeline import Parts, Stage, the_way
-from tidegate.policy import DEFAULT
+from tidegate.policy import Policy, compile_policies
 from tidegate.ports import Engine
 from tidegate.runtime import make_engine
-from tidegate.snapshot import default_policy
 from tidegate.stages.attempt import ask_for
+from tidegate.stages.authenticate import Authenticate
 from tidegate.types import Endpoint, Exit
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
@@ -78,6 +78,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str | None
     endpoint: str
+    policy: str
     deadline_s: float
     stages: list[Passed]
     model: str | None = None
@@ -86,19 +87,24 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     refused: Refusal | None = None
 
 
-def explain(config: Config, endpoint: Endpoint, body: bytes, *, source: str | None) -> Explained:
+def explain(
+    config: Config, endpoint: Endpoint, body: bytes, *, source: str | None, policy: Policy | None = None
+) -> Explained:
     """Take a request body down the way to the place where an engine would be asked.
 
-    Raises ConfigError for an engine that cannot even be built; what is wrong with the request is in the result.
+    `policy` is the caller's; without it, the policy `default` applies. Raises ConfigError for an engine that cannot even be
+    built; what is wrong with the request is in the result.
     """
-    return _Dry(config).explain(endpoint, body, source)
+    return _Dry(config, policy).explain(endpoint, body, source)
 
 
 class _Dry:
     """The gateway of one configuration without its running parts."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, policy: Policy | None) -> None:
         self._config = config
+        self._policies = compile_policies(config, config.server)
+        self._policy = policy or self._policies.default
         self._clock = time.monotonic
         # As `snapshot.assemble` does it, less the opening.
         self._engines = {name: _built(name, config) for name in config.engines}
@@ -113,7 +119,8 @@ class _Dry:
         told = Explained(
             source=source,
             endpoint=endpoint.value,
-            deadline_s=self._config.server.call_deadline_s,
+            policy=self._policy.name,
+            deadline_s=self._policy.deadline_s,
             stages=seen,
         )
         try:
@@ -132,17 +139,21 @@ class _Dry:
 
     def _parse(self, endpoint: Endpoint, body: bytes) -> Call:
         server, now = self._config.server, self._clock()
-        if len(body) > server.max_body_bytes:
-            raise PayloadTooLarge(f"The body is larger than {server.max_body_bytes} bytes")
+        if len(body) > self._policy.max_body_bytes:
+            raise PayloadTooLarge(f"The body is larger than {self._policy.max_body_bytes} bytes")
         call = Call(
             id="check",
             endpoint=endpoint,
             exit=Exit(),
             arrived_at=now,
             received_at=now,
-            deadline=now + server.call_deadline_s,
+            deadline=now + self._policy.deadline_s,
+            policy=self._policy,
+            priority=self._policy.priority,
         )
         openai.read(body, call, max_depth=server.max_json_depth, max_containers=server.max_json_containers)
+        if self._policy.max_tokens is not None:
+            openai.set_max_tokens(call, self._policy.max_tokens)
         return call
 
     def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Stage]:
@@ -151,7 +162,7 @@ class _Dry:
                 clock=self._clock,
                 wall=self._clock,
                 sinks=(),
-                policies={DEFAULT: default_policy(self._config, self._config.server)},
+                authenticate=Authenticate(self._policies),
                 models=Models(models),
                 queue=Queue(self._clock),
             )
@@ -209,7 +220,7 @@ class _Dry:
 
     def _within_s(self, engine: str) -> float:
         """The call's deadline, or the engine's own total time where that is shorter; seconds."""
-        settings, deadline_s = self._config.engines[engine], self._config.server.call_deadline_s
+        settings, deadline_s = self._config.engines[engine], self._policy.deadline_s
         timeouts: Any = getattr(settings, "timeouts", None)
         return deadline_s if timeouts is None else min(deadline_s, timeouts.total_ms / 1000)
 

@@ -31,7 +31,7 @@ def show(told: Explained, console: Console) -> None:
         highlight=False,
     )
     console.print(
-        f"Deadline: {told.deadline_s:g} s from its arrival (server.call_deadline_s)\n", highlight=False
+        f"Deadline: {told.deadline_s:g} s from its arrival, by the policy '{told.policy}'\n", highlight=False
     )
     console.print(_way(told))
     if told.refused is not None:

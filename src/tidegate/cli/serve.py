@@ -11,6 +11,7 @@ from cyclopts import Parameter, validators
 
 from tidegate.cli import settings
 from tidegate.config import DEFAULT_PATH, Config, ServerConfig, warnings
+from tidegate.config.exposure import check_exposure, exposure
 from tidegate.errors import ConfigError
 from tidegate.files import Stamp, stamp
 from tidegate.gateway import Gateway
@@ -91,11 +92,13 @@ def serve(  # noqa: PLR0913 - an option each
 async def run(config: Config, path: Path | None, settings: ServerConfig, seen: Stamp | None) -> None:
     """Open the gateway, serve until a signal arrives, then drain. Raises ConfigError and CannotListen."""
     listener = bind(settings)
+    check_exposure(config, listener.getsockname()[0])  # before an engine starts in vain
     async with Gateway(config, path=path, settings=settings, seen=seen) as gateway:
         scheme = "https" if settings.tls else "http"
         host, port = listener.getsockname()[:2]
         server = GatewayServer(gateway, listener)
         server.obey_signals()
         settle_garbage()
+        log.info("%s", exposure(config))
         log.info("serving %s on %s://%s:%d/v1", ", ".join(gateway.snapshot.models.names), scheme, host, port)
         await server.serve_until_drained()

@@ -2,6 +2,7 @@
 
 from tidegate.config import files, urls
 from tidegate.config.advice import warnings
+from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import (
     DEFAULT_PROBE,
     EmbeddedConfig,
@@ -18,9 +19,11 @@ from tidegate.config.engines import (
 )
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import DeploymentConfig, ModelConfig
+from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
+from tidegate.config.tenants import KeyConfig, OrganisationConfig, TeamConfig, UserConfig
 from tidegate.config.tree import Config, digest, engine_digest
 
 __all__ = [
@@ -28,23 +31,31 @@ __all__ = [
     "DEFAULT_PROBE",
     "EMBEDDED_MODEL",
     "AdminConfig",
+    "AuthConfig",
     "Config",
+    "DefaultsConfig",
     "DeploymentConfig",
     "EmbeddedConfig",
     "EmbedderConfig",
     "EngineConfig",
     "HttpEngineConfig",
+    "KeyConfig",
     "Kinded",
+    "LimitsConfig",
     "LlamaCppConfig",
     "LoraConfig",
     "ModelConfig",
     "OpenAIConfig",
+    "OrganisationConfig",
+    "PolicyConfig",
     "ScriptedConfig",
     "ServerConfig",
     "Settings",
     "SglangConfig",
+    "TeamConfig",
     "TimeoutsConfig",
     "TlsConfig",
+    "UserConfig",
     "VllmConfig",
     "built_in",
     "digest",

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from tidegate.config.document import joined
@@ -99,7 +99,8 @@ def _in_words(mistake: ErrorDetails, data: Any, unquoted: str | None) -> str:
         keys = ", ".join(list(section.model_fields)[:3]) if section else ""
         return "must be a mapping" + (f" with settings such as {keys}" if keys else "")
     if kind == "string_type" and unquoted:
-        return f"must be text: write '{unquoted}' in quotes"
+        shown = "it" if _is_secret(mistake["loc"], data) else f"'{unquoted}'"
+        return f"must be text: write {shown} in quotes"
     if words := _WORDS.get(kind):
         return words.format(**mistake.get("ctx", {}))
     return mistake["msg"].removeprefix("Value error, ").replace("Input should", "should")
@@ -130,6 +131,13 @@ def _section(location: tuple[int | str, ...], data: Any) -> type[Settings] | Non
             return None
         model = kinded.model(data) if kinded else nested
     return model
+
+
+def _is_secret(location: tuple[int | str, ...], data: Any) -> bool:
+    """Whether a place holds what no message may show."""
+    section = _section(location[:-1], data)
+    field = section.model_fields.get(str(location[-1])) if section else None
+    return field is not None and SecretStr in _types(field.annotation)
 
 
 def _types(annotation: Any) -> Iterator[Any]:

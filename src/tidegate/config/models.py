@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from tidegate.config.policies import LimitsConfig
 from tidegate.config.settings import Settings, not_empty
 
 
@@ -27,4 +28,7 @@ class ModelConfig(Settings):
 
     deployments: tuple[DeploymentConfig, ...] = Field(
         min_length=1, description="The engines that serve the model."
+    )
+    limits: LimitsConfig = Field(
+        default=LimitsConfig(), description="How much all callers together may use of it."
     )

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tidegate.config import document, mistakes
 from tidegate.config.document import Document
+from tidegate.config.references import dangling_engines, dangling_tenants
 from tidegate.config.tree import Config
 from tidegate.errors import ConfigError, Problem
 
@@ -71,7 +72,9 @@ def _parse(found: Document, source: str) -> Config:
         names_none = "names no model: add one, such as '*': {deployments: [{engine: NAME}]}"
         wrong.append(Problem("models", names_none))
     if "engines" not in misspelt and isinstance(top["engines"], dict):
-        wrong += _dangling(top.get("models"), top["engines"])
+        wrong += dangling_engines(top.get("models"), top["engines"])
+    if not misspelt & {"organisations", "policies", "keys", "auth"}:
+        wrong += dangling_tenants(top)
     causes = {problem.path for problem in missing} | found.doubtful
     told = {problem.path for problem in found.problems} - {""}
     followed = [one for one in _without_consequences(wrong, causes) if one.path not in told]
@@ -157,28 +160,3 @@ def _without_consequences(problems: list[Problem], causes: Collection[str]) -> l
 
     first = {problem.path: problem for problem in reversed(problems)}
     return [one for one in problems if first[one.path] is one and not follows(one.path)]
-
-
-def _dangling(models: Any, engines: Any) -> list[Problem]:
-    """Return a problem for each unknown engine, and for each pattern with a misplaced `*`.
-
-    Values of the wrong type are reported elsewhere.
-    """
-    problems: list[Problem] = []
-    for pattern, model in _entries(models):
-        if "*" in pattern[:-1]:
-            problems.append(Problem(f"models.{pattern}", "'*' may only stand at the end"))
-        deployments = dict(_entries(model)).get("deployments")
-        for i, deployment in enumerate(
-            cast("list[Any]", deployments) if isinstance(deployments, list) else []
-        ):
-            engine = dict(_entries(deployment)).get("engine")
-            if isinstance(engine, str) and engine not in dict(_entries(engines)):
-                known = ", ".join(sorted(dict(_entries(engines)))) or "none"
-                path = f"models.{pattern}.deployments[{i}].engine"
-                problems.append(Problem(path, f"there is no engine '{engine}'; there are: {known}"))
-    return problems
-
-
-def _entries(value: Any) -> list[tuple[str, Any]]:
-    return [(str(k), v) for k, v in cast("dict[Any, Any]", value).items()] if isinstance(value, dict) else []

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field, SecretStr
 
+from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import EngineConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import ModelConfig
+from tidegate.config.policies import PolicyConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
+from tidegate.config.tenants import KeyConfig, OrganisationConfig
 
 
 class Config(Settings):
@@ -29,6 +32,19 @@ class Config(Settings):
         default={},
         description="What clients may ask for: a name, or a prefix and `*`. The longest match wins.",
     )
+    auth: AuthConfig = Field(default=AuthConfig(), description="How callers are recognised.")
+    policies: Mapping[Name, PolicyConfig] = Field(
+        default={}, description="What callers may do, by name; `default` holds for those who name none."
+    )
+    organisations: Mapping[Name, OrganisationConfig] = Field(
+        default={}, description="Who the callers are, by name."
+    )
+    keys: Mapping[Name, KeyConfig] = Field(default={}, description="API keys, by name.")
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers must show a key."""
+        return self.auth.mode == "keys" or (self.auth.mode is None and bool(self.keys))
 
 
 # How many calls an engine gets, not what it is: a reload that changes only these keeps it running.

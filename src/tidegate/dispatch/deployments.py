@@ -10,6 +10,7 @@ from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ModelNotFound
 from tidegate.kernel.nearest import nearest
+from tidegate.kernel.patterns import Patterns
 from tidegate.ports import Engine
 
 # Limits of an error message: the number of models listed, and the characters of the client's model name.
@@ -45,14 +46,24 @@ class Models:
         """The configured names and prefixes, sorted."""
         return sorted(self._deployments)
 
-    def find(self, model: str) -> tuple[str, Sequence[Deployment]]:
-        """Return the configured name that matches `model`, with its deployments. Raises ModelNotFound."""
-        if found := self._exact.get(model):
-            return model, found
-        for prefix, name in self._prefixes:
-            if model.startswith(prefix):
-                return name, self._deployments[name]
-        raise ModelNotFound(_unknown(model, self.names), param="model")
+    def visible(self, allowed: Patterns | None) -> list[str]:
+        """Return the names that a caller may request. `allowed` are the models of the caller's policy; None allows all."""
+        if allowed is None:
+            return self.names
+        return sorted({seen for name in self._deployments for seen in allowed.within(name)})
+
+    def find(self, model: str, allowed: Patterns | None = None) -> tuple[str, Sequence[Deployment]]:
+        """Return the configured name that matches `model`, with its deployments. Raises ModelNotFound.
+
+        A model that is not among the `allowed` ones is not found, as if it were not configured.
+        """
+        if allowed is None or model in allowed:
+            if found := self._exact.get(model):
+                return model, found
+            for prefix, name in self._prefixes:
+                if model.startswith(prefix):
+                    return name, self._deployments[name]
+        raise ModelNotFound(_unknown(model, self.visible(allowed)), param="model")
 
 
 def _unknown(model: str, names: Sequence[str]) -> str:
@@ -60,4 +71,4 @@ def _unknown(model: str, names: Sequence[str]) -> str:
     meant = nearest(model, (name for name in names if not name.endswith("*")))
     guess = f" did you mean '{meant}'?" if meant else ""
     more = ", …" if len(names) > SHOWN else ""
-    return f"There is no model '{model[:LONGEST_ECHO]}';{guess} there are: {', '.join(names[:SHOWN])}{more}"
+    return f"There is no model '{model[:LONGEST_ECHO]}';{guess} there are: {', '.join(names[:SHOWN]) or 'none'}{more}"

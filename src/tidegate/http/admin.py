@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
-import os
-import time
-from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
-from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Scope, Send
 
-from tidegate.errors import (
-    RETRY_AFTER_S,
-    ConfigError,
-    Forbidden,
-    GatewayError,
-    ModelNotFound,
-    Unauthenticated,
-)
+from tidegate.errors import ConfigError, GatewayError, ModelNotFound
 from tidegate.gateway import Gateway, Reloaded
-from tidegate.http.edge.cycle import request_id_of
+from tidegate.http.access import visitor_of
+from tidegate.http.answers import as_error, as_json
 from tidegate.telemetry.metrics import CONTENT_TYPE
-
-
-def as_json(content: object, *, status: int = 200) -> Response:
-    """A JSON response. A 503 says when to come back."""
-    headers = {"retry-after": f"{RETRY_AFTER_S:g}"} if status == 503 else None
-    return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
-
-
-def as_error(error: GatewayError, more: Mapping[str, str] | None = None) -> Response:
-    """An error in OpenAI's shape, with `more` headers."""
-    headers = {name.decode(): value.decode() for name, value in error.headers()} | dict(more or {})
-    return Response(error.body(), error.status, headers, media_type="application/json")
-
-
-def identified(scope: Scope, send: Send) -> Send:
-    """Give an answer the headers that every answer has: the request's id and its time, milliseconds."""
-    request_id = request_id_of(dict(scope["headers"])) or b"req_" + os.urandom(12).hex().encode()
-    began = time.monotonic()
-
-    async def send_identified(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            timing = b"total;dur=%.3f" % ((time.monotonic() - began) * 1000)
-            message["headers"] = [
-                *message["headers"],
-                (b"x-request-id", request_id),
-                (b"server-timing", timing),
-            ]
-        await send(message)
-
-    return send_identified
+from tidegate.types.caller import ADMIN_READ
 
 
 class Operator(Protocol):
     """What the admin port asks of whoever runs the calls: one gateway, or the supervisor of several."""
-
-    @property
-    def token(self) -> SecretStr | None:
-        """The admin token in force."""
-        ...
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
         """The state, `ready` where new calls are welcome, and the details of it."""
@@ -80,14 +34,16 @@ class Operator(Protocol):
 
 
 def admin_routes(operator: Operator) -> list[Route]:
-    """Health, readiness, metrics and reload, for Starlette's router."""
+    """Health, readiness, metrics and reload, for Starlette's router. They have to be `guarded`."""
 
     async def health(_: Request) -> Response:
         return as_json({"status": "ok"})
 
-    async def ready(_: Request) -> Response:
+    async def ready(request: Request) -> Response:
         state, details = await operator.readiness()
-        return as_json({"status": state, **details}, status=200 if state == "ready" else 503)
+        # Names of engines and why they fail are the operator's business.
+        shown = details if ADMIN_READ in visitor_of(request).caller.scopes else {}
+        return as_json({"status": state, **shown}, status=200 if state == "ready" else 503)
 
     async def metrics(_: Request) -> Response:
         try:
@@ -95,8 +51,8 @@ def admin_routes(operator: Operator) -> list[Route]:
         except GatewayError as error:
             return as_error(error)
 
-    async def reload(request: Request) -> Response:
-        return await _answer_reload(request, operator)
+    async def reload(_: Request) -> Response:
+        return await _answer_reload(operator)
 
     return [
         Route("/healthz", health, methods=["GET"]),
@@ -114,17 +70,12 @@ class Admin:
         self._gateway = gateway
 
     def routes(self) -> list[Route]:
-        """For Starlette's router."""
+        """For Starlette's router. They have to be `guarded`."""
         return [
             *admin_routes(self),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{model:path}", self._model, methods=["GET"]),
         ]
-
-    @property
-    def token(self) -> SecretStr | None:
-        """See `Operator`."""
-        return self._gateway.snapshot.config.admin.token
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
         """See `Operator`; the details are the state of each engine, and why those that are not ready are not."""
@@ -141,8 +92,8 @@ class Admin:
         """See `Operator`."""
         return await self._gateway.reload()
 
-    async def _models(self, _: Request) -> Response:
-        names = self._gateway.snapshot.models.names
+    async def _models(self, request: Request) -> Response:
+        names = self._gateway.snapshot.models.visible(visitor_of(request).policy.models)
         return as_json(
             {"object": "list", "data": [_model_object(name) for name in names if not name.endswith("*")]}
         )
@@ -150,15 +101,14 @@ class Admin:
     async def _model(self, request: Request) -> Response:
         name: str = request.path_params["model"]
         try:
-            self._gateway.snapshot.models.find(name)
+            self._gateway.snapshot.models.find(name, visitor_of(request).policy.models)
         except ModelNotFound as error:
             return as_error(error)
         return as_json(_model_object(name))
 
 
-async def _answer_reload(request: Request, operator: Operator) -> Response:
+async def _answer_reload(operator: Operator) -> Response:
     try:
-        _authorize(request, operator.token)
         reloaded = await operator.reload()
     except GatewayError as error:
         return as_error(error)
@@ -172,15 +122,6 @@ async def _answer_reload(request: Request, operator: Operator) -> Response:
         }
         return as_json({"error": detail, "problems": problems}, status=422)
     return as_json({"status": "reloaded", **msgspec.to_builtins(reloaded)})
-
-
-def _authorize(request: Request, token: SecretStr | None) -> None:
-    """Raises Forbidden where no token is configured, Unauthenticated for a wrong one."""
-    if token is None:
-        raise Forbidden("The admin API is closed: set admin.token in the configuration")
-    given = request.headers.get("authorization", "")
-    if not hmac.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode()):
-        raise Unauthenticated("The admin API wants 'Authorization: Bearer <admin.token>'")
 
 
 def _model_object(name: str) -> dict[str, object]:

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, MethodUnknown, NotFound
 from tidegate.gateway import Gateway
-from tidegate.http.admin import Admin, as_error, identified
+from tidegate.http.access import guarded, needed
+from tidegate.http.admin import Admin
+from tidegate.http.answers import as_error, identified
 from tidegate.http.call import CallEndpoint
 from tidegate.http.cors import Cors
 from tidegate.http.document import Document
@@ -21,6 +23,7 @@ from tidegate.http.edge.refusals import Refusals
 from tidegate.http.hints import hint
 from tidegate.http.welcome import welcome
 from tidegate.types import Endpoint
+from tidegate.types.caller import INFERENCE
 
 # The names of models may need percent signs. Anywhere else they are a disguise: `/%61dmin/reload` would be the admin API to
 # us, and not to a proxy in front that shuts out `/admin/`.
@@ -39,11 +42,17 @@ class App:
         self._calls = {
             f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway, turn) for endpoint in Endpoint
         }
+        # Their stage `authenticate` asks for this scope and for no other.
+        assert all(needed(path) == INFERENCE for path in self._calls), "a call needs another scope"
         cold = Admin(gateway).routes()
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]
         self._rest = Starlette(
-            routes=[*routes, welcome(self._calls, routes)],
+            routes=guarded(
+                [*routes, welcome(self._calls, routes)],
+                lambda: gateway.snapshot.authenticate,
+                refusals.add,
+            ),
             exception_handlers={HTTPException: self._http_error, Exception: _bug},
         )
         # A redirect would name the host that the client named.

@@ -74,11 +74,14 @@ class CallEndpoint:
         gateway = self._gateway
         now = gateway.clock()
         client = scope.get("client")
+        peer: str = client[0] if client else ""
+        if (proxies := gateway.snapshot.authenticate.proxies) is not None:
+            peer = proxies.client(peer, headers)
         return Call(
             id=own_id.decode(),
             request_id=responder.request_id.decode(),
             endpoint=self._endpoint,
-            head=Head(scope["path"], headers, client[0] if client else ""),
+            head=Head(scope["path"], headers, peer),
             exit=Exit(),
             arrived_at=now,
             received_at=now,
@@ -154,6 +157,8 @@ class CallEndpoint:
             openai.read(body, call, max_depth=depth, max_containers=containers)
         else:
             await read_in_turns(read_large(body, call, Limits(depth, containers)), self._turn)
+        if call.policy.max_tokens is not None:
+            openai.set_max_tokens(call, call.policy.max_tokens)
 
     async def _whole(self, pipeline: Pipeline, call: Call, reply: Reply) -> bytes:
         parts: list[bytes] = []

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.config import ServerConfig
 from tidegate.errors import Forbidden
-from tidegate.http.admin import as_error, identified
+from tidegate.http.answers import as_error, identified
 
 # Headers that clients in browsers use. OpenAI's own client reads the first four.
 _EXPOSED = (

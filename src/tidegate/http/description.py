@@ -19,6 +19,8 @@ from starlette.routing import Route
 from tidegate import errors
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
+from tidegate.http.access import NEEDS
+from tidegate.stages.authenticate import OPEN
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
 Json = dict[str, Any]
@@ -34,7 +36,6 @@ class _Cold(msgspec.Struct, frozen=True):
     answer: Json
     also: Mapping[int, str] = {}
     media_type: str = "application/json"
-    admin: bool = False
 
 
 _STATE: Json = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
@@ -59,8 +60,7 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
         "/admin/reload": _Cold(
             "Read the configuration again",
             {**_STATE, "required": ["status", "models"]},
-            {401: "Another token", 403: "No token is configured", 422: "A configuration with mistakes"},
-            admin=True,
+            {422: "A configuration with mistakes"},
         ),
         PATH: _Cold("This document", {"type": "object", "required": ["openapi"]}),
     }
@@ -88,6 +88,10 @@ _ONLY_STREAMED: Json = {
 }
 
 
+# Which route needs which scope is told by its 403. The empty one: without keys, or where everybody may ask.
+_SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
+
+
 def describe(models: Models, cold: Iterable[Route]) -> Json:
     """Return the whole document. `cold` are the routes that make no call."""
     structs = [*(body for body, _ in _CALLS.values()), Answer]
@@ -112,7 +116,10 @@ def describe(models: Models, cold: Iterable[Route]) -> Json:
         "components": {
             "schemas": {**schemas, "Error": _error_schema()},
             "headers": {"RequestId": {"required": True, "schema": {"type": "string"}}},
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
         },
     }
 
@@ -149,6 +156,7 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
     return {
         "operationId": endpoint.value.replace("/", "_"),
         "summary": summary,
+        "security": _SECURITY,
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
@@ -185,8 +193,10 @@ def _cold_path(route: Route) -> Json:
         # The 503 of /readyz has the form of its 200, not that of an error.
         shown = cold.answer if status == 503 else {"$ref": "#/components/schemas/Error"}
         operation["responses"][str(status)] = _response(meaning, {"application/json": {"schema": shown}})
-    if cold.admin:
-        operation["security"] = [{"admin": []}]
+    if (scope := NEEDS[route.path]) != OPEN:
+        operation["security"] = _SECURITY
+        operation["responses"]["401"] = _failure(errors.Unauthenticated.code)
+        operation["responses"]["403"] = _failure(f"{errors.Forbidden.code}: the key lacks the scope {scope}")
     methods = sorted((route.methods or set()) - {"HEAD"})
     return {path: {method.lower(): operation for method in methods}}
 

@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 
+from tidegate.config.exposure import check_exposure
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.refusals import Refusals
@@ -30,6 +31,9 @@ class GatewayServer(EdgeServer):
     """A server for one open gateway, which serves until it is asked to drain."""
 
     def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+        """Raises ConfigError for an address that needs keys where there are none."""
+        gateway.address = listener.getsockname()[0]
+        check_exposure(gateway.snapshot.config, gateway.address)
         settings = gateway.settings
         refusals = Refusals()
         super().__init__(create_app(gateway, refusals), settings, refusals)

@@ -40,7 +40,7 @@ class Route:
         return f"model '{call.model}'{matched}: engine '{able[0].engine_name}'{of}"
 
     def _able(self, call: Call) -> list[Deployment]:
-        call.route, deployments = self._models.find(call.model)
+        call.route, deployments = self._models.find(call.model, call.policy.models)
         able = [one for one in deployments if _takes(call, one)]
         if not able:
             raise _nearest_refusal(call, deployments)

@@ -9,9 +9,21 @@ from tidegate.types.record import Spent
 ANSWER = "answer"
 """The purpose of a client's own call, and of every engine call that can become its answer."""
 
+INFERENCE = "inference"
+"""The scope of calls: chat completions and their like, and the lists of models."""
+ADMIN_READ = "admin:read"
+"""The scope of everything that shows how the gateway works and changes nothing."""
+ADMIN_WRITE = "admin:write"
+"""The scope of everything that changes the gateway."""
+METRICS = "metrics"
+"""The scope of the metrics."""
+
 
 class Caller(msgspec.Struct, frozen=True):
-    """The owner of a call. All fields are empty for an anonymous caller."""
+    """The owner of a call: its key by name, and the tenants of that. All fields are empty for an anonymous caller.
+
+    `scopes` says what the caller may do: see the constants above.
+    """
 
     key: str = ""
     user: str = ""

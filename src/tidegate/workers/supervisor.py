@@ -12,17 +12,19 @@ from pathlib import Path
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, Metric
-from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from tidegate.config import Config, ServerConfig, read_text, warnings
+from tidegate.config.exposure import check_exposure, exposure
 from tidegate.errors import ConfigError, Problem
 from tidegate.files import Stamp, stamp
 from tidegate.gateway import Reloaded, no_file, watch
+from tidegate.http.access import guarded
 from tidegate.http.admin import admin_routes
 from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
+from tidegate.stages.authenticate import authenticate_for
 from tidegate.telemetry.metrics import gauge
 from tidegate.workers.epochs import Change, change_all
 from tidegate.workers.line import Handlers, NoAnswer
@@ -66,6 +68,8 @@ class Supervisor:
         self._count = count
         self._log_level = log_level
         self._runtime = Runtime()
+        self._authenticate = authenticate_for(self._config, self._config.server, self._runtime.wall)
+        self._admin_address = ""
         self._llamas = Llamas(self._config, self._spread)
         self._handlers: Handlers = {"scrape": self._on_scrape, "reload": self._on_reload}
         self._members: dict[int, Member] = {}
@@ -81,15 +85,18 @@ class Supervisor:
         refuse_unshareable(config, self._count)
         with bind(config.server) as probe:  # checks that the port is free, and chooses one for port 0
             host, port = probe.getsockname()[:2]
+            check_exposure(config, host)
         self._source = msgspec.structs.replace(self._source, port=port)
         admin_listener = _bind_admin(config)
+        self._admin_address = admin_listener.getsockname()[0]
+        check_exposure(config, self._admin_address, setting="admin.host")
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self._runtime)
             await self._llamas.open(self._runtime, opened)
             opened.push_async_callback(self._kill)
             await self._hire_all()
             self._runtime.metrics.add_gauges(self._gauges)
-            admin = EdgeServer(Starlette(routes=admin_routes(self)))
+            admin = EdgeServer(Starlette(routes=guarded(admin_routes(self), lambda: self._authenticate)))
             self._runtime.spawn(admin.serve([admin_listener]), name="serve the admin port")
             if self._path is not None:
                 watching = watch(self._path, self._try_reload, spawn=self._runtime.spawn, seen=self._seen)
@@ -100,6 +107,7 @@ class Supervisor:
                 self._count,
                 *admin_listener.getsockname()[:2],
             )
+            log.info("%s", exposure(config))
             scheme = "https" if config.server.tls else "http"
             log.info("serving %s on %s://%s:%d/v1", ", ".join(sorted(config.models)), scheme, host, port)
             await asyncio.gather(*(self._keep(number) for number in range(self._count)))
@@ -205,11 +213,6 @@ class Supervisor:
 
     # -- all workers as one gateway --------------------------------------------------------------------------------
 
-    @property
-    def token(self) -> SecretStr | None:
-        """The current admin token."""
-        return self._config.admin.token
-
     async def readiness(self) -> tuple[str, dict[str, object]]:
         """Return the state, which is `ready` only if every worker is ready, and the report of each worker."""
         reports = await self._reports()
@@ -283,10 +286,12 @@ class Supervisor:
         source = msgspec.structs.replace(source, text=text)
         config = source.read()
         refuse_unshareable(config, self._count)
+        check_exposure(config, self._admin_address, setting="admin.host")
         self._llamas.refuse_change(config)
 
         def decided() -> None:
             self._source, self._config = source, config
+            self._authenticate = authenticate_for(config, config.server, self._runtime.wall)
 
         self._epoch += 1
         # A dismissed worker has no vote, since the worker that replaces it starts with the configuration decided here.

@@ -82,8 +82,3 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether a socket bound to this address is reachable only from this machine."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

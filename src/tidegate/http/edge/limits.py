@@ -22,6 +22,8 @@ from tidegate.http.edge.refusals import Refusals
 _ONCE = (
     b"host",
     b"authorization",
+    b"x-api-key",
+    b"api-key",
     b"content-length",
     b"transfer-encoding",
     b"content-type",

@@ -15,9 +15,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tidegate.config import ServerConfig, TlsConfig
+from tidegate.config.exposure import is_loopback
 from tidegate.files import FromFiles
 from tidegate.http.edge.handshake import TlsListener
-from tidegate.http.edge.hosts import is_loopback
 from tidegate.http.edge.limits import Connection, Edge
 from tidegate.http.edge.protocol import EdgeProtocol
 from tidegate.http.edge.refusals import Refusals

@@ -1,0 +1,81 @@
+"""The keys of a configuration, found by the digests of their secrets."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterator
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from tidegate.config import Config, KeyConfig
+from tidegate.types import Caller, Key, Secret
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, METRICS
+
+ADMIN_TOKEN = "admin.token"  # noqa: S105 - its name
+"""The name of the key that the setting `admin.token` makes."""
+_ADMIN_SCOPES = frozenset({ADMIN_READ, ADMIN_WRITE, METRICS})
+
+
+class Keys(Protocol):
+    """Finds keys. The id of a configured key is the digest of its secret in hex digits."""
+
+    def find(self, id: str) -> Key | None: ...
+
+
+def pepper_of(config: Config) -> bytes:
+    """The key of the digests. Without a configured pepper it is a new random one: then no digest outlives the process."""
+    pepper = config.auth.pepper
+    return secrets.token_bytes(32) if pepper is None else pepper.get_secret_value().encode()
+
+
+def digest_of(pepper: bytes, presented: bytes) -> bytes:
+    """The HMAC-SHA256 of a key that a request shows (RFC 2104, FIPS 180-4)."""
+    return hmac.digest(pepper, presented, "sha256")
+
+
+class Configured:
+    """The keys of one configuration, `admin.token` among them. Satisfies `Keys`."""
+
+    def __init__(self, config: Config, pepper: bytes) -> None:
+        """`pepper` is that of `pepper_of`."""
+        self.by_name = dict(_keys(config, pepper))
+        self._by_id = {key.id: key for key in self.by_name.values()}
+
+    def find(self, id: str) -> Key | None:
+        """See `Keys`."""
+        return self._by_id.get(id)
+
+
+def _keys(config: Config, pepper: bytes) -> Iterator[tuple[str, Key]]:
+    for name, settings in config.keys.items():
+        digest = bytes.fromhex(settings.digest) if settings.digest else _digest(pepper, settings.secret)
+        yield name, _key(name, settings, digest)
+    if config.admin.token is not None:
+        digest = _digest(pepper, config.admin.token)
+        caller = Caller(key=ADMIN_TOKEN, scopes=_ADMIN_SCOPES)
+        yield ADMIN_TOKEN, Key(id=digest.hex(), name=ADMIN_TOKEN, secrets=(Secret(digest),), caller=caller)
+
+
+def _digest(pepper: bytes, secret: SecretStr | None) -> bytes:
+    assert secret is not None, "the settings of a key have its secret or the digest of that"
+    return digest_of(pepper, secret.get_secret_value().encode())
+
+
+def _key(name: str, settings: KeyConfig, digest: bytes) -> Key:
+    return Key(
+        id=digest.hex(),
+        name=name,
+        secrets=(Secret(digest),),
+        caller=Caller(
+            key=name,
+            user=settings.user or "",
+            team=settings.team or "",
+            organisation=settings.organisation or "",
+            scopes=frozenset(settings.scopes),
+        ),
+        policy=settings.policy or "",
+        models=settings.models,
+        expires_at=settings.expires_at.timestamp() if settings.expires_at else None,
+    )

@@ -1,0 +1,65 @@
+"""Recognises a key that a request shows. Clients never learn why a key is refused; the log does."""
+
+from __future__ import annotations
+
+import logging
+from hmac import compare_digest
+
+from tidegate.access.configured import Keys, digest_of
+from tidegate.errors import Unauthenticated
+from tidegate.ports import Wall
+from tidegate.types import Key, Secret
+
+TELL_EVERY_S = 60.0
+"""A key that is refused again and again is told in the log so often at most."""
+_NOBODY = (Secret(bytes(32)),)
+
+log = logging.getLogger(__name__)
+
+
+class Doorkeeper:
+    """Recognises keys. `wall` is in seconds since the epoch."""
+
+    def __init__(self, keys: Keys, pepper: bytes, wall: Wall) -> None:
+        self._keys = keys
+        self._pepper = pepper
+        self._wall = wall
+        self._told: dict[str, float] = {}
+
+    def recognise(self, presented: bytes) -> Key:
+        """The key that a request shows. Raises Unauthenticated, always with the same words, if it is not valid.
+
+        The work is the same for every secret, known or not: one digest, one look-up by it, and a comparison that takes
+        the same time wherever two digests differ.
+        """
+        digest = digest_of(self._pepper, presented)
+        key, now = self._keys.find(digest.hex()), self._wall()
+        valid = False
+        for secret in _NOBODY if key is None else key.secrets:
+            same = compare_digest(secret.digest, digest)
+            valid |= same and (secret.expires_at is None or now < secret.expires_at)
+        if key is None:
+            raise _invalid()
+        if why := _why_not(key, now, valid=valid):
+            self._tell(key, why, now)
+            raise _invalid()
+        return key
+
+    def _tell(self, key: Key, why: str, now: float) -> None:
+        # Only known keys get here, so there are as many entries as keys.
+        if now >= self._told.get(key.id, float("-inf")) + TELL_EVERY_S:
+            self._told[key.id] = now
+            log.warning("the key '%s' was refused: %s", key.name or key.caller.key, why)
+
+
+def _why_not(key: Key, now: float, *, valid: bool) -> str:
+    """Why a known key is refused; "" if it is not."""
+    if key.revoked_at is not None and now >= key.revoked_at:
+        return "it is revoked"
+    if key.expires_at is not None and now >= key.expires_at:
+        return "it has expired"
+    return "" if valid else "this secret of it is not valid any more"
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("The API key is not valid")

@@ -1,0 +1,124 @@
+"""The section `policies`: what a caller may ask for, how much of it, and what holds where a request says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, field_validator
+
+from tidegate.config.settings import Name, Settings, not_empty
+
+
+def check_pattern(pattern: str) -> str:
+    """A model's name, or a prefix and `*`. Raises ValueError for anything else."""
+    if "*" in not_empty(pattern, "give a model's name, or a prefix and '*'")[:-1]:
+        raise ValueError("'*' may only stand at the end")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+
+
+class LimitsConfig(Settings):
+    """How much may be used. A limit that is left out does not exist."""
+
+    requests_per_minute: int | None = Field(default=None, gt=0, description="Calls that begin in a minute.")
+    tokens_per_minute: int | None = Field(default=None, gt=0, description="Tokens, read and written.")
+    requests_per_day: int | None = Field(
+        default=None, gt=0, description="Calls that begin in a calendar day of the policy's time zone."
+    )
+    tokens_per_day: int | None = Field(default=None, gt=0, description="Tokens in a calendar day.")
+    usd_per_day: float | None = Field(default=None, gt=0, description="Money in a calendar day, US dollars.")
+    usd_per_month: float | None = Field(
+        default=None, gt=0, description="Money in a calendar month, US dollars."
+    )
+    concurrent_calls: int | None = Field(default=None, gt=0, description="Calls that run at once.")
+    burst_requests: int | None = Field(
+        default=None,
+        gt=0,
+        description="Calls that may begin at once after a pause; default: a tenth of a minute.",
+    )
+    burst_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens that may be used at once after a pause; default: a tenth of a minute, or the largest call.",
+    )
+
+
+class DefaultsConfig(Settings):
+    """What holds where a request says nothing."""
+
+    priority: Literal["interactive", "default", "batch"] = Field(
+        default="default",
+        description="Which calls go first at engines that know priorities. vLLM refuses others than `default`"
+        " unless it runs with `--scheduling-policy priority`.",
+    )
+    deadline_s: float | None = Field(
+        default=None, gt=0, description="Longest time a call may take; `server.call_deadline_s` at the most."
+    )
+    max_tokens: int | None = Field(
+        default=None, gt=0, description="Length of an answer where the request names none."
+    )
+    max_body_bytes: int | None = Field(
+        default=None, gt=0, description="Largest request body; `server.max_body_bytes` at the most."
+    )
+
+
+class PolicyConfig(Settings):
+    """What a caller may do. The nearest policy holds: the key's, else its user's, team's, organisation's, else `default`.
+
+    Limits bound whoever names the policy as a whole: the limits of a team bound the sum of its keys.
+    """
+
+    models: tuple[Pattern, ...] = Field(
+        default=("*",), min_length=1, description="Models that may be asked for: names, or a prefix and `*`."
+    )
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="How much may be used.")
+    limits_by_model: Mapping[Name, LimitsConfig] = Field(
+        default={}, description="The same for some models, by name or prefix and `*`."
+    )
+    end_user_limits: LimitsConfig | None = Field(
+        default=None,
+        description="The same for each end user, by the request's field `user`. Only for clients that set it honestly.",
+    )
+    defaults: DefaultsConfig = Field(
+        default=DefaultsConfig(), description="What holds where a request says nothing."
+    )
+    on_limit: Literal["refuse", "wait"] = Field(
+        default="refuse",
+        description="What a call does that finds no room: it is refused, or waits within its deadline.",
+    )
+    enforce: bool = Field(default=True, description="Whether limits refuse calls; `false` only counts.")
+    strict: bool = Field(
+        default=False,
+        description="Whether `max_tokens` is set for a request without it, so that no estimate is needed.",
+    )
+    count: Literal["estimate", "engine"] = Field(
+        default="estimate",
+        description="How input tokens are counted before a call: by an estimate, or by the engine.",
+    )
+    internal_calls: Literal["house", "caller"] = Field(
+        default="house", description="Whose limits the gateway's own calls for a request use."
+    )
+    timezone: str = Field(default="UTC", description="Where days and months begin, such as `Europe/Berlin`.")
+
+    @field_validator("limits_by_model")
+    @classmethod
+    def _patterns(cls, limits: Mapping[str, LimitsConfig]) -> Mapping[str, LimitsConfig]:
+        for pattern in limits:
+            try:
+                check_pattern(pattern)
+            except ValueError as error:
+                raise ValueError(f"'{pattern}': {error}") from error
+        return limits
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone {name!r}: write it as in 'Europe/Berlin'") from error
+        return name

@@ -1,0 +1,125 @@
+"""Names that stand for something elsewhere in the file: engines, policies, tenants. And what two sections must agree on.
+
+All of it works on plain data, so that these mistakes are told beside those that keep the tree from being built. Values of
+the wrong type are reported elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, cast
+
+from tidegate.config.document import joined
+from tidegate.errors import Problem
+
+DEFAULT_POLICY = "default"
+
+
+def dangling_engines(models: Any, engines: Any) -> list[Problem]:
+    """Unknown names of engines, and patterns that can never match."""
+    problems: list[Problem] = []
+    for pattern, model in _entries(models):
+        if "*" in pattern[:-1]:
+            problems.append(Problem(f"models.{pattern}", "'*' may only stand at the end"))
+        deployments = dict(_entries(model)).get("deployments")
+        for i, deployment in enumerate(
+            cast("list[Any]", deployments) if isinstance(deployments, list) else []
+        ):
+            engine = dict(_entries(deployment)).get("engine")
+            if isinstance(engine, str) and engine not in dict(_entries(engines)):
+                path = f"models.{pattern}.deployments[{i}].engine"
+                problems.append(_unknown(path, "engine", engine, dict(_entries(engines))))
+    return problems
+
+
+def dangling_tenants(top: Mapping[str, Any]) -> list[Problem]:
+    """Unknown policies and tenants, and what keys and `auth` must agree on."""
+    return [*_policies(top), *_tenants(top), *_same_secrets(top), *_unused(top)]
+
+
+def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
+    known = {DEFAULT_POLICY, *dict(_entries(top.get("policies")))}
+    for path, holder in _holders(top):
+        named = holder.get("policy")
+        if isinstance(named, str) and named not in known:
+            yield _unknown(f"{path}.policy", "policy", named, known)
+
+
+def _holders(top: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everybody who may name a policy, with the path."""
+    for name, key in _entries(top.get("keys")):
+        yield joined("keys", name), dict(_entries(key))
+    for name, organisation in _entries(top.get("organisations")):
+        at, fields = joined("organisations", name), dict(_entries(organisation))
+        yield at, fields
+        for team_name, team in _entries(fields.get("teams")):
+            team_at, team_fields = joined(f"{at}.teams", team_name), dict(_entries(team))
+            yield team_at, team_fields
+            for user_name, user in _entries(team_fields.get("users")):
+                yield joined(f"{team_at}.users", user_name), dict(_entries(user))
+
+
+# A key's tenants from the top down: the field of the key, and where the names of the next level are.
+_LEVELS = (("organisation", "teams"), ("team", "users"), ("user", ""))
+
+
+def _tenants(top: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, key in _entries(top.get("keys")):
+        yield from _tenants_of(joined("keys", name), dict(_entries(key)), top.get("organisations"))
+
+
+def _tenants_of(path: str, key: Mapping[str, Any], known: Any) -> Iterator[Problem]:
+    above = ""
+    for level, (field, below) in enumerate(_LEVELS):
+        named = key.get(field)
+        if not isinstance(named, str):
+            missing = next(
+                (lower for lower, _ in _LEVELS[level + 1 :] if isinstance(key.get(lower), str)), ""
+            )
+            if missing:
+                yield Problem(f"{path}.{missing}", f"needs the key's {field}: name that too")
+            return
+        names = dict(_entries(known))
+        if named not in names:
+            yield _unknown(f"{path}.{field}", field, named, names, of=above)
+            return
+        above = f" in the {field} '{named}'"
+        known = dict(_entries(names[named])).get(below)
+
+
+def _same_secrets(top: Mapping[str, Any]) -> Iterator[Problem]:
+    """Two callers with one secret could not be told apart."""
+    seen: dict[tuple[str, str], str] = {}
+    token = dict(_entries(top.get("admin"))).get("token")
+    if isinstance(token, str):
+        seen["secret", token] = "admin.token"
+    for name, key in _entries(top.get("keys")):
+        for field in ("secret", "digest"):
+            value = dict(_entries(key)).get(field)
+            if not isinstance(value, str):
+                continue
+            path = f"{joined('keys', name)}.{field}"
+            other = seen.setdefault((field, value.lower() if field == "digest" else value), path)
+            if other != path:
+                yield Problem(path, f"is the same as {other}: every key needs its own")
+
+
+def _unused(top: Mapping[str, Any]) -> Iterator[Problem]:
+    auth, keys = dict(_entries(top.get("auth"))), dict(_entries(top.get("keys")))
+    if auth.get("mode") == "none" and keys:
+        yield Problem(
+            "auth.mode", "none lets everybody in, so the keys would mean nothing: leave out one of them"
+        )
+    if auth.get("pepper") is None:
+        for name, key in keys.items():
+            if dict(_entries(key)).get("digest") is not None:
+                yield Problem(f"{joined('keys', name)}.digest", "needs auth.pepper, which it was made with")
+
+
+def _unknown(path: str, kind: str, name: str, names: Collection[str], *, of: str = "") -> Problem:
+    known = ", ".join(sorted(names)) or "none"
+    return Problem(path, f"there is no {kind} '{name}'{of}; there are: {known}")
+
+
+def _entries(value: Any) -> list[tuple[str, Any]]:
+    return [(str(k), v) for k, v in cast("dict[Any, Any]", value).items()] if isinstance(value, dict) else []

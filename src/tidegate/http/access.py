@@ -1,0 +1,78 @@
+"""What each route needs: one table. A route without a row keeps the gateway from starting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tidegate.errors import GatewayError
+from tidegate.http.answers import as_error
+from tidegate.http.responder import header_values
+from tidegate.stages.authenticate import OPEN, Authenticate, Visitor
+from tidegate.types import Endpoint
+from tidegate.types.caller import ADMIN_WRITE, INFERENCE, METRICS
+
+NEEDS: Mapping[str, str] = MappingProxyType(
+    {
+        # Calls: the stage `authenticate` asks for this scope.
+        **{f"/v1/{endpoint.value}": INFERENCE for endpoint in Endpoint},
+        "/v1/models": INFERENCE,
+        "/v1/models/{model:path}": INFERENCE,
+        "/openapi.json": INFERENCE,
+        "/metrics": METRICS,
+        "/admin/reload": ADMIN_WRITE,
+        "/": OPEN,
+        "/health": OPEN,
+        "/healthz": OPEN,
+        # The state's word only: for the details see `admin_routes`.
+        "/readyz": OPEN,
+    }
+)
+
+Refused = Callable[[GatewayError, tuple[str, int] | None], object]
+
+
+def guarded(
+    routes: Iterable[Route], gate: Callable[[], Authenticate], refused: Refused = lambda _error, _client: None
+) -> list[Route]:
+    """The routes, each behind what the table says it needs. Raises LookupError for a route without a row.
+
+    `gate` returns the authentication in force. `refused` is told of each refusal, with the client's address.
+    """
+    return [_guarded(route, needed(route.path), gate, refused) for route in routes]
+
+
+def needed(path: str) -> str:
+    """The scope that a route needs, or `OPEN`. Raises LookupError for a route without a row."""
+    if path not in NEEDS:
+        raise LookupError(f"the route {path} has no row in the table of http/access.py")
+    return NEEDS[path]
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who sent a request to a guarded route."""
+    return cast("Visitor", request.state.visitor)
+
+
+def _guarded(route: Route, scope: str, gate: Callable[[], Authenticate], refused: Refused) -> Route:
+    answer = route.endpoint
+
+    async def guard(request: Request) -> Response:
+        try:
+            request.state.visitor = gate().admit(header_values(request.scope), scope)
+        except GatewayError as error:
+            refused(error, request.scope.get("client"))
+            return as_error(error)
+        return await answer(request)
+
+    return Route(
+        route.path,
+        guard,
+        methods=sorted(route.methods or ()),
+        include_in_schema=route.include_in_schema,
+    )

@@ -1,0 +1,219 @@
+"""How a request shows its key, who recognises it, and what is told to whom."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.access.configured import Configured, digest_of, pepper_of
+from tidegate.access.doorkeeper import TELL_EVERY_S, Doorkeeper
+from tidegate.access.presented import presented
+from tidegate.access.proxies import Proxies
+from tidegate.config import parse_text
+from tidegate.errors import Unauthenticated
+from tidegate.types import Caller, Key, Secret
+
+PEPPER = b"a pepper of the test"
+SECRET = b"a-secret-of-twenty-characters"
+
+# ------------------------------------------------------------------------------------------------------- in the headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"authorization": b"Bearer KEY"},
+        {b"authorization": b"bearer KEY"},
+        {b"authorization": b"BEARER  KEY "},
+        {b"x-api-key": b"KEY"},
+        {b"api-key": b" KEY "},
+        {b"authorization": b"Bearer KEY", b"x-api-key": b"KEY"},
+        {b"authorization": b"Bearer KEY", b"x-api-key": b"KEY", b"api-key": b"KEY"},
+        {b"authorization": b"Bearer KEY", b"x-api-key": b""},
+        {b"authorization": b"Bearer ", b"api-key": b"KEY"},
+        {b"authorization": b"Bearer", b"api-key": b"KEY"},
+    ],
+)
+def test_a_key_is_found_in_each_of_three_headers(headers: dict[bytes, bytes]) -> None:
+    assert presented(headers) == b"KEY"
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({}, "An API key is needed"),
+        ({b"authorization": b"Bearer "}, "An API key is needed"),
+        ({b"x-api-key": b"", b"api-key": b" "}, "An API key is needed"),
+        (
+            {b"cookie": b"key=KEY", b"x-key": b"KEY", b"proxy-authorization": b"Bearer KEY"},
+            "An API key is needed",
+        ),
+        ({b"authorization": b"KEY"}, "must read 'Bearer '"),
+        ({b"authorization": b"Basic S0VZ"}, "must read 'Bearer '"),
+        ({b"authorization": b"Basic S0VZ", b"x-api-key": b"KEY"}, "must read 'Bearer '"),
+        ({b"authorization": b"BearerKEY"}, "must read 'Bearer '"),
+        ({b"authorization": b"Bearer KEY", b"x-api-key": b"OTHER"}, "two different API keys"),
+        ({b"x-api-key": b"KEY", b"api-key": b"OTHER"}, "two different API keys"),
+        ({b"authorization": b"Bearer KEY", b"api-key": b"key"}, "two different API keys"),
+        ({b"authorization": b"Bearer KEY", b"x-api-key": b"KEY", b"api-key": b"K"}, "two different API keys"),
+    ],
+)
+def test_what_is_no_key_or_more_than_one_is_refused(headers: dict[bytes, bytes], words: str) -> None:
+    with pytest.raises(Unauthenticated, match=words) as raised:
+        presented(headers)
+    assert "KEY" not in raised.value.message.replace("Bearer KEY", "")
+
+
+@given(st.dictionaries(st.sampled_from([b"authorization", b"x-api-key", b"api-key"]), st.binary(max_size=20)))
+def test_whatever_the_headers_hold_a_key_comes_out_or_a_refusal(headers: dict[bytes, bytes]) -> None:
+    try:
+        key = presented(headers)
+    except Unauthenticated:
+        return
+    assert key
+    assert all(
+        not value.strip()
+        or value.strip() == key
+        or value.split(b" ", 1)[1].strip() == key
+        or name != b"api-key"
+        for name, value in headers.items()
+        if value.strip().lower() != b"bearer"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ recognising
+
+
+class Known:
+    """A fake of `Keys` that counts what it is asked."""
+
+    def __init__(self, *keys: Key) -> None:
+        self.keys = {key.id: key for key in keys}
+        self.asked = 0
+
+    def find(self, id: str) -> Key | None:
+        self.asked += 1
+        return self.keys.get(id)
+
+
+def key(secret: bytes = SECRET, **more: object) -> Key:
+    digest = digest_of(PEPPER, secret)
+    whole = Key(id=digest.hex(), name="ci", secrets=(Secret(digest),), caller=Caller(key="ci"))
+    return msgspec.structs.replace(whole, **more)
+
+
+def doorkeeper(*keys: Key, now: float = 1000.0) -> Doorkeeper:
+    return Doorkeeper(Known(*keys), PEPPER, lambda: now)
+
+
+def test_a_key_is_recognised_by_its_secret() -> None:
+    assert doorkeeper(key()).recognise(SECRET).name == "ci"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"", SECRET[:-1], SECRET + b"x", SECRET.upper(), b"\xff\x00", digest_of(PEPPER, SECRET).hex().encode()],
+)
+def test_nothing_else_is(wrong: bytes) -> None:
+    with pytest.raises(Unauthenticated) as raised:
+        doorkeeper(key()).recognise(wrong)
+    assert raised.value.message == "The API key is not valid"
+
+
+def test_a_known_and_an_unknown_secret_cost_the_same_look_ups() -> None:
+    known = Known(key())
+    found = Doorkeeper(known, PEPPER, lambda: 0.0)
+    found.recognise(SECRET)
+    with pytest.raises(Unauthenticated):
+        found.recognise(b"unknown")
+    assert known.asked == 2
+
+
+REFUSED = {
+    "it has expired": {"expires_at": 1000.0},
+    "it is revoked": {"revoked_at": 1000.0},
+    "this secret of it is not valid any more": {
+        "secrets": (Secret(digest_of(PEPPER, SECRET), expires_at=1000.0),)
+    },
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_only_the_log_says_why_a_known_key_is_refused(why: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(Unauthenticated) as raised:
+        doorkeeper(key(**REFUSED[why])).recognise(SECRET)
+    assert raised.value.message == "The API key is not valid"
+    assert caplog.messages == [f"the key 'ci' was refused: {why}"]
+    # A moment earlier it was valid.
+    assert doorkeeper(key(**REFUSED[why]), now=999.9).recognise(SECRET)
+
+
+def test_a_key_that_is_refused_again_and_again_is_told_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [1000.0]
+    found = Doorkeeper(Known(key(expires_at=0.0)), PEPPER, lambda: now[0])
+    for _ in range(100):
+        with pytest.raises(Unauthenticated):
+            found.recognise(SECRET)
+    assert len(caplog.messages) == 1
+    now[0] += TELL_EVERY_S
+    with pytest.raises(Unauthenticated):
+        found.recognise(SECRET)
+    assert len(caplog.messages) == 2
+
+
+def test_two_secrets_are_valid_while_one_is_replaced() -> None:
+    old, new = (Secret(digest_of(PEPPER, secret)) for secret in (b"old" * 9, b"new" * 9))
+    known = Known()
+    whole = key(secrets=(new, old))
+    known.keys = {one.digest.hex(): whole for one in (old, new)}
+    found = Doorkeeper(known, PEPPER, lambda: 0.0)
+    assert found.recognise(b"old" * 9) is found.recognise(b"new" * 9)
+
+
+def test_a_configured_key_is_found_by_its_secret_or_its_digest() -> None:
+    pepper = "the pepper of the file"
+    digest = digest_of(pepper.encode(), b"tg_given_as_a_digest").hex()
+    config = parse_text(
+        f"auth: {{pepper: {pepper}}}\nadmin: {{token: the-admin-token}}\n"
+        f"keys: {{a: {{secret: the-secret-of-key-a}}, b: {{digest: {digest}, scopes: [metrics]}}}}",
+        source="x",
+    )
+    found = Doorkeeper(Configured(config, pepper_of(config)), pepper_of(config), lambda: 0.0)
+    assert found.recognise(b"the-secret-of-key-a").caller == Caller(key="a", scopes=frozenset({"inference"}))
+    assert found.recognise(b"tg_given_as_a_digest").caller.scopes == {"metrics"}
+    assert found.recognise(b"the-admin-token").caller.scopes == {"admin:read", "admin:write", "metrics"}
+
+
+def test_without_a_pepper_no_two_starts_have_the_same_digests() -> None:
+    config = parse_text("keys: {a: {secret: the-secret-of-key-a}}", source="x")
+    assert pepper_of(config) != pepper_of(config)
+
+
+# ---------------------------------------------------------------------------------------------------------------- proxies
+
+
+@pytest.mark.parametrize(
+    ("peer", "named", "client"),
+    [
+        ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "198.51.100.7, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", "203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.9, <script>", "10.0.0.1"),
+        ("10.0.0.1", "2001:db8::7", "2001:db8::7"),
+        ("::1", "203.0.113.9", "203.0.113.9"),
+        ("203.0.113.1", "198.51.100.7", "203.0.113.1"),
+        ("", "198.51.100.7", ""),
+    ],
+)
+def test_only_a_trusted_proxy_names_the_client(peer: str, named: str, client: str) -> None:
+    proxies = Proxies(["10.0.0.0/8", "::1"])
+    assert proxies.client(peer, {b"x-forwarded-for": named.encode()}) == client

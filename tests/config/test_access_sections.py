@@ -1,0 +1,209 @@
+"""The sections `auth`, `policies`, `organisations` and `keys`: every mistake at once, and no secret in a message."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.config import Config, parse_text
+from tidegate.errors import ConfigError
+
+SECRET = "a-secret-of-twenty-characters"
+DIGEST = "0a" * 32
+
+
+def read(**sections: Any) -> Config:
+    tree = {
+        "engines": {"e": {"kind": "scripted"}},
+        "models": {"m": {"deployments": [{"engine": "e"}]}},
+        **sections,
+    }
+    return parse_text(json.dumps(tree), source="tidegate.yaml")
+
+
+def problems(**sections: Any) -> dict[str, str]:
+    with pytest.raises(ConfigError) as raised:
+        read(**sections)
+    return {problem.path: problem.message for problem in raised.value.problems}
+
+
+ORGANISATIONS = {
+    "acme": {"teams": {"blue": {"users": {"ann": {}}}, "red": {}}},
+    "other": {"teams": {"green": {}}},
+}
+
+
+def test_every_mistake_is_told_at_once_with_its_path() -> None:
+    found = problems(
+        server={"port": 99999},
+        policies={
+            "small": {"models": ["g*pt"], "limits": {"requests_per_minute": 0}, "timezone": "Mars/Olympus"},
+            "wide": {"on_limit": "queue", "limits_by_model": {"a*b": {}}, "model": ["m"]},
+        },
+        organisations={
+            "acme": {
+                "policy": "smal",
+                "teams": {"blue": {"policy": "nobody", "users": {"ann": {"policy": "no"}}}},
+            }
+        },
+        keys={
+            "a": {"secret": "short"},
+            "b": {},
+            "c": {"secret": SECRET, "digest": DIGEST},
+            "d": {"digest": "xyz"},
+            "e": {"secret": SECRET + "e", "policy": "nothing"},
+            "f": {"secret": SECRET + "f", "organisation": "acme", "team": "red"},
+            "g": {"secret": SECRET + "g", "team": "blue"},
+            "h": {"secret": SECRET + "h", "scopes": ["root"]},
+            "i": {"secret": SECRET + "i", "models": ["*x"]},
+            "j": {"secret": SECRET + "j", "expires_at": "soon"},
+        },
+        auth={"pepper": "short", "trusted_proxies": ["everywhere"], "mode": "open"},
+    )
+    assert found.keys() >= {
+        "server.port",
+        "policies.small.models[0]",
+        "policies.small.limits.requests_per_minute",
+        "policies.small.timezone",
+        "policies.wide.on_limit",
+        "policies.wide.limits_by_model",
+        "policies.wide.model",
+        "organisations.acme.policy",
+        "organisations.acme.teams.blue.policy",
+        "organisations.acme.teams.blue.users.ann.policy",
+        "keys.a.secret",
+        "keys.b",
+        "keys.c",
+        "keys.d.digest",
+        "keys.e.policy",
+        "keys.f.team",
+        "keys.g.team",
+        "keys.h.scopes[0]",
+        "keys.i.models[0]",
+        "keys.j.expires_at",
+        "auth.pepper",
+        "auth.trusted_proxies",
+        "auth.mode",
+    }
+    assert "did you mean 'models'?" in found["policies.wide.model"]
+    assert "there is no policy 'smal'; there are: default, small, wide" in found["organisations.acme.policy"]
+    assert SECRET not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "words"),
+    [
+        ({"organisation": "acm"}, "organisation", "there is no organisation 'acm'; there are: acme, other"),
+        (
+            {"organisation": "acme", "team": "green"},
+            "team",
+            "there is no team 'green' in the organisation 'acme'; there are: blue, red",
+        ),
+        (
+            {"organisation": "other", "team": "blue"},
+            "team",
+            "there is no team 'blue' in the organisation 'other'; there are: green",
+        ),
+        (
+            {"organisation": "acme", "team": "red", "user": "ann"},
+            "user",
+            "there is no user 'ann' in the team 'red'; there are: none",
+        ),
+        ({"team": "blue"}, "team", "needs the key's organisation: name that too"),
+        ({"user": "ann"}, "user", "needs the key's organisation: name that too"),
+        ({"organisation": "acme", "user": "ann"}, "user", "needs the key's team: name that too"),
+        ({"policy": "none"}, "policy", "there is no policy 'none'; there are: default"),
+    ],
+)
+def test_a_key_belongs_to_tenants_that_there_are(key: dict[str, str], path: str, words: str) -> None:
+    assert problems(organisations=ORGANISATIONS, keys={"k": {"secret": SECRET, **key}}) == {
+        f"keys.k.{path}": words
+    }
+
+
+def test_a_key_of_every_level_is_taken() -> None:
+    tenants = [{}, {"organisation": "acme"}, {"organisation": "acme", "team": "blue"}]
+    tenants.append({"organisation": "acme", "team": "blue", "user": "ann"})
+    keys = {str(at): {"secret": f"{SECRET}{at}", **of} for at, of in enumerate(tenants)}
+    assert len(read(organisations=ORGANISATIONS, keys=keys).keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        ({"keys": {"a": {"secret": SECRET}, "b": {"secret": SECRET}}}, "keys.b.secret"),
+        ({"keys": {"a": {"secret": SECRET}}, "admin": {"token": SECRET}}, "keys.a.secret"),
+        (
+            {
+                "auth": {"pepper": "p" * 16},
+                "keys": {"a": {"digest": DIGEST}, "b": {"digest": DIGEST.upper()}},
+            },
+            "keys.b.digest",
+        ),
+        ({"keys": {"a": {"digest": DIGEST}}}, "keys.a.digest"),
+        ({"auth": {"mode": "none"}, "keys": {"a": {"secret": SECRET}}}, "auth.mode"),
+        ({"keys": {"a": {"secret": "sixteen chars ok"}}}, "keys.a.secret"),
+        ({"keys": {"a": {"secret": "schlüssel-von-zwanzig"}}}, "keys.a.secret"),
+        ({"keys": {"a": {"secret": "line\nbreak-of-twenty-chars"}}}, "keys.a.secret"),
+    ],
+)
+def test_what_could_not_be_told_apart_or_could_not_work_is_a_mistake(
+    sections: dict[str, Any], path: str
+) -> None:
+    found = problems(**sections)
+    assert list(found) == [path]
+    assert SECRET not in str(found)
+
+
+@given(st.text(max_size=15))
+def test_a_short_secret_is_refused_and_never_told(secret: str) -> None:
+    try:
+        read(keys={"k": {"secret": secret.replace("$", "")}})
+    except ConfigError as error:
+        shown = str(error)
+        assert len(secret) < 4 or secret not in shown.replace("keys.k.secret", "")
+    else:
+        raise AssertionError("taken")
+
+
+@pytest.mark.parametrize("value", ["1234567890123456789", "1234567890.123456789", "2027-01-01", "true"])
+@pytest.mark.parametrize("place", ["keys: {k: {secret: %s}}", "admin: {token: %s}", "auth: {pepper: %s}"])
+def test_a_secret_that_yaml_reads_as_something_else_is_not_told_either(place: str, value: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_text(place % value, source="tidegate.yaml")
+    assert "must be text: write it in quotes" in str(raised.value)
+    assert value not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        ("2027-01-31T00:00:00Z", datetime(2027, 1, 31, tzinfo=UTC)),
+        ("2027-01-31T02:00:00+02:00", datetime(2027, 1, 31, tzinfo=UTC)),
+        ("2027-01-31T00:00:00", datetime(2027, 1, 31, tzinfo=UTC)),
+        ("2027-01-31", datetime(2027, 1, 31, tzinfo=UTC)),
+        ("'2027-01-31'", datetime(2027, 1, 31, tzinfo=UTC)),
+    ],
+)
+def test_a_time_without_a_zone_is_utc(written: str, at: datetime) -> None:
+    text = f"keys: {{k: {{secret: {SECRET}, expires_at: {written}}}}}"
+    assert parse_text(text, source="tidegate.yaml").keys["k"].expires_at == at
+
+
+@pytest.mark.parametrize(
+    ("sections", "closed"),
+    [
+        ({}, False),
+        ({"keys": {"k": {"secret": SECRET}}}, True),
+        ({"auth": {"mode": "keys"}}, True),
+        ({"auth": {"mode": "none"}}, False),
+        ({"admin": {"token": SECRET}}, False),
+    ],
+)
+def test_keys_close_the_gateway(sections: dict[str, Any], closed: bool) -> None:
+    assert read(**sections).has_keys is closed
