@@ -42,6 +42,10 @@ app.command(
     "tidegate.cli.check:check",
     help="Check a configuration, or explain what the gateway would do with a request.",
 )
+app.command("tidegate.cli.keys:app", name="keys", help="Make, list, rotate and revoke API keys.")
+app.command(
+    "tidegate.cli.tenants:app", name="tenants", help="Organisations, teams and users, and their policies."
+)
 app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
 app.command(
     "tidegate.cli.bench:app",

@@ -107,6 +107,11 @@ def _default_tree(model_path: Path | None) -> dict[str, Any]:
     }
 
 
+def variable(name: str) -> str | None:
+    """Return an environment variable, for a secret that has no place on a command line; None if it is empty or not set."""
+    return os.environ.get(name) or None
+
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
