@@ -58,7 +58,10 @@ class LocalLimiter:
         meters: list[Meter] = []
         try:
             for want in wants:
-                one = self._meters.get(want.limit.bucket) or self._new_meter(want.limit, now)
+                limit = want.limit
+                one = self._meters.get(limit.bucket) or self._new_meter(limit, now)
+                if one.limit is not limit:
+                    one.adopt(limit, now)
                 one.held += 1  # from here on, since making the next meter may forget idle ones
                 meters.append(one)
             over = self._take(wants, meters, now)
@@ -109,8 +112,6 @@ class LocalLimiter:
         over: list[Want] = []
         for at, (want, one) in enumerate(zip(wants, meters, strict=True)):
             limit, amount = want.limit, want.amount
-            if one.limit is not limit:
-                one.adopt(limit, now)
             if amount <= limit.most and one.take(amount, now):
                 continue
             if limit.enforce:
