@@ -64,7 +64,8 @@ class Bucket:
     def standing(self, now_us: int) -> tuple[int, int]:
         """Return the whole tokens that remain, negative in debt, and the time until the bucket is full again."""
         rate, missing = self.rate, self._refill(now_us)
-        return rate.capacity - _up(missing, rate.window_us), _up(missing, rate.amount)
+        # Rounded up; written out because `_up` would cost as much as the rest.
+        return rate.capacity + -missing // rate.window_us, -(-missing // rate.amount)
 
     def change_rate(self, rate: Rate, now_us: int) -> None:
         """Use another rate from now on. What is missing stays missing, so the change grants no token.
@@ -88,7 +89,8 @@ class Bucket:
         if passed > 0:
             self._at_us = now_us
             if self._missing:
-                self._missing = max(0, self._missing - passed * self.rate.amount)
+                refilled = passed * self.rate.amount
+                self._missing = 0 if refilled > self._missing else self._missing - refilled
         return self._missing
 
 
