@@ -17,6 +17,7 @@
     ├─ Misdirected                    421   the gateway does not serve this Host
     ├─ HeadTooLarge                   431
     ├─ RateLimited                    429   the caller's quota is used up
+    │  └─ BudgetExceeded              429   the caller's budget of money is used up
     ├─ Overloaded                     503   the gateway's capacity is used up
     │  └─ UpstreamBusy                503   the engine's capacity is used up (its 429 or 503)
     ├─ DeadlineExceeded               504
@@ -81,7 +82,7 @@ class GatewayError(Exception):
     status: int = 500
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     level: int = logging.ERROR
     again: Again = Again.NO
     aggregated: ClassVar[bool] = False
@@ -242,13 +243,29 @@ class HeadTooLarge(BadRequest):
 
 
 class RateLimited(GatewayError):
-    """The caller's own quota is used up."""
+    """The caller's own quota is used up.
+
+    `at` is the level whose limit refused the call, such as `team`, and `dimension` the limit, such as
+    `tokens_per_minute`. `left` and `resets_s` have a figure for each want of the call, as in a Ticket.
+    """
 
     status = 429
     code = "rate_limit_exceeded"
     type = "rate_limit_error"
     retryable = True
     level = logging.INFO
+    at: str = ""
+    dimension: str = ""
+    left: tuple[int, ...] = ()
+    resets_s: tuple[float, ...] = ()
+
+
+class BudgetExceeded(RateLimited):
+    """The caller's own budget for the day or the month is used up."""
+
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+    retryable = False
 
 
 class Overloaded(GatewayError):

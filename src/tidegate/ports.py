@@ -27,6 +27,7 @@ from tidegate.types import (
     Capabilities,
     Case,
     Change,
+    Consumption,
     Decision,
     Entry,
     Intent,
@@ -199,12 +200,22 @@ class Neighbours(Protocol):
 class Limiter(Protocol):
     """Quotas: reserved before the call, settled once after it.
 
-    `reserve` reserves all wants or none. It raises RateLimited when they do not fit now, and BadRequest when they can never
-    fit. `settle` never waits and never raises; settling the same ticket again has no effect.
+    `reserve` reserves all wants or none. It raises RateLimited when they do not fit now, with the exact seconds until they
+    fit if nothing else is reserved, and BadRequest when they can never fit. `until` is in seconds of the clock: a
+    reservation that has not ended by then expires, that is, it is abandoned.
+
+    A reservation ends once: with `settle`, with `abandon` or by expiry, whichever comes first. Ending it again has no
+    effect. `settle` takes what was really used, one figure for each want: it gives back the rest, and charges what exceeds
+    the reservation. `abandon` is for a call of which nobody knows what it used: what was reserved stays charged, and only
+    concurrent calls are given back. Neither waits, and neither raises.
+
+    `consumption` returns the present consumption of at most `most` limits, of one level if one is given.
     """
 
-    async def reserve(self, call_id: str, wants: Sequence[Want]) -> Ticket: ...
+    async def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket: ...
     def settle(self, ticket: Ticket, used: Sequence[int]) -> None: ...
+    def abandon(self, ticket: Ticket) -> None: ...
+    def consumption(self, level: str = "", *, most: int = 1000) -> Sequence[Consumption]: ...
 
 
 class KeyStore(Protocol):

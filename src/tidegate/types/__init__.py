@@ -21,7 +21,19 @@ from tidegate.types.caller import ANSWER, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
-from tidegate.types.quota import Change, Intent, Key, Secret, Settlement, Tenant, Ticket, Want
+from tidegate.types.quota import (
+    Change,
+    Consumption,
+    Intent,
+    Key,
+    Limit,
+    Per,
+    Secret,
+    Settlement,
+    Tenant,
+    Ticket,
+    Want,
+)
 from tidegate.types.record import Record, Spent
 from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
 from tidegate.types.verdict import (
@@ -50,6 +62,7 @@ __all__ = [
     "ChatRequest",
     "Choice",
     "CompletionRequest",
+    "Consumption",
     "Content",
     "Decision",
     "Delta",
@@ -62,11 +75,13 @@ __all__ = [
     "Hold",
     "Intent",
     "Key",
+    "Limit",
     "Load",
     "Message",
     "Messages",
     "Neighbour",
     "Parent",
+    "Per",
     "Piece",
     "PromptDetails",
     "RailFacts",

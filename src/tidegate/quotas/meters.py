@@ -1,0 +1,188 @@
+"""What is consumed of one limit: a bucket for a minute, a counter for a day or a month, a gauge of concurrent calls.
+
+The three kinds have the same methods. Each method gets the present time, so that all meters of a call see the same one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+from tidegate.kernel.bucket import Bucket, Rate
+from tidegate.kernel.calendar import Counter, day_of, month_of
+from tidegate.types import Limit, Per
+
+
+class Now(NamedTuple):
+    """One moment on both clocks: microseconds of the monotonic one, and seconds since the epoch."""
+
+    us: int
+    wall_s: float
+
+
+class Meter(Protocol):
+    """The consumption of one limit.
+
+    `limit` is the limit as last seen, `held` counts the open reservations, and `since` is the start of the present period.
+    `take` reserves an amount if it fits. `charge` adds an amount in any case, or takes a negative one back. `settle` ends
+    a reservation made in the period `since` with what was really used, or None where that is not known. `wait_s` has the
+    seconds until an amount fits, or None where the time cannot be known. `standing` has the amount that is left and the
+    seconds until nothing is used.
+    """
+
+    limit: Limit
+    held: int
+
+    @property
+    def since(self) -> int: ...
+    def adopt(self, limit: Limit, now: Now) -> None: ...
+    def take(self, amount: int, now: Now) -> bool: ...
+    def charge(self, amount: int, now: Now) -> None: ...
+    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None: ...
+    def wait_s(self, amount: int, now: Now) -> float | None: ...
+    def standing(self, now: Now) -> tuple[int, float]: ...
+    def used(self, now: Now) -> int: ...
+
+
+def meter(limit: Limit, now: Now) -> Meter:
+    """Make the meter of a limit of which nothing is used yet."""
+    match limit.per:
+        case Per.MINUTE:
+            return Minute(limit, now)
+        case Per.CALL:
+            return Gauge(limit)
+        case _:
+            return Calendar(limit, now)
+
+
+class Minute:
+    """A token bucket."""
+
+    __slots__ = ("bucket", "held", "limit")
+    since = 0
+
+    def __init__(self, limit: Limit, now: Now) -> None:
+        self.limit = limit
+        self.held = 0
+        self.bucket = Bucket(_rate(limit), now.us)
+
+    def adopt(self, limit: Limit, now: Now) -> None:
+        self.limit = limit
+        self.bucket.change_rate(_rate(limit), now.us)
+
+    def take(self, amount: int, now: Now) -> bool:
+        return self.bucket.allow(amount, now.us)
+
+    def charge(self, amount: int, now: Now) -> None:
+        self.bucket.settle(amount, now.us)
+
+    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:  # noqa: ARG002  (no periods)
+        if used is not None and used != reserved:
+            self.bucket.settle(used - reserved, now.us)
+
+    def wait_s(self, amount: int, now: Now) -> float | None:
+        return self.bucket.wait_us(amount, now.us) / 1e6
+
+    def standing(self, now: Now) -> tuple[int, float]:
+        left, reset_us = self.bucket.standing(now.us)
+        return left, reset_us / 1e6
+
+    def used(self, now: Now) -> int:
+        return self.bucket.rate.capacity - self.bucket.standing(now.us)[0]
+
+
+class Calendar:
+    """A count for the present day or month."""
+
+    __slots__ = ("counter", "held", "limit")
+
+    def __init__(self, limit: Limit, now: Now) -> None:
+        self.limit = limit
+        self.held = 0
+        self.counter = Counter(day_of if limit.per is Per.DAY else month_of, _zone(limit.zone), now.wall_s)
+
+    def adopt(self, limit: Limit, now: Now) -> None:
+        if limit.zone != self.limit.zone:
+            self.counter.change_zone(_zone(limit.zone), now.wall_s)
+        self.limit = limit
+
+    def take(self, amount: int, now: Now) -> bool:
+        counter = self.counter
+        counter.turn(now.wall_s)
+        if counter.used + amount > self.limit.most:
+            return False
+        counter.used += amount
+        return True
+
+    def charge(self, amount: int, now: Now) -> None:
+        self.counter.turn(now.wall_s)
+        self.counter.used = max(0, self.counter.used + amount)
+
+    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:
+        self.counter.turn(now.wall_s)
+        # What was reserved in a period that has ended belongs to that period.
+        if used is not None and since == self.counter.start_s:
+            self.charge(used - reserved, now)
+
+    def wait_s(self, amount: int, now: Now) -> float | None:
+        left, resets_s = self.standing(now)
+        return 0.0 if amount <= left else resets_s or self.counter.end_s - now.wall_s
+
+    def standing(self, now: Now) -> tuple[int, float]:
+        used = self.used(now)
+        return self.limit.most - used, self.counter.end_s - now.wall_s if used else 0.0
+
+    def used(self, now: Now) -> int:
+        self.counter.turn(now.wall_s)
+        return self.counter.used
+
+    @property
+    def since(self) -> int:
+        return self.counter.start_s
+
+
+class Gauge:
+    """A number of concurrent calls. Nobody knows when one of them ends, so there is no time to wait for."""
+
+    __slots__ = ("calls", "held", "limit")
+    since = 0
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.held = 0
+        self.calls = 0
+
+    def adopt(self, limit: Limit, now: Now) -> None:  # noqa: ARG002  (a gauge has no time)
+        self.limit = limit
+
+    def take(self, amount: int, now: Now) -> bool:  # noqa: ARG002  (the same)
+        if self.calls + amount > self.limit.most:
+            return False
+        self.calls += amount
+        return True
+
+    def charge(self, amount: int, now: Now) -> None:  # noqa: ARG002  (the same)
+        self.calls += amount
+
+    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:  # noqa: ARG002  (the same)
+        self.calls -= reserved
+
+    def wait_s(self, amount: int, now: Now) -> float | None:  # noqa: ARG002  (the same)
+        return 0.0 if self.calls + amount <= self.limit.most else None
+
+    def standing(self, now: Now) -> tuple[int, float]:  # noqa: ARG002  (the same)
+        return self.limit.most - self.calls, 0.0
+
+    def used(self, now: Now) -> int:  # noqa: ARG002  (the same)
+        return self.calls
+
+
+def _rate(limit: Limit) -> Rate:
+    # A limit of 0 lets nothing through, and the limiter says so before it asks a bucket.
+    return Rate(limit.burst or max(1, limit.most), max(1, limit.most))
+
+
+def _zone(name: str) -> tzinfo:
+    # UTC is there without a database of time zones.
+    return UTC if name == "UTC" else ZoneInfo(name)

@@ -1,0 +1,41 @@
+"""A LocalLimiter on clocks that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from tidegate.quotas.local import LocalLimiter
+from tidegate.types import Limit, Ticket, Want
+
+START = 1_780_000_000.0
+
+
+class World:
+    """The limiter, and both of its clocks: `pass_s` lets time pass on them."""
+
+    def __init__(self, **options: int) -> None:
+        self.us = 5_000_000
+        self.limiter = LocalLimiter(lambda: self.us / 1e6, lambda: START + self.us / 1e6, **options)
+
+    @property
+    def now(self) -> float:
+        return self.us / 1e6
+
+    def pass_s(self, seconds: float) -> None:
+        self.us += round(seconds * 1e6)
+
+    def reserve(self, *wants: tuple[Limit, int], until: float = 1e9) -> Ticket:
+        asked = [Want(limit, amount) for limit, amount in wants]
+        return asyncio.run(self.limiter.reserve("call", asked, until=until))
+
+    def used(self, level: str = "") -> dict[str, int]:
+        return {one.limit.bucket: one.used for one in self.limiter.consumption(level)}
+
+
+def minute(level: str, most: int, burst: int = 0, unit: str = "tokens") -> Limit:
+    return Limit(level, "x", f"{unit}_per_minute", most, burst=burst)
+
+
+def standing(ticket: Ticket) -> Sequence[tuple[int, float]]:
+    return list(zip(ticket.left, ticket.resets_s, strict=True))
