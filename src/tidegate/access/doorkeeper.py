@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from hmac import compare_digest
+from typing import Protocol
 
 from tidegate.access.configured import Keys, digest_of
 from tidegate.errors import Unauthenticated
@@ -17,8 +18,19 @@ _NOBODY = (Secret(bytes(32)),)
 log = logging.getLogger(__name__)
 
 
+class Identifies(Protocol):
+    """Tells the key that a client at the address `peer` has sent.
+
+    `recall` answers at once where that is possible. None says no more than: ask `identify`, which may have to ask a store,
+    and which raises the GatewayError for a key that is not valid.
+    """
+
+    def recall(self, text: str) -> Key | None: ...
+    async def identify(self, text: str, *, peer: str = "") -> Key: ...
+
+
 class Doorkeeper:
-    """Recognises keys. `wall` is in seconds since the epoch."""
+    """Recognises the keys of a configuration. Satisfies `Identifies`. `wall` is in seconds since the epoch."""
 
     def __init__(self, keys: Keys, pepper: bytes, wall: Wall) -> None:
         self._keys = keys
@@ -26,26 +38,37 @@ class Doorkeeper:
         self._wall = wall
         self._told: dict[str, float] = {}
 
-    def recognise(self, presented: bytes) -> Key:
-        """The key that a request shows. Raises Unauthenticated, always with the same words, if it is not valid.
+    def recall(self, text: str) -> Key | None:
+        """The key that a request shows, if it is valid. None says no more than: ask `identify`."""
+        key, why = self._judge(text)
+        return None if why else key
+
+    async def identify(self, text: str, *, peer: str = "") -> Key:
+        """The same, but raises Unauthenticated, always with the same words, for a key that is not valid."""
+        del peer
+        key, why = self._judge(text)
+        if key is None or why:
+            if key is not None:
+                self._tell(key, why)
+            raise Unauthenticated("The API key is not valid")
+        return key
+
+    def _judge(self, text: str) -> tuple[Key | None, str]:
+        """The key with this secret, and why it is not valid, "" if it is.
 
         The work is the same for every secret, known or not: one digest, one look-up by it, and a comparison that takes
         the same time wherever two digests differ.
         """
-        digest = digest_of(self._pepper, presented)
+        digest = digest_of(self._pepper, text.encode())
         key, now = self._keys.find(digest.hex()), self._wall()
         valid = False
         for secret in _NOBODY if key is None else key.secrets:
             same = compare_digest(secret.digest, digest)
             valid |= same and (secret.expires_at is None or now < secret.expires_at)
-        if key is None:
-            raise _invalid()
-        if why := _why_not(key, now, valid=valid):
-            self._tell(key, why, now)
-            raise _invalid()
-        return key
+        return key, "it is unknown" if key is None else _why_not(key, now, valid=valid)
 
-    def _tell(self, key: Key, why: str, now: float) -> None:
+    def _tell(self, key: Key, why: str) -> None:
+        now = self._wall()
         # Only known keys get here, so there are as many entries as keys.
         if now >= self._told.get(key.id, float("-inf")) + TELL_EVERY_S:
             self._told[key.id] = now
@@ -59,7 +82,3 @@ def _why_not(key: Key, now: float, *, valid: bool) -> str:
     if key.expires_at is not None and now >= key.expires_at:
         return "it has expired"
     return "" if valid else "this secret of it is not valid any more"
-
-
-def _invalid() -> Unauthenticated:
-    return Unauthenticated("The API key is not valid")

@@ -10,7 +10,7 @@ KEY_HEADERS = (b"x-api-key", b"api-key")
 """The headers of Anthropic's clients and of Azure's, beside `Authorization` (RFC 6750, 2.1)."""
 
 
-def presented(headers: Mapping[bytes, bytes]) -> bytes:
+def presented(headers: Mapping[bytes, bytes]) -> str:
     """The key of a request. Raises Unauthenticated where there is none, or where there are two different ones.
 
     `headers` maps lower-case names to values.
@@ -29,4 +29,4 @@ def presented(headers: Mapping[bytes, bytes]) -> bytes:
         key = key or other
     if not key:
         raise Unauthenticated("An API key is needed: send it as 'Authorization: Bearer KEY'")
-    return key
+    return key.decode("latin-1")  # which takes any byte; no valid key has one beyond ASCII

@@ -64,7 +64,9 @@ def _guarded(route: Route, scope: str, gate: Callable[[], Authenticate], refused
 
     async def guard(request: Request) -> Response:
         try:
-            request.state.visitor = gate().admit(header_values(request.scope), scope)
+            client = request.scope.get("client")
+            peer = client[0] if client else ""
+            request.state.visitor = await gate().admit(header_values(request.scope), scope, peer=peer)
         except GatewayError as error:
             refused(error, request.scope.get("client"))
             return as_error(error)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 import msgspec
 
 from tidegate.access.configured import Configured, pepper_of
-from tidegate.access.doorkeeper import Doorkeeper
+from tidegate.access.doorkeeper import Doorkeeper, Identifies
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
 from tidegate.call import Call
 from tidegate.config import Config, ServerConfig
-from tidegate.errors import Forbidden, Unauthenticated
+from tidegate.errors import Forbidden, GatewayError
 from tidegate.policy import Policies, Policy, compile_policies
 from tidegate.ports import Wall
-from tidegate.types import ANSWER, Caller
+from tidegate.types import ANSWER, Caller, Key
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
 OPEN = "open"
@@ -36,57 +36,73 @@ class Authenticate:
     gateway needs a key.
     """
 
-    def __init__(
-        self, policies: Policies, doorkeeper: Doorkeeper | None = None, *, closed: bool = False
-    ) -> None:
-        """`doorkeeper` is None where there is no key at all."""
+    def __init__(self, policies: Policies, keys: Identifies | None = None, *, closed: bool = False) -> None:
+        """`keys` is None where there is no key at all."""
         self.policies = policies
         self.closed = closed
         self.proxies: Proxies | None = None
         """Who may name the client's address; None: no proxy is trusted, and the peer is the client."""
-        self._doorkeeper = doorkeeper
+        self._keys = keys
         free = () if closed else (INFERENCE, ADMIN_READ, METRICS)
         self._anybody = Visitor(Caller(scopes=frozenset({OPEN, *free})), policies.default)
 
-    def __call__(self, call: Call) -> None:
-        """Set the caller, its policy and the deadline that the policy allows. Raises Unauthenticated, Forbidden."""
+    def __call__(self, call: Call) -> Awaitable[None] | None:
+        """Set the caller, its policy and the deadline that the policy allows. Raises what `admit` raises."""
         if call.purpose != ANSWER:
-            policy = self.policies.house
-        elif not self.closed:
-            policy = self.policies.default
-        else:
-            visitor = self._recognise(call.head.headers)
-            call.caller, policy = visitor.caller, visitor.policy
-            if INFERENCE not in call.caller.scopes:
-                raise _lacks(INFERENCE)
-        call.policy, call.priority = policy, policy.priority
-        call.sooner(call.arrived_at + policy.deadline_s)
+            return _apply(self.policies.house, call)
+        if not self.closed:
+            return _apply(self.policies.default, call)
+        assert self._keys is not None, "only keys open a closed gateway"
+        text = presented(call.head.headers)
+        key = self._keys.recall(text)
+        if key is None:
+            return self._wait_for(self._keys, text, call)
+        return self._take(key, call)
 
-    def admit(self, headers: Mapping[bytes, bytes], needed: str) -> Visitor:
-        """The visitor of a route that needs a scope, or `OPEN`. Raises Unauthenticated, Forbidden.
+    async def admit(self, headers: Mapping[bytes, bytes], needed: str, *, peer: str = "") -> Visitor:
+        """The visitor of a route that needs a scope, or `OPEN`.
 
-        `headers` maps lower-case names to values.
+        `headers` maps lower-case names to values. Raises Unauthenticated without a valid key, Forbidden for one that lacks
+        the scope, and Overloaded where it cannot be known whether a key is valid.
         """
         anybody = self._anybody
         if needed == OPEN:
             try:
-                return self._recognise(headers) if self.closed else anybody
-            except (Unauthenticated, Forbidden):
+                return await self._recognise(headers, peer) if self.closed else anybody
+            except GatewayError:
                 return anybody
         if needed in anybody.caller.scopes:
             return anybody
-        visitor = self._recognise(headers)
-        if needed not in visitor.caller.scopes:
-            raise _lacks(needed)
+        visitor = await self._recognise(headers, peer)
+        _check(needed, visitor.caller)
         return visitor
 
-    def _recognise(self, headers: Mapping[bytes, bytes]) -> Visitor:
-        if self._doorkeeper is None:
+    async def _recognise(self, headers: Mapping[bytes, bytes], peer: str) -> Visitor:
+        if self._keys is None:
             raise Forbidden(
-                f"Only a key with the scope '{ADMIN_WRITE}' may do this: set admin.token in the configuration"
+                f"This needs a key with the scope '{ADMIN_WRITE}': set admin.token in the configuration"
             )
-        key = self._doorkeeper.recognise(presented(headers))
+        text = presented(headers)
+        key = self._keys.recall(text) or await self._keys.identify(text, peer=peer)
         return Visitor(key.caller, self.policies.of(key))
+
+    async def _wait_for(self, keys: Identifies, text: str, call: Call) -> None:
+        self._take(await keys.identify(text, peer=call.head.peer), call)
+
+    def _take(self, key: Key, call: Call) -> None:
+        call.caller = key.caller
+        _check(INFERENCE, key.caller)
+        _apply(self.policies.of(key), call)
+
+
+def _apply(policy: Policy, call: Call) -> None:
+    call.policy, call.priority = policy, policy.priority
+    call.sooner(call.arrived_at + policy.deadline_s)
+
+
+def _check(scope: str, caller: Caller) -> None:
+    if scope not in caller.scopes:
+        raise Forbidden(f"This key does not have the scope '{scope}'")
 
 
 def authenticate_for(config: Config, server: ServerConfig, wall: Wall) -> Authenticate:
@@ -98,7 +114,3 @@ def authenticate_for(config: Config, server: ServerConfig, wall: Wall) -> Authen
     if config.auth.trusted_proxies:
         found.proxies = Proxies(config.auth.trusted_proxies)
     return found
-
-
-def _lacks(scope: str) -> Forbidden:
-    return Forbidden(f"This key does not have the scope '{scope}'")
