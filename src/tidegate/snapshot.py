@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tidegate.call import Call
 from tidegate.config import Config, DeploymentConfig, ServerConfig
+from tidegate.config.unenforced import check_enforced
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
@@ -86,6 +87,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
 
     `server` replaces that section of the configuration: the server settings of the start apply until the process ends.
     """
+    check_enforced(config)
     async with AsyncExitStack() as loans:
         engines: dict[str, RunningEngine] = {}
         for name, settings in config.engines.items():

@@ -33,12 +33,13 @@ class Command:
         except SystemExit as ended:
             status = int(ended.code or 0)
         said = self._capsys.readouterr()
+        self.out = said.out
         return status, said.out + said.err
 
     def json(self, *line: str):
         status, said = self(*line, "--json")
         assert status == 0, said
-        return msgspec.json.decode(said)
+        return msgspec.json.decode(self.out)
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_page_for_people_shows_the_key_whole(tidegate, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     status, said = tidegate("keys", "create")
     assert status == 0
-    text = said.split()[-1]
+    text = tidegate.out.split()[-1]
     assert opens(text, stored(keys.id_of(text)))
 
 

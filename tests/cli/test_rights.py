@@ -25,7 +25,6 @@ TREE = {
     "policies": {
         "narrow": {
             "models": ["small", "gpt-4o"],
-            "limits": {"requests_per_minute": 5, "usd_per_day": 2.5},
             "defaults": {"deadline_s": 5, "max_tokens": 9, "priority": "batch"},
         }
     },
@@ -79,7 +78,7 @@ def test_a_key_by_name(run: Run) -> None:
         "deadline_s": 5,
         "max_body_bytes": 32 * 2**20,
         "max_tokens": 9,
-        "limits": {"requests_per_minute": 5, "usd_per_day": 2.5},
+        "limits": {},
     }
     assert (told["organisation"], told["team"], told["user"]) == ("acme", "blue", "ann")
     assert told["policy_from"] == "organisation"

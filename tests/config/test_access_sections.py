@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.config import Config, parse_text
+from tidegate.config.unenforced import check_enforced
 from tidegate.errors import ConfigError
 
 SECRET = "a-secret-of-twenty-characters"
@@ -207,3 +208,24 @@ def test_a_time_without_a_zone_is_utc(written: str, at: datetime) -> None:
 )
 def test_keys_close_the_gateway(sections: dict[str, Any], closed: bool) -> None:
     assert read(**sections).has_keys is closed
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"policies": {"p": {"limits": {"usd_per_day": 1}}}}, "policies.p.limits"),
+        (
+            {"policies": {"p": {"limits_by_model": {"m": {"tokens_per_day": 1}}}}},
+            "policies.p.limits_by_model.m",
+        ),
+        ({"policies": {"p": {"end_user_limits": {"concurrent_calls": 1}}}}, "policies.p.end_user_limits"),
+        (
+            {"models": {"m": {"deployments": [{"engine": "e"}], "limits": {"requests_per_day": 1}}}},
+            "models.m.limits",
+        ),
+    ],
+)
+def test_the_gateway_does_not_start_with_limits_that_it_does_not_enforce(more: Any, path: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_enforced(read(**more))
+    assert [problem.path for problem in raised.value.problems] == [path]

@@ -18,6 +18,7 @@ from tidegate.cli import rights, settings
 from tidegate.cli.connect import Finding, ask_all, unresolved
 from tidegate.config import Config, EmbeddedConfig, warnings
 from tidegate.config.exposure import check_exposure, exposure, may_be_loopback
+from tidegate.config.unenforced import unenforced
 from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
@@ -91,7 +92,7 @@ def check(
 
 def _cannot_start(config: Config) -> list[Problem]:
     """What only the engines themselves know to be wrong, and whether the weights are installed that an engine lacks."""
-    problems: list[Problem] = []
+    problems = unenforced(config)
     if not may_be_loopback(config.server.host):
         try:
             check_exposure(config, config.server.host)

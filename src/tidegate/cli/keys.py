@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +43,10 @@ Examples
 `tidegate keys revoke ID`: ends a key at once
 
 Ends with status 0: done; 1: there is no such key, or it cannot be changed; 2: the command line or the store is wrong.""",
+)
+
+NOT_READ_YET = (
+    "note: `tidegate serve` does not read the store yet; it takes keys from the configuration alone"
 )
 
 Duration = Annotated[str | None, Parameter(show_default=False)]
@@ -322,6 +327,7 @@ def _state(key: Key) -> str:
 
 def _print_once(key: Key, text: KeyText, *, as_json: bool) -> None:
     """Print a key with its new secret. No other place shows it."""
+    print(NOT_READ_YET, file=sys.stderr)
     if as_json:
         store.print_json(_shown(key) | {"key": text.text})
         return
