@@ -78,7 +78,7 @@ def test_a_key_is_made_with_what_it_was_given(tidegate):
 
 def test_a_page_for_people_shows_the_key_whole(tidegate, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    status, said = tidegate("keys", "create")
+    status, _ = tidegate("keys", "create")
     assert status == 0
     text = tidegate.out.split()[-1]
     assert opens(text, stored(keys.id_of(text)))

@@ -255,20 +255,21 @@ def test_embeddings_through_the_gateway_as_straight_from_the_engine(
 
 def test_the_sdk_reads_the_same_through_the_gateway(gateway: Running, engine: ScriptedServer) -> None:
     words: Any = [{"role": "user", "content": '[[scripted tool=look arguments="{}" cached_tokens=7]]'}]
-    straight, through = (
-        [
-            event.model_dump()
-            for event in client.chat.completions.create(
-                model="m",
-                messages=words,
-                n=2,
-                logprobs=True,
-                stream=True,
-                stream_options={"include_usage": True},
-            )
-        ]
-        for client in (sdk(engine.base_url), sdk(gateway.base_url))
-    )
+    with sdk(engine.base_url) as before, sdk(gateway.base_url) as behind:
+        straight, through = (
+            [
+                event.model_dump()
+                for event in client.chat.completions.create(
+                    model="m",
+                    messages=words,
+                    n=2,
+                    logprobs=True,
+                    stream=True,
+                    stream_options={"include_usage": True},
+                )
+            ]
+            for client in (before, behind)
+        )
     assert through == straight
     assert straight[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 7
 

@@ -89,14 +89,15 @@ def test_too_long_is_told_as_openai_tells_it(kind: str, said: Any, kept: str) ->
 NO_MODEL = says({"error": {"message": "The model `m` does not exist"}}, status=b"404 Not Found")
 
 
-def client(gateway: Running) -> OpenAI:
-    return OpenAI(base_url=gateway.base_url, api_key="k", max_retries=2, timeout=20)
+def ask_with_the_sdk(gateway: Running) -> None:
+    with OpenAI(base_url=gateway.base_url, api_key="k", max_retries=2, timeout=20) as client:
+        client.chat.completions.create(model="m", messages=WORDS)
 
 
 def test_a_model_that_the_client_named_is_404_and_asked_for_once() -> None:
     with canned(NO_MODEL) as engine, run_gateway(config_to(engine.base_url)) as gateway:
         with pytest.raises(openai.NotFoundError) as raised:
-            client(gateway).chat.completions.create(model="m", messages=WORDS)
+            ask_with_the_sdk(gateway)
         assert len(engine.heard) == 1
     assert raised.value.code == "model_not_found"
     assert "The model `m` does not exist" in raised.value.message
@@ -116,7 +117,7 @@ def test_a_model_that_the_configuration_names_is_the_operators_and_asked_for_onc
         tree["models"] = {"m": {"deployments": [{"engine": "upstream", "model": "other"}]}}
         with run_gateway(json.dumps(tree)) as gateway:
             with pytest.raises(openai.APIStatusError) as raised:
-                client(gateway).chat.completions.create(model="m", messages=WORDS)
+                ask_with_the_sdk(gateway)
             assert len(engine.heard) == 1
     assert (raised.value.status_code, raised.value.code) == (502, "engine_misconfigured")
     assert "models.m" in raised.value.message
@@ -146,7 +147,7 @@ NO_QUOTA = {"error": {"message": "You exceeded your current quota", "code": "ins
 def test_an_empty_account_reaches_the_client_once_and_counts_as_the_engines(said: bytes) -> None:
     with canned(said) as engine, run_gateway(config_to(engine.base_url)) as gateway:
         with pytest.raises(openai.RateLimitError) as raised:
-            client(gateway).chat.completions.create(model="m", messages=WORDS)
+            ask_with_the_sdk(gateway)
         assert len(engine.heard) == 1
         page = ask(f"{gateway.url}/metrics", method="GET").body.decode()
     assert raised.value.code == "insufficient_quota"

@@ -156,7 +156,8 @@ def test_the_official_client_reads_what_it_could_not_read_straight(
 ) -> None:
     sayer.answer = streamed(STREAMS[name][0])
     words: Any = [{"role": "user", "content": "x"}]
-    events = list(sdk(in_front).chat.completions.create(model="m", messages=words, stream=True))
+    with sdk(in_front) as client:
+        events = list(client.chat.completions.create(model="m", messages=words, stream=True))
     assert "".join(one.choices[0].delta.content or "" for one in events if one.choices) == "Hi"
 
 
