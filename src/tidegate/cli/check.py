@@ -196,7 +196,7 @@ def _read(path: Path) -> bytes:
 
 
 def _speaks_for(body: bytes) -> Endpoint:
-    """The endpoint whose own field a body has; chat completions where none says."""
+    """Return the endpoint that a field of the body belongs to. The default is chat completions."""
     try:
         names = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).keys()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

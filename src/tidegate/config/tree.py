@@ -52,7 +52,7 @@ SEATS = frozenset({"max_in_flight", "reserved_seats"})
 
 
 def engine_digest(engine: EngineConfig) -> str:
-    """A fingerprint of what makes an engine the same one: all its settings but the numbers of its seats."""
+    """Return a digest that identifies an engine across reloads. It covers all settings except the numbers of seats."""
     return digest(engine, without=SEATS)
 
 

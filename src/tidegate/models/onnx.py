@@ -73,7 +73,7 @@ class Request:
 
 
 class Text(NamedTuple):
-    """One text of one request, by its place in the list."""
+    """One text of one request, identified by its index in the request's list."""
 
     request: Request
     place: int

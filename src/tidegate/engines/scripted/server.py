@@ -256,7 +256,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not inherit from it
-        # Without a write buffer, a token counts as delivered only once the kernel has taken the token before it.
+        # There is no write buffer, so each write waits until the kernel has accepted the previous token. A buffered token
+        # would be counted as delivered.
         self._transport.set_write_buffer_limits(0)
         self._server.joined(self)
 

@@ -1,7 +1,8 @@
 """Refuses a key that is repeated in an object: the gateway would read the last value, the engine perhaps the first.
 
 A request body is rebuilt from its top-level fields, so only the messages, which are passed on unchanged, have to be
-checked. The members of an object are counted by their colons. If there are more colons than keys, a key is repeated.
+checked. The check compares the number of colons in the raw text, one per
+member, with the number of keys after parsing. If there are more colons than keys, a key is repeated.
 """
 
 from __future__ import annotations
