@@ -105,7 +105,7 @@ def test_a_call_that_gets_no_connection_up_to_its_deadline_is_told_so() -> None:
         connection.sendall(WHOLE)
 
     with canned(holds) as upstream:
-        text = config_to(upstream.base_url, max_connections=1, server={"call_deadline_s": 0.5})
+        text = config_to(upstream.base_url, max_connections=1, server={"call_deadline_s": 2})
         with run_gateway(text) as gateway:
             assert {status for status, _ in together(gateway, chat(), 2)} == {504}
             hold.set()

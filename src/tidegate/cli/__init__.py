@@ -60,7 +60,10 @@ app.command(
 def main() -> None:
     """Run the `tidegate` script. Ends with status 2 if the command line is not valid."""
     try:
-        app(sys.argv[1:], exit_on_error=False)
+        try:
+            app(sys.argv[1:], exit_on_error=False)
+        finally:
+            sys.stdout.flush()  # here, since a failure at the end of the interpreter cannot be caught
     except CycloptsError:  # the message was already printed
         sys.exit(2)
     except BrokenPipeError:
