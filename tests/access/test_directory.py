@@ -472,9 +472,9 @@ def test_a_flood_of_unknown_ids_from_one_address_does_not_shut_out_others():
         known, new = await desk.add(), await desk.add()
         await desk.says(known)
         said = [await desk.says(unknown(), peer="10.0.0.1") for _ in range(300)]
-        assert said[: FOR_ONE.at_once] == ["401"] * FOR_ONE.at_once
+        assert said[: FOR_ONE.capacity] == ["401"] * FOR_ONE.capacity
         assert said[-1] == "503"
-        assert len(desk.shelf.finds) < FOR_ONE.at_once + 10
+        assert len(desk.shelf.finds) < FOR_ONE.capacity + 10
         assert await desk.says(known, peer="10.0.0.1") == keys.id_of(known)
         assert await desk.says(new, peer="10.0.0.2") == keys.id_of(new)
         await asyncio.sleep(10)
@@ -483,7 +483,7 @@ def test_a_flood_of_unknown_ids_from_one_address_does_not_shut_out_others():
             await asyncio.sleep(0.01)
             await desk.says(unknown(), peer="10.0.0.1")
         # Six seconds at 20 a second, after a rest.
-        assert len(desk.shelf.finds) - finds <= FOR_ONE.at_once + 6.1 * FOR_ONE.per_s
+        assert len(desk.shelf.finds) - finds <= FOR_ONE.capacity + 6.1 * FOR_ONE.amount
 
     at_a_desk(work)
 
@@ -492,18 +492,18 @@ def test_a_flood_from_many_addresses_is_bounded_as_a_whole():
     async def work(desk):
         for number in range(3000):
             await desk.says(unknown(), peer=str(number))
-        assert len(desk.shelf.finds) < FOR_ALL.at_once + 100
+        assert len(desk.shelf.finds) < FOR_ALL.capacity + 100
 
     at_a_desk(work)
 
 
 def test_a_refused_look_up_says_when_to_try_again():
     async def work(desk):
-        for _ in range(FOR_ONE.at_once):
+        for _ in range(FOR_ONE.capacity):
             await desk.says(unknown(), peer="10.0.0.1")
         with pytest.raises(Overloaded) as refused:
             await desk.directory.identify(unknown(), peer="10.0.0.1")
-        assert 0 < refused.value.retry_after_s <= 1 / FOR_ONE.per_s
+        assert 0 < refused.value.retry_after_s <= 1 / FOR_ONE.amount
         await asyncio.sleep(refused.value.retry_after_s)
         assert await desk.says(unknown(), peer="10.0.0.1") == "401"
 

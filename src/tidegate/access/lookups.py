@@ -7,59 +7,50 @@ at the same moment.
 
 from __future__ import annotations
 
-import math
-
-import msgspec
-
 from tidegate.errors import Overloaded
+from tidegate.kernel.bucket import Bucket, Rate
 from tidegate.ports import Clock
 
-
-class Pace(msgspec.Struct, frozen=True):
-    """A number of tries per second in the long run, and how many may come at once."""
-
-    per_s: float
-    at_once: int
-
-
-FOR_ONE = Pace(20.0, 50)
-FOR_ALL = Pace(500.0, 500)
+_SECOND_US = 1_000_000
+FOR_ONE = Rate(capacity=50, amount=20, window_us=_SECOND_US)
+FOR_ALL = Rate(capacity=500, amount=500, window_us=_SECOND_US)
 MOST_PEERS = 10_000
 
 
 class Lookups:
-    """Two rates, each as a theoretical arrival time (GCRA, ITU-T I.371): of each address and of all together."""
+    """Two kinds of buckets: one for each address, and one for all addresses together."""
 
-    def __init__(self, clock: Clock, *, for_one: Pace = FOR_ONE, for_all: Pace = FOR_ALL) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._for_one = for_one
-        self._for_all = for_all
-        self._peers: dict[str, float] = {}
-        self._all = -math.inf
+        self._peers: dict[str, Bucket] = {}
+        self._all = Bucket(FOR_ALL)
 
     def take(self, peer: str) -> None:
         """Count one look-up. Raises Overloaded if there were too many, and counts nothing then."""
-        now = self._clock()
-        one, all_ = max(self._peers.pop(peer, now), now), max(self._all, now)
-        wait_s = max(_wait_s(self._for_one, one - now), _wait_s(self._for_all, all_ - now))
-        if wait_s > 0:
-            self._keep(peer, one)
-            raise Overloaded("Too many unknown API keys were tried: try again later", retry_after_s=wait_s)
-        self._keep(peer, one + 1 / self._for_one.per_s)
-        self._all = all_ + 1 / self._for_all.per_s
+        now_us = self._now_us()
+        one = self._of(peer, now_us)
+        wait_us = max(one.wait_us(1, now_us), self._all.wait_us(1, now_us))
+        if wait_us > 0:
+            raise Overloaded(
+                "Too many unknown API keys were tried: try again later", retry_after_s=wait_us / _SECOND_US
+            )
+        one.settle(1, now_us)
+        self._all.settle(1, now_us)
 
     def give_back(self, peer: str) -> None:
         """Take back the count of one look-up, since the store had the key."""
+        now_us = self._now_us()
         if peer in self._peers:
-            self._peers[peer] -= 1 / self._for_one.per_s
-        self._all -= 1 / self._for_all.per_s
+            self._peers[peer].settle(-1, now_us)
+        self._all.settle(-1, now_us)
 
-    def _keep(self, peer: str, arrival: float) -> None:
+    def _of(self, peer: str, now_us: int) -> Bucket:
+        """Return the bucket of an address. The address that was used the longest time ago gives way to a new one."""
+        bucket = self._peers.pop(peer, None) or Bucket(FOR_ONE, now_us)
         if len(self._peers) >= MOST_PEERS:
             del self._peers[next(iter(self._peers))]
-        self._peers[peer] = arrival
+        self._peers[peer] = bucket
+        return bucket
 
-
-def _wait_s(pace: Pace, ahead_s: float) -> float:
-    """How long to wait until one more fits, in seconds; at most 0 if it fits now."""
-    return ahead_s - (pace.at_once - 1) / pace.per_s
+    def _now_us(self) -> int:
+        return int(self._clock() * _SECOND_US)
