@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.access.configured import Configured, digest_of, pepper_of
+from tidegate.access.configured import Configured, peppers_of
 from tidegate.access.doorkeeper import TELL_EVERY_S, Doorkeeper
+from tidegate.access.keys import Peppers
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
 from tidegate.config import parse_text
 from tidegate.errors import Unauthenticated
 from tidegate.types import Caller, Key, Secret
 
-PEPPER = b"a pepper of the test"
+PEPPERS = Peppers([b"a pepper of the test"])
 SECRET = b"a-secret-of-twenty-characters"
 
 # ------------------------------------------------------------------------------------------------------- in the headers
@@ -103,7 +104,7 @@ class Known:
 
 
 def key(secret: bytes = SECRET, **more: object) -> Key:
-    digest = digest_of(PEPPER, secret)
+    digest = PEPPERS.digest(secret.decode())
     whole = Key(id=digest.hex(), name="ci", secrets=(Secret(digest),), caller=Caller(key="ci"))
     return msgspec.structs.replace(whole, **more)
 
@@ -115,7 +116,7 @@ def recognise(found: Doorkeeper, secret: bytes) -> Key:
 
 
 def doorkeeper(*keys: Key, now: float = 1000.0) -> Doorkeeper:
-    return Doorkeeper(Known(*keys), PEPPER, lambda: now)
+    return Doorkeeper(Known(*keys), PEPPERS, lambda: now)
 
 
 def test_a_key_is_recognised_by_its_secret() -> None:
@@ -124,7 +125,14 @@ def test_a_key_is_recognised_by_its_secret() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"", SECRET[:-1], SECRET + b"x", SECRET.upper(), b"\xff\x00", digest_of(PEPPER, SECRET).hex().encode()],
+    [
+        b"",
+        SECRET[:-1],
+        SECRET + b"x",
+        SECRET.upper(),
+        b"\xff\x00",
+        PEPPERS.digest(SECRET.decode()).hex().encode(),
+    ],
 )
 def test_nothing_else_is(wrong: bytes) -> None:
     with pytest.raises(Unauthenticated) as raised:
@@ -134,7 +142,7 @@ def test_nothing_else_is(wrong: bytes) -> None:
 
 def test_a_known_and_an_unknown_secret_cost_the_same_look_ups() -> None:
     known = Known(key())
-    found = Doorkeeper(known, PEPPER, lambda: 0.0)
+    found = Doorkeeper(known, PEPPERS, lambda: 0.0)
     assert found.recall(SECRET.decode()) is not None
     assert known.asked == 1
     assert found.recall("unknown") is None
@@ -145,7 +153,7 @@ REFUSED = {
     "it has expired": {"expires_at": 1000.0},
     "it is revoked": {"revoked_at": 1000.0},
     "this secret of it is not valid any more": {
-        "secrets": (Secret(digest_of(PEPPER, SECRET), expires_at=1000.0),)
+        "secrets": (Secret(PEPPERS.digest(SECRET.decode()), expires_at=1000.0),)
     },
 }
 
@@ -164,7 +172,7 @@ def test_a_key_that_is_refused_again_and_again_is_told_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [1000.0]
-    found = Doorkeeper(Known(key(expires_at=0.0)), PEPPER, lambda: now[0])
+    found = Doorkeeper(Known(key(expires_at=0.0)), PEPPERS, lambda: now[0])
     for _ in range(100):
         with pytest.raises(Unauthenticated):
             recognise(found, SECRET)
@@ -176,23 +184,23 @@ def test_a_key_that_is_refused_again_and_again_is_told_once_a_minute(
 
 
 def test_two_secrets_are_valid_while_one_is_replaced() -> None:
-    old, new = (Secret(digest_of(PEPPER, secret)) for secret in (b"old" * 9, b"new" * 9))
+    old, new = (Secret(PEPPERS.digest(secret.decode())) for secret in (b"old" * 9, b"new" * 9))
     known = Known()
     whole = key(secrets=(new, old))
     known.keys = {one.digest.hex(): whole for one in (old, new)}
-    found = Doorkeeper(known, PEPPER, lambda: 0.0)
+    found = Doorkeeper(known, PEPPERS, lambda: 0.0)
     assert recognise(found, b"old" * 9) is recognise(found, b"new" * 9)
 
 
 def test_a_configured_key_is_found_by_its_secret_or_its_digest() -> None:
     pepper = "the pepper of the file"
-    digest = digest_of(pepper.encode(), b"tg_given_as_a_digest").hex()
+    digest = Peppers([pepper.encode()]).digest("tg_given_as_a_digest").hex()
     config = parse_text(
         f"auth: {{pepper: {pepper}}}\nadmin: {{token: the-admin-token}}\n"
         f"keys: {{a: {{secret: the-secret-of-key-a}}, b: {{digest: {digest}, scopes: [metrics]}}}}",
         source="x",
     )
-    found = Doorkeeper(Configured(config, pepper_of(config)), pepper_of(config), lambda: 0.0)
+    found = Doorkeeper(Configured(config, peppers_of(config)), peppers_of(config), lambda: 0.0)
     assert recognise(found, b"the-secret-of-key-a").caller == Caller(key="a", scopes=frozenset({"inference"}))
     assert recognise(found, b"tg_given_as_a_digest").caller.scopes == {"metrics"}
     assert recognise(found, b"the-admin-token").caller.scopes == {"admin:read", "admin:write", "metrics"}
@@ -200,7 +208,7 @@ def test_a_configured_key_is_found_by_its_secret_or_its_digest() -> None:
 
 def test_without_a_pepper_no_two_starts_have_the_same_digests() -> None:
     config = parse_text("keys: {a: {secret: the-secret-of-key-a}}", source="x")
-    assert pepper_of(config) != pepper_of(config)
+    assert peppers_of(config).digest("a key") != peppers_of(config).digest("a key")
 
 
 # ---------------------------------------------------------------------------------------------------------------- proxies

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tidegate import cli
-from tidegate.access.configured import digest_of
+from tidegate.access.keys import Peppers
 
 SECRETS = [f"canary-{at:02}-0123456789abcdef" for at in range(50)]
 PEPPER = "canary-pepper-0123456789"
-DIGEST = digest_of(PEPPER.encode(), b"canary-digested").hex()
+DIGEST = Peppers([PEPPER.encode()]).digest("canary-digested").hex()
 Run = Callable[..., tuple[int, str, str]]
 
 ENGINES = {"e": {"kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "canary-of-the-engine"}}

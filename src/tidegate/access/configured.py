@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Iterator
 from typing import Protocol
 
 from pydantic import SecretStr
 
+from tidegate.access.keys import Peppers
 from tidegate.config import Config, KeyConfig
 from tidegate.types import Caller, Key, Secret
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, METRICS
@@ -24,23 +24,18 @@ class Keys(Protocol):
     def find(self, id: str) -> Key | None: ...
 
 
-def pepper_of(config: Config) -> bytes:
-    """The key of the digests. Without a configured pepper it is a new random one: then no digest outlives the process."""
+def peppers_of(config: Config) -> Peppers:
+    """Return the configured pepper, or a new random one, whose digests are of no use after the end of the process."""
     pepper = config.auth.pepper
-    return secrets.token_bytes(32) if pepper is None else pepper.get_secret_value().encode()
-
-
-def digest_of(pepper: bytes, presented: bytes) -> bytes:
-    """The HMAC-SHA256 of a key that a request shows (RFC 2104, FIPS 180-4)."""
-    return hmac.digest(pepper, presented, "sha256")
+    return Peppers([secrets.token_bytes(32) if pepper is None else pepper.get_secret_value().encode()])
 
 
 class Configured:
     """The keys of one configuration, `admin.token` among them. Satisfies `Keys`."""
 
-    def __init__(self, config: Config, pepper: bytes) -> None:
-        """`pepper` is that of `pepper_of`."""
-        self.by_name = dict(_keys(config, pepper))
+    def __init__(self, config: Config, peppers: Peppers) -> None:
+        """`peppers` are those of `peppers_of`."""
+        self.by_name = dict(_keys(config, peppers))
         self._by_id = {key.id: key for key in self.by_name.values()}
 
     def find(self, id: str) -> Key | None:
@@ -48,19 +43,19 @@ class Configured:
         return self._by_id.get(id)
 
 
-def _keys(config: Config, pepper: bytes) -> Iterator[tuple[str, Key]]:
+def _keys(config: Config, peppers: Peppers) -> Iterator[tuple[str, Key]]:
     for name, settings in config.keys.items():
-        digest = bytes.fromhex(settings.digest) if settings.digest else _digest(pepper, settings.secret)
+        digest = bytes.fromhex(settings.digest) if settings.digest else _digest(peppers, settings.secret)
         yield name, _key(name, settings, digest)
     if config.admin.token is not None:
-        digest = _digest(pepper, config.admin.token)
+        digest = _digest(peppers, config.admin.token)
         caller = Caller(key=ADMIN_TOKEN, scopes=_ADMIN_SCOPES)
         yield ADMIN_TOKEN, Key(id=digest.hex(), name=ADMIN_TOKEN, secrets=(Secret(digest),), caller=caller)
 
 
-def _digest(pepper: bytes, secret: SecretStr | None) -> bytes:
+def _digest(peppers: Peppers, secret: SecretStr | None) -> bytes:
     assert secret is not None, "the settings of a key have its secret or the digest of that"
-    return digest_of(pepper, secret.get_secret_value().encode())
+    return peppers.digest(secret.get_secret_value())
 
 
 def _key(name: str, settings: KeyConfig, digest: bytes) -> Key:

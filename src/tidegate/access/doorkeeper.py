@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from hmac import compare_digest
 from typing import Protocol
 
-from tidegate.access.configured import Keys, digest_of
+from tidegate.access.configured import Keys
+from tidegate.access.keys import Peppers, holds
 from tidegate.errors import Unauthenticated
 from tidegate.ports import Wall
-from tidegate.types import Key, Secret
+from tidegate.types import Key
 
 TELL_EVERY_S = 60.0
 """A key that is refused again and again is told in the log so often at most."""
-_NOBODY = (Secret(bytes(32)),)
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +31,9 @@ class Identifies(Protocol):
 class Doorkeeper:
     """Recognises the keys of a configuration. Satisfies `Identifies`. `wall` is in seconds since the epoch."""
 
-    def __init__(self, keys: Keys, pepper: bytes, wall: Wall) -> None:
+    def __init__(self, keys: Keys, peppers: Peppers, wall: Wall) -> None:
         self._keys = keys
-        self._pepper = pepper
+        self._peppers = peppers
         self._wall = wall
         self._told: dict[str, float] = {}
 
@@ -54,17 +53,13 @@ class Doorkeeper:
         return key
 
     def _judge(self, text: str) -> tuple[Key | None, str]:
-        """The key with this secret, and why it is not valid, "" if it is.
+        """Return the key with this secret, and the reason why it is not valid, which is "" if it is.
 
-        The work is the same for every secret, known or not: one digest, one look-up by it, and a comparison that takes
-        the same time wherever two digests differ.
+        The work is the same for every secret, known or not: one digest, one look-up by the digest, and `holds`.
         """
-        digest = digest_of(self._pepper, text.encode())
+        digest = self._peppers.digest(text)
         key, now = self._keys.find(digest.hex()), self._wall()
-        valid = False
-        for secret in _NOBODY if key is None else key.secrets:
-            same = compare_digest(secret.digest, digest)
-            valid |= same and (secret.expires_at is None or now < secret.expires_at)
+        valid = holds(() if key is None else key.secrets, (digest,), now=now)
         return key, "it is unknown" if key is None else _why_not(key, now, valid=valid)
 
     def _tell(self, key: Key, why: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 
 import msgspec
 
-from tidegate.access.configured import Configured, pepper_of
+from tidegate.access.configured import Configured, peppers_of
 from tidegate.access.doorkeeper import Doorkeeper, Identifies
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
@@ -107,9 +107,9 @@ def _check(scope: str, caller: Caller) -> None:
 
 def authenticate_for(config: Config, server: ServerConfig, wall: Wall) -> Authenticate:
     """The stage for a configuration. `server` are the server's settings in force."""
-    pepper = pepper_of(config)
-    keys = Configured(config, pepper)
-    doorkeeper = Doorkeeper(keys, pepper, wall) if keys.by_name or config.has_keys else None
+    peppers = peppers_of(config)
+    keys = Configured(config, peppers)
+    doorkeeper = Doorkeeper(keys, peppers, wall) if keys.by_name or config.has_keys else None
     found = Authenticate(compile_policies(config, server), doorkeeper, closed=config.has_keys)
     if config.auth.trusted_proxies:
         found.proxies = Proxies(config.auth.trusted_proxies)
