@@ -258,3 +258,12 @@ def test_help_teaches(tidegate, line, named):
     status, said = tidegate(*line.split())
     assert status == 0
     assert [word for word in named if word not in " ".join(said.split())] == []
+
+
+@pytest.mark.parametrize("line", ["keys create", "keys list", "tenants set acme", "tenants list"])
+def test_the_commands_say_that_the_gateway_does_not_read_the_store(tidegate, line):
+    tidegate("keys", "create")
+    status, said = tidegate(*line.split())
+    assert status == 0
+    assert "does not read the store yet" in said
+    assert "does not read" not in tidegate.out

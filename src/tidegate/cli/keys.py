@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,15 +17,16 @@ from tidegate.cli.store import AsJson, ConfigPath, StorePath
 from tidegate.config.reading import variable
 from tidegate.ports import KeyStore
 from tidegate.types import Caller, Key, Secret
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
 PEPPER = "TIDEGATE_PEPPER"
 PAGE = 500
-SCOPES = ("inference", "admin:read", "admin:write", "metrics")
+SCOPES = (INFERENCE, ADMIN_READ, ADMIN_WRITE, METRICS)
 
 app = App(
     name="keys",
     help="Make, list, rotate and revoke API keys.",
-    help_epilogue=f"""A key reads tg_<id>_<secret>. The secret is shown once, when it is made:
+    help_epilogue=f"""A key reads `tg_ID_SECRET`. The secret is shown once, when it is made:
 the store keeps a digest of it. The id names the key in lists, logs and the commands below.
 
 Digests need a pepper, a secret of the server, at least {PEPPER_BYTES} bytes long, in the variable {PEPPER}.
@@ -40,13 +40,9 @@ Examples
 
 `tidegate keys rotate ID --overlap 1d`: a new secret; the old one is valid for one more day
 
-`tidegate keys revoke ID`: ends a key at once
+`tidegate keys revoke ID`: ends a key
 
 Ends with status 0: done; 1: there is no such key, or it cannot be changed; 2: the command line or the store is wrong.""",
-)
-
-NOT_READ_YET = (
-    "note: `tidegate serve` does not read the store yet; it takes keys from the configuration alone"
 )
 
 Duration = Annotated[str | None, Parameter(show_default=False)]
@@ -230,7 +226,7 @@ def rotate(
 def revoke(
     id: str, /, *, store_path: StorePath = None, config: ConfigPath = None, as_json: AsJson = False
 ) -> None:
-    """End a key with all its secrets, at once and for ever. A running gateway follows within a second.
+    """End a key with all its secrets, at once and for ever.
 
     Parameters
     ----------
@@ -327,7 +323,6 @@ def _state(key: Key) -> str:
 
 def _print_once(key: Key, text: KeyText, *, as_json: bool) -> None:
     """Print a key with its new secret. No other place shows it."""
-    print(NOT_READ_YET, file=sys.stderr)
     if as_json:
         store.print_json(_shown(key) | {"key": text.text})
         return

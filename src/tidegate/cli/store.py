@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,8 @@ ConfigPath = Annotated[Path | None, Parameter(("--config", "-c"))]
 StorePath = Annotated[Path | None, Parameter("--store")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
 
+NOT_READ_YET = "note: `tidegate serve` does not read the store yet; it takes keys and tenants from the configuration alone"
+
 
 def now() -> float:
     """Seconds since the epoch."""
@@ -44,6 +47,7 @@ def path_of(store: Path | None, config: Path | None) -> Path:
 
 def within(path: Path, work: Callable[[KeyStore], Awaitable[T]], *, make: bool = False) -> T:
     """Do something with the keys of a store. Without `make` the file has to be there. Ends with status 2 if it fails."""
+    print(NOT_READ_YET, file=sys.stderr)
     if not make and not path.is_file():
         settings.fail(
             f"{path}: there is no store; `tidegate keys create` makes one, and --store names another one"
