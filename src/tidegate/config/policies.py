@@ -24,7 +24,7 @@ Pattern = Annotated[str, AfterValidator(check_pattern)]
 class LimitsConfig(Settings):
     """How much may be used. A limit that is left out does not exist.
 
-    Limits are not enforced yet: the gateway does not start with them.
+    Limits have no effect yet: the gateway does not start with them.
     """
 
     requests_per_minute: int | None = Field(default=None, gt=0, description="Calls that begin in a minute.")
