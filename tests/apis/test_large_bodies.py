@@ -188,6 +188,7 @@ narrow = st.builds(
 )
 
 
+@pytest.mark.timeout(300)  # hundreds of bodies: some seconds of a core, and there may be little of one
 @settings(max_examples=80, deadline=None)
 @given(bodies(), endpoints, narrow)
 @example('{"model":"m","messages":[]}', Endpoint.CHAT, NARROW)
@@ -210,6 +211,7 @@ def test_a_good_body_is_understood_alike(body: str, endpoint: Endpoint, limits: 
     assert outcome(in_steps, data, endpoint, limits) == outcome(in_one_go, data, endpoint, limits)
 
 
+@pytest.mark.timeout(300)
 @settings(max_examples=120, deadline=None)
 @given(broken(), endpoints, narrow)
 @example(b'{"model":"m","messages":[{"role":"user","content":"x"},]}', Endpoint.CHAT, NARROW)
