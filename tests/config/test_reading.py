@@ -5,26 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from config.mistakes import GOOD, problems
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import config
 from tidegate.config import OpenAIConfig, ScriptedConfig
 from tidegate.errors import ConfigError, Problem
-
-GOOD = """
-engines:
-  near: {kind: openai, url: "http://127.0.0.1:8000/v1"}
-models:
-  m: {deployments: [{engine: near}]}
-"""
-
-
-def problems(text: str) -> list[Problem]:
-    """What is wrong with a file."""
-    with pytest.raises(ConfigError) as raised:
-        config.parse_text(text, source="tidegate.yaml")
-    return raised.value.problems
 
 
 def paths(text: str) -> set[str]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from egress import servers
+from egress.roads import ask, echo, told
 from egress.servers import Peer
 from virtual import VirtualLoop, run
 from wire import Wire
 
 from tidegate.egress import connection, pool
 from tidegate.egress.connection import Connection
-from tidegate.egress.exchange import Exchange, Timeouts
+from tidegate.egress.exchange import Timeouts
 from tidegate.egress.pool import HttpClient
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
@@ -30,25 +31,6 @@ def near(port: int, timeouts: Timeouts = AMPLE, most: int = 8) -> HttpClient:
 def books(client: HttpClient) -> tuple[int, int]:
     """Connections counted as open, and those among them that wait for work (white box: nothing outside shows it)."""
     return len(client._open), len(client._idle)
-
-
-async def ask(client: HttpClient, body: bytes = b"{}") -> Exchange:
-    return await client.send(client.target("POST", "chat", []), [], body, 20)
-
-
-async def told(client: HttpClient, body: bytes = b"{}") -> bytes:
-    exchange = await ask(client, body)
-    parts: list[bytes] = []
-    while part := await exchange.read():
-        parts.append(part)
-    await exchange.close()
-    return b"".join(parts)
-
-
-async def echo(peer: Peer) -> None:
-    while True:
-        request = await peer.request()
-        await peer.answer(request.body)
 
 
 # -- sent again or not ----------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from egress import servers
-from egress.roads import SEEN_S
+from egress.roads import SEEN_S, ask, told
 from egress.servers import CA_PATH, Peer
 
 from tidegate.config import HttpEngineConfig
-from tidegate.egress.exchange import Client, Exchange, Timeouts
+from tidegate.egress.exchange import Client, Timeouts
 from tidegate.egress.open import open_client
 from tidegate.egress.pool import HttpClient
 from tidegate.egress.tls import TlsFiles
@@ -30,19 +30,6 @@ def remote(
 ) -> Client:
     url = f"https://localhost:{port}/v1"
     return HttpClient(url, timeouts, proxy=proxy, max_connections=1024, files=files)
-
-
-async def ask(client: Client, body: bytes = b"{}") -> Exchange:
-    return await client.send(client.target("POST", "chat", []), [], body, 20)
-
-
-async def told(client: Client, body: bytes = b"{}") -> bytes:
-    exchange = await ask(client, body)
-    parts: list[bytes] = []
-    while part := await exchange.read():
-        parts.append(part)
-    await exchange.close()
-    return b"".join(parts)
 
 
 async def ok(peer: Peer) -> None:
