@@ -115,11 +115,11 @@ async def gateway(engine_port: int, containers: int | None) -> None:
     from tidegate.http.edge.server import bind
     from tidegate.http.serving import GatewayServer, settle_garbage
 
-    server = {"port": 0, **({"max_json_containers": containers} if containers else {})}
+    section = {"port": 0, **({"max_json_containers": containers} if containers else {})}
     config = parse_text(
         json.dumps(
             {
-                "server": server,
+                "server": section,
                 "engines": {"e": {"kind": "openai", "url": f"http://127.0.0.1:{engine_port}/v1"}},
                 "models": {"*": {"deployments": [{"engine": "e"}]}},
             }
@@ -143,11 +143,17 @@ async def gateway(engine_port: int, containers: int | None) -> None:
         worst = 0.0
 
     async with Gateway(config) as opened:
-        print(listener.getsockname()[1], flush=True)
         settle_garbage()
+        server = GatewayServer(opened, listener)
+        serving = asyncio.create_task(server.serve([listener]))
+        # The start takes a turn of some 30 ms, which is not part of what is measured.
+        while not server.started:
+            await asyncio.sleep(0.01)
+        last = time.thread_time()
         loop.add_reader(sys.stdin, tell)
         loop.call_soon(meter)
-        await GatewayServer(opened, listener).serve([listener])
+        print(listener.getsockname()[1], flush=True)
+        await serving
 
 
 def sender(url: str, kind: str, seconds: float) -> None:
