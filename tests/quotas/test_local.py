@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from quota_world import START, World, minute, standing
+from quota_world import START, World, minute
 
 from tidegate.errors import BadRequest, BudgetExceeded, GatewayError, Overloaded, RateLimited
 from tidegate.quotas.levels import default_burst
@@ -64,7 +64,7 @@ def test_only_what_exceeds_the_minute_limit_can_never_fit():
     assert error.param == "key.tokens_per_minute"
     assert set(world.used().values()) == {0}
     # A call above the burst waits for a full bucket and leaves a debt.
-    assert standing(world.reserve((limit, 6000))) == [(-5400, 60.0)]
+    assert world.standing(world.reserve((limit, 6000))) == [(-5400, 60.0)]
     assert refused(lambda: world.reserve((limit, 601))).retry_after_s == 60.0
     assert refused(lambda: world.reserve((limit, 600))).retry_after_s == 60.0
     assert refused(lambda: world.reserve((limit, 1))).retry_after_s == 54.01
@@ -94,7 +94,7 @@ def test_a_settlement_gives_back_or_leaves_debt():
     world.pass_s(59)
     world.limiter.settle(late, [0])
     assert world.used() == {limit.bucket: 0}
-    assert standing(world.reserve((limit, 1))) == [(599, 0.1)]
+    assert world.standing(world.reserve((limit, 1))) == [(599, 0.1)]
 
 
 def test_a_reservation_ends_once():

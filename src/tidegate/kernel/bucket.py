@@ -39,17 +39,22 @@ class Bucket:
         self._missing = 0
 
     def allow(self, cost: int, now_us: int) -> bool:
-        """Take `cost` tokens if they fit, and return whether they did.
+        """Take `cost` tokens if they fit, and return whether they did."""
+        return self.take(cost, now_us) is not None
 
-        A cost above the capacity fits when the bucket is full. It leaves a debt, and nothing else fits until the bucket has
-        refilled.
+    def take(self, cost: int, now_us: int) -> int | None:
+        """Take `cost` tokens if they fit, and return the whole tokens that remain, or None if the cost does not fit.
+
+        A cost above the capacity fits when the bucket is full. It leaves a debt, returned as a negative number, and nothing
+        else fits until the bucket has refilled.
         """
         rate, missing = self.rate, self._refill(now_us)
         needed = missing + cost * rate.window_us
-        if missing and needed > rate.capacity * rate.window_us:
-            return False
+        remaining = rate.capacity + -needed // rate.window_us
+        if remaining < 0 and missing:
+            return None
         self._missing = needed
-        return True
+        return remaining
 
     def wait_us(self, cost: int, now_us: int) -> int:
         """Return the time until `cost` fits if nothing else is taken; 0 if it fits now."""

@@ -6,15 +6,17 @@ The three kinds have the same methods. Each method gets the present time, so tha
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from tidegate.kernel.bucket import Bucket, Rate
 from tidegate.kernel.calendar import Counter, day_of, month_of
 from tidegate.types import Limit, Per
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True):
     """One moment on both clocks: microseconds of the monotonic one, and seconds since the epoch."""
 
     us: int
@@ -25,10 +27,10 @@ class Meter(Protocol):
     """The consumption of one limit.
 
     `limit` is the limit as last seen, `held` counts the open reservations, and `since` is the start of the present period.
-    `take` reserves an amount if it fits. `charge` adds an amount in any case, or takes a negative one back. `settle` ends
-    a reservation made in the period `since` with what was really used, or None where that is not known. `wait_s` has the
-    seconds until an amount fits, or None where the time cannot be known. `standing` has the amount that is left and the
-    seconds until nothing is used.
+    `take` reserves an amount if it fits, and returns what is left, or None if it does not fit. `charge` adds an amount in
+    any case, or takes a negative one back. `settle` ends a reservation made in the period `since` with what was really
+    used, or None where that is not known. `wait_s` has the seconds until an amount fits, or None where the time cannot be
+    known. `standing` has the amount that is left and the seconds until nothing is used.
     """
 
     limit: Limit
@@ -37,7 +39,7 @@ class Meter(Protocol):
     @property
     def since(self) -> int: ...
     def adopt(self, limit: Limit, now: Now) -> None: ...
-    def take(self, amount: int, now: Now) -> bool: ...
+    def take(self, amount: int, now: Now) -> int | None: ...
     def charge(self, amount: int, now: Now) -> None: ...
     def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None: ...
     def wait_s(self, amount: int, now: Now) -> float | None: ...
@@ -71,8 +73,8 @@ class Minute:
         self.limit = limit
         self.bucket.change_rate(_rate(limit), now.us)
 
-    def take(self, amount: int, now: Now) -> bool:
-        return self.bucket.allow(amount, now.us)
+    def take(self, amount: int, now: Now) -> int | None:
+        return None if amount > self.limit.most else self.bucket.take(amount, now.us)
 
     def charge(self, amount: int, now: Now) -> None:
         self.bucket.settle(amount, now.us)
@@ -107,13 +109,14 @@ class Calendar:
             self.counter.change_zone(_zone(limit.zone), now.wall_s)
         self.limit = limit
 
-    def take(self, amount: int, now: Now) -> bool:
+    def take(self, amount: int, now: Now) -> int | None:
         counter = self.counter
         counter.turn(now.wall_s)
-        if counter.used + amount > self.limit.most:
-            return False
+        left = self.limit.most - counter.used - amount
+        if left < 0:
+            return None
         counter.used += amount
-        return True
+        return left
 
     def charge(self, amount: int, now: Now) -> None:
         self.counter.turn(now.wall_s)
@@ -156,11 +159,12 @@ class Gauge:
     def adopt(self, limit: Limit, now: Now) -> None:  # noqa: ARG002  (a gauge has no time)
         self.limit = limit
 
-    def take(self, amount: int, now: Now) -> bool:  # noqa: ARG002  (the same)
-        if self.calls + amount > self.limit.most:
-            return False
+    def take(self, amount: int, now: Now) -> int | None:  # noqa: ARG002  (the same)
+        left = self.limit.most - self.calls - amount
+        if left < 0:
+            return None
         self.calls += amount
-        return True
+        return left
 
     def charge(self, amount: int, now: Now) -> None:  # noqa: ARG002  (the same)
         self.calls += amount
