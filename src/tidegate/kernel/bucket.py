@@ -48,10 +48,16 @@ class Bucket:
         A cost above the capacity fits when the bucket is full. It leaves a debt, returned as a negative number, and nothing
         else fits until the bucket has refilled.
         """
-        rate, missing = self.rate, self._refill(now_us)
+        rate, missing = self.rate, self._missing
+        passed = now_us - self._at_us
+        if passed > 0:  # as in `_refill`, which would cost as much as the rest
+            self._at_us = now_us
+            refilled = passed * rate.amount
+            missing = missing - refilled if missing > refilled else 0
         needed = missing + cost * rate.window_us
         remaining = rate.capacity + -needed // rate.window_us
         if remaining < 0 and missing:
+            self._missing = missing
             return None
         self._missing = needed
         return remaining

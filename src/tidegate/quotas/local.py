@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import count, islice
-from typing import NamedTuple
+
+import msgspec
 
 from tidegate.errors import BadRequest, Overloaded, RateLimited
 from tidegate.ports import Clock, Wall
@@ -24,12 +25,12 @@ _LOOKED_AT = 2
 _LOOKED_AT_WHEN_FULL = 64
 
 
-class _Reservation(NamedTuple):
-    """An open reservation: its ticket, and the meter and its period for each want."""
+class _Reservation(msgspec.Struct, frozen=True):
+    """An open reservation: its ticket, the meter of each want, and when it was made."""
 
     ticket: Ticket
     meters: list[Meter]
-    since: list[int]
+    at_us: int
 
 
 class LocalLimiter:
@@ -78,7 +79,7 @@ class LocalLimiter:
             _take_back(wants, meters, now)
             raise self._refusal(refused, wants, now)
         ticket = Ticket(f"{call_id}/{next(self._serial)}", tuple(wants), tuple(left), until, tuple(over))
-        reservation = _Reservation(ticket, meters, [one.since for one in meters])
+        reservation = _Reservation(ticket, meters, now.us)
         same_second = self._open.get(int(until))
         if same_second is None:
             self._open[int(until)] = {ticket.id: reservation}
@@ -123,12 +124,10 @@ class LocalLimiter:
         reservation = same_second.pop(ticket.id, None) if same_second else None
         if reservation is None:
             return
-        now = self._now()
-        for want, one, since, figure in zip(
-            ticket.wants, reservation.meters, reservation.since, used, strict=False
-        ):
+        now, at_us = self._now(), reservation.at_us
+        for want, one, figure in zip(ticket.wants, reservation.meters, used, strict=False):
             one.held -= 1
-            one.settle(want.amount, figure, now, since)
+            one.settle(want.amount, figure, now, at_us)
 
     def _expire(self, now: Now) -> None:
         """Abandon the reservations that have not ended in their time."""

@@ -28,8 +28,8 @@ class Meter(Protocol):
 
     `limit` is the limit as last seen, `held` counts the open reservations, and `since` is the start of the present period.
     `take` reserves an amount if it fits, and returns what is left, or None if it does not fit. `charge` adds an amount in
-    any case, or takes a negative one back. `settle` ends a reservation made in the period `since` with what was really
-    used, or None where that is not known. `wait_s` has the seconds until an amount fits, or None where the time cannot be
+    any case, or takes a negative one back. `settle` ends a reservation made at `at_us` with what was really used, or None
+    where that is not known. `wait_s` has the seconds until an amount fits, or None where the time cannot be
     known. `standing` has the amount that is left and the seconds until nothing is used.
     """
 
@@ -41,7 +41,7 @@ class Meter(Protocol):
     def adopt(self, limit: Limit, now: Now) -> None: ...
     def take(self, amount: int, now: Now) -> int | None: ...
     def charge(self, amount: int, now: Now) -> None: ...
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None: ...
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None: ...
     def wait_s(self, amount: int, now: Now) -> float | None: ...
     def standing(self, now: Now) -> tuple[int, float]: ...
     def used(self, now: Now) -> int: ...
@@ -79,7 +79,7 @@ class Minute:
     def charge(self, amount: int, now: Now) -> None:
         self.bucket.settle(amount, now.us)
 
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:  # noqa: ARG002  (no periods)
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:  # noqa: ARG002  (no periods)
         if used is not None and used != reserved:
             self.bucket.settle(used - reserved, now.us)
 
@@ -95,23 +95,23 @@ class Minute:
 
 
 class Calendar:
-    """A count for the present day or month."""
+    """A count for the present day or month. `turned_us` is when the present period was seen first."""
 
-    __slots__ = ("counter", "held", "limit")
+    __slots__ = ("counter", "held", "limit", "turned_us")
 
     def __init__(self, limit: Limit, now: Now) -> None:
         self.limit = limit
         self.held = 0
+        self.turned_us = now.us
         self.counter = Counter(day_of if limit.per is Per.DAY else month_of, _zone(limit.zone), now.wall_s)
 
     def adopt(self, limit: Limit, now: Now) -> None:
         if limit.zone != self.limit.zone:
-            self.counter.change_zone(_zone(limit.zone), now.wall_s)
+            self._present(now).change_zone(_zone(limit.zone), now.wall_s)
         self.limit = limit
 
     def take(self, amount: int, now: Now) -> int | None:
-        counter = self.counter
-        counter.turn(now.wall_s)
+        counter = self._present(now)
         left = self.limit.most - counter.used - amount
         if left < 0:
             return None
@@ -119,14 +119,14 @@ class Calendar:
         return left
 
     def charge(self, amount: int, now: Now) -> None:
-        self.counter.turn(now.wall_s)
-        self.counter.used = max(0, self.counter.used + amount)
+        counter = self._present(now)
+        counter.used = max(0, counter.used + amount)
 
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:
-        self.counter.turn(now.wall_s)
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:
+        counter = self._present(now)
         # What was reserved in a period that has ended belongs to that period.
-        if used is not None and since == self.counter.start_s:
-            self.charge(used - reserved, now)
+        if used is not None and at_us >= self.turned_us:
+            counter.used = max(0, counter.used + used - reserved)
 
     def wait_s(self, amount: int, now: Now) -> float | None:
         left, resets_s = self.standing(now)
@@ -137,12 +137,18 @@ class Calendar:
         return self.limit.most - used, self.counter.end_s - now.wall_s if used else 0.0
 
     def used(self, now: Now) -> int:
-        self.counter.turn(now.wall_s)
-        return self.counter.used
+        return self._present(now).used
 
     @property
     def since(self) -> int:
         return self.counter.start_s
+
+    def _present(self, now: Now) -> Counter:
+        counter = self.counter
+        if now.wall_s >= counter.end_s:
+            counter.turn(now.wall_s)
+            self.turned_us = now.us
+        return counter
 
 
 class Gauge:
@@ -169,7 +175,7 @@ class Gauge:
     def charge(self, amount: int, now: Now) -> None:  # noqa: ARG002  (the same)
         self.calls += amount
 
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:  # noqa: ARG002  (the same)
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:  # noqa: ARG002  (the same)
         self.calls -= reserved
 
     def wait_s(self, amount: int, now: Now) -> float | None:  # noqa: ARG002  (the same)
