@@ -13,7 +13,10 @@ class World:
 
     def __init__(self, **options: int) -> None:
         self.us = 5_000_000
-        self.limiter = LocalLimiter(lambda: self.us / 1e6, lambda: START + self.us / 1e6, **options)
+        self.wall_ahead_s = 0.0  # where somebody has set the wall clock
+        self.limiter = LocalLimiter(
+            lambda: self.us / 1e6, lambda: START + self.us / 1e6 + self.wall_ahead_s, **options
+        )
 
     @property
     def now(self) -> float:
