@@ -70,7 +70,8 @@ class Bucket:
 
     def settle(self, change: int, now_us: int) -> None:
         """Charge `change` more tokens, also into debt, or give tokens back where it is negative, at most up to capacity."""
-        self._missing = max(0, self._refill(now_us) + change * self.rate.window_us)
+        missing, given_back = self._refill(now_us), -change * self.rate.window_us
+        self._missing = missing - given_back if missing > given_back else 0
 
     def standing(self, now_us: int) -> tuple[int, int]:
         """Return the whole tokens that remain, negative in debt, and the time until the bucket is full again."""

@@ -55,7 +55,10 @@ class LocalLimiter:
         if now.us // 1_000_000 != self._second:
             self._expire(now)
         known = self._meters
-        meters, left, over, refused = list[Meter](), list[int](), list[Want](), None
+        meters: list[Meter] = []
+        left: list[int] = []
+        over: list[Want] = []
+        refused = None
         try:
             for want in wants:
                 limit = want.limit
@@ -79,12 +82,7 @@ class LocalLimiter:
             _take_back(wants, meters, now)
             raise self._refusal(refused, wants, now)
         ticket = Ticket(f"{call_id}/{next(self._serial)}", tuple(wants), tuple(left), until, tuple(over))
-        reservation = _Reservation(ticket, meters, now.us)
-        same_second = self._open.get(int(until))
-        if same_second is None:
-            self._open[int(until)] = {ticket.id: reservation}
-        else:
-            same_second[ticket.id] = reservation
+        self._open.setdefault(int(until), {})[ticket.id] = _Reservation(ticket, meters, now.us)
         return ticket
 
     def settle(self, ticket: Ticket, used: Sequence[int]) -> None:
