@@ -258,10 +258,13 @@ def test_a_call_that_finds_no_room_is_charged_nowhere():
     with pytest.raises(Overloaded):
         world.reserve((key, 100), (CALLS, 1), (team, 100), *[(limit, 1) for limit in users(1, 3)])
     assert (world.used("key"), world.used("team")) == ({key.bucket: 0, CALLS.bucket: 0}, {team.bucket: 0})
+    # What can never fit is said even where there is no room for another limit.
+    refused(lambda: world.reserve((key, 601), *[(limit, 1) for limit in users(1, 3)]), BadRequest)
     # The refusal of one limit is followed by a limit for which there is no room.
-    with pytest.raises((Overloaded, RateLimited)):
-        world.reserve((key, 100), (CALLS, 3), *[(limit, 1) for limit in users(1, 3)])
-    assert world.used("key") == {key.bucket: 0, CALLS.bucket: 0}
+    held.append(world.reserve((CALLS, 2)))
+    with pytest.raises(Overloaded):
+        world.reserve((key, 100), (CALLS, 1), *[(limit, 1) for limit in users(1, 3)])
+    assert world.used("key") == {key.bucket: 0, CALLS.bucket: 2}
     for ticket in held:
         world.limiter.settle(ticket, [0])
     world.reserve((key, 600), (CALLS, 2), *[(limit, 600) for limit in users(1, 3)])

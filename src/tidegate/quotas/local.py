@@ -114,8 +114,8 @@ class LocalLimiter:
         return Now(round(self._clock() * 1e6), self._wall())
 
     def _refusal(self, refused: Want, wants: Sequence[Want], now: Now) -> BadRequest | RateLimited:
-        meters = [self._meter(want.limit, now) for want in wants]
-        return never_fits(wants) or refusal(refused, wants, meters, now)
+        never = never_fits(wants)
+        return never or refusal(refused, wants, [self._meter(want.limit, now) for want in wants], now)
 
     def _end(self, ticket: Ticket, used: Sequence[int | None]) -> None:
         same_second = self._open.get(int(ticket.until))
