@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-
 from tidegate.quotas.local import LocalLimiter
 from tidegate.types import Limit, Ticket, Want
 
@@ -16,7 +13,10 @@ class World:
 
     def __init__(self, **options: int) -> None:
         self.us = 5_000_000
-        self.limiter = LocalLimiter(lambda: self.us / 1e6, lambda: START + self.us / 1e6, **options)
+        self.wall_ahead_s = 0.0  # where somebody has set the wall clock
+        self.limiter = LocalLimiter(
+            lambda: self.us / 1e6, lambda: START + self.us / 1e6 + self.wall_ahead_s, **options
+        )
 
     @property
     def now(self) -> float:
@@ -27,15 +27,17 @@ class World:
 
     def reserve(self, *wants: tuple[Limit, int], until: float = 1e9) -> Ticket:
         asked = [Want(limit, amount) for limit, amount in wants]
-        return asyncio.run(self.limiter.reserve("call", asked, until=until))
+        return self.limiter.reserve("call", asked, until=until)
 
     def used(self, level: str = "") -> dict[str, int]:
         return {one.limit.bucket: one.used for one in self.limiter.consumption(level)}
 
+    def standing(self, ticket: Ticket) -> list[tuple[int, float]]:
+        return [
+            (left, self.limiter.resets_s(want.limit))
+            for want, left in zip(ticket.wants, ticket.left, strict=True)
+        ]
+
 
 def minute(level: str, most: int, burst: int = 0, unit: str = "tokens") -> Limit:
     return Limit(level, "x", f"{unit}_per_minute", most, burst=burst)
-
-
-def standing(ticket: Ticket) -> Sequence[tuple[int, float]]:
-    return list(zip(ticket.left, ticket.resets_s, strict=True))

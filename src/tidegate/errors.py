@@ -246,7 +246,7 @@ class RateLimited(GatewayError):
     """The caller's own quota is used up.
 
     `at` is the level whose limit refused the call, such as `team`, and `dimension` the limit, such as
-    `tokens_per_minute`. `left` and `resets_s` have a figure for each want of the call, as in a Ticket.
+    `tokens_per_minute`. `left` and `resets_s` have a figure for each want of the call.
     """
 
     status = 429

@@ -32,6 +32,7 @@ from tidegate.types import (
     Entry,
     Intent,
     Key,
+    Limit,
     Load,
     Neighbour,
     Parent,
@@ -202,19 +203,24 @@ class Limiter(Protocol):
 
     `reserve` reserves all wants or none. It raises RateLimited when they do not fit now, with the exact seconds until they
     fit if nothing else is reserved, and BadRequest when they can never fit. `until` is in seconds of the clock: a
-    reservation that has not ended by then expires, that is, it is abandoned.
+    reservation that has not ended by then expires, that is, it is abandoned. A limiter that has to ask another process
+    returns an awaitable. One that knows the answer returns the ticket, since a coroutine for each call would cost time for
+    nothing.
 
     A reservation ends once: with `settle`, with `abandon` or by expiry, whichever comes first. Ending it again has no
     effect. `settle` takes what was really used, one figure for each want: it gives back the rest, and charges what exceeds
     the reservation. `abandon` is for a call of which nobody knows what it used: what was reserved stays charged, and only
     concurrent calls are given back. Neither waits, and neither raises.
 
-    `consumption` returns the present consumption of at most `most` limits, of one level if one is given.
+    `resets_s` returns the seconds until a limit has its full amount again, as far as this process knows. It is asked only
+    for the limits that a reply shows. `consumption` returns the present consumption of at most `most` limits, of one level
+    if one is given.
     """
 
-    async def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket: ...
+    def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket | Awaitable[Ticket]: ...
     def settle(self, ticket: Ticket, used: Sequence[int]) -> None: ...
     def abandon(self, ticket: Ticket) -> None: ...
+    def resets_s(self, limit: Limit) -> float: ...
     def consumption(self, level: str = "", *, most: int = 1000) -> Sequence[Consumption]: ...
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from quota_world import START, World, minute, standing
+from quota_world import START, World, minute
 
 from tidegate.errors import BadRequest, BudgetExceeded, GatewayError, Overloaded, RateLimited
 from tidegate.quotas.levels import default_burst
@@ -64,7 +64,7 @@ def test_only_what_exceeds_the_minute_limit_can_never_fit():
     assert error.param == "key.tokens_per_minute"
     assert set(world.used().values()) == {0}
     # A call above the burst waits for a full bucket and leaves a debt.
-    assert standing(world.reserve((limit, 6000))) == [(-5400, 60.0)]
+    assert world.standing(world.reserve((limit, 6000))) == [(-5400, 60.0)]
     assert refused(lambda: world.reserve((limit, 601))).retry_after_s == 60.0
     assert refused(lambda: world.reserve((limit, 600))).retry_after_s == 60.0
     assert refused(lambda: world.reserve((limit, 1))).retry_after_s == 54.01
@@ -94,7 +94,7 @@ def test_a_settlement_gives_back_or_leaves_debt():
     world.pass_s(59)
     world.limiter.settle(late, [0])
     assert world.used() == {limit.bucket: 0}
-    assert standing(world.reserve((limit, 1))) == [(599, 0.1)]
+    assert world.standing(world.reserve((limit, 1))) == [(599, 0.1)]
 
 
 def test_a_reservation_ends_once():
@@ -191,6 +191,83 @@ def test_what_was_reserved_before_midnight_is_settled_in_that_day():
     assert world.used() == {limit.bucket: 300}
     world.limiter.settle(other, [350])
     assert world.used() == {limit.bucket: 350}
+
+
+@pytest.mark.parametrize("ahead_s", [24 * 3600, 40 * 24 * 3600])
+def test_a_wall_clock_that_goes_back_changes_no_reservation(ahead_s: float):
+    world = World()
+    limit = Limit("key", "x", "tokens_per_day", 1000, per=Per.DAY)
+    before = world.reserve((limit, 100))
+    world.pass_s(1)
+    world.wall_ahead_s = ahead_s
+    ahead = world.reserve((limit, 200))
+    world.wall_ahead_s = 0
+    world.pass_s(1)
+    after = world.reserve((limit, 300))
+    assert world.used() == {limit.bucket: 500}
+    world.limiter.settle(before, [0])  # of the day that ended when the clock was ahead
+    assert world.used() == {limit.bucket: 500}
+    world.limiter.settle(ahead, [150])
+    world.limiter.settle(after, [310])
+    assert world.used() == {limit.bucket: 460}
+
+
+@pytest.mark.parametrize("offset_s", [-1.0, -0.5, 0.0, 0.5, 1.0])
+def test_a_reservation_belongs_to_the_day_in_which_it_was_made(offset_s: float):
+    world, limit = World(), Limit("key", "x", "requests_per_day", 10, per=Per.DAY)
+    world.reserve((limit, 1))
+    midnight_s = world.limiter.resets_s(limit)
+    world.pass_s(midnight_s + offset_s)
+    ticket = world.reserve((limit, 4))
+    world.pass_s(2)
+    world.limiter.settle(ticket, [1])
+    assert world.used() == {limit.bucket: 0 if offset_s < 0 else 1}
+
+
+def test_resets_are_told_for_a_limit_that_is_known():
+    world, limit = World(), minute("key", 600)
+    assert world.limiter.resets_s(limit) == 0.0
+    ticket = world.reserve((limit, 300), (CALLS, 1))
+    assert [world.limiter.resets_s(want.limit) for want in ticket.wants] == [30.0, 0.0]
+    world.pass_s(10)
+    assert world.limiter.resets_s(limit) == 20.0
+    world.limiter.settle(ticket, [600, 1])
+    assert world.limiter.resets_s(limit) == 50.0
+    assert ticket.left == (300, 1)
+
+
+def test_the_textbook_case():
+    """A capacity of 50, and 10 a second: the example of the page about quotas."""
+    world, limit = World(), minute("key", 600, 50, "requests")
+    for _ in range(50):
+        world.reserve((limit, 1))
+    assert refused(lambda: world.reserve((limit, 1))).retry_after_s == 0.1
+    world.pass_s(0.1)
+    world.reserve((limit, 1))  # the 51st
+    refused(lambda: world.reserve((limit, 1)))
+    world.pass_s(5)
+    for _ in range(50):
+        world.reserve((limit, 1))
+    refused(lambda: world.reserve((limit, 1)))
+
+
+def test_a_call_that_finds_no_room_is_charged_nowhere():
+    world = World(most_meters=3)
+    key, team = minute("key", 600), minute("team", 600)
+    held = [world.reserve((limit, 600)) for limit in users(3)]
+    with pytest.raises(Overloaded):
+        world.reserve((key, 100), (CALLS, 1), (team, 100), *[(limit, 1) for limit in users(1, 3)])
+    assert (world.used("key"), world.used("team")) == ({key.bucket: 0, CALLS.bucket: 0}, {team.bucket: 0})
+    # What can never fit is said even where there is no room for another limit.
+    refused(lambda: world.reserve((key, 601), *[(limit, 1) for limit in users(1, 3)]), BadRequest)
+    # The refusal of one limit is followed by a limit for which there is no room.
+    held.append(world.reserve((CALLS, 2)))
+    with pytest.raises(Overloaded):
+        world.reserve((key, 100), (CALLS, 1), *[(limit, 1) for limit in users(1, 3)])
+    assert world.used("key") == {key.bucket: 0, CALLS.bucket: 2}
+    for ticket in held:
+        world.limiter.settle(ticket, [0])
+    world.reserve((key, 600), (CALLS, 2), *[(limit, 600) for limit in users(1, 3)])
 
 
 def test_a_reload_grants_no_extra():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 import pytest
+from quota_history import US, History, overshoot, worst_minute
 from quota_world import World
 
 from tidegate.errors import RateLimited
@@ -17,9 +17,6 @@ LEVELS = ["key", "user", "team", "organisation", "model"]
 MOST = 60_000
 BURST = MOST // 10
 MINUTES = 5
-US = 60_000_000
-History = list[tuple[int, int]]
-"""When tokens were charged, in microseconds from the start, and how many: negative where they were given back."""
 
 
 class Run(NamedTuple):
@@ -58,30 +55,6 @@ def overloaded(rng: random.Random, *, largest: int, share: tuple[float, float], 
     return Run(history, uses, world.us - start)
 
 
-def overshoot(history: History, burst: int) -> float:
-    """The most by which a prefix of the history exceeds burst + rate * time, in tokens."""
-    charged, most = 0, 0.0
-    for at, amount in history:
-        charged += amount
-        most = max(most, charged - burst - MOST * at / US)
-    return most
-
-
-def worst_minute(history: History) -> int:
-    """The most that was charged within any minute, less what was given back in it."""
-    worst, total = 0, 0
-    lowest = deque([(0, 0)])  # sums before an entry within the last minute, rising
-    for at, amount in history:
-        while lowest[-1][1] >= total and len(lowest) > 1:
-            lowest.pop()
-        lowest.append((at, total))
-        while lowest[0][0] < at - US or (len(lowest) > 1 and lowest[1][1] <= lowest[0][1]):
-            lowest.popleft()
-        total += amount
-        worst = max(worst, total - lowest[0][1])
-    return worst
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     ("largest", "share", "seconds"),
@@ -94,17 +67,45 @@ def worst_minute(history: History) -> int:
 )
 def test_at_ten_times_the_load(seed: int, largest: int, share: tuple[float, float], seconds: float):
     run = overloaded(random.Random(seed), largest=largest, share=share, seconds=seconds)
-    assert overshoot(run.charged, BURST) == 0
-    assert overshoot(run.used, BURST) == 0
+    assert overshoot(run.charged, BURST, MOST) == 0
+    assert overshoot(run.used, BURST, MOST) == 0
     assert worst_minute(run.charged) <= BURST + MOST
     assert sum(amount for _, amount in run.charged) >= 0.99 * MOST * run.us / US
     # Holds where a call gives back within seconds. What calls have used in a minute may be more where they take longer.
     assert worst_minute(run.used) <= BURST + MOST
 
 
+@pytest.mark.parametrize("most_wait", [1, 10])
+def test_calls_of_the_whole_burst_that_come_again_when_told(most_wait: int):
+    """Ten times the limit, each call as large as the burst. A refused one tries again at the time of its Retry-After."""
+    world, history, rng = World(), History(), random.Random(3)
+    limits = [Limit(level, "x", "tokens_per_minute", MOST, burst=BURST) for level in LEVELS]
+    start = world.us
+    tries = [(start + at * 600_000, at) for at in range(MINUTES * 100)]
+    waiting = 0
+    while tries:
+        at, number = heappop(tries)
+        if at - start >= MINUTES * US:
+            break
+        world.us = max(world.us, at)
+        try:
+            ticket = world.reserve(*[(limit, BURST) for limit in limits])
+        except RateLimited as error:
+            if waiting < most_wait or number < 0:
+                waiting += number >= 0
+                heappush(tries, (world.us + round(error.retry_after_s * 1e6), -1 - rng.randrange(10**6)))
+            continue
+        waiting -= number < 0
+        history.append((world.us - start, BURST))
+        world.limiter.settle(ticket, [BURST] * 5)
+    assert overshoot(history, BURST, MOST) == 0
+    assert worst_minute(history) <= BURST + MOST
+    assert sum(amount for _, amount in history) >= 0.99 * MOST * MINUTES
+
+
 def test_the_checker_finds_what_it_looks_for():
-    assert overshoot([(0, BURST + 1)], BURST) == 1
-    assert overshoot([(0, BURST), (US, MOST + 5)], BURST) == 5
+    assert overshoot([(0, BURST + 1)], BURST, MOST) == 1
+    assert overshoot([(0, BURST), (US, MOST + 5)], BURST, MOST) == 5
     assert worst_minute([(0, BURST), (US // 2, 7), (US, MOST)]) == BURST + 7 + MOST
     assert worst_minute([(0, BURST), (US // 2, 7), (US + 1, MOST)]) == MOST + 7
     assert worst_minute([(0, BURST), (US, 0), (2 * US, 5), (3 * US + 1, 6)]) == BURST

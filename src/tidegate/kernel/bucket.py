@@ -39,17 +39,28 @@ class Bucket:
         self._missing = 0
 
     def allow(self, cost: int, now_us: int) -> bool:
-        """Take `cost` tokens if they fit, and return whether they did.
+        """Take `cost` tokens if they fit, and return whether they did."""
+        return self.take(cost, now_us) is not None
 
-        A cost above the capacity fits when the bucket is full. It leaves a debt, and nothing else fits until the bucket has
-        refilled.
+    def take(self, cost: int, now_us: int) -> int | None:
+        """Take `cost` tokens if they fit, and return the whole tokens that remain, or None if the cost does not fit.
+
+        A cost above the capacity fits when the bucket is full. It leaves a debt, returned as a negative number, and nothing
+        else fits until the bucket has refilled.
         """
-        rate, missing = self.rate, self._refill(now_us)
+        rate, missing = self.rate, self._missing
+        passed = now_us - self._at_us
+        if passed > 0:  # as in `_refill`, which would cost as much as the rest
+            self._at_us = now_us
+            refilled = passed * rate.amount
+            missing = missing - refilled if missing > refilled else 0
         needed = missing + cost * rate.window_us
-        if missing and needed > rate.capacity * rate.window_us:
-            return False
+        remaining = rate.capacity + -needed // rate.window_us
+        if remaining < 0 and missing:
+            self._missing = missing
+            return None
         self._missing = needed
-        return True
+        return remaining
 
     def wait_us(self, cost: int, now_us: int) -> int:
         """Return the time until `cost` fits if nothing else is taken; 0 if it fits now."""
@@ -59,7 +70,8 @@ class Bucket:
 
     def settle(self, change: int, now_us: int) -> None:
         """Charge `change` more tokens, also into debt, or give tokens back where it is negative, at most up to capacity."""
-        self._missing = max(0, self._refill(now_us) + change * self.rate.window_us)
+        missing, given_back = self._refill(now_us), -change * self.rate.window_us
+        self._missing = missing - given_back if missing > given_back else 0
 
     def standing(self, now_us: int) -> tuple[int, int]:
         """Return the whole tokens that remain, negative in debt, and the time until the bucket is full again."""

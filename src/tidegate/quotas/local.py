@@ -13,7 +13,7 @@ from itertools import count, islice
 
 import msgspec
 
-from tidegate.errors import GatewayError, Overloaded
+from tidegate.errors import BadRequest, Overloaded, RateLimited
 from tidegate.ports import Clock, Wall
 from tidegate.quotas.meters import Meter, Now, meter
 from tidegate.quotas.refusals import never_fits, refusal
@@ -26,11 +26,11 @@ _LOOKED_AT_WHEN_FULL = 64
 
 
 class _Reservation(msgspec.Struct, frozen=True):
-    """An open reservation: the second in which it expires, and the meter and its period for each want."""
+    """An open reservation: its ticket, the meter of each want, and when it was made."""
 
-    expires: int
+    ticket: Ticket
     meters: list[Meter]
-    since: list[int]
+    at_us: int
 
 
 class LocalLimiter:
@@ -46,41 +46,43 @@ class LocalLimiter:
         self._most = most_meters
         self._meters: dict[str, Meter] = {}
         self._levels: dict[str, OrderedDict[str, Meter]] = {}
-        self._open: dict[str, tuple[Ticket, _Reservation]] = {}
-        self._expiring: dict[int, set[str]] = {}
+        self._open: dict[int, dict[str, _Reservation]] = {}  # by the second in which they expire
         self._second = 0
         self._serial = count(1)
 
-    async def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket:
+    def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket:
         now = self._now()
         if now.us // 1_000_000 != self._second:
             self._expire(now)
+        known = self._meters
         meters: list[Meter] = []
+        left: list[int] = []
+        over: list[Want] = []
+        refused = None
         try:
             for want in wants:
                 limit = want.limit
-                one = self._meters.get(limit.bucket) or self._new_meter(limit, now)
-                if one.limit is not limit:
-                    one.adopt(limit, now)
-                one.held += 1  # from here on, since making the next meter may forget idle ones
+                one = known.get(limit.bucket)
+                if one is None or one.limit is not limit:
+                    one = self._meter(limit, now)
+                remains = one.take(want.amount, now)
+                if remains is None:
+                    if limit.enforce:
+                        refused = want
+                        break
+                    remains = _exceed(one, want, now)
+                    over.append(want)
+                one.held += 1  # at once, since making the next meter may forget idle ones
                 meters.append(one)
-            over = self._take(wants, meters, now)
-        except GatewayError:
-            for one in meters:
-                one.held -= 1
+                left.append(remains)
+        except Overloaded:
+            _take_back(wants, meters, now)
             raise
-        left: list[int] = []
-        resets_s: list[float] = []
-        since: list[int] = []
-        for one in meters:
-            remaining, reset_s = one.standing(now)
-            left.append(remaining)
-            resets_s.append(reset_s)
-            since.append(one.since)
-        ticket = Ticket(f"{call_id}/{next(self._serial)}", tuple(wants), tuple(left), tuple(resets_s), over)
-        reservation = _Reservation(int(until) + 1, meters, since)
-        self._open[ticket.id] = (ticket, reservation)
-        self._expiring.setdefault(reservation.expires, set()).add(ticket.id)
+        if refused is not None:
+            _take_back(wants, meters, now)
+            raise self._refusal(refused, wants, now)
+        ticket = Ticket(f"{call_id}/{next(self._serial)}", tuple(wants), tuple(left), until, tuple(over))
+        self._open.setdefault(int(until), {})[ticket.id] = _Reservation(ticket, meters, now.us)
         return ticket
 
     def settle(self, ticket: Ticket, used: Sequence[int]) -> None:
@@ -89,6 +91,10 @@ class LocalLimiter:
 
     def abandon(self, ticket: Ticket) -> None:
         self._end(ticket, [None] * len(ticket.wants))
+
+    def resets_s(self, limit: Limit) -> float:
+        one = self._meters.get(limit.bucket)
+        return one.standing(self._now())[1] if one else 0.0
 
     def consumption(self, level: str = "", *, most: int = 1000) -> Sequence[Consumption]:
         now = self._now()
@@ -102,46 +108,41 @@ class LocalLimiter:
     def restore(self, limit: Limit, used: int) -> None:
         """Charge what a store remembers of the present day or month, after a start."""
         now = self._now()
-        (self._meters.get(limit.bucket) or self._new_meter(limit, now)).charge(used, now)
+        self._meter(limit, now).charge(used, now)
 
     def _now(self) -> Now:
         return Now(round(self._clock() * 1e6), self._wall())
 
-    def _take(self, wants: Sequence[Want], meters: Sequence[Meter], now: Now) -> tuple[Want, ...]:
-        """Take all wants or none, and return those that exceed a limit which is not enforced."""
-        over: list[Want] = []
-        for at, (want, one) in enumerate(zip(wants, meters, strict=True)):
-            limit, amount = want.limit, want.amount
-            if amount <= limit.most and one.take(amount, now):
-                continue
-            if limit.enforce:
-                for taken, back in zip(wants[:at], meters[:at], strict=True):
-                    back.charge(-taken.amount, now)
-                raise never_fits(wants) or refusal(want, wants, meters, now)
-            one.charge(amount, now)
-            over.append(want)
-        return tuple(over)
+    def _refusal(self, refused: Want, wants: Sequence[Want], now: Now) -> BadRequest | RateLimited:
+        never = never_fits(wants)
+        return never or refusal(refused, wants, [self._meter(want.limit, now) for want in wants], now)
 
     def _end(self, ticket: Ticket, used: Sequence[int | None]) -> None:
-        _, reservation = self._open.pop(ticket.id, (None, None))
+        same_second = self._open.get(int(ticket.until))
+        reservation = same_second.pop(ticket.id, None) if same_second else None
         if reservation is None:
             return
-        expiring = self._expiring.get(reservation.expires)
-        if expiring is not None:
-            expiring.discard(ticket.id)
-        now = self._now()
-        for want, one, since, figure in zip(
-            ticket.wants, reservation.meters, reservation.since, used, strict=False
-        ):
+        now, at_us = self._now(), reservation.at_us
+        for want, one, figure in zip(ticket.wants, reservation.meters, used, strict=False):
             one.held -= 1
-            one.settle(want.amount, figure, now, since)
+            one.settle(want.amount, figure, now, at_us)
 
     def _expire(self, now: Now) -> None:
         """Abandon the reservations that have not ended in their time."""
         self._second = second = now.us // 1_000_000
-        for expired in [at for at in self._expiring if at <= second]:
-            for name in self._expiring.pop(expired):
-                self.abandon(self._open[name][0])
+        for expired in [at for at in self._open if at < second]:
+            for reservation in [*self._open[expired].values()]:
+                self.abandon(reservation.ticket)
+            del self._open[expired]
+
+    def _meter(self, limit: Limit, now: Now) -> Meter:
+        """Return the meter of a limit that is new, or has changed since it was last seen."""
+        one = self._meters.get(limit.bucket)
+        if one is None:
+            return self._new_meter(limit, now)
+        if one.limit is not limit:
+            one.adopt(limit, now)
+        return one
 
     def _new_meter(self, limit: Limit, now: Now) -> Meter:
         level = self._levels.setdefault(limit.level, OrderedDict())
@@ -159,3 +160,16 @@ class LocalLimiter:
                 level[bucket] = one
             else:
                 del self._meters[bucket]
+
+
+def _exceed(one: Meter, want: Want, now: Now) -> int:
+    """Charge an amount that does not fit, and return what is left."""
+    one.charge(want.amount, now)
+    return one.standing(now)[0]
+
+
+def _take_back(wants: Sequence[Want], meters: Sequence[Meter], now: Now) -> None:
+    """Undo the wants that were taken; there may be fewer meters than wants."""
+    for want, one in zip(wants, meters, strict=False):
+        one.held -= 1
+        one.charge(-want.amount, now)

@@ -6,15 +6,17 @@ The three kinds have the same methods. Each method gets the present time, so tha
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from tidegate.kernel.bucket import Bucket, Rate
 from tidegate.kernel.calendar import Counter, day_of, month_of
 from tidegate.types import Limit, Per
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True):
     """One moment on both clocks: microseconds of the monotonic one, and seconds since the epoch."""
 
     us: int
@@ -25,10 +27,10 @@ class Meter(Protocol):
     """The consumption of one limit.
 
     `limit` is the limit as last seen, `held` counts the open reservations, and `since` is the start of the present period.
-    `take` reserves an amount if it fits. `charge` adds an amount in any case, or takes a negative one back. `settle` ends
-    a reservation made in the period `since` with what was really used, or None where that is not known. `wait_s` has the
-    seconds until an amount fits, or None where the time cannot be known. `standing` has the amount that is left and the
-    seconds until nothing is used.
+    `take` reserves an amount if it fits, and returns what is left, or None if it does not fit. `charge` adds an amount in
+    any case, or takes a negative one back. `settle` ends a reservation made at `at_us` with what was really used, or None
+    where that is not known. `wait_s` has the seconds until an amount fits, or None where the time cannot be
+    known. `standing` has the amount that is left and the seconds until nothing is used.
     """
 
     limit: Limit
@@ -37,9 +39,9 @@ class Meter(Protocol):
     @property
     def since(self) -> int: ...
     def adopt(self, limit: Limit, now: Now) -> None: ...
-    def take(self, amount: int, now: Now) -> bool: ...
+    def take(self, amount: int, now: Now) -> int | None: ...
     def charge(self, amount: int, now: Now) -> None: ...
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None: ...
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None: ...
     def wait_s(self, amount: int, now: Now) -> float | None: ...
     def standing(self, now: Now) -> tuple[int, float]: ...
     def used(self, now: Now) -> int: ...
@@ -71,13 +73,13 @@ class Minute:
         self.limit = limit
         self.bucket.change_rate(_rate(limit), now.us)
 
-    def take(self, amount: int, now: Now) -> bool:
-        return self.bucket.allow(amount, now.us)
+    def take(self, amount: int, now: Now) -> int | None:
+        return None if amount > self.limit.most else self.bucket.take(amount, now.us)
 
     def charge(self, amount: int, now: Now) -> None:
         self.bucket.settle(amount, now.us)
 
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:  # noqa: ARG002  (no periods)
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:  # noqa: ARG002  (no periods)
         if used is not None and used != reserved:
             self.bucket.settle(used - reserved, now.us)
 
@@ -93,37 +95,38 @@ class Minute:
 
 
 class Calendar:
-    """A count for the present day or month."""
+    """A count for the present day or month. `turned_us` is when the present period was seen first."""
 
-    __slots__ = ("counter", "held", "limit")
+    __slots__ = ("counter", "held", "limit", "turned_us")
 
     def __init__(self, limit: Limit, now: Now) -> None:
         self.limit = limit
         self.held = 0
+        self.turned_us = now.us
         self.counter = Counter(day_of if limit.per is Per.DAY else month_of, _zone(limit.zone), now.wall_s)
 
     def adopt(self, limit: Limit, now: Now) -> None:
         if limit.zone != self.limit.zone:
-            self.counter.change_zone(_zone(limit.zone), now.wall_s)
+            self._present(now).change_zone(_zone(limit.zone), now.wall_s)
         self.limit = limit
 
-    def take(self, amount: int, now: Now) -> bool:
-        counter = self.counter
-        counter.turn(now.wall_s)
-        if counter.used + amount > self.limit.most:
-            return False
+    def take(self, amount: int, now: Now) -> int | None:
+        counter = self._present(now)
+        left = self.limit.most - counter.used - amount
+        if left < 0:
+            return None
         counter.used += amount
-        return True
+        return left
 
     def charge(self, amount: int, now: Now) -> None:
-        self.counter.turn(now.wall_s)
-        self.counter.used = max(0, self.counter.used + amount)
+        counter = self._present(now)
+        counter.used = max(0, counter.used + amount)
 
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:
-        self.counter.turn(now.wall_s)
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:
+        counter = self._present(now)
         # What was reserved in a period that has ended belongs to that period.
-        if used is not None and since == self.counter.start_s:
-            self.charge(used - reserved, now)
+        if used is not None and at_us >= self.turned_us:
+            counter.used = max(0, counter.used + used - reserved)
 
     def wait_s(self, amount: int, now: Now) -> float | None:
         left, resets_s = self.standing(now)
@@ -134,12 +137,18 @@ class Calendar:
         return self.limit.most - used, self.counter.end_s - now.wall_s if used else 0.0
 
     def used(self, now: Now) -> int:
-        self.counter.turn(now.wall_s)
-        return self.counter.used
+        return self._present(now).used
 
     @property
     def since(self) -> int:
         return self.counter.start_s
+
+    def _present(self, now: Now) -> Counter:
+        counter = self.counter
+        if now.wall_s >= counter.end_s:
+            counter.turn(now.wall_s)
+            self.turned_us = now.us
+        return counter
 
 
 class Gauge:
@@ -156,16 +165,17 @@ class Gauge:
     def adopt(self, limit: Limit, now: Now) -> None:  # noqa: ARG002  (a gauge has no time)
         self.limit = limit
 
-    def take(self, amount: int, now: Now) -> bool:  # noqa: ARG002  (the same)
-        if self.calls + amount > self.limit.most:
-            return False
+    def take(self, amount: int, now: Now) -> int | None:  # noqa: ARG002  (the same)
+        left = self.limit.most - self.calls - amount
+        if left < 0:
+            return None
         self.calls += amount
-        return True
+        return left
 
     def charge(self, amount: int, now: Now) -> None:  # noqa: ARG002  (the same)
         self.calls += amount
 
-    def settle(self, reserved: int, used: int | None, now: Now, since: int) -> None:  # noqa: ARG002  (the same)
+    def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:  # noqa: ARG002  (the same)
         self.calls -= reserved
 
     def wait_s(self, amount: int, now: Now) -> float | None:  # noqa: ARG002  (the same)

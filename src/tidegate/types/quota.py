@@ -57,14 +57,14 @@ class Want(msgspec.Struct, frozen=True):
 class Ticket(msgspec.Struct, frozen=True):
     """Quota reserved for a call. It is settled once, with the amounts that the call has used.
 
-    `left` and `resets_s` have one figure for each want: what remains (negative in debt), and the seconds until the limit
-    has its full amount again. `over` has the wants that exceeded a limit without `enforce`.
+    `left` has one figure for each want: what remains of its limit after it, negative in debt. `until` is when the
+    reservation expires, in seconds of the clock. `over` has the wants that exceeded a limit without `enforce`.
     """
 
     id: str
     wants: tuple[Want, ...]
     left: tuple[int, ...]
-    resets_s: tuple[float, ...]
+    until: float
     over: tuple[Want, ...] = ()
 
 
