@@ -24,6 +24,8 @@ from tidegate.http.edge.server import EdgeServer
 from tidegate.runtime import Runtime
 
 PATIENCE_S = 3600.0
+WALL_S = 1_780_000_000.0
+"""The seconds since the epoch at the start of the clock."""
 
 
 class SlowWire(Wire):
@@ -131,17 +133,21 @@ class GatewayInHand:
 
 @asynccontextmanager
 async def gateway_in_hand(
-    server: Mapping[str, Any] | None = None, **engine: Any
+    server: Mapping[str, Any] | None = None, sections: Mapping[str, Any] | None = None, **engine: Any
 ) -> AsyncIterator[GatewayInHand]:
-    """Run a gateway. `server` has settings of the gateway, `engine` of its only engine, a scripted one in process."""
+    """Run a gateway. `server` has settings of the gateway, `engine` of its only engine, a scripted one in process.
+
+    `sections` are further sections of the configuration.
+    """
     tree = {
         "server": server or {},
         "engines": {"script": {"kind": "scripted", **engine}},
         "models": {"*": {"deployments": [{"engine": "script"}]}},
+        **(sections or {}),
     }
     config = parse_text(json.dumps(tree), source="the test")
     clock = asyncio.get_running_loop().time
-    async with Gateway(config, runtime=Runtime(clock=clock)) as gateway:
+    async with Gateway(config, runtime=Runtime(clock=clock, wall=lambda: WALL_S + clock())) as gateway:
         yield GatewayInHand(gateway, EdgeServer(create_app(gateway), config.server))
 
 

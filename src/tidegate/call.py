@@ -121,6 +121,10 @@ class Call(msgspec.Struct, kw_only=True):
         self.messages = messages
         self.fields = {**self.fields, "messages": joined(messages)}
 
+    def put_max_tokens(self, tokens: int) -> None:
+        """Limit the length of the answer, for a request that does not."""
+        self.fields = {**self.fields, "max_tokens": msgspec.Raw(b"%d" % tokens)}
+
     def as_parent(self) -> Parent:
         """Return the data that an internal call for this call needs."""
         return Parent(self.id, self.caller, self.deadline, self.spent)

@@ -110,8 +110,8 @@ class GatewayError(Exception):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers for retries.
 
-        `Retry-After` is sent with a 429, with a 503 and if a time is known, `x-should-retry: false` if trying again cannot
-        help.
+        `Retry-After` is sent with a 429, with a 503 and if a time is known, `retry-after-ms` if a time is known, and
+        `x-should-retry: false` if trying again cannot help.
         """
         wait_s = self.retry_after_s
         if wait_s is None and self.status in (429, 503):
@@ -119,6 +119,8 @@ class GatewayError(Exception):
         found = [] if self.retryable else [(b"x-should-retry", b"false")]
         if wait_s is not None:
             found.append((b"retry-after", b"%d" % max(1, math.ceil(wait_s))))
+        if self.retry_after_s is not None:
+            found.append((b"retry-after-ms", b"%d" % max(1, math.ceil(1000 * self.retry_after_s))))
         return found
 
 

@@ -22,9 +22,12 @@ from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.queue import Queue
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Clock, Sink, Wall
+from tidegate.quotas.process import Quotas
 from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
 from tidegate.stages.authenticate import Authenticate
+from tidegate.stages.counting import Counting
+from tidegate.stages.limit import Limiting
 from tidegate.stages.observe import Observe
 from tidegate.stages.route import Route
 from tidegate.types import Batch, Reply
@@ -37,12 +40,16 @@ A stage that awaits is an `async def`. A stage that never awaits is a plain func
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One stage of the pipeline. `work` is None for a stage that is planned but not built yet."""
+    """One stage of the pipeline. `work` is None for a stage that is planned but not built yet.
+
+    An `idle` stage has nothing to do under this configuration, so it is not run.
+    """
 
     name: str
     does: str
     work: Work | None = None
     on_head: bool = False
+    idle: bool = False
 
     @property
     def foretell(self) -> Callable[[Call], str] | None:
@@ -57,6 +64,7 @@ class Parts(msgspec.Struct, frozen=True):
     wall: Wall
     sinks: Sequence[Sink]
     authenticate: Authenticate
+    limit: Limiting
     models: Models
     queue: Queue
 
@@ -65,8 +73,15 @@ def _no_time() -> float:
     return 0.0
 
 
+_NO_MODELS = Models({})
 NO_PARTS = Parts(
-    _no_time, _no_time, (), Authenticate(Policies({DEFAULT: Policy()})), Models({}), Queue(_no_time)
+    _no_time,
+    _no_time,
+    (),
+    Authenticate(Policies({DEFAULT: Policy()})),
+    Limiting(Quotas(_no_time, _no_time), Counting(_NO_MODELS), _no_time),
+    _NO_MODELS,
+    Queue(_no_time),
 )
 """Empty parts, for listing the stages without a gateway."""
 
@@ -82,7 +97,9 @@ def the_way(parts: Parts) -> list[Stage]:
             parts.authenticate,
             on_head=True,
         ),
-        Stage("limit", "reserve requests, tokens and money at every level"),
+        Stage(
+            "limit", "reserve requests, tokens and money at every level", parts.limit, idle=parts.limit.idle
+        ),
         Stage("account", "the ledger: intent now, settlement at the end"),
         Stage("screen", "input rails that are rules: microseconds, inline"),
         Stage("recall", "answer from the exact or semantic cache, or join an identical call"),
@@ -100,14 +117,15 @@ class Pipeline:
     def __init__(self, stages: Sequence[Stage], clock: Clock) -> None:
         self.stages = stages
         self._clock = clock
-        live = [(stage, stage.work) for stage in stages if stage.work is not None]
+        live = [(stage, stage.work) for stage in stages if stage.work is not None and not stage.idle]
         self._works = [work for _, work in live]
         self._on_head = sum(stage.on_head for stage, _ in live)
         self._head = self._works[: self._on_head]
         names = [stage.name for stage in stages]
         # For each stage name, the index of the first built stage at or after that stage.
         self._from = {
-            name: sum(stage.work is not None for stage in stages[:at]) for at, name in enumerate(names)
+            name: sum(stage.work is not None and not stage.idle for stage in stages[:at])
+            for at, name in enumerate(names)
         }
         # A function notes the batches that are sent. A wrap would add an iterator, which has a cost per chunk.
         self.note = next((work.note for work in self._works if isinstance(work, _Noting)), _note_nothing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from tidegate.config import Config, LimitsConfig, PolicyConfig, ServerConfig, digest
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
+from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens
 from tidegate.types import Caller, Key
 
 DEFAULT = "default"
@@ -32,10 +33,9 @@ class Policy(msgspec.Struct, frozen=True):
 
     `models` are the models that may be asked for; None allows all. `max_body_bytes` is the largest request body.
     `deadline_s` is the longest time a call may take. `priority` is a number of `PRIORITIES`. `max_tokens` is the length of
-    an answer where the request names none; None leaves that to the engine. `limits`, `limits_by_model` and
-    `end_user_limits` bound who names the policy; `on_limit`, `enforce`, `strict`, `count`, `internal_calls` and `timezone`
-    are the settings of the same names. `digest` changes whenever a setting changes that can change an answer; cache keys
-    have to contain it.
+    an answer where the request names none; None leaves that to the engine. `limits` are those that a call under this policy
+    meets at every level. `on_limit`, `strict`, `count` and `internal_calls` are the settings of the same names. `digest`
+    changes whenever a setting changes that can change an answer; cache keys have to contain it.
     """
 
     name: str = DEFAULT
@@ -45,63 +45,145 @@ class Policy(msgspec.Struct, frozen=True):
     models: Patterns | None = None
     priority: int = 0
     max_tokens: int | None = None
-    limits: LimitsConfig = LimitsConfig()
-    limits_by_model: Mapping[str, LimitsConfig] = MappingProxyType({})
-    end_user_limits: LimitsConfig | None = None
+    limits: Limits = NO_LIMITS
     on_limit: str = "refuse"
-    enforce: bool = True
     strict: bool = False
     count: str = "estimate"
     internal_calls: str = "house"
-    timezone: str = "UTC"
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """A tenant that names a policy: its level (`key`, `user`, `team` or `organisation`), its own name, and the policy's."""
+
+    level: str
+    tenant: str
+    policy: str
+
+
+class Sections(msgspec.Struct, frozen=True):
+    """The sections of a configuration that have limits: the policies by name, and the models by name."""
+
+    policies: Mapping[str, PolicyConfig] = MappingProxyType({})
+    models: Mapping[str, LimitsConfig] = MappingProxyType({})
+
+    def limits(self, namings: Sequence[Naming], end_users_of: str = "") -> Limits:
+        """Return the limits of a caller, for whom these tenants name policies, the nearest first.
+
+        `end_users_of` is the key whose end users the nearest policy may limit.
+        """
+        owners = [self._owner(naming) for naming in namings]
+        end_users = None
+        if namings and end_users_of:
+            nearest = self.policies.get(namings[0].policy, PolicyConfig())
+            if nearest.end_user_limits is not None:
+                end_users = msgspec.structs.replace(
+                    owners[0],
+                    level=END_USER,
+                    tenant=end_users_of,
+                    limits=nearest.end_user_limits,
+                    by_model={},
+                )
+        limits = Limits(owners, self.models, end_users)
+        # The stage recognises callers without limits by this one object.
+        return limits or NO_LIMITS
+
+    def all_limits(self) -> Iterator[LimitsConfig]:
+        """Yield the limits of all policies and models."""
+        yield from self.models.values()
+        for policy in self.policies.values():
+            yield policy.limits
+            yield from policy.limits_by_model.values()
+            if policy.end_user_limits is not None:
+                yield policy.end_user_limits
+
+    def _owner(self, naming: Naming) -> Owner:
+        section = self.policies.get(naming.policy, PolicyConfig())
+        return Owner(
+            naming.level,
+            naming.tenant,
+            section.limits,
+            section.limits_by_model,
+            section.timezone,
+            section.enforce,
+        )
+
+
+NO_SECTIONS = Sections()
 
 
 class Policies:
     """The policies of a snapshot: by name, and by the tenants that name one."""
 
     def __init__(
-        self, named: Mapping[str, Policy], tenants: Mapping[Tenant, str] = MappingProxyType({})
+        self,
+        named: Mapping[str, Policy],
+        tenants: Mapping[Tenant, str] = MappingProxyType({}),
+        sections: Sections = NO_SECTIONS,
     ) -> None:
         """`named` has the policy `default`; `tenants` has the name of a policy for each tenant that names one."""
         self.named = named
-        self.default = named[DEFAULT]
-        self.house = msgspec.structs.replace(self.default, models=None)
+        unnamed = [Naming("policy", DEFAULT, DEFAULT)]
+        self.default = msgspec.structs.replace(named[DEFAULT], limits=sections.limits(unnamed))
+        """The policy of callers without a key. Its limits bound all of them together."""
+        self.house = msgspec.structs.replace(named[DEFAULT], models=None)
         """The policy of the gateway's own calls."""
+        self.have_limits = any(limits != LimitsConfig() for limits in sections.all_limits())
+        """Whether any caller has a limit."""
+        self.count_tokens = any(counts_tokens(limits) for limits in sections.all_limits())
+        """Whether a limit depends on the number of tokens."""
         self._tenants = tenants
+        self._sections = sections
         self._of: dict[str, tuple[Key, Policy]] = {}
 
     def of(self, key: Key) -> Policy:
-        """The policy of a key: the nearest one, narrowed to the models of the key. One look-up for a key seen before.
+        """The policy of a key: the nearest one, narrowed to the models of the key, with the limits of every level.
 
-        Raises Forbidden for a key of the store that names a policy which is not configured.
+        One look-up for a key seen before. Raises Forbidden for a key of the store if it or a tenant above it names a policy
+        that is not configured.
         """
         found = self._of.get(key.id)
         if found is not None and found[0] is key:
             return found[1]
-        _, name = self.nearest(key)
-        policy = self.named.get(name)
-        if policy is None:
-            raise Forbidden(
-                f"The policy '{name}' of this key does not exist; the operator has to configure it"
-            )
-        if key.models is not None:
-            own = Patterns(key.models)
-            models = own if policy.models is None else own & policy.models
-            policy = msgspec.structs.replace(policy, models=models)
+        policy = self._compiled(key)
         if len(self._of) >= MOST_KEYS:
             self._of.clear()
         self._of[key.id] = key, policy
         return policy
 
+    def by_itself(self, name: str) -> Policy:
+        """Return a policy with its own limits alone, for people to read."""
+        limits = self._sections.limits([Naming("policy", name, name)])
+        return msgspec.structs.replace(self.named[name], limits=limits)
+
     def nearest(self, key: Key) -> tuple[str, str]:
         """Who names the policy of a key, and the name: `key`, `user`, `team`, `organisation`, or `` for nobody."""
-        if key.policy:
-            return "key", key.policy
+        namings = self.namings(key)
+        return (namings[0].level, namings[0].policy) if namings else ("", DEFAULT)
+
+    def namings(self, key: Key) -> list[Naming]:
+        """Return the key and the tenants above it that name a policy, the nearest first."""
+        found = [Naming("key", key.caller.key, key.policy)] if key.policy else []
         stored = {(one.organisation, one.team, one.user): one.policy for one in key.above}
         for level, tenant in _above(key.caller):
             if name := stored.get(tenant) or self._tenants.get(tenant):
-                return level, name
-        return "", DEFAULT
+                found.append(Naming(level, "/".join(filter(None, tenant)), name))
+        return found
+
+    def _compiled(self, key: Key) -> Policy:
+        # A key for which no policy is named has the limits of `default` for itself.
+        namings = self.namings(key) or [Naming("key", key.caller.key, DEFAULT)]
+        for naming in namings:
+            if naming.policy not in self.named:
+                raise Forbidden(
+                    f"The policy '{naming.policy}' of this {naming.level} does not exist; the operator has to configure it"
+                )
+        policy = self.named[namings[0].policy]
+        models = policy.models
+        if key.models is not None:
+            own = Patterns(key.models)
+            models = own if models is None else own & models
+        limits = self._sections.limits(namings, key.caller.key)
+        return msgspec.structs.replace(policy, models=models, limits=limits)
 
 
 def _above(caller: Caller) -> Iterator[tuple[str, Tenant]]:
@@ -120,7 +202,8 @@ def compile_policies(config: Config, server: ServerConfig) -> Policies:
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     named = {name: _compiled(name, section, server, answers) for name, section in sections.items()}
-    return Policies(named, dict(_naming(config)))
+    models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
+    return Policies(named, dict(_naming(config)), Sections(sections, models))
 
 
 def _naming(config: Config) -> Iterator[tuple[Tenant, str]]:
@@ -146,13 +229,8 @@ def _compiled(name: str, section: PolicyConfig, server: ServerConfig, answers: s
         models=None if models.listed == ("*",) else models,
         priority=PRIORITIES[defaults.priority],
         max_tokens=defaults.max_tokens,
-        limits=section.limits,
-        limits_by_model=section.limits_by_model,
-        end_user_limits=section.end_user_limits,
         on_limit=section.on_limit,
-        enforce=section.enforce,
         strict=section.strict,
         count=section.count,
         internal_calls=section.internal_calls,
-        timezone=section.timezone,
     )

@@ -26,6 +26,8 @@ from tidegate.errors import GatewayError
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Wall
+from tidegate.quotas.process import Quotas
+from tidegate.quotas.tokens import Count, load_vocabulary
 from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
@@ -149,6 +151,9 @@ class Runtime:
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
+        self.quotas = Quotas(clock, wall)
+        self.metrics.add_gauges(self.quotas.metrics)
+        self._vocabulary: Count | None = None
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
@@ -189,6 +194,12 @@ class Runtime:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the background task '%s' failed", task.get_name(), exc_info=error)
+
+    async def vocabulary(self) -> Count:
+        """Return the function that counts tokens. It is loaded in a thread when it is needed for the first time."""
+        if self._vocabulary is None:
+            self._vocabulary = await asyncio.to_thread(load_vocabulary)
+        return self._vocabulary
 
     async def borrow(self, name: str, config: EngineConfig) -> RunningEngine:
         """Return the running engine with these settings; open one if there is none. Raises the errors of `Engine.open`."""

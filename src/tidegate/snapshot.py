@@ -20,7 +20,9 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.ports import Clock, Sink
 from tidegate.runtime import RunningEngine, Runtime
-from tidegate.stages.authenticate import Authenticate, authenticate_for
+from tidegate.stages.authenticate import authenticate_for
+from tidegate.stages.counting import Counting
+from tidegate.stages.limit import Limiting
 from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply
 
@@ -33,16 +35,16 @@ class Snapshot:
     def __init__(
         self,
         config: Config,
-        models: Models,
+        parts: Parts,
         pipeline: Pipeline,
-        authenticate: Authenticate,
         engines: Mapping[str, RunningEngine],
         loans: AsyncExitStack,
     ) -> None:
         self.config = config
-        self.models = models
+        self.models = parts.models
+        self.authenticate = parts.authenticate
+        self.limit = parts.limit
         self.pipeline = pipeline
-        self.authenticate = authenticate
         self.engines = engines
         self.calls = 0
         self._loans = loans
@@ -105,16 +107,23 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
         models = Models(_deployments(config, engines, runtime.clock))
+        authenticate = authenticate_for(config, server or config.server, runtime.wall)
+        counting = Counting(models)
+        if authenticate.policies.count_tokens:
+            counting = Counting(models, await runtime.vocabulary())
         parts = Parts(
             clock=runtime.clock,
             wall=runtime.wall,
             sinks=[runtime.metrics, *_access_log(server or config.server, runtime)],
-            authenticate=authenticate_for(config, server or config.server, runtime.wall),
+            authenticate=authenticate,
+            limit=Limiting(
+                runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits
+            ),
             models=models,
             queue=runtime.queue,
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        return Snapshot(config, models, pipeline, parts.authenticate, engines, loans.pop_all())
+        return Snapshot(config, parts, pipeline, engines, loans.pop_all())
     raise AssertionError("unreachable: the exit stack suppresses no exception")
 
 

@@ -163,6 +163,7 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
         "http",
         "observe",
         "authenticate",
+        "limit",
         "admit",
         "route",
         "attempt",

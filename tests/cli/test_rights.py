@@ -78,7 +78,7 @@ def test_a_key_by_name(run: Run) -> None:
         "deadline_s": 5,
         "max_body_bytes": 32 * 2**20,
         "max_tokens": 9,
-        "limits": {},
+        "limits": [],
     }
     assert (told["organisation"], told["team"], told["user"]) == ("acme", "blue", "ann")
     assert told["policy_from"] == "organisation"

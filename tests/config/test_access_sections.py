@@ -213,22 +213,19 @@ def test_keys_close_the_gateway(sections: dict[str, Any], closed: bool) -> None:
 @pytest.mark.parametrize(
     ("more", "path"),
     [
-        ({"policies": {"p": {"limits": {"usd_per_day": 1}}}}, "policies.p.limits"),
+        ({"policies": {"p": {"limits": {"usd_per_day": 1}}}}, "policies.p.limits.usd_per_day"),
         (
-            {"policies": {"p": {"limits_by_model": {"m": {"tokens_per_day": 1}}}}},
-            "policies.p.limits_by_model",
+            {"policies": {"p": {"limits_by_model": {"m": {"usd_per_month": 1}}}}},
+            "policies.p.limits_by_model.m.usd_per_month",
         ),
-        ({"policies": {"p": {"end_user_limits": {"concurrent_calls": 1}}}}, "policies.p.end_user_limits"),
-        ({"policies": {"p": {"on_limit": "wait"}}}, "policies.p.on_limit"),
-        ({"policies": {"p": {"enforce": False}}}, "policies.p.enforce"),
-        ({"policies": {"p": {"strict": True}}}, "policies.p.strict"),
-        ({"policies": {"p": {"count": "engine"}}}, "policies.p.count"),
-        ({"policies": {"p": {"internal_calls": "caller"}}}, "policies.p.internal_calls"),
-        ({"policies": {"p": {"timezone": "Europe/Berlin"}}}, "policies.p.timezone"),
+        (
+            {"policies": {"p": {"end_user_limits": {"usd_per_day": 1}}}},
+            "policies.p.end_user_limits.usd_per_day",
+        ),
         ({"auth": {"max_stale_s": 5}}, "auth.max_stale_s"),
         (
-            {"models": {"m": {"deployments": [{"engine": "e"}], "limits": {"requests_per_day": 1}}}},
-            "models.m.limits",
+            {"models": {"m": {"deployments": [{"engine": "e"}], "limits": {"usd_per_day": 1}}}},
+            "models.m.limits.usd_per_day",
         ),
     ],
 )
@@ -239,4 +236,10 @@ def test_the_gateway_does_not_start_with_a_setting_without_effect(more: Any, pat
 
 
 def test_policies_without_such_settings_are_fine() -> None:
-    check_enforced(read(policies={"p": {"models": ["m"], "defaults": {"deadline_s": 5, "max_tokens": 9}}}))
+    limits = {
+        "limits": {"tokens_per_day": 1},
+        "on_limit": "wait",
+        "enforce": False,
+        "timezone": "Europe/Berlin",
+    }
+    check_enforced(read(policies={"p": {"models": ["m"], "defaults": {"deadline_s": 5}, **limits}}))

@@ -28,7 +28,11 @@ def put_in(gateway: Running, **works: Work) -> None:
     """Have stages stand in places that are empty, or instead of those that are there."""
     snapshot = gateway.gateway.snapshot
     stages = [
-        msgspec.structs.replace(stage, work=works.get(stage.name, stage.work))
+        msgspec.structs.replace(
+            stage,
+            work=works.get(stage.name, stage.work),
+            idle=stage.idle and stage.name not in works,
+        )
         for stage in snapshot.pipeline.stages
     ]
     snapshot.pipeline = Pipeline(stages, gateway.gateway.clock)

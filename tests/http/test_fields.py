@@ -6,7 +6,7 @@ The list of fields is not ours: it is the request types of the official `openai`
 from __future__ import annotations
 
 import json
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -159,8 +159,15 @@ def test_a_request_field_arrives_byte_for_byte(
     assert heard.path == f"/v1/{endpoint}"
     assert heard.body is not None
     got = {key: bytes(raw) for key, raw in FIELDS_OF.decode(heard.body).items()}
+    if sent.get("stream") == b"true":
+        assert with_usage(sent.pop("stream_options", b"null")) == json.loads(got.pop("stream_options"))
     assert got == sent
     assert list(got) == list(sent)
+
+
+def with_usage(options: bytes) -> dict[str, Any]:
+    """What the gateway makes of a client's `stream_options`: it always asks for the token counts."""
+    return {**(json.loads(options) or {}), "include_usage": True}
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)

@@ -30,7 +30,10 @@ from tidegate.http.apis import openai
 from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Host, Sink
+from tidegate.quotas.process import Quotas
 from tidegate.stages.authenticate import Authenticate
+from tidegate.stages.counting import Counting
+from tidegate.stages.limit import Limiting
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece, Record, Reply, Usage
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +95,8 @@ def one() -> float:
 
 
 def parts(models: Models, *sinks: Sink) -> Parts:
-    return Parts(one, one, sinks, Authenticate(Policies({DEFAULT: Policy()})), models, Queue(one))
+    limit = Limiting(Quotas(one, one), Counting(models), one)
+    return Parts(one, one, sinks, Authenticate(Policies({DEFAULT: Policy()})), limit, models, Queue(one))
 
 
 def way(models: Models, *sinks: Sink) -> Pipeline:
@@ -144,6 +148,7 @@ def test_the_way_is_the_design() -> None:
     assert [stage.name for stage in stages if stage.work] == [
         "observe",
         "authenticate",
+        "limit",
         "admit",
         "route",
         "attempt",

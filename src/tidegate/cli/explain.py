@@ -23,9 +23,13 @@ from tidegate.http.apis import openai
 from tidegate.pipeline import Parts, Stage, the_way
 from tidegate.policy import Policy, compile_policies
 from tidegate.ports import Engine
+from tidegate.quotas.process import Quotas
+from tidegate.quotas.tokens import load_vocabulary
 from tidegate.runtime import make_engine
 from tidegate.stages.attempt import ask_for
 from tidegate.stages.authenticate import Authenticate
+from tidegate.stages.counting import Counting
+from tidegate.stages.limit import Limiting
 from tidegate.types import Endpoint, Exit
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
@@ -106,6 +110,8 @@ class _Dry:
         self._policies = compile_policies(config, config.server)
         self._policy = policy or self._policies.default
         self._clock = time.monotonic
+        self._quotas = Quotas(self._clock, self._clock)
+        self._count = load_vocabulary() if self._policies.count_tokens else None
         # As `snapshot.assemble` does it, less the opening.
         self._engines = {name: _built(name, config) for name in config.engines}
         self._models = {
@@ -156,14 +162,19 @@ class _Dry:
             openai.set_max_tokens(call, self._policy.max_tokens)
         return call
 
+    def _counting(self, models: Models) -> Counting:
+        return Counting(models, self._count) if self._count is not None else Counting(models)
+
     def _way(self, models: Mapping[str, Sequence[Deployment]]) -> list[Stage]:
+        placed = Models(models)
         return the_way(
             Parts(
                 clock=self._clock,
                 wall=self._clock,
                 sinks=(),
                 authenticate=Authenticate(self._policies),
-                models=Models(models),
+                limit=Limiting(self._quotas, self._counting(placed), self._clock),
+                models=placed,
                 queue=Queue(self._clock),
             )
         )

@@ -15,7 +15,7 @@ from tidegate.errors import ConfigError, Problem
 from tidegate.http.access import NEEDS
 from tidegate.policy import PRIORITIES, Policies, Policy, compile_policies
 from tidegate.stages.authenticate import OPEN
-from tidegate.types import Key
+from tidegate.types import Key, Limit
 
 _CLASSES = {number: name for name, number in PRIORITIES.items()}
 
@@ -23,7 +23,7 @@ _CLASSES = {number: name for name, number in PRIORITIES.items()}
 class Rights(msgspec.Struct, frozen=True):
     """What a policy allows. `models` are the names and prefixes that a caller will find; sizes in bytes, times in seconds.
 
-    `limits` has the limits that are set, by their settings' names.
+    `limits` are those that a call meets, at every level.
     """
 
     policy: str
@@ -32,7 +32,18 @@ class Rights(msgspec.Struct, frozen=True):
     deadline_s: float
     max_body_bytes: int
     max_tokens: int | None
-    limits: dict[str, float]
+    limits: list[Bound]
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """One limit of a tenant. `most` is in calls, tokens or US dollars. `burst` is what may be used at once."""
+
+    level: str
+    tenant: str
+    dimension: str
+    most: float
+    burst: int | None
+    enforce: bool
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -52,7 +63,7 @@ class Holder(msgspec.Struct, frozen=True):
 def policies_of(config: Config) -> list[Rights]:
     """What each policy allows, in the order of the file."""
     policies = compile_policies(config, config.server)
-    return [_rights(config, policy) for policy in policies.named.values()]
+    return [_rights(config, policies.by_itself(name)) for name in policies.named]
 
 
 def find_key(config: Config, name: str) -> tuple[Key, Policies]:
@@ -125,8 +136,13 @@ def _rights(config: Config, policy: Policy) -> Rights:
         policy.deadline_s,
         policy.max_body_bytes,
         policy.max_tokens,
-        policy.limits.model_dump(exclude_none=True),
+        [_bound(limit) for limit in policy.limits.listed],
     )
+
+
+def _bound(limit: Limit) -> Bound:
+    most = limit.most / 1e6 if limit.money else limit.most
+    return Bound(limit.level, limit.tenant, limit.dimension, most, limit.burst or None, limit.enforce)
 
 
 def _cells(rights: Rights) -> tuple[str, ...]:
@@ -136,5 +152,11 @@ def _cells(rights: Rights) -> tuple[str, ...]:
         f"{rights.deadline_s:g} s",
         f"{rights.max_body_bytes:,} bytes",
         "-" if rights.max_tokens is None else str(rights.max_tokens),
-        ", ".join(f"{name} {limit:g}" for name, limit in rights.limits.items()) or "none",
+        "\n".join(map(_line, rights.limits)) or "none",
     )
+
+
+def _line(bound: Bound) -> str:
+    burst = f", at once {bound.burst}" if bound.burst is not None else ""
+    counted = "" if bound.enforce else " (counted only)"
+    return f"{bound.level} {bound.tenant}: {bound.dimension} {bound.most:g}{burst}{counted}"

@@ -120,6 +120,10 @@ class HttpEngineConfig(EngineConfig):
         default=True,
         description="`false` for an engine that sends no `finish_reason`. `[DONE]` then marks a stream as complete.",
     )
+    sends_usage: bool = Field(
+        default=True,
+        description="`false` for an engine that refuses `stream_options`. The tokens of its streams are then estimated.",
+    )
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )

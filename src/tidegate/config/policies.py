@@ -22,10 +22,7 @@ Pattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class LimitsConfig(Settings):
-    """How much may be used. A limit that is left out does not exist.
-
-    Limits have no effect yet: the gateway does not start with them.
-    """
+    """How much may be used. A limit that is left out does not exist."""
 
     requests_per_minute: int | None = Field(default=None, gt=0, description="Calls that begin in a minute.")
     tokens_per_minute: int | None = Field(default=None, gt=0, description="Tokens, read and written.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,8 @@ from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import EngineConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import ModelConfig
-from tidegate.config.policies import PolicyConfig
+from tidegate.config.policies import LimitsConfig, PolicyConfig
+from tidegate.config.quotas import QuotasConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
 from tidegate.config.tenants import KeyConfig, OrganisationConfig
@@ -36,6 +37,7 @@ class Config(Settings):
     policies: Mapping[Name, PolicyConfig] = Field(
         default={}, description="What callers may do, by name; `default` holds for those who name none."
     )
+    quotas: QuotasConfig = Field(default=QuotasConfig(), description="How limits are counted.")
     organisations: Mapping[Name, OrganisationConfig] = Field(
         default={}, description="Who the callers are, by name."
     )
@@ -45,6 +47,19 @@ class Config(Settings):
     def has_keys(self) -> bool:
         """Whether callers must show a key."""
         return self.auth.mode == "keys" or (self.auth.mode is None and bool(self.keys))
+
+
+def limits_of(config: Config) -> Iterator[tuple[str, LimitsConfig]]:
+    """Yield all limits of a configuration with their paths."""
+    for name, model in config.models.items():
+        yield f"models.{name}.limits", model.limits
+    for name, policy in config.policies.items():
+        path = f"policies.{name}"
+        yield f"{path}.limits", policy.limits
+        for pattern, limits in policy.limits_by_model.items():
+            yield f"{path}.limits_by_model.{pattern}", limits
+        if policy.end_user_limits is not None:
+            yield f"{path}.end_user_limits", policy.end_user_limits
 
 
 # How many calls an engine gets, not what it is: a reload that changes only these keeps it running.

@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidegate.config.auth import AuthConfig
-from tidegate.config.policies import LimitsConfig, PolicyConfig
-from tidegate.config.settings import Settings
-from tidegate.config.tree import Config
+from tidegate.config.tree import Config, limits_of
 from tidegate.errors import ConfigError, Problem
 
-_NO_LIMITS = LimitsConfig()
-_OF_A_POLICY = (
-    "limits",
-    "limits_by_model",
-    "end_user_limits",
-    "on_limit",
-    "enforce",
-    "strict",
-    "count",
-    "internal_calls",
-    "timezone",
-)
+_NEED_PRICES = ("usd_per_day", "usd_per_month")
+_PRICES = "needs the price of every model, and prices cannot be configured yet; leave it out"
+_NOTHING = "this has no effect yet, so the gateway does not start with it; leave it out"
 
 
 def unenforced(config: Config) -> list[Problem]:
-    """Return a problem for each such setting that has another value than its default. This does no I/O."""
-    return [
-        Problem(path, "this has no effect yet, so the gateway does not start with it; leave it out")
-        for path in _set(config)
-    ]
+    """Return a problem for each such setting. This does no I/O."""
+    return list(_problems(config))
 
 
 def check_enforced(config: Config) -> None:
@@ -38,16 +24,10 @@ def check_enforced(config: Config) -> None:
         raise ConfigError("cannot start", problems)
 
 
-def _set(config: Config) -> Iterator[str]:
-    yield from _others(config.auth, AuthConfig(), ("max_stale_s",), "auth")
-    for name, model in config.models.items():
-        if model.limits != _NO_LIMITS:
-            yield f"models.{name}.limits"
-    for name, policy in config.policies.items():
-        yield from _others(policy, PolicyConfig(), _OF_A_POLICY, f"policies.{name}")
-
-
-def _others(given: Settings, default: Settings, names: tuple[str, ...], path: str) -> Iterator[str]:
-    for name in names:
-        if getattr(given, name) != getattr(default, name):
-            yield f"{path}.{name}"
+def _problems(config: Config) -> Iterator[Problem]:
+    if config.auth.max_stale_s != AuthConfig().max_stale_s:
+        yield Problem("auth.max_stale_s", _NOTHING)
+    for path, limits in limits_of(config):
+        for name in _NEED_PRICES:
+            if getattr(limits, name) is not None:
+                yield Problem(f"{path}.{name}", _PRICES)

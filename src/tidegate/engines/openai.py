@@ -55,7 +55,10 @@ class OpenAIEngine:
     def __init__(self, config: HttpEngineConfig) -> None:
         self._config = config
         more = frozenset(config.allow_fields)
-        self.capabilities = Capabilities({endpoint: names | more for endpoint, names in self.FIELDS.items()})
+        self.capabilities = Capabilities(
+            {endpoint: names | more for endpoint, names in self.FIELDS.items()},
+            stream_usage=config.sends_usage,
+        )
         self.odd: Odd = uncounted
         self._running = 0
         self._client: Client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import cast
 
@@ -14,7 +14,7 @@ from tidegate.errors import GatewayError
 from tidegate.http.answers import as_error
 from tidegate.http.responder import header_values
 from tidegate.stages.authenticate import OPEN, Authenticate, Visitor
-from tidegate.types import Endpoint
+from tidegate.types import Endpoint, Headers
 from tidegate.types.caller import ADMIN_WRITE, INFERENCE, METRICS
 
 NEEDS: Mapping[str, str] = MappingProxyType(
@@ -37,14 +37,26 @@ NEEDS: Mapping[str, str] = MappingProxyType(
 Refused = Callable[[GatewayError, tuple[str, int] | None], object]
 
 
+Told = Callable[[Visitor], Awaitable[Headers]]
+
+
+async def _nothing(visitor: Visitor) -> Headers:
+    del visitor
+    return []
+
+
 def guarded(
-    routes: Iterable[Route], gate: Callable[[], Authenticate], refused: Refused = lambda _error, _client: None
+    routes: Iterable[Route],
+    gate: Callable[[], Authenticate],
+    refused: Refused = lambda _error, _client: None,
+    told: Told = _nothing,
 ) -> list[Route]:
     """The routes, each behind what the table says it needs. Raises LookupError for a route without a row.
 
-    `gate` returns the authentication in force. `refused` is told of each refusal, with the client's address.
+    `gate` returns the authentication in force. `refused` is told of each refusal, with the client's address. `told` returns
+    the headers for a reply to a visitor with a key.
     """
-    return [_guarded(route, needed(route.path), gate, refused) for route in routes]
+    return [_guarded(route, needed(route.path), gate, refused, told) for route in routes]
 
 
 def needed(path: str) -> str:
@@ -59,18 +71,24 @@ def visitor_of(request: Request) -> Visitor:
     return cast("Visitor", request.state.visitor)
 
 
-def _guarded(route: Route, scope: str, gate: Callable[[], Authenticate], refused: Refused) -> Route:
+def _guarded(
+    route: Route, scope: str, gate: Callable[[], Authenticate], refused: Refused, told: Told
+) -> Route:
     answer = route.endpoint
 
     async def guard(request: Request) -> Response:
         try:
             client = request.scope.get("client")
             peer = client[0] if client else ""
-            request.state.visitor = await gate().admit(header_values(request.scope), scope, peer=peer)
+            visitor = await gate().admit(header_values(request.scope), scope, peer=peer)
         except GatewayError as error:
             refused(error, request.scope.get("client"))
             return as_error(error)
-        return await answer(request)
+        request.state.visitor = visitor
+        response = await answer(request)
+        if visitor.caller.key:
+            response.raw_headers += await told(visitor)
+        return response
 
     return Route(
         route.path,

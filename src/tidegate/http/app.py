@@ -52,6 +52,7 @@ class App:
                 [*routes, welcome(self._calls, routes)],
                 lambda: gateway.snapshot.authenticate,
                 refusals.add,
+                lambda visitor: gateway.snapshot.limit.standing(visitor.policy),
             ),
             exception_handlers={HTTPException: self._http_error, Exception: _bug},
         )

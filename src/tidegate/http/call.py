@@ -25,6 +25,7 @@ from tidegate.http.edge.cycle import request_id_of
 from tidegate.http.responder import Responder, header_values
 from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
+from tidegate.quotas.levels import NO_LIMITS
 from tidegate.snapshot import Snapshot
 from tidegate.telemetry.failures import Asked
 from tidegate.types import Endpoint, Exit, Reply
@@ -97,6 +98,7 @@ class CallEndpoint:
         try:
             await self._answer(snapshot, call, request, responder)
         except GatewayError as error:
+            await _tell_limits(snapshot, call)
             self._gateway.runtime.failures.tell(Asked(call.request_id, call.model, call.route), error)
             await responder.refuse(error)
         except Exception:
@@ -194,6 +196,14 @@ async def _cancelled(responder: Responder, cancelled: asyncio.CancelledError) ->
         raise cancelled
     elif (task := asyncio.current_task()) is not None:
         task.uncancel()
+
+
+async def _tell_limits(snapshot: Snapshot, call: Call) -> None:
+    """Add the headers about the caller's limits to a refusal by another stage than `limit`, which adds its own."""
+    limits, headers = call.policy.limits, call.reply_headers
+    if limits is NO_LIMITS or any(name.startswith(b"x-ratelimit-") for name, _ in headers):
+        return
+    headers += await snapshot.limit.standing(call.policy)
 
 
 def _closing_comment(call: Call, now: float) -> bytes:

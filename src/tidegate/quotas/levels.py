@@ -1,6 +1,155 @@
-"""The limits of a caller: how much may be consumed at once where a policy does not say."""
+"""Which limits a call meets: those of its caller at every level, of its model, and of both as a pair. Compiled once.
+
+A limit belongs to the tenant that names its policy. So the calls of one key can meet the limits of the key, of its user,
+of its team and of its organisation at the same time.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import msgspec
+
+from tidegate.config import LimitsConfig
+from tidegate.kernel.patterns import Patterns
+from tidegate.quotas.headers import Counted, RateHeaders
+from tidegate.types import Amounts, Limit, Per, Unit, Want
+
+MODEL = "model"
+"""The level of the limits that all callers of a model share."""
+END_USER = "end_user"
+"""The level of the limits of one end user of a key, by the field `user` of a request."""
+MOST_PLANS = 1000
+"""The plans that are kept for one caller. Each has the limits of one model or of one end user."""
+
+
+DIMENSIONS: Mapping[str, tuple[Unit, Per]] = MappingProxyType(
+    {
+        "requests_per_minute": (Unit.CALLS, Per.MINUTE),
+        "tokens_per_minute": (Unit.TOKENS, Per.MINUTE),
+        "requests_per_day": (Unit.CALLS, Per.DAY),
+        "tokens_per_day": (Unit.TOKENS, Per.DAY),
+        "usd_per_day": (Unit.MONEY, Per.DAY),
+        "usd_per_month": (Unit.MONEY, Per.MONTH),
+        "concurrent_calls": (Unit.CALLS, Per.CALL),
+    }
+)
+"""The limits of `LimitsConfig`. The settings that begin with `burst` belong to the limits for a minute."""
+_BURSTS = MappingProxyType({Unit.CALLS: "burst_requests", Unit.TOKENS: "burst_tokens"})
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A tenant with limits of its own. `limits` are for all models, and `by_model` are for a name or a prefix and `*`."""
+
+    level: str
+    tenant: str
+    limits: LimitsConfig
+    by_model: Mapping[str, LimitsConfig] = MappingProxyType({})
+    zone: str = "UTC"
+    enforce: bool = True
+
+
+class Plan:
+    """The limits that a call meets, and what each of them counts.
+
+    `counts_tokens` says whether a limit depends on the number of tokens, and `counts_money` whether one depends on the
+    price of the call. `most_tokens` is the smallest limit of tokens, which no call may exceed; None if there is none.
+    """
+
+    __slots__ = ("counts_money", "counts_tokens", "headers", "limits", "most_tokens", "units")
+
+    def __init__(self, counted: Iterable[Counted]) -> None:
+        found = list(counted)
+        self.limits = tuple([limit for limit, _ in found])
+        self.units = tuple([unit for _, unit in found])
+        self.headers = RateHeaders(found)
+        self.counts_money = Unit.MONEY in self.units
+        self.counts_tokens = self.counts_money or Unit.TOKENS in self.units
+        bounds = [limit.most for limit, unit in found if unit is Unit.TOKENS and limit.enforce]
+        self.most_tokens = min(bounds, default=None)
+
+    def wants(self, amounts: Amounts) -> list[Want]:
+        """Return what a call wants of each limit."""
+        return [Want(limit, amounts[unit]) for limit, unit in zip(self.limits, self.units, strict=True)]
+
+    def used(self, amounts: Amounts) -> list[int]:
+        """Return what a call has used of each limit, for the settlement."""
+        return [amounts[unit] for unit in self.units]
+
+
+class Limits:
+    """The limits of one caller. `plan` finds those that one call meets."""
+
+    def __init__(
+        self,
+        owners: Sequence[Owner] = (),
+        models: Mapping[str, LimitsConfig] = MappingProxyType({}),
+        end_users: Owner | None = None,
+    ) -> None:
+        """Compile the limits.
+
+        `models` has the limits of each configured model that all callers share. `end_users` has what each end user of the
+        caller may use; its `tenant` is the caller.
+        """
+        self.owners = owners
+        self._models = models
+        self._end_users = end_users
+        self._everywhere = tuple([one for owner in owners for one in _limits(owner)])
+        self._pairs = tuple(
+            [(Patterns([pattern]), _pair(owner, pattern)) for owner in owners for pattern in owner.by_model]
+        )
+        self._plans: dict[tuple[str, str], Plan] = {}
+        self.general = Plan(self._everywhere)
+        """The limits that every call meets, whatever its model."""
+
+    def __bool__(self) -> bool:
+        return bool(self._everywhere or self._pairs or self._models or self._end_users)
+
+    @property
+    def listed(self) -> list[Limit]:
+        """All limits except those of end users, for people to read."""
+        found = [*self._everywhere, *(one for _, limits in self._pairs for one in limits)]
+        for model, limits in self._models.items():
+            found += _limits(Owner(MODEL, model, limits))
+        return [limit for limit, _ in found]
+
+    def plan(self, model: str, route: str, end_user: str = "") -> Plan:
+        """Return the limits that a call meets.
+
+        `model` is the name in the request, `route` the configured name that it matched, and `end_user` the request's field
+        `user`.
+        """
+        key = (model, end_user if self._end_users is not None else "")
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            plan = self._plans[key] = Plan(self._met(model, route, key[1]))
+        return plan
+
+    def _met(self, model: str, route: str, end_user: str) -> Iterator[Counted]:
+        yield from self._everywhere
+        for patterns, limits in self._pairs:
+            if model in patterns:
+                yield from limits
+        if route in self._models:
+            yield from _limits(Owner(MODEL, route, self._models[route]))
+        if end_user and self._end_users is not None:
+            yield from _limits(
+                msgspec.structs.replace(self._end_users, tenant=f"{self._end_users.tenant}/{end_user}")
+            )
+
+
+NO_LIMITS = Limits()
+
+
+def counts_tokens(limits: LimitsConfig) -> bool:
+    """Return whether one of the limits depends on the number of tokens of a call."""
+    return any(
+        unit is not Unit.CALLS and getattr(limits, dimension) is not None
+        for dimension, (unit, _) in DIMENSIONS.items()
+    )
 
 
 def default_burst(per_minute: int, largest_call: int) -> int:
@@ -10,3 +159,39 @@ def default_burst(per_minute: int, largest_call: int) -> int:
     burst never exceeds it either.
     """
     return min(per_minute, max(-(-per_minute // 10), largest_call))
+
+
+def _pair(owner: Owner, pattern: str) -> tuple[Counted, ...]:
+    """The limits of a tenant for some models: at a level of their own, so that no name of a tenant can imitate a pair."""
+    pair = msgspec.structs.replace(
+        owner,
+        level=f"{owner.level}_model",
+        tenant=f"{owner.tenant} {pattern}",
+        limits=owner.by_model[pattern],
+    )
+    return tuple(_limits(pair))
+
+
+def _limits(owner: Owner) -> Iterator[Counted]:
+    for dimension, (unit, per) in DIMENSIONS.items():
+        most = getattr(owner.limits, dimension)
+        if most is None:
+            continue
+        money = unit is Unit.MONEY
+        limit = Limit(
+            owner.level,
+            owner.tenant,
+            dimension,
+            round(most * 1e6) if money else most,
+            per,
+            _burst(owner.limits, unit, most) if per is Per.MINUTE else 0,
+            owner.zone,
+            money,
+            owner.enforce,
+        )
+        yield limit, unit
+
+
+def _burst(limits: LimitsConfig, unit: Unit, most: int) -> int:
+    given: int | None = getattr(limits, _BURSTS[unit])
+    return min(given, most) if given is not None else default_burst(most, 1)

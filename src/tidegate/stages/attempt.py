@@ -19,7 +19,9 @@ from tidegate.dispatch.queue import Permit
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import Again, DeadlineExceeded, GatewayError, UpstreamModelNotFound, misnamed
 from tidegate.ports import Clock
-from tidegate.types import Ask, Batch, Reply, Spent
+from tidegate.quotas.levels import NO_LIMITS
+from tidegate.quotas.tokens import tokens_in
+from tidegate.types import Ask, Batch, Generation, Reply, Spent
 
 SAME_ENGINE_AGAIN = 2
 _ENCODER = msgspec.json.Encoder()
@@ -28,6 +30,8 @@ _ENCODER = msgspec.json.Encoder()
 def ask_for(call: Call, deployment: Deployment) -> Ask:
     """Return the Ask of a call for one deployment, with the engine's own name for the model if it has one."""
     fields, model = call.fields, deployment.model
+    if call.stream and deployment.engine.capabilities.stream_usage and not asks_usage(call):
+        fields = {**fields, "stream_options": _options_with_usage(call)}
     if model is not None and model != call.model:
         fields = {**fields, "model": msgspec.Raw(_ENCODER.encode(model))}
     return Ask(
@@ -46,6 +50,23 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
     )
 
 
+def asks_usage(call: Call) -> bool:
+    """Return whether the client wants the event with the token counts at the end of its stream."""
+    request = call.request
+    options = request.stream_options if isinstance(request, Generation) else None
+    return bool(options and options.get("include_usage"))
+
+
+def _options_with_usage(call: Call) -> msgspec.Raw:
+    """The client's `stream_options`, which ask for the token counts: every stream is charged with them."""
+    request = call.request
+    options = request.stream_options if isinstance(request, Generation) else None
+    return msgspec.Raw(_ENCODER.encode({**options, "include_usage": True})) if options else _USAGE
+
+
+_USAGE = msgspec.Raw(b'{"include_usage":true}')
+
+
 class Attempt:
     """Answers every call. Being the last stage, it never passes a call on."""
 
@@ -55,6 +76,7 @@ class Attempt:
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
         rounds = _Rounds(call, self._clock, call.candidates)
+        rounds.counts = call.policy.limits is not NO_LIMITS
         call.exit.push(rounds.close)
         return Reply(rounds)
 
@@ -74,6 +96,7 @@ class _Rounds(msgspec.Struct):
     permit: Permit | None = None
     spent: Spent | None = None
     standing: Standing | None = None
+    counts: bool = False
 
     def __aiter__(self) -> Self:
         return self
@@ -89,16 +112,19 @@ class _Rounds(msgspec.Struct):
                 self._end(spent, "ok")
                 raise
             except GatewayError as error:
-                self._failed(spent, error)
-                if spent.first_byte_at or not self._may_go_on(error):
+                # The raised error must not be a local variable: its traceback has this frame, which would keep it, and the
+                # answer with it, until the next garbage collection.
+                if not self._goes_on(spent, error):
                     raise self._explained(error, spent) from error.__cause__
             else:
                 if not spent.first_byte_at:
                     self._answered(spent)
                 for piece in batch:
-                    if piece.answer.usage is not None:
-                        spent.usage = piece.answer.read_usage()
-                return batch
+                    if self.counts or piece.answer.usage is not None:
+                        batch = self._take(batch, spent)
+                        break
+                if batch:
+                    return batch
 
     async def _begin(self) -> AsyncGenerator[Batch, None]:
         """Take a permit and start the stream of the engine that it is for."""
@@ -125,6 +151,20 @@ class _Rounds(msgspec.Struct):
         batches = self.batches = deployment.engine.stream(ask_for(call, deployment))
         return batches
 
+    def _take(self, batch: Batch, spent: Spent) -> Batch:
+        """Note the tokens of a batch. Return the batch without the token counts that the client did not ask for."""
+        if self.counts:
+            spent.received_tokens += tokens_in(batch)
+        asked = not self.call.stream or asks_usage(self.call)
+        kept: Batch = []
+        for piece in batch:
+            if piece.answer.usage is not None:
+                spent.usage = piece.answer.read_usage()
+                if not (asked or piece.answer.choices):
+                    continue
+            kept.append(piece)
+        return kept
+
     def _answered(self, spent: Spent) -> None:
         """The first batch is there."""
         spent.first_byte_at = self.clock()
@@ -132,10 +172,12 @@ class _Rounds(msgspec.Struct):
         if standing is not None and (standing.model.count or standing.credentials.count):
             standing.answered()
 
-    def _failed(self, spent: Spent, error: GatewayError) -> None:
+    def _goes_on(self, spent: Spent, error: GatewayError) -> bool:
+        """Take in a failed round. Return whether another round begins."""
         self._end(spent, error.code)
         if self.standing is not None:
             self.standing.failed(error, self.call.caller.key)
+        return not spent.first_byte_at and self._may_go_on(error)
 
     def _explained(self, error: GatewayError, spent: Spent) -> GatewayError:
         """The error with the place where it happened. A model that is not there is the mistake of whoever named it."""

@@ -22,6 +22,7 @@ from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
 from tidegate.types.quota import (
+    Amounts,
     Change,
     Consumption,
     Intent,
@@ -32,6 +33,7 @@ from tidegate.types.quota import (
     Settlement,
     Tenant,
     Ticket,
+    Unit,
     Want,
 )
 from tidegate.types.record import Record, Spent
@@ -51,6 +53,7 @@ from tidegate.types.verdict import (
 __all__ = [
     "ANSWER",
     "Action",
+    "Amounts",
     "Answer",
     "Ask",
     "Batch",
@@ -100,6 +103,7 @@ __all__ = [
     "Tenant",
     "Ticket",
     "TokenCounts",
+    "Unit",
     "Usage",
     "Verdict",
     "Want",

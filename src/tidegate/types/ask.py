@@ -69,11 +69,13 @@ class Capabilities(msgspec.Struct, frozen=True):
 
     `fields` has the request fields that the engine accepts, for each endpoint that it serves. A request with any other
     field is refused with the name of that field. `slots` is the number of calls that the engine gets at once, unless its
-    settings give a number. None means no limit.
+    settings give a number. None means no limit. `stream_usage` says whether the engine takes `stream_options`, so that
+    streams can be asked for their token counts.
     """
 
     fields: Mapping[Endpoint, frozenset[str]]
     slots: int | None = None
+    stream_usage: bool = False
 
 
 class Load(msgspec.Struct, frozen=True):

@@ -22,6 +22,18 @@ class Per(enum.Enum):
     """A number that is in use at the same time: given back when the call ends, whatever it has used."""
 
 
+class Unit(enum.IntEnum):
+    """What a limit counts. The value is the place of the unit's amount in `Amounts`."""
+
+    CALLS = 0
+    TOKENS = 1
+    MONEY = 2
+
+
+Amounts = tuple[int, int, int]
+"""What a call needs, or has used: calls, tokens, and micro-USD."""
+
+
 class Limit(msgspec.Struct, frozen=True):
     """One limit of one tenant. Limits are made with the snapshot; `bucket` identifies what was consumed across reloads.
 

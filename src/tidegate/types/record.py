@@ -12,7 +12,10 @@ from tidegate.types.ask import Endpoint
 
 
 class Spent(msgspec.Struct):
-    """One engine call of a call. `purpose` is its purpose, such as `answer`, `judge:facts` or `summary`."""
+    """One engine call of a call. `purpose` is its purpose, such as `answer`, `judge:facts` or `summary`.
+
+    `received_tokens` estimates the length of what has arrived, for callers with limits of tokens.
+    """
 
     purpose: str
     engine: str
@@ -22,6 +25,7 @@ class Spent(msgspec.Struct):
     ended_at: float = 0.0
     usage: Usage | None = None
     outcome: str = "running"
+    received_tokens: int = 0
 
 
 class Record(msgspec.Struct, frozen=True):

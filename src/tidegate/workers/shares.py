@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from tidegate import config as configuration
-from tidegate.config import Config, EmbeddedConfig, EngineConfig
+from tidegate.config import (
+    Config,
+    EmbeddedConfig,
+    EngineConfig,
+    LimitsConfig,
+    ModelConfig,
+    PolicyConfig,
+    limits_of,
+)
 from tidegate.errors import ConfigError, Problem
 
 
@@ -57,15 +65,42 @@ def share(config: Config, number: int, of: int) -> Config:
             del parts["slots"]  # the one server keeps all its slots; each worker uses its own slot numbers
         return engine.model_copy(update=parts)
 
-    return config.model_copy(update={"engines": {name: mine(e) for name, e in config.engines.items()}})
+    def limited(limits: LimitsConfig) -> LimitsConfig:
+        return limits.model_copy(
+            update={
+                field: amount / of if isinstance(amount, float) else len(part(amount, number, of))
+                for field, amount in _amounts(limits)
+            }
+        )
+
+    def policy(of_all: PolicyConfig) -> PolicyConfig:
+        end_users = of_all.end_user_limits
+        return of_all.model_copy(
+            update={
+                "limits": limited(of_all.limits),
+                "limits_by_model": {name: limited(one) for name, one in of_all.limits_by_model.items()},
+                "end_user_limits": None if end_users is None else limited(end_users),
+            }
+        )
+
+    def model(of_all: ModelConfig) -> ModelConfig:
+        return of_all.model_copy(update={"limits": limited(of_all.limits)})
+
+    return config.model_copy(
+        update={
+            "engines": {name: mine(engine) for name, engine in config.engines.items()},
+            "policies": {name: policy(one) for name, one in config.policies.items()},
+            "models": {name: model(one) for name, one in config.models.items()},
+        }
+    )
 
 
 def refuse_unshareable(config: Config, workers: int) -> None:
     """Raise ConfigError for a configuration that several workers cannot serve. All such rules are in this function.
 
-    The limits of an engine have to be large enough to give every worker a part. Quotas, revoked keys, caches and memory can
-    be shared only through a store that all processes reach. Configurations that need such a store and do not name one are
-    to be refused here, once these parts exist.
+    The limits of an engine have to be large enough to give every worker a part. Limits of callers are divided only if
+    `quotas.divide` says so. Keys of a store, caches and memory can be shared only through a store that all processes reach.
+    Configurations that need such a store and do not name one are to be refused here, once these parts exist.
     """
     problems = [
         Problem(
@@ -85,8 +120,33 @@ def refuse_unshareable(config: Config, workers: int) -> None:
         if engine.max_in_flight is not None
         and (clients := engine.max_in_flight - engine.reserved_seats) < workers <= engine.max_in_flight
     ]
+    problems += _unshareable_limits(config, workers)
     if problems:
         raise ConfigError(f"--workers {workers}", problems)
+
+
+def _unshareable_limits(config: Config, workers: int) -> Iterator[Problem]:
+    for path, limits in limits_of(config):
+        for field, amount in _amounts(limits):
+            if not config.quotas.divide:
+                yield Problem(
+                    f"{path}.{field}",
+                    f"{workers} workers do not share what they count; start one worker, or set quotas.divide to true, so"
+                    " that each worker enforces its part",
+                )
+            elif amount < workers:
+                yield Problem(
+                    f"{path}.{field}",
+                    f"is {amount:g}, too few for {workers} workers to share; raise it, or start fewer workers",
+                )
+
+
+def _amounts(limits: LimitsConfig) -> Iterator[tuple[str, float]]:
+    """Yield the name and value of each limit that is set."""
+    for field in type(limits).model_fields:
+        amount: float | None = getattr(limits, field)
+        if amount is not None:
+            yield field, amount
 
 
 def embedded(config: Config) -> dict[str, EmbeddedConfig]:

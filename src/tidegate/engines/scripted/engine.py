@@ -61,7 +61,7 @@ class ScriptedEngine:
     Config: ClassVar[type[ScriptedConfig]] = CheckedConfig
 
     def __init__(self, config: ScriptedConfig) -> None:
-        self.capabilities = Capabilities(fields.OPENAI, slots=config.slots)
+        self.capabilities = Capabilities(fields.OPENAI, slots=config.slots, stream_usage=True)
         self._script = from_config(config)
         self._slots = config.slots
         self._running = 0

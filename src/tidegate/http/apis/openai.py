@@ -107,7 +107,7 @@ def set_max_tokens(call: Call, tokens: int) -> None:
     request: Any = call.request
     # Null says as little as a field that is left out.
     if isinstance(request, Generation) and all(getattr(request, name, None) is None for name in _LENGTHS):
-        call.fields = {**call.fields, "max_tokens": msgspec.Raw(b"%d" % tokens)}
+        call.put_max_tokens(tokens)
 
 
 _LENGTHS = ("max_tokens", "max_completion_tokens")

@@ -1,0 +1,173 @@
+"""How many tokens a prompt has, counted before the call.
+
+The count is an estimate: the engine's own vocabulary and chat template are not known here. What the engine reports replaces
+it when the call ends. Images and other media are not decoded; each counts as a fixed number of tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any, cast
+
+import msgspec
+
+from tidegate.types import Batch, ChatRequest, CompletionRequest, Content, Request
+
+VOCABULARY = "o200k_base"
+"""The vocabulary of OpenAI's present models; others differ from it by some tens of percent for most languages."""
+INLINE_BYTES = 8 * 1024
+"""A shorter prompt is counted on the event loop, which takes less than a millisecond for any text."""
+_BYTES_OF_A_CHARACTER = 3
+MESSAGE_TOKENS = 4
+"""What a chat template adds to each message."""
+MEDIA_TOKENS = 1000
+"""What an image, a sound or a file counts; OpenAI's models take 85 to 1,500 tokens for most images."""
+# One piece of a long text, so that no single step holds the interpreter for long.
+_PIECE = 64 * 1024
+_MEDIA = re.compile(rb';base64,|"data"\s*:\s*"')
+_NUMBERS = re.compile(rb"[\s\[]*\d")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+Count = Callable[[str], int]
+"""Counts the tokens of a text in one vocabulary, without special tokens. It may run in any thread."""
+
+
+def load_vocabulary() -> Count:
+    """Return the function that counts tokens. Loading takes half a second and 80 MB, so only gateways with limits do it."""
+    quicktok: Any = import_module("quicktok")
+    count: Count = quicktok.get_encoding(VOCABULARY).count
+    return count
+
+
+class Prompt(msgspec.Struct):
+    """The texts of a prompt, and the number of tokens that are not text."""
+
+    texts: list[str] = []
+    others: int = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether counting takes so little time that the event loop may do it."""
+        size = 0
+        for text in self.texts:
+            size += len(text) if text.isascii() else _BYTES_OF_A_CHARACTER * len(text)
+        return size <= INLINE_BYTES
+
+    def tokens(self, count: Count) -> int:
+        """Return the number of tokens. The event loop may do this only if the prompt `is_short`."""
+        return self.others + sum(map(count, self.texts))
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens that the prompt can have in any vocabulary: one for each byte of text."""
+        return self.others + sum(len(text.encode("utf-8", "surrogatepass")) for text in self.texts)
+
+
+def prompt_of(request: Request, described: Iterable[msgspec.Raw] = ()) -> Prompt:
+    """Return the prompt of a request. `described` has the JSON of further fields that become part of it."""
+    prompt = Prompt()
+    texts = prompt.texts
+    if type(request) is ChatRequest:
+        for message in request.messages:
+            prompt.others += MESSAGE_TOKENS
+            content = message.content
+            if type(content) is str:
+                texts.append(content)
+            elif content is not None:
+                _add_parts(prompt, content)
+    else:
+        _add(prompt, request.prompt if type(request) is CompletionRequest else getattr(request, "input", ""))
+    texts += (bytes(raw).decode() for raw in described)
+    return prompt
+
+
+def tokens_of_json(values: Iterable[msgspec.Raw], count: Count) -> int:
+    """Return the tokens of JSON values such as messages, in small steps. Run this in a thread.
+
+    JSON's own signs are counted like text, which makes the result a little too high.
+    """
+    return sum(_tokens_of_value(bytes(value), count) for value in values)
+
+
+def most_of_json(values: Iterable[msgspec.Raw]) -> int:
+    """Return the most tokens that JSON values can have in any vocabulary: one for each byte."""
+    return sum(len(memoryview(value)) for value in values)
+
+
+def _add(prompt: Prompt, value: Any) -> None:
+    """Add a text, a list of texts, a list of tokens, or a list of lists of tokens."""
+    if isinstance(value, str):
+        prompt.texts.append(value)
+    elif isinstance(value, int):
+        prompt.others += 1
+    elif isinstance(value, list):
+        items = cast("list[Any]", value)
+        if items and isinstance(items[0], int):
+            prompt.others += len(items)
+        else:
+            for item in items:
+                _add(prompt, item)
+
+
+def _add_parts(prompt: Prompt, content: Content) -> None:
+    for part in content or ():
+        text = part.get("text") if isinstance(part, dict) else None
+        if isinstance(text, str):
+            prompt.texts.append(text)
+        else:
+            prompt.others += MEDIA_TOKENS
+
+
+def _tokens_of_value(raw: bytes, count: Count) -> int:
+    if _NUMBERS.match(raw):
+        return raw.count(b",") + 1  # a list of tokens
+    tokens, at = MESSAGE_TOKENS, 0
+    for found in _MEDIA.finditer(raw):
+        if found.start() < at:
+            continue
+        tokens += _tokens_of_text(raw[at : found.start()], count) + MEDIA_TOKENS
+        end = raw.find(b'"', found.end())
+        at = end if end >= 0 else len(raw)
+    return tokens + _tokens_of_text(raw[at:], count)
+
+
+def _tokens_of_text(text: bytes, count: Count) -> int:
+    tokens = 0
+    for at in range(0, len(text), _PIECE):
+        piece = text[at : at + _PIECE].decode(errors="ignore")
+        if "\\u" in piece:
+            piece = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), piece).encode(errors="ignore").decode()
+        tokens += count(piece)
+    return tokens
+
+
+def tokens_in(batch: Batch) -> int:
+    """Estimate the tokens of a part of an answer: four characters a token, and at least one for each event with text."""
+    tokens = 0
+    for piece in batch:
+        for choice in piece.answer.choices or ():
+            part = choice.delta or choice.message
+            if part is None:
+                tokens += _about(choice.text)
+            else:
+                tokens += _about(part.content) + _about(part.reasoning_content or part.reasoning)
+                if part.tool_calls or part.refusal or part.function_call:
+                    tokens += _about(part.refusal) or _about(
+                        msgspec.json.encode(part.tool_calls or part.function_call)
+                    )
+    return tokens
+
+
+def _about(text: Any) -> int:
+    if text is None:
+        return 0
+    length = (
+        len(text)
+        if isinstance(text, str | bytes)
+        else len(bytes(text))
+        if isinstance(text, msgspec.Raw)
+        else 4
+    )
+    return -(-length // 4)

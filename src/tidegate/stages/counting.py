@@ -1,0 +1,119 @@
+"""How many tokens a call may need: those of its prompt, and the most that its answer may have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import msgspec
+
+from tidegate.call import Call
+from tidegate.dispatch.deployments import Models
+from tidegate.errors import GatewayError
+from tidegate.quotas.tokens import Count, Prompt, most_of_json, prompt_of, tokens_of_json
+from tidegate.stages.attempt import ask_for
+from tidegate.types import CompletionRequest, Generation, Messages
+
+ENGINE_TIMEOUT_S = 2.0
+"""An engine that takes longer to count is not waited for; the prompt is counted here instead."""
+# The fields that become part of the prompt besides the messages.
+_DESCRIBED = ("tools", "functions", "response_format")
+# In place of messages.
+_PROMPTS = ("prompt", "input")
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+# llama.cpp's own name for the length of an answer. A negative number means no bound.
+_OTHER_LENGTH = "n_predict"
+
+Counted = tuple[int, int]
+"""The tokens of a prompt, and the most that it can have in any vocabulary (0 if that was not asked for)."""
+
+
+def roughly(text: str) -> int:
+    """Count a token for each four characters, for a gateway that has no limits of tokens."""
+    return -(-len(text) // 4)
+
+
+class Counting:
+    """Counts the tokens of prompts: here, or at the engine if the policy says so."""
+
+    def __init__(self, models: Models, count: Count = roughly) -> None:
+        """`count` counts the tokens of a text."""
+        self.models = models
+        self._count = count
+
+    def count(self, call: Call, *, money: bool) -> Counted | Awaitable[Counted]:
+        """Return the tokens of a prompt, or an awaitable of them if the event loop should not count them.
+
+        `money` says whether the most tokens are asked for too.
+        """
+        if call.policy.count == "engine":
+            return self._asked(call, money=money)
+        return self._here(call, money=money)
+
+    def at_once(self, call: Call, *, money: bool) -> Counted:
+        """Return the tokens of a prompt, however long that takes. No engine is asked."""
+        return self._large(call) if call.is_large else self._small(_prompt(call), money=money)
+
+    def _here(self, call: Call, *, money: bool) -> Counted | Awaitable[Counted]:
+        if call.is_large:
+            return asyncio.to_thread(self._large, call)
+        prompt = _prompt(call)
+        if prompt.is_short:
+            return self._small(prompt, money=money)
+        return asyncio.to_thread(self._small, prompt, money=money)
+
+    def _small(self, prompt: Prompt, *, money: bool) -> Counted:
+        return prompt.tokens(self._count), prompt.most_tokens if money else 0
+
+    def _large(self, call: Call) -> Counted:
+        values = [*_described(call), *(call.fields[name] for name in _PROMPTS if name in call.fields)]
+        messages = call.messages
+        values += messages.raws if isinstance(messages, Messages) else [message.raw for message in messages]
+        return tokens_of_json(values, self._count), most_of_json(values)
+
+    async def _asked(self, call: Call, *, money: bool) -> Counted:
+        _, deployments = self.models.find(call.model, call.policy.models)
+        told: int | None = None
+        try:
+            async with asyncio.timeout(ENGINE_TIMEOUT_S):
+                told = await deployments[0].engine.count_tokens(ask_for(call, deployments[0]))
+        except (GatewayError, TimeoutError):
+            pass  # it is counted here instead
+        counted = self._here(call, money=money)
+        tokens, most = counted if isinstance(counted, tuple) else await counted
+        return tokens if told is None else told, most
+
+
+def answer_tokens(call: Call) -> int | None:
+    """Return the most tokens that the answer can have, in all of its choices. None if the request does not bound it."""
+    request = call.request
+    if not isinstance(request, Generation):
+        return 0
+    given = [getattr(request, name, None) for name in _LENGTHS]
+    if _OTHER_LENGTH in call.fields:
+        given.append(_whole(call.fields[_OTHER_LENGTH]))
+    # Engines differ in which of several lengths they obey, so the largest one counts.
+    lengths = [one for one in given if one is not None]
+    if not lengths or min(lengths) < 0:
+        return None
+    choices = call.choices
+    if type(request) is CompletionRequest and request.best_of is not None:
+        choices = max(choices, request.best_of * (call.choices // (request.n or 1)))
+    return max(lengths) * choices
+
+
+def _whole(raw: msgspec.Raw) -> int | None:
+    try:
+        return msgspec.json.decode(raw, type=int)
+    except msgspec.DecodeError:
+        return None  # the engine will refuse it
+
+
+def _prompt(call: Call) -> Prompt:
+    assert call.request is not None, "the body was read"
+    return prompt_of(call.request, _described(call))
+
+
+def _described(call: Call) -> list[msgspec.Raw]:
+    """The JSON of the fields that become part of the prompt besides the messages, such as `tools`."""
+    return [call.fields[name] for name in _DESCRIBED if name in call.fields]
