@@ -30,6 +30,7 @@ GUARDED = {
     ("POST", "/v1/completions"): "inference",
     ("POST", "/v1/embeddings"): "inference",
     ("POST", "/admin/reload"): "admin:write",
+    ("GET", "/admin/usage"): "admin:read",
 }
 OPEN_ROUTES = ("/", "/health", "/healthz", "/readyz")
 SCOPES = ("inference", "admin:read", "admin:write", "metrics")
@@ -171,6 +172,7 @@ def test_the_admin_token_is_a_key_with_the_admin_scopes(gateway: Running) -> Non
     statuses = {path: ask(gateway, method, path, bearer("admin.token"))[0] for method, path in GUARDED}
     assert statuses.pop("/metrics") == 200
     assert statuses.pop("/admin/reload") == 422
+    assert statuses.pop("/admin/usage") == 200
     assert set(statuses.values()) == {403}
 
 

@@ -15,7 +15,7 @@ from tidegate.http.answers import as_error
 from tidegate.http.responder import header_values
 from tidegate.stages.authenticate import OPEN, Authenticate, Visitor
 from tidegate.types import Endpoint, Headers
-from tidegate.types.caller import ADMIN_WRITE, INFERENCE, METRICS
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
 NEEDS: Mapping[str, str] = MappingProxyType(
     {
@@ -26,6 +26,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "/openapi.json": INFERENCE,
         "/metrics": METRICS,
         "/admin/reload": ADMIN_WRITE,
+        "/admin/usage": ADMIN_READ,
         "/": OPEN,
         "/health": OPEN,
         "/healthz": OPEN,

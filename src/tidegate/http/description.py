@@ -19,6 +19,7 @@ from starlette.routing import Route
 from tidegate import errors
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
+from tidegate.http import usage
 from tidegate.http.access import NEEDS
 from tidegate.stages.authenticate import OPEN
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
@@ -30,12 +31,16 @@ PATH = "/openapi.json"
 
 
 class _Cold(msgspec.Struct, frozen=True):
-    """The description of a route that makes no call. `also` has the meanings of statuses other than 200 and 400."""
+    """The description of a route that makes no call. `also` has the meanings of statuses other than 200 and 400.
+
+    `query` has the parameters of the query.
+    """
 
     summary: str
     answer: Json
     also: Mapping[int, str] = {}
     media_type: str = "application/json"
+    query: tuple[str, ...] = ()
 
 
 _STATE: Json = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
@@ -49,6 +54,11 @@ _MODELS: Json = {
     "required": ["object", "data"],
     "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
 }
+_USAGE: Json = {
+    "type": "object",
+    "required": ["limits", "more", "configured", "silent_workers"],
+    "properties": {"limits": {"type": "array", "items": {"type": "object"}}},
+}
 _COLD: Mapping[str, _Cold] = MappingProxyType(
     {
         "/healthz": _Cold("Whether the process runs", _STATE),
@@ -61,6 +71,12 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
             "Read the configuration again",
             {**_STATE, "required": ["status", "models"]},
             {422: "A configuration with mistakes"},
+        ),
+        "/admin/usage": _Cold(
+            "What is consumed of each limit",
+            _USAGE,
+            {503: "The workers cannot be asked now"},
+            query=usage.PARAMETERS,
         ),
         PATH: _Cold("This document", {"type": "object", "required": ["openapi"]}),
     }
@@ -181,8 +197,11 @@ def _cold_path(route: Route) -> Json:
         "operationId": path.strip("/{}").translate(str.maketrans("/{.", "___")).replace("__", "_"),
         "summary": cold.summary,
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-            for name in route.param_convertors
+            *(
+                {"name": one, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+                for one in route.param_convertors
+            ),
+            *({"name": one, "in": "query", "schema": {"type": "string"}} for one in cold.query),
         ],
         "responses": {
             "200": _response("As asked", {cold.media_type: {"schema": cold.answer}}),
@@ -191,7 +210,7 @@ def _cold_path(route: Route) -> Json:
     }
     for status, meaning in cold.also.items():
         # The 503 of /readyz has the form of its 200, not that of an error.
-        shown = cold.answer if status == 503 else {"$ref": "#/components/schemas/Error"}
+        shown = cold.answer if path == "/readyz" else {"$ref": "#/components/schemas/Error"}
         operation["responses"][str(status)] = _response(meaning, {"application/json": {"schema": shown}})
     if (scope := NEEDS[route.path]) != OPEN:
         operation["security"] = _SECURITY

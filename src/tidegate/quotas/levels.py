@@ -20,6 +20,9 @@ MODEL = "model"
 """The level of the limits that all callers of a model share."""
 END_USER = "end_user"
 """The level of the limits of one end user of a key, by the field `user` of a request."""
+_TENANTS = ("key", "user", "team", "organisation", "policy")
+LEVELS = (*_TENANTS, MODEL, *(f"{one}_model" for one in _TENANTS), END_USER)
+"""All levels. The level `policy` has the limits of the policy `default` for callers without a key."""
 MOST_PLANS = 1000
 """The plans that are kept for one caller. Each has the limits of one model or of one end user."""
 

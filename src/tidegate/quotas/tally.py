@@ -8,12 +8,11 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 from tidegate.errors import RateLimited
 from tidegate.ports import Limiter
+from tidegate.quotas.consumed import MOST_READ
 from tidegate.quotas.lines import Lines
 from tidegate.telemetry.metrics import counter, gauge
 from tidegate.types import Ticket
 
-MOST_READ = 10_000
-"""The limits of which a scrape reads the debt at most."""
 _LABELS = ("level", "dimension")
 
 
