@@ -26,9 +26,13 @@ class Consumed(msgspec.Struct, frozen=True):
 
 
 def consumed(limiter: Limiter, config: Config, level: str = "") -> Consumed:
-    """Return what is consumed of the limits that calls have met, of one level if one is given."""
-    found = list(limiter.consumption(level, most=MOST_READ + 1))
-    return Consumed(found[:MOST_READ], has_limits(config), complete=len(found) <= MOST_READ)
+    """Return what is consumed of limits, of one level if one is given. Limits of which nothing is used are left out.
+
+    A limiter forgets such limits at any time, so a list with them would not be the same from one moment to the next.
+    """
+    read = limiter.consumption(level, most=MOST_READ + 1)
+    found = [one for one in read[:MOST_READ] if one.used]
+    return Consumed(found, has_limits(config), complete=len(read) <= MOST_READ)
 
 
 def has_limits(config: Config) -> bool:

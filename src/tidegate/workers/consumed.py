@@ -14,7 +14,7 @@ from tidegate.types import Consumption
 def added_up(heard: Sequence[Consumed], config: Config, *, workers: int) -> Consumed:
     """Return the consumption of all workers. `heard` is what the workers that answered have consumed.
 
-    `config` is the configuration of the whole gateway. The part of a worker that has not met a limit counts as unused.
+    `config` is the configuration of the whole gateway. The part of a worker that does not name a limit counts as unused.
     """
     parts: dict[str, list[Consumption]] = {}
     for one in heard:
@@ -29,7 +29,7 @@ def added_up(heard: Sequence[Consumed], config: Config, *, workers: int) -> Cons
 
 
 def _whole(parts: Sequence[Consumption], config: Config, workers: int) -> Consumption:
-    """Return the consumption of a limit from that of its parts. Some workers may not have met the limit yet."""
+    """Return the consumption of a limit from that of its parts. Not every worker has used some of it."""
     limit, used, scale = parts[0].limit, sum(part.used for part in parts), workers / len(parts)
     most = _configured(config, limit.dimension, sum(part.limit.most for part in parts) * scale)
     burst = min(most, round(sum(part.limit.burst for part in parts) * scale))
