@@ -78,7 +78,12 @@ def test_a_key_by_name(run: Run) -> None:
         "deadline_s": 5,
         "max_body_bytes": 32 * 2**20,
         "max_tokens": 9,
+        "on_limit": "refuse",
+        "strict": False,
+        "count": "estimate",
+        "internal_calls": "house",
         "limits": [],
+        "end_user_limits": [],
     }
     assert (told["organisation"], told["team"], told["user"]) == ("acme", "blue", "ann")
     assert told["policy_from"] == "organisation"

@@ -117,6 +117,11 @@ class Limits:
             found += _limits(Owner(MODEL, model, limits))
         return [limit for limit, _ in found]
 
+    @property
+    def of_end_users(self) -> list[Limit]:
+        """The limits of each end user, for people to read. Their tenant is the key."""
+        return [limit for limit, _ in _limits(self._end_users)] if self._end_users is not None else []
+
     def plan(self, model: str, route: str, end_user: str = "") -> Plan:
         """Return the limits that a call meets.
 
