@@ -17,6 +17,7 @@ from tidegate.config.engines import (
     TimeoutsConfig,
     VllmConfig,
 )
+from tidegate.config.jwt import ClaimsConfig, JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import DeploymentConfig, ModelConfig
 from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
@@ -32,6 +33,7 @@ __all__ = [
     "EMBEDDED_MODEL",
     "AdminConfig",
     "AuthConfig",
+    "ClaimsConfig",
     "Config",
     "DefaultsConfig",
     "DeploymentConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "EmbedderConfig",
     "EngineConfig",
     "HttpEngineConfig",
+    "JwtConfig",
     "KeyConfig",
     "Kinded",
     "LimitsConfig",

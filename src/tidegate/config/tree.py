@@ -43,8 +43,9 @@ class Config(Settings):
 
     @property
     def has_keys(self) -> bool:
-        """Whether callers must show a key."""
-        return self.auth.mode == "keys" or (self.auth.mode is None and bool(self.keys))
+        """Whether callers must show a key or a token."""
+        auth = self.auth
+        return auth.mode == "keys" or (auth.mode is None and (bool(self.keys) or auth.jwt is not None))
 
 
 # How many calls an engine gets, not what it is: a reload that changes only these keeps it running.
