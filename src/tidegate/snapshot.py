@@ -105,11 +105,12 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
         models = Models(_deployments(config, engines, runtime.clock))
+        tokens = await runtime.tokens(config.auth.jwt, loans)
         parts = Parts(
             clock=runtime.clock,
             wall=runtime.wall,
             sinks=[runtime.metrics, *_access_log(server or config.server, runtime)],
-            authenticate=authenticate_for(config, server or config.server, runtime.wall),
+            authenticate=authenticate_for(config, server or config.server, runtime.wall, tokens),
             models=models,
             queue=runtime.queue,
         )

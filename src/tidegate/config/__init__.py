@@ -25,7 +25,7 @@ from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
 from tidegate.config.tenants import KeyConfig, OrganisationConfig, TeamConfig, UserConfig
-from tidegate.config.tree import Config, digest, engine_digest
+from tidegate.config.tree import Config, digest, engine_digest, issuer_digest
 
 __all__ = [
     "DEFAULT_PATH",
@@ -64,6 +64,7 @@ __all__ = [
     "digest",
     "engine_digest",
     "files",
+    "issuer_digest",
     "load",
     "parse",
     "parse_text",
