@@ -17,7 +17,8 @@ MOST_CHARACTERS = 16 * 1024
 """The longest token. Tokens with many groups have a few kilobytes."""
 MOST_HEADER_CHARACTERS = 8 * 1024
 MOST_KID_CHARACTERS = 256
-_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+_FORM = re.compile(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+_BEGINNING = "eyJ"  # of every JSON object in base64url, unless there is a space in front of its first name
 # Types of a token that shows who calls (RFC 7519, 5.1; RFC 9068, 2.1). Other types are for other purposes: a logout token
 # of the same issuer, say, must not open the gateway (RFC 8725, 3.11).
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
@@ -39,14 +40,19 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def is_token(text: str) -> bool:
-    """Return whether a text has the form of a signed token: three parts in base64url. The last two may be empty."""
-    return text.count(".") == 2 and _FORM.fullmatch(text) is not None
+    """Return whether a text is meant as a token: it has three parts in base64url, or begins as a token does.
+
+    So a token that is cut short, or an encrypted one, is refused in the same words as every other token.
+    """
+    return text.startswith(_BEGINNING) or _FORM.fullmatch(text) is not None
 
 
 def read(text: str) -> tuple[Header, dict[str, Any]]:
     """Return the header and the claims of a token, of which nothing is verified yet. Raises Refused."""
     if len(text) > MOST_CHARACTERS:
         raise Refused(f"it is longer than {MOST_CHARACTERS} characters")
+    if _FORM.fullmatch(text) is None:
+        raise Refused("it does not have three parts in base64url")
     head, claims, _ = text.split(".")
     if len(head) > MOST_HEADER_CHARACTERS:
         raise Refused(f"its header is longer than {MOST_HEADER_CHARACTERS} characters")
