@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -52,10 +54,11 @@ class Idp(ThreadingHTTPServer):
         self.answer: bytes | Callable[[BaseHTTPRequestHandler], None] | None = None
         self.discovery: dict[str, Any] | None = None
         self.asked: list[str] = []
+        self.scheme = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     @property
     def fetches(self) -> int:
@@ -112,8 +115,16 @@ class _Request(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def issuer() -> Iterator[Idp]:
+def issuer(certificate: Path | None = None) -> Iterator[Idp]:
+    """Run an issuer, over TLS if a PEM file with a certificate and its key is given."""
     with Idp() as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            server.scheme = "https"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="issuer", daemon=True)
         thread.start()
         try:

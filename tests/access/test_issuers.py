@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from threading import Event
 from typing import Any, cast
 
@@ -21,9 +22,11 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from serving import PATIENCE_S, Answer, Running, ask, eventually, run_gateway
 
 from tidegate.access.jwt.issuer import AGAIN_S, FRESH_S, MOST_BYTES
+from tidegate.config import parse_text
 from tidegate.runtime import Runtime
 
 STALE_S = 600
+TLS = Path(__file__).resolve().parents[1] / "egress" / "tls"
 
 
 class Time:
@@ -372,6 +375,20 @@ def test_an_issuer_that_does_not_answer_in_time_gives_503(idp: Idp, time: Time) 
         go_on.set()
 
 
+def test_an_issuer_with_a_certificate_of_a_house_authority(
+    time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    with issuer(TLS / "server.pem") as idp:
+        sections = text(idp.settings(ca_path=str(TLS / "ca.pem")))
+        with run_gateway(sections, Runtime(clock=time)) as gateway:
+            assert models(gateway, idp.token()).status == 200
+        asked = len(idp.asked)
+        with run_gateway(text(idp.settings()), Runtime(clock=time)) as gateway:
+            assert models(gateway, idp.token()).status == 503
+        assert len(idp.asked) == asked
+        assert "TLS: the certificate comes from an unknown authority" in caplog.text
+
+
 # ------------------------------------------------------------------------------------------------------- discovery
 
 
@@ -410,8 +427,6 @@ def test_a_description_that_is_not_good_is_not_followed(idp: Idp, time: Time, de
 
 
 def test_a_reload_keeps_the_keys_of_an_issuer_whose_settings_did_not_change(idp: Idp, time: Time) -> None:
-    from tidegate.config import parse_text
-
     async def change(gateway: Running, auth: dict[str, Any]) -> None:
         config = parse_text(text(auth), source="the test")
         gateway.gateway.put_in_force(await gateway.gateway.prepare(config))

@@ -106,7 +106,7 @@ class JwtConfig(Settings):
         description="Longest life of a token, from `iat` to `exp`; without `iat`, from now. A token with a longer one is"
         " refused.",
     )
-    max_stale_s: float = Field(
+    max_stale_s: int = Field(
         default=3600,
         ge=0,
         le=604_800,

@@ -9,7 +9,13 @@ from collections.abc import MutableMapping
 from typing import Any, NamedTuple, TypeVar
 
 from joserfc import jws
-from joserfc.errors import ExpiredTokenError, JoseError, MissingClaimError, UnsupportedAlgorithmError
+from joserfc.errors import (
+    ClaimError,
+    ExpiredTokenError,
+    JoseError,
+    MissingClaimError,
+    UnsupportedAlgorithmError,
+)
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
@@ -120,12 +126,9 @@ class Tokens:
             expected.validate(claims)
         except ExpiredTokenError as error:
             raise Refused("it has expired") from error
-        except MissingClaimError as error:
-            raise Refused("one of its claims iss, aud and exp is missing") from error
-        except JoseError as error:
-            raise Refused(
-                "one of its claims iss, aud, sub, jti, iat and nbf is not what it has to be"
-            ) from error
+        except ClaimError as error:  # which names one of the claims above, or sub or jti
+            wrong = "is missing" if isinstance(error, MissingClaimError) else "is not what it has to be"
+            raise Refused(f"its claim {error.claim} {wrong}") from error
         if claims["exp"] - claims.get("iat", now) > config.max_token_age_s:
             raise Refused("it lives longer than auth.jwt.max_token_age_s")
         return float(claims["exp"] + config.leeway_s)
