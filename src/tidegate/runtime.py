@@ -13,13 +13,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from prometheus_client.core import Metric
 
 from tidegate import registry
-from tidegate.access.jwt.issuer import Issuer
-from tidegate.access.jwt.tokens import Tokens
 from tidegate.config import EngineConfig, JwtConfig, engine_digest, issuer_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
@@ -32,6 +30,10 @@ from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.types import Load
+
+if TYPE_CHECKING:
+    from tidegate.access.jwt.issuer import Issuer
+    from tidegate.access.jwt.tokens import Tokens
 
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
@@ -154,7 +156,7 @@ class Runtime:
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
-        self._issuers = Lending[Issuer](Issuer.close)
+        self._issuers = Lending["Issuer"](lambda issuer: issuer.close())
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exit = AsyncExitStack()
 
@@ -231,9 +233,14 @@ class Runtime:
             return None
         issuer = await self._issuers.borrow(issuer_digest(config), partial(self._open_issuer, config))
         loans.push_async_callback(self._issuers.give_back, issuer)
+        # Late: joserfc and what it needs take 11 MB and 50 ms, which a gateway without tokens saves.
+        from tidegate.access.jwt.tokens import Tokens  # noqa: PLC0415
+
         return Tokens(config, issuer, clock=self.clock, wall=self.wall)
 
     async def _open_issuer(self, config: JwtConfig) -> Issuer:
+        from tidegate.access.jwt.issuer import Issuer  # noqa: PLC0415 - late, as above
+
         issuer = Issuer(config, clock=self.clock, spawn=self.spawn)
         issuer.open()
         return issuer

@@ -207,7 +207,7 @@ def _times(idp: Idp) -> dict[str, str]:
 
 def _headers(idp: Idp) -> dict[str, str]:
     kids: list[Any] = [
-        *("../../../../dev/null", "/dev/null", "file:///etc/passwd", f"{ATTACKERS_URL}/keys", "' OR '1'='1"),
+        *("../../../../dev/null", "/dev/null", "file:/etc/passwd", f"{ATTACKERS_URL}/keys", "' OR '1'='1"),
         *("one' UNION SELECT 'k", "one\u0000", "ONE", "one ", "*", "", "k" * 4000, "\ud800", "one\r\nx: y"),
         *(0, None, True, ["one"], {"kid": "one"}, 1e308),
     ]
@@ -251,6 +251,7 @@ def _forms(idp: Idp) -> dict[str, str]:
         "a nested claim twice": sign(header, (text[:-1] + ', "a": {"b": 1, "b": 2}}').encode(), key),
         "exp twice": sign(header, (text[:-1] + f', "exp": {NOW + 900}}}').encode(), key),
         "alg twice": f"{head_twice}.{body}.{b64(_signature(key, f'{head_twice}.{body}'))}",
+        "a constant that is no JSON": sign(header, (text[:-1] + ', "x": NaN}').encode(), key),
         "nested": sign(header, good.encode(), key),
         "nested in quotes": sign(header, json.dumps(good).encode(), key),
         "a list": sign(header, json.dumps([claims]).encode(), key),

@@ -409,7 +409,7 @@ def test_the_keys_are_where_the_issuer_says(idp: Idp, time: Time) -> None:
         {"jwks_uri": "KEYS"},
         {"issuer": "ISSUER"},
         {"issuer": "ISSUER", "jwks_uri": "http://192.0.2.1/keys"},
-        {"issuer": "ISSUER", "jwks_uri": "file:///etc/passwd"},
+        {"issuer": "ISSUER", "jwks_uri": "file:/etc/passwd"},
         {"issuer": "ISSUER", "jwks_uri": "KEYS\r\nx: y"},
         {"issuer": "ISSUER", "jwks_uri": "http://user:pass@127.0.0.1/keys"},
         {"issuer": "ISSUER", "jwks_uri": ["KEYS"]},

@@ -306,7 +306,7 @@ def test_signatures_with_a_shared_secret_cannot_be_allowed(name: str) -> None:
         ({"jwks_url": "http://127.0.0.1.example.com/keys"}, "jwks_url", "must begin with https://"),
         ({"jwks_url": "http://localhost.example.com/keys"}, "jwks_url", "must begin with https://"),
         ({"jwks_url": "http://10.0.0.1/keys"}, "jwks_url", "must begin with https://"),
-        ({"jwks_url": "file:///etc/keys"}, "jwks_url", "must look like https://host/path"),
+        ({"jwks_url": "ftp://id.example.com/keys"}, "jwks_url", "must look like https://host/path"),
         ({"jwks_url": "https://a:99999/keys"}, "jwks_url", "has a host or a port that is not valid"),
         ({"jwks_url": "https://a/keys\r\nx: y"}, "jwks_url", "must look like https://host/path"),
         ({"leeway_s": 301}, "leeway_s", "must be 300 or less"),
