@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import pytest
@@ -14,6 +15,7 @@ from access.forgeries import forgeries
 from hypothesis import given
 from hypothesis import strategies as st
 from issuers import AUDIENCE, Idp, b64, sign
+from joserfc.jws import JWSRegistry
 
 from tidegate.access.jwt.claims import key_of
 from tidegate.access.jwt.form import Refused, is_token, read
@@ -163,6 +165,23 @@ def test_remembered_tokens_end_with_the_keys_of_their_issuer(idp: Idp, time: Tim
     keys.signers = signers_of(idp.key_set())
     assert tokens.recall(text) is None
     assert identify(tokens, text) is tokens.recall(text)
+
+
+@pytest.mark.parametrize("part", ["header", "claims"])
+def test_nesting_of_any_depth_is_read_or_refused(idp: Idp, time: Time, part: str) -> None:
+    """Two readers of the same header stand at different depths of the stack, so every depth is tried."""
+    tokens, _ = tokens_of(idp, time)
+    for depth in range(900, 1010):
+        nested = f', "x": {"[" * depth}{"]" * depth}}}'
+        texts = {
+            "header": '{"alg": "RS256", "kid": "one"}',
+            "claims": json.dumps(idp.claims(iat=EXP - 600, exp=EXP)),
+        }
+        texts[part] = texts[part][:-1] + nested
+        signed = f"{b64(texts['header'])}.{b64(texts['claims'])}"
+        signature = JWSRegistry.algorithms["RS256"].sign(signed.encode(), idp.keys["one"])
+        with suppress(Unauthenticated):
+            assert identify(tokens, f"{signed}.{b64(signature)}").caller.user == "ann"
 
 
 def test_the_log_has_each_reason_once_a_minute(

@@ -106,7 +106,11 @@ class Tokens:
     def _verify(self, text: str, signer: PublicKey) -> None:
         try:
             jws.deserialize_compact(text, signer, registry=self._registry)
-        except (JoseError, ValueError) as error:
+        except (
+            JoseError,
+            ValueError,
+            RecursionError,
+        ) as error:  # the last for a header that is nested deeply
             raise Refused("its signature does not hold, or its key is not for its algorithm") from error
 
     def _end_of(self, claims: dict[str, Any]) -> float:
