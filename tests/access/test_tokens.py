@@ -213,11 +213,14 @@ def test_the_log_has_each_reason_once_a_minute(
 
 # --------------------------------------------------------------------------------------------------- foreign bytes
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+
+
+def within(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return inner | st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+
+
+JSON = within(within(LEAVES))
 NAMES = st.sampled_from(["alg", "kid", "typ", "crit", "iss", "aud", "sub", "exp", "roles", "a", "a.b", "org"])
 OBJECTS = st.dictionaries(NAMES, JSON, max_size=6)
 
