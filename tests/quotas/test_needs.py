@@ -194,7 +194,7 @@ def test_what_was_used(entries: list[Spent], internal: bool, amounts: tuple[int,
         (Delta(refusal="no"), 1),
         (Delta(content=""), 0),
         (Delta(), 0),
-        (Delta(tool_calls=[{"function": {"arguments": "x" * 40}}]), 17),
+        (Delta(tool_calls=[{"function": {"arguments": "x" * 40}}]), 18),
     ],
 )
 def test_what_arrives_is_estimated_by_its_length(delta: Delta, tokens: int) -> None:
