@@ -118,7 +118,10 @@ def stream(target: Target, engine: Engine, count: int) -> None:
 
 
 def run_load(target: Target, command: list[str]) -> bytes:
-    done = subprocess.run([*command, "--port", str(target.server.port)], capture_output=True, check=False)
+    command = [*command, "--port", str(target.server.port)]
+    for name, value in target.server.headers.items():
+        command += ["--header", f"{name}: {value}"]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         name, words = target.server.name, done.stderr.decode(errors="replace")[-500:]
         raise RigError(f"the load on {name} failed: {words}")
