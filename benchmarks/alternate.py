@@ -6,10 +6,13 @@ after / before over the rounds, each as a share of its round's floor, with the q
 measured first, one gateway at a time.
 
   make bench ARGS="--before ../other --rounds 12"               about 6 minutes
+  make bench ARGS="--limits"                                    what a key and limits at five levels add to this tree
   python benchmarks/alternate.py --before ../other --src DIR    another tree than this one as `after`
 
-The exit status is 0 if both ratios are at most 1.06 over at least 12 rounds and no answer was bad, 1 if not, and 2 if the
-run failed.
+With `--limits`, both gateways are of one tree. "before" has neither keys nor limits (open.yaml), and "after" has both
+(rig.yaml). What counts then is the difference, as a share of the floor.
+
+The exit status is 0 if both bounds hold over at least 12 rounds and no answer was bad, 1 if not, and 2 if the run failed.
 """
 
 import argparse
@@ -24,19 +27,28 @@ from report import Footprint, Sample, describe_machine, number, paired
 from rich.console import Console
 from rich.table import Table
 from rig import Bench, Cores, Requests, RigError, Streams
-from trees import AFTER, BEFORE, FLOOR, SOURCE, Engine, Target, floor, gateway, source_of
+from trees import AFTER, BEFORE, FLOOR, LIMITED, OPEN, SOURCE, Engine, Target, floor, gateway, source_of
 
 BOUND = 1.06  # the median of after / before may not exceed it
 ENOUGH_ROUNDS = 12  # fewer give no result on a shared machine
 STARTS = 3  # of each tree; the median counts
 REQUEST, CHUNK = "request", "chunk"
+ADDED_BOUNDS = {
+    REQUEST: 0.45,
+    CHUNK: 0.05,
+}  # what a key and limits at five levels may add, as shares of the floor
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
-    """The ratio after / before over the rounds, both as shares of the floor."""
+    """The ratio after / before over the rounds, both as shares of the floor.
+
+    `added` is the median of after - before, as a share of the floor. If `bound_added` is given, it is what counts.
+    """
 
     unit: str
     median: float
+    added: float
+    bound_added: float | None
     lowest: float
     quartiles: tuple[float, float]
     highest: float
@@ -45,7 +57,14 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
+        if self.bound_added is not None:
+            return self.added <= self.bound_added
         return self.median <= self.bound
+
+    @property
+    def judged(self) -> str:
+        bound = f"+{self.bound_added}" if self.bound_added is not None else f"{self.bound}"
+        return f"{bound} {'holds' if self.holds else 'MISSED'}"
 
 
 class Alternation(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +81,12 @@ class Alternation(msgspec.Struct, frozen=True, kw_only=True):
 class Run:
     """The servers of one run and the samples taken so far."""
 
-    def __init__(self, sources: dict[str, Path], *, seconds: float) -> None:
+    def __init__(self, sources: dict[str, Path], configs: dict[str, str], *, seconds: float) -> None:
         self._cores = Cores.choose()
         self._bench = Bench(self._cores)
         self._engine = Engine()
         self._sources = sources
+        self._configs = configs
         self._loads: dict[str, Requests | Streams] = {
             REQUEST: Requests("m-d0", 32, seconds),
             CHUNK: Streams(100, seconds * 2 + 2),
@@ -79,7 +99,10 @@ class Run:
 
     def measure(self, rounds: int) -> tuple[dict[str, Footprint], list[Sample]]:
         """Raises RigError when a server does not start or a load fails."""
-        targets = {name: gateway(name, src, self._engine.port) for name, src in self._sources.items()}
+        targets = {
+            name: gateway(name, source, self._engine.port, config=self._configs[name])
+            for name, source in self._sources.items()
+        }
         targets[FLOOR] = floor(self._engine.port)
         try:
             self._engine.start(core=self._cores.load)
@@ -148,7 +171,7 @@ class Run:
         return {"cpu_us": round(cpu_s * 1e6 / max(1, count), 2), "bad": report.bad}
 
 
-def compare(samples: Sequence[Sample], unit: str) -> Ratio:
+def compare(samples: Sequence[Sample], unit: str, bound_added: float | None) -> Ratio:
     """Return the ratios of the rounds. Each is relative to the floor of the same round, which cancels drift."""
     shares = [
         [ours / base for ours, base in paired(samples, name, FLOOR, unit, "cpu_us")]
@@ -159,6 +182,8 @@ def compare(samples: Sequence[Sample], unit: str) -> Ratio:
     return Ratio(
         unit=unit,
         median=round(median(found), 4),
+        added=round(median(after - before for before, after in zip(*shares, strict=True)), 4),
+        bound_added=bound_added,
         lowest=round(found[0], 4),
         quartiles=(round(low, 4), round(high, 4)),
         highest=round(found[-1], 4),
@@ -171,7 +196,16 @@ def show(results: Alternation) -> None:
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
     table = Table(title=f"CPU time, medians of {results.rounds} rounds", title_justify="left")
     table.add_column("unit")
-    for column in ("floor µs", "before", "after", "after / before", "quartiles", "lowest, highest", "bound"):
+    for column in (
+        "floor µs",
+        "before",
+        "after",
+        "after / before",
+        "after - before",
+        "quartiles",
+        "lowest, highest",
+        "bound",
+    ):
         table.add_column(column, justify="right")
     for ratio in results.ratios:
         micros = [
@@ -186,9 +220,10 @@ def show(results: Alternation) -> None:
             number(median(micros), 1),
             *(number(share, 3, suffix=" x") for share in shares),
             number(ratio.median, 3, suffix=" x"),
+            f"{ratio.added:+.3f} x",
             f"{ratio.quartiles[0]:.3f}-{ratio.quartiles[1]:.3f}",
             f"{ratio.lowest:.3f}-{ratio.highest:.3f}",
-            f"{ratio.bound} {'holds' if ratio.holds else 'MISSED'}",
+            ratio.judged,
         )
     console.print(table)
     for name, footprint in results.footprints.items():
@@ -206,7 +241,10 @@ def show(results: Alternation) -> None:
 def parse_arguments() -> argparse.Namespace:
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
-    parser.add_argument("--before", type=Path, required=True, metavar="DIR", help="the tree to compare with")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="the tree to compare with")
+    parser.add_argument(
+        "--limits", action="store_true", help="compare with the same tree without keys and limits"
+    )
     parser.add_argument("--src", type=Path, default=SOURCE, metavar="DIR", help="the tree after (this)")
     parser.add_argument("--rounds", type=int, default=ENOUGH_ROUNDS, metavar="N", help="how many (12)")
     parser.add_argument(
@@ -214,6 +252,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write every sample there")
     options = parser.parse_args()
+    if bool(options.before) == options.limits:
+        parser.error("give either --before or --limits")
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     return options
@@ -221,9 +261,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
-    sources = {BEFORE: source_of(options.before), AFTER: source_of(options.src)}
+    sources = {BEFORE: source_of(options.before or options.src), AFTER: source_of(options.src)}
+    configs = {BEFORE: OPEN, AFTER: LIMITED if options.limits else OPEN}
+    bounds = ADDED_BOUNDS if options.limits else {}
     try:
-        footprints, samples = Run(sources, seconds=1 if options.quick else 2).measure(options.rounds)
+        run = Run(sources, configs, seconds=1 if options.quick else 2)
+        footprints, samples = run.measure(options.rounds)
     except RigError as error:
         print(f"the run failed: {error}", file=sys.stderr)
         return 2
@@ -231,7 +274,7 @@ def main() -> int:
         machine=describe_machine(),
         rounds=options.rounds,
         footprints=footprints,
-        ratios=[compare(samples, unit) for unit in (REQUEST, CHUNK)],
+        ratios=[compare(samples, unit, bounds.get(unit)) for unit in (REQUEST, CHUNK)],
         bad=sum(sample.figures["bad"] for sample in samples),
         samples=samples,
     )

@@ -9,6 +9,7 @@ count of a small load is subtracted from that of a large one, which cancels star
   make bench-instructions ARGS="--quick"               a fifth of the load
   make bench-instructions ARGS="--src ../other/src"    another tree
   make bench-instructions ARGS="--before ../other"     that tree and this one, and the ratio after / before
+  make bench-instructions ARGS="--limits"              this tree without and with a key and limits at five levels
 
 The exit status is 0 if everything was counted and, with --before, every ratio is at most 1.03. It is 1 if a ratio is
 higher, and 2 if the run failed. Needs gcc and valgrind, and strace for the counts of system calls. Linux only.
@@ -33,7 +34,20 @@ from rich.console import Console
 from rich.table import Table
 from rig import BUILD, HERE, LoadReport, RigError, build
 from sse_load import StreamReport
-from trees import AFTER, BEFORE, FLOOR, SOURCE, Engine, Target, check_source, floor, gateway, source_of
+from trees import (
+    AFTER,
+    BEFORE,
+    FLOOR,
+    LIMITED,
+    OPEN,
+    SOURCE,
+    Engine,
+    Target,
+    check_source,
+    floor,
+    gateway,
+    source_of,
+)
 
 BOUND = 1.03  # after / before, of instructions: more is a change in cost
 REQUESTS, CHUNKS = 2000, 20_000
@@ -118,7 +132,10 @@ def stream(target: Target, engine: Engine, count: int) -> None:
 
 
 def run_load(target: Target, command: list[str]) -> bytes:
-    done = subprocess.run([*command, "--port", str(target.server.port)], capture_output=True, check=False)
+    command = [*command, "--port", str(target.server.port)]
+    for name, value in target.server.headers.items():
+        command += ["--header", f"{name}: {value}"]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         name, words = target.server.name, done.stderr.decode(errors="replace")[-500:]
         raise RigError(f"the load on {name} failed: {words}")
@@ -294,8 +311,10 @@ def count_system_calls(target: Target, engine: Engine, core: int) -> dict[str, d
 class Run:
     """Counts every target, as many at once as there are cores: running together costs time, but no instructions."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, limited: str = "") -> None:
+        """`limited` names the target that has the configuration with limits."""
         self._plan = plan
+        self._limited = limited
         self._cores = sorted(os.sched_getaffinity(0))
         self._begun = time.monotonic()
 
@@ -314,7 +333,10 @@ class Run:
         core = self._cores[[FLOOR, *sources].index(name) % len(self._cores)]
 
         def made() -> Target:
-            return floor(engine.port) if name == FLOOR else gateway(name, sources[name], engine.port)
+            if name == FLOOR:
+                return floor(engine.port)
+            config = LIMITED if name == self._limited else OPEN
+            return gateway(name, sources[name], engine.port, config=config)
 
         try:
             engine.start(core=core)
@@ -393,6 +415,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     parser.add_argument("--src", type=Path, default=SOURCE, metavar="DIR", help="the tree to count (this)")
     parser.add_argument("--before", type=Path, metavar="DIR", help="count this tree as well, and compare")
+    parser.add_argument(
+        "--limits", action="store_true", help="count the tree without and with a key and limits, and compare"
+    )
     parser.add_argument("--quick", action="store_true", help="400 requests and 4,000 chunks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     return parser.parse_args()
@@ -407,14 +432,15 @@ def main() -> int:
         print("strace is not installed, so system calls are not counted: the package strace", file=sys.stderr)
     plan = Plan.make(quick=options.quick)
     sources = {"tidegate": source_of(options.src)}
-    if options.before:
+    if options.before or options.limits:
+        options.before = options.before or options.src
         sources = {BEFORE: source_of(options.before), AFTER: source_of(options.src)}
     try:
         for source in sources.values():
             check_source(source)  # fail now, not after the floor has been counted
         for name in ("mock_engine", "http_load"):
             build(name)
-        counts = Run(plan).count(sources)
+        counts = Run(plan, limited=AFTER if options.limits else "").count(sources)
     except RigError as error:
         print(f"the run failed: {error}", file=sys.stderr)
         return 2

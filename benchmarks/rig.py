@@ -23,6 +23,8 @@ from sse_load import StreamReport
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE / ".build"
+KEY_HEADER = {"Authorization": "Bearer the-fixed-key-of-the-rig"}
+"""The key of rig.yaml, as the loads send it."""
 ENGINE_URL = "http://127.0.0.1:18730/v1/chat/completions"
 FLOOR_URL = "http://127.0.0.1:18732/v1/chat/completions"
 STOP_SECONDS = 15  # SIGTERM to SIGKILL: longer than the drain of an idle gateway

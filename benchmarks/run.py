@@ -37,6 +37,7 @@ from rig import (
     ENGINE_URL,
     FLOOR_URL,
     HERE,
+    KEY_HEADER,
     Bench,
     Cores,
     Requests,
@@ -222,14 +223,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    if any(word == "--before" or word.startswith("--before=") for word in sys.argv[1:]):
-        return alternate.main()  # two trees in turn: other options, other figures
+    if any(word.partition("=")[0] in ("--before", "--limits") for word in sys.argv[1:]):
+        return alternate.main()  # two gateways in turn: other options, other figures
     options = parse_arguments()
     headers = dict(header.split(": ", 1) for header in options.header)
     if options.gateway:
         gateway, command = Server(options.name, options.url, headers=headers), shlex.split(options.gateway)
     else:
-        gateway, command = Server("tidegate", TIDEGATE_URL, headers=headers), TIDEGATE
+        gateway, command = Server("tidegate", TIDEGATE_URL, headers=KEY_HEADER | headers), TIDEGATE
     try:
         results = Run(gateway, command, wait_s=options.wait).measure(
             Plan.make(quick=options.quick, rounds=options.rounds)

@@ -9,11 +9,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rig import BUILD, HERE, RigError, Server, build, free_port
+from rig import BUILD, HERE, KEY_HEADER, RigError, Server, build, free_port
 
 SOURCE = HERE.parent / "src"
 FLOOR, BEFORE, AFTER = "floor", "before", "after"
 CHAT = "/v1/chat/completions"
+OPEN, LIMITED = "open.yaml", "rig.yaml"
+"""Configurations without keys and limits, and with them."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,20 @@ def check_source(source: Path) -> None:
         raise RigError(f"{source} holds no tidegate: name the folder src of a checkout, or the checkout")
 
 
-def gateway(name: str, source: Path, engine_port: int) -> Target:
-    """Return `tidegate serve` of a tree, with rig.yaml on free ports. Raises RigError if the tree contains no gateway."""
+def gateway(name: str, source: Path, engine_port: int, *, config: str = OPEN) -> Target:
+    """Return `tidegate serve` of a tree on free ports. Raises RigError if the tree contains no gateway.
+
+    `config` is the file beside this one with the gateway's configuration. The key of rig.yaml is sent in any case.
+    """
     source = source.resolve()
     check_source(source)
     port = free_port()
-    config = BUILD / f"{name}-{port}.yaml"
+    path = BUILD / f"{name}-{port}.yaml"
     BUILD.mkdir(exist_ok=True)
-    text = (HERE / "rig.yaml").read_text()
-    config.write_text(text.replace("8080", str(port)).replace("18730", str(engine_port)))
-    command = [sys.executable, "-P", "-m", "tidegate", "serve", "--config", str(config)]
-    server = Server(name, f"http://127.0.0.1:{port}{CHAT}")
+    text = (HERE / config).read_text()
+    path.write_text(text.replace("8080", str(port)).replace("18730", str(engine_port)))
+    command = [sys.executable, "-P", "-m", "tidegate", "serve", "--config", str(path)]
+    server = Server(name, f"http://127.0.0.1:{port}{CHAT}", headers=KEY_HEADER)
     return Target(server, command, environment(PYTHONPATH=str(source)))
 
 

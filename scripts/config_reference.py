@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -25,11 +25,13 @@ from tidegate import errors, registry
 from tidegate.config import (
     AdminConfig,
     AuthConfig,
+    ClaimsConfig,
     Config,
     DefaultsConfig,
     DeploymentConfig,
     EngineConfig,
     HttpEngineConfig,
+    JwtConfig,
     KeyConfig,
     LimitsConfig,
     LoraConfig,
@@ -57,6 +59,8 @@ SECTIONS: list[tuple[str, type[Settings]]] = [
     ("models.NAME", ModelConfig),
     ("models.NAME.deployments[]", DeploymentConfig),
     ("auth", AuthConfig),
+    ("auth.jwt", JwtConfig),
+    ("auth.jwt.claims", ClaimsConfig),
     ("policies.NAME", PolicyConfig),
     ("policies.NAME.defaults", DefaultsConfig),
     ("policies.NAME.limits", LimitsConfig),
@@ -137,6 +141,8 @@ def bounds(field: FieldInfo) -> str:
                 found.append(f"< {value}")
             case MinLen(min_length=value):
                 found.append(f"at least {value}")
+            case AfterValidator() | BeforeValidator():
+                pass
             case _:
                 raise TypeError(f"no words for {limit}")
     return ", ".join(found)
@@ -150,7 +156,14 @@ def default_in_words(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(quoted, value))}]`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def quoted(text: str) -> str:
+    """A text as it stands in a list of YAML."""
+    return text if text.isalnum() else f'"{text}"'
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidegate.quotas.local import LocalLimiter
-from tidegate.types import Limit, Ticket, Want
+from tidegate.types import Limit, Ticket
 
 START = 1_780_000_000.0
 
@@ -26,16 +26,16 @@ class World:
         self.us += round(seconds * 1e6)
 
     def reserve(self, *wants: tuple[Limit, int], until: float = 1e9) -> Ticket:
-        asked = [Want(limit, amount) for limit, amount in wants]
-        return self.limiter.reserve("call", asked, until=until)
+        limits, amounts = tuple(limit for limit, _ in wants), [amount for _, amount in wants]
+        return self.limiter.reserve("call", limits, amounts, until=until)
 
     def used(self, level: str = "") -> dict[str, int]:
         return {one.limit.bucket: one.used for one in self.limiter.consumption(level)}
 
     def standing(self, ticket: Ticket) -> list[tuple[int, float]]:
         return [
-            (left, self.limiter.resets_s(want.limit))
-            for want, left in zip(ticket.wants, ticket.left, strict=True)
+            (left, self.limiter.resets_s(limit))
+            for limit, left in zip(ticket.limits, ticket.left, strict=True)
         ]
 
 

@@ -32,6 +32,7 @@ from tidegate.config import parse_text
 from tidegate.gateway import Gateway
 from tidegate.http.edge.server import bind
 from tidegate.http.serving import GatewayServer
+from tidegate.runtime import Runtime
 
 T = TypeVar("T")
 
@@ -81,15 +82,18 @@ class Running:
 
 
 @contextmanager
-def run_gateway(text: str) -> Iterator[Running]:
-    """Serve the gateway of a YAML text in a thread, like `tidegate serve` but without signals."""
+def run_gateway(text: str, runtime: Runtime | None = None) -> Iterator[Running]:
+    """Serve the gateway of a YAML text in a thread, like `tidegate serve` but without signals.
+
+    `runtime` is one with clocks of the test.
+    """
     config = parse_text(text, source="the test")
     listener = bind(config.server)
     started = threading.Event()
     found: list[tuple[Running, GatewayServer]] = []
 
     async def main() -> None:
-        async with Gateway(config) as gateway:
+        async with Gateway(config, runtime=runtime) as gateway:
             server = GatewayServer(gateway, listener)
             running = Running(gateway, asyncio.get_running_loop(), listener.getsockname()[1])
             found.append((running, server))

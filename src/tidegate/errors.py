@@ -248,7 +248,7 @@ class RateLimited(GatewayError):
     """The caller's own quota is used up.
 
     `at` is the level whose limit refused the call, such as `team`, and `dimension` the limit, such as
-    `tokens_per_minute`. `left` and `resets_s` have a figure for each want of the call.
+    `tokens_per_minute`. `left` has what remains of each limit of the call.
     """
 
     status = 429
@@ -259,7 +259,6 @@ class RateLimited(GatewayError):
     at: str = ""
     dimension: str = ""
     left: tuple[int, ...] = ()
-    resets_s: tuple[float, ...] = ()
 
 
 class BudgetExceeded(RateLimited):

@@ -11,8 +11,8 @@ import msgspec
 from tidegate.config import Config, LimitsConfig, PolicyConfig, ServerConfig, digest
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
-from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens
-from tidegate.types import Caller, Key
+from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens, path_of
+from tidegate.types import Caller, Key, Limit
 
 DEFAULT = "default"
 """The name of the policy of callers for whom no policy is named; it exists without being configured."""
@@ -65,6 +65,7 @@ class Sections(msgspec.Struct, frozen=True):
 
     policies: Mapping[str, PolicyConfig] = MappingProxyType({})
     models: Mapping[str, LimitsConfig] = MappingProxyType({})
+    known: dict[str, Limit] = {}
 
     def limits(self, namings: Sequence[Naming], end_users_of: str = "") -> Limits:
         """Return the limits of a caller, for whom these tenants name policies, the nearest first.
@@ -83,7 +84,7 @@ class Sections(msgspec.Struct, frozen=True):
                     limits=nearest.end_user_limits,
                     by_model={},
                 )
-        limits = Limits(owners, self.models, end_users)
+        limits = Limits(owners, self.models, end_users, self.known)
         # The stage recognises callers without limits by this one object.
         return limits or NO_LIMITS
 
@@ -166,7 +167,7 @@ class Policies:
         stored = {(one.organisation, one.team, one.user): one.policy for one in key.above}
         for level, tenant in _above(key.caller):
             if name := stored.get(tenant) or self._tenants.get(tenant):
-                found.append(Naming(level, "/".join(filter(None, tenant)), name))
+                found.append(Naming(level, path_of(*tenant).rstrip("/"), name))
         return found
 
     def _compiled(self, key: Key) -> Policy:

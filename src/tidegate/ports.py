@@ -45,7 +45,6 @@ from tidegate.types import (
     Tenant,
     Ticket,
     Verdict,
-    Want,
 )
 
 T = TypeVar("T")
@@ -201,14 +200,14 @@ class Neighbours(Protocol):
 class Limiter(Protocol):
     """Quotas: reserved before the call, settled once after it.
 
-    `reserve` reserves all wants or none. It raises RateLimited when they do not fit now, with the exact seconds until they
-    fit if nothing else is reserved, and BadRequest when they can never fit. `until` is in seconds of the clock: a
-    reservation that has not ended by then expires, that is, it is abandoned. A limiter that has to ask another process
-    returns an awaitable. One that knows the answer returns the ticket, since a coroutine for each call would cost time for
-    nothing.
+    `reserve` reserves an amount of each limit, all of them or none. It raises RateLimited when they do not fit now, with
+    the exact seconds until they fit if nothing else is reserved, and BadRequest when they can never fit. `until` is in
+    seconds of the clock: a reservation that has not ended by then expires, that is, it is abandoned. A limiter that has to
+    ask another process returns an awaitable. One that knows the answer returns the ticket, since a coroutine for each call
+    would cost time for nothing.
 
     A reservation ends once: with `settle`, with `abandon` or by expiry, whichever comes first. Ending it again has no
-    effect. `settle` takes what was really used, one figure for each want: it gives back the rest, and charges what exceeds
+    effect. `settle` takes what was really used, one figure for each limit: it gives back the rest, and charges what exceeds
     the reservation. `abandon` is for a call of which nobody knows what it used: what was reserved stays charged, and only
     concurrent calls are given back. Neither waits, and neither raises.
 
@@ -217,7 +216,9 @@ class Limiter(Protocol):
     if one is given, and otherwise of the levels with the fewest limits first.
     """
 
-    def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket | Awaitable[Ticket]: ...
+    def reserve(
+        self, call_id: str, limits: tuple[Limit, ...], amounts: Sequence[int], *, until: float
+    ) -> Ticket | Awaitable[Ticket]: ...
     def settle(self, ticket: Ticket, used: Sequence[int]) -> None: ...
     def abandon(self, ticket: Ticket) -> None: ...
     def resets_s(self, limit: Limit) -> float: ...

@@ -1,4 +1,4 @@
-"""The parts that live as long as the process: engines with their seats, the embedder, metrics, background tasks.
+"""The parts that live as long as the process: engines with their seats, the keys of issuers, the embedder, metrics, tasks.
 
 Engines are stored by the digest of their settings. So a reload that does not change an engine's settings keeps the running
 engine. An engine is closed once no snapshot borrows it any more.
@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from prometheus_client.core import Metric
 
 from tidegate import registry
-from tidegate.config import EngineConfig, engine_digest
+from tidegate.config import EngineConfig, JwtConfig, engine_digest, issuer_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
@@ -32,6 +32,10 @@ from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.types import Load
+
+if TYPE_CHECKING:
+    from tidegate.access.jwt.issuer import Issuer
+    from tidegate.access.jwt.tokens import Tokens
 
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
@@ -157,6 +161,7 @@ class Runtime:
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
+        self._issuers = Lending["Issuer"](lambda issuer: issuer.close())
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exit = AsyncExitStack()
 
@@ -164,6 +169,7 @@ class Runtime:
         # These are closed in reverse order: an engine closes before its background tasks are cancelled.
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
+        self._exit.push_async_callback(self._issuers.close_all)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._tell_refusals(), name="tell refusals")
         return self
@@ -231,6 +237,24 @@ class Runtime:
     async def give_back(self, running: RunningEngine) -> None:
         """Give back a borrowed engine. The engine closes if this was its last borrower."""
         await self._engines.give_back(running)
+
+    async def tokens(self, config: JwtConfig | None, loans: AsyncExitStack) -> Tokens | None:
+        """Return what recognises tokens; None without settings. It borrows the issuer's keys until `loans` closes."""
+        if config is None:
+            return None
+        issuer = await self._issuers.borrow(issuer_digest(config), partial(self._open_issuer, config))
+        loans.push_async_callback(self._issuers.give_back, issuer)
+        # Late: joserfc and what it needs take 11 MB and 50 ms, which a gateway without tokens saves.
+        from tidegate.access.jwt.tokens import Tokens  # noqa: PLC0415
+
+        return Tokens(config, issuer, clock=self.clock, wall=self.wall)
+
+    async def _open_issuer(self, config: JwtConfig) -> Issuer:
+        from tidegate.access.jwt.issuer import Issuer  # noqa: PLC0415 - late, as above
+
+        issuer = Issuer(config, clock=self.clock, spawn=self.spawn)
+        issuer.open()
+        return issuer
 
     def engines(self) -> list[RunningEngine]:
         """Return every open engine."""

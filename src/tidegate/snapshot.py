@@ -107,7 +107,8 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             loans.push_async_callback(runtime.give_back, running)
             engines[name] = running
         models = Models(_deployments(config, engines, runtime.clock))
-        authenticate = authenticate_for(config, server or config.server, runtime.wall)
+        tokens = await runtime.tokens(config.auth.jwt, loans)
+        authenticate = authenticate_for(config, server or config.server, runtime.wall, tokens)
         counting = Counting(models)
         if authenticate.policies.count_tokens:
             counting = Counting(models, await runtime.vocabulary())

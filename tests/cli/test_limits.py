@@ -139,7 +139,7 @@ def test_a_key_meets_the_limits_of_every_level_and_of_the_models_that_it_may_ask
         "user acme/blue/ann: requests_per_minute 120, 20 at once (counted only)",
         "team acme/blue: tokens_per_minute 6,000, 600 at once",
         "organisation acme: tokens_per_day 2,000,000, in Europe/Berlin",
-        "team_model acme/blue gpt-*: requests_per_day 500",
+        "team_model acme%2Fblue/gpt-*: requests_per_day 500",
         "model gpt-*: requests_per_day 70",
     ]
     assert "each end user requests_per_minute 10, 1 at once" in run("--key", "app")[1]

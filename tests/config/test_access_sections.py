@@ -243,3 +243,122 @@ def test_policies_without_such_settings_are_fine() -> None:
         "timezone": "Europe/Berlin",
     }
     check_enforced(read(policies={"p": {"models": ["m"], "defaults": {"deadline_s": 5}, **limits}}))
+
+
+# ------------------------------------------------------------------------------------------------------- tokens
+
+ISSUER = "https://id.example.com/realms/acme"
+
+
+def jwt_problem(**settings: Any) -> tuple[str, str]:
+    found = problems(auth={"jwt": {"issuer": ISSUER, "audience": "tidegate", **settings}})
+    ((path, words),) = found.items()
+    return path, words
+
+
+def test_the_settings_of_tokens_have_safe_defaults() -> None:
+    config = read(auth={"jwt": {"issuer": ISSUER, "audience": "tidegate"}})
+    jwt = config.auth.jwt
+    assert jwt is not None
+    assert config.has_keys
+    assert jwt.audience == ("tidegate",)
+    assert (jwt.leeway_s, jwt.max_token_age_s, jwt.max_stale_s) == (30, 172_800, 3600)
+    assert jwt.claims.user == "sub"
+    assert not jwt.claims.scopes_by_value
+    assert not any(name.startswith("HS") or name == "none" for name in jwt.algorithms)
+    both = {"jwt": {"issuer": ISSUER, "audience": ["a", "b"], "algorithms": ["ES512"]}, "mode": "keys"}
+    assert read(auth=both).auth.jwt is not None
+
+
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE"])
+def test_tokens_without_a_signature_cannot_be_allowed(name: str) -> None:
+    path, words = jwt_problem(algorithms=["RS256", name])
+    assert path == "auth.jwt.algorithms"
+    assert f"'{name}' means without a signature: everybody could make such a token" in words
+    assert "there are: RS256, RS384" in words
+
+
+@pytest.mark.parametrize("name", ["HS256", "HS384", "HS512", "hs256"])
+def test_signatures_with_a_shared_secret_cannot_be_allowed(name: str) -> None:
+    path, words = jwt_problem(algorithms=[name])
+    assert path == "auth.jwt.algorithms"
+    assert "signs with a secret that the gateway would have to share" in words
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "words"),
+    [
+        ({"algorithms": ["RS257"]}, "algorithms", "'RS257' is not supported; there are: RS256"),
+        ({"algorithms": ["rs256"]}, "algorithms", "'rs256' is not supported"),
+        ({"algorithms": []}, "algorithms", "is empty"),
+        ({"algorithms": "RS256"}, "algorithms", "must be a list"),
+        ({"issuer": ""}, "issuer", "is empty"),
+        ({"issuer": "http://id.example.com"}, "", "issuer must begin with https://"),
+        ({"issuer": "acme"}, "", "issuer must look like https://host/path"),
+        (
+            {"issuer": f"{ISSUER}?a=b"},
+            "",
+            "issuer has a query, so its keys cannot be looked up: give jwks_url",
+        ),
+        ({"issuer": "https://user:password@id.example.com"}, "", "issuer must look like https://host/path"),
+        ({"audience": ""}, "audience", "is empty"),
+        ({"audience": []}, "audience", "is empty"),
+        ({"audience": ["a", " "]}, "audience", "is empty"),
+        ({"audience": 7}, "audience", "must be a list"),
+        ({"jwks_url": "http://id.example.com/keys"}, "jwks_url", "must begin with https://"),
+        ({"jwks_url": "http://127.0.0.1.example.com/keys"}, "jwks_url", "must begin with https://"),
+        ({"jwks_url": "http://localhost.example.com/keys"}, "jwks_url", "must begin with https://"),
+        ({"jwks_url": "http://10.0.0.1/keys"}, "jwks_url", "must begin with https://"),
+        ({"jwks_url": "ftp://id.example.com/keys"}, "jwks_url", "must look like https://host/path"),
+        ({"jwks_url": "https://a:99999/keys"}, "jwks_url", "has a host or a port that is not valid"),
+        ({"jwks_url": "https://a/keys\r\nx: y"}, "jwks_url", "must look like https://host/path"),
+        ({"leeway_s": 301}, "leeway_s", "must be 300 or less"),
+        ({"leeway_s": -1}, "leeway_s", "must be 0 or more"),
+        ({"max_token_age_s": 0}, "max_token_age_s", "must be greater than 0"),
+        ({"max_stale_s": 604_801}, "max_stale_s", "must be 604800 or less"),
+        ({"ca_path": "missing.pem"}, "ca_path", "there is no file missing.pem"),
+        ({"require": {"hd": []}}, "require", "'hd' accepts no text, so every token would be refused"),
+        ({"require": {"": ["a"]}}, "require", "is empty"),
+        ({"claims": {"user": " "}}, "claims.user", "is empty"),
+        ({"claims": {"team": "t"}}, "claims", "team needs organisation"),
+        ({"claims": {"scopes": "scope"}}, "claims", "scopes needs scopes_by_value, such as"),
+        ({"claims": {"scopes_by_value": {"a": ["inference"]}}}, "claims", "scopes_by_value needs scopes"),
+        (
+            {"claims": {"scopes": "scope", "scopes_by_value": {"a": ["root"]}}},
+            "claims.scopes_by_value.a[0]",
+            "must be 'inference', 'admin:read'",
+        ),
+        ({"claims": {"roles": "x"}}, "claims.roles", "is not a setting"),
+        ({"audiences": "x"}, "audiences", "is not a setting; did you mean 'audience'?"),
+    ],
+)
+def test_a_mistake_in_the_settings_of_tokens_is_told_with_its_fix(
+    settings: dict[str, Any], path: str, words: str
+) -> None:
+    found, told = jwt_problem(**settings)
+    assert found == (f"auth.jwt.{path}" if path else "auth.jwt")
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"issuer": "http://127.0.0.1:8000"},
+        {"issuer": "http://localhost/realms/x"},
+        {"issuer": "http://[::1]:8000"},
+        {"issuer": "accounts.example.com", "jwks_url": "https://example.com/keys?p=x"},
+        {"issuer": "http://id.example.com", "jwks_url": "https://id.example.com/keys"},
+        {"issuer": "https://tenant.example.com/"},
+    ],
+)
+def test_issuers_and_where_their_keys_may_be(settings: dict[str, Any]) -> None:
+    assert read(auth={"jwt": {"audience": "tidegate", **settings}}).has_keys
+
+
+def test_an_issuer_and_an_audience_are_needed_and_an_open_gateway_has_no_tokens() -> None:
+    assert problems(auth={"jwt": {}}) == {
+        "auth.jwt.issuer": "is missing",
+        "auth.jwt.audience": "is missing",
+    }
+    found = problems(auth={"mode": "none", "jwt": {"issuer": ISSUER, "audience": "a"}})
+    assert "the tokens of auth.jwt would mean nothing" in found["auth.mode"]

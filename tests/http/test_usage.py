@@ -74,8 +74,8 @@ def test_each_limit_that_was_met_is_told_with_what_is_used_of_it(gateway: Runnin
     used = {name: one["used"] for name, one in found.items() if "requests_per_day" in name}
     assert used == {
         ("organisation", "acme", "requests_per_day"): 4,
-        ("key_model", "ann m*", "requests_per_day"): 3,
-        ("key_model", "bob m*", "requests_per_day"): 1,
+        ("key_model", "ann/m*", "requests_per_day"): 3,
+        ("key_model", "bob/m*", "requests_per_day"): 1,
         ("model", "m", "requests_per_day"): 4,
     }
     tokens = found["key", "ann", "tokens_per_day"]

@@ -228,7 +228,7 @@ def test_resets_are_told_for_a_limit_that_is_known():
     world, limit = World(), minute("key", 600)
     assert world.limiter.resets_s(limit) == 0.0
     ticket = world.reserve((limit, 300), (CALLS, 1))
-    assert [world.limiter.resets_s(want.limit) for want in ticket.wants] == [30.0, 0.0]
+    assert [world.limiter.resets_s(limit) for limit in ticket.limits] == [30.0, 0.0]
     world.pass_s(10)
     assert world.limiter.resets_s(limit) == 20.0
     world.limiter.settle(ticket, [600, 1])
@@ -296,7 +296,7 @@ def test_a_limit_that_is_not_enforced_counts_and_reports():
     hard = minute("key", 1000)
     assert world.reserve((shadow, 100), (hard, 100)).over == ()
     ticket = world.reserve((shadow, 150), (hard, 150))
-    assert [want.limit.level for want in ticket.over] == ["team"]
+    assert [limit.level for limit in ticket.over] == ["team"]
     assert world.used() == {shadow.bucket: 250, hard.bucket: 250}
     refused(lambda: world.reserve((shadow, 900), (hard, 900)))
     assert world.used() == {shadow.bucket: 250, hard.bucket: 250}
@@ -338,11 +338,11 @@ def test_limits_that_are_in_use_are_kept_and_new_ones_refused():
     with pytest.raises(Overloaded):  # full again, but a settlement may still leave a debt
         world.reserve(*[(limit, 1) for limit in users(1, 50)])
     world.limiter.settle(held[0], [1200])
-    assert world.used("end_user")[held[0].wants[0].limit.bucket] == 600
+    assert world.used("end_user")[held[0].limits[0].bucket] == 600
     for ticket in held[1:]:
         world.limiter.settle(ticket, [600])
     world.reserve(*[(limit, 1) for limit in users(1, 50)])
-    assert world.used("end_user")[held[0].wants[0].limit.bucket] == 600
+    assert world.used("end_user")[held[0].limits[0].bucket] == 600
 
 
 def test_a_new_limit_does_not_push_out_an_idle_one_of_the_same_call():

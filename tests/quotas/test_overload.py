@@ -41,7 +41,7 @@ def overloaded(rng: random.Random, *, largest: int, share: tuple[float, float], 
         while running and running[0][0] <= world.us:
             _, _, ticket, used = heappop(running)
             world.limiter.settle(ticket, [used] * 5)
-            history.append((world.us - start, used - ticket.wants[0].amount))
+            history.append((world.us - start, used - ticket.amounts[0]))
         amount = rng.randint(1, largest)
         try:
             ticket = world.reserve(*[(limit, amount) for limit in limits])

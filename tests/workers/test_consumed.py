@@ -36,7 +36,7 @@ def of_worker(whole: Config, number: int, of: int, calls: int) -> Consumed:
     plan = compile_policies(mine, mine.server).of(KEY).limits.plan("m", "*")
     limiter = LocalLimiter(lambda: 100.0, lambda: NOW_S)
     for _ in range(calls):
-        limiter.reserve("call", plan.wants((1, 10, 10_000)), until=200.0)
+        limiter.reserve("call", plan.limits, plan.of_each((1, 10, 10_000)), until=200.0)
     return consumed(limiter, mine)
 
 

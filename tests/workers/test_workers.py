@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from issuers import issuer
 from serving import Answer, Process, ask, eventually, serve
 
 from tidegate.engines.scripted.script import Script
@@ -384,6 +385,30 @@ def test_a_port_that_is_taken_is_refused_even_if_its_owner_would_share_it(tmp_pa
         other.listen()
         said = refusal(tmp_path, "--port", str(other.getsockname()[1]), *TWO)
     assert said.count("cannot listen") == 1
+
+
+def test_tokens_hold_on_the_admin_port_and_at_every_worker() -> None:
+    with issuer() as idp:
+        claims = {
+            "scopes": "roles",
+            "scopes_by_value": {"operator": ["admin:read", "admin:write", "metrics"]},
+        }
+        with serve(config("http://127.0.0.1:9/v1", auth=idp.settings(claims=claims)), args=TWO) as process:
+
+            def status(method: str, url: str, *roles: str) -> int:
+                headers = {"authorization": f"Bearer {idp.token(roles=list(roles))}"}
+                return ask(url, headers=headers, method=method).status
+
+            admin = admin_url(process)
+            assert status("GET", f"{admin}/metrics", "operator") == 200
+            assert status("GET", f"{admin}/metrics", "other") == 403
+            assert status("GET", f"{process.url}/metrics", "operator") == 200
+            eventually(lambda: idp.fetches == 3, "the supervisor and both workers have the keys")
+            process.rewrite(config("http://127.0.0.1:9/v1", auth=idp.settings(audience="other")))
+            assert status("POST", f"{admin}/admin/reload", "operator") == 200
+            assert status("GET", f"{admin}/metrics", "operator") == 401
+            assert status("GET", f"{process.url}/metrics", "operator") == 401
+            assert idp.fetches == 3
 
 
 def test_an_admin_port_that_is_taken_is_refused_by_its_name(tmp_path: Path) -> None:

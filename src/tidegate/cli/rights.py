@@ -16,7 +16,7 @@ from tidegate.errors import ConfigError, Problem
 from tidegate.http.access import NEEDS
 from tidegate.kernel.patterns import Patterns
 from tidegate.policy import DEFAULT, PRIORITIES, Policies, Policy, compile_policies
-from tidegate.quotas.levels import MODEL
+from tidegate.quotas.levels import END_USER, MODEL
 from tidegate.stages.authenticate import OPEN
 from tidegate.types import Key, Limit, Per
 
@@ -204,8 +204,14 @@ def _bound(limit: Limit) -> Bound:
 def _facts(rights: Rights, *, whose: bool) -> dict[str, str]:
     """What a policy allows, in words. `whose` says whether to name the tenant of each limit."""
 
-    def lines(bounds: list[Bound], *, whose: bool) -> str:
-        return "\n".join(_whose(one, whose=whose) + _line(one) for one in bounds) or "none"
+    def named(one: Bound) -> str:
+        if whose and one.level != END_USER:
+            return f"{one.level} {one.tenant}: "
+        # Of a pair of a policy and a pattern, the pattern says enough.
+        return f"{one.tenant.removeprefix(f'{rights.policy}/')}: " if one.level.endswith("_model") else ""
+
+    def lines(bounds: list[Bound]) -> str:
+        return "\n".join(named(one) + _line(one) for one in bounds) or "none"
 
     facts = {
         "models": ", ".join(rights.models) or "none",
@@ -213,22 +219,15 @@ def _facts(rights: Rights, *, whose: bool) -> dict[str, str]:
         "deadline": f"{rights.deadline_s:g} s",
         "largest body": f"{rights.max_body_bytes:,} bytes",
         "max_tokens": "-" if rights.max_tokens is None else str(rights.max_tokens),
-        "limits": lines(rights.limits, whose=whose),
+        "limits": lines(rights.limits),
     }
     if rights.end_user_limits:
-        facts["each end user"] = lines(rights.end_user_limits, whose=False)
+        facts["each end user"] = lines(rights.end_user_limits)
     if rights.limits or rights.end_user_limits:
         facts["over a limit"] = _OVER[rights.on_limit]
         facts["counting"] = f"{_COUNT[rights.count]}; {_STRICT if rights.strict else _NOT_STRICT}"
         facts["own calls"] = _INTERNAL[rights.internal_calls]
     return facts
-
-
-def _whose(bound: Bound, *, whose: bool) -> str:
-    if whose:
-        return f"{bound.level} {bound.tenant}: "
-    # The pair of a policy and a pattern.
-    return f"{bound.tenant.partition(' ')[2]}: " if bound.level.endswith("_model") else ""
 
 
 def _line(bound: Bound) -> str:

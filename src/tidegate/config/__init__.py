@@ -17,6 +17,7 @@ from tidegate.config.engines import (
     TimeoutsConfig,
     VllmConfig,
 )
+from tidegate.config.jwt import ClaimsConfig, JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import DeploymentConfig, ModelConfig
 from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
@@ -24,7 +25,7 @@ from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
 from tidegate.config.tenants import KeyConfig, OrganisationConfig, TeamConfig, UserConfig
-from tidegate.config.tree import Config, digest, engine_digest, limits_of
+from tidegate.config.tree import Config, digest, engine_digest, issuer_digest, limits_of
 
 __all__ = [
     "DEFAULT_PATH",
@@ -32,6 +33,7 @@ __all__ = [
     "EMBEDDED_MODEL",
     "AdminConfig",
     "AuthConfig",
+    "ClaimsConfig",
     "Config",
     "DefaultsConfig",
     "DeploymentConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "EmbedderConfig",
     "EngineConfig",
     "HttpEngineConfig",
+    "JwtConfig",
     "KeyConfig",
     "Kinded",
     "LimitsConfig",
@@ -61,6 +64,7 @@ __all__ = [
     "digest",
     "engine_digest",
     "files",
+    "issuer_digest",
     "limits_of",
     "load",
     "parse",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from tidegate.config.jwt import JwtConfig
 from tidegate.config.settings import Settings
 
 SHORTEST_PEPPER = 16
@@ -17,8 +18,8 @@ class AuthConfig(Settings):
 
     mode: Literal["keys", "none"] | None = Field(
         default=None,
-        description="`keys`: only callers with a key are served. `none`: everybody who reaches the port is. Default: `keys`"
-        " where there are keys; without keys, this machine alone is served.",
+        description="`keys`: only callers with a key or a token are served. `none`: everybody who reaches the port is."
+        " Default: `keys` where there are keys or `jwt`; without both, this machine alone is served.",
     )
     pepper: SecretStr | None = Field(
         default=None, description="What keys are digested with, `${NAME}`; needed for keys given as `digest`."
@@ -29,6 +30,10 @@ class AuthConfig(Settings):
     )
     max_stale_s: float = Field(
         default=60, ge=0, description="How long a known key stays valid while the store cannot be asked."
+    )
+
+    jwt: JwtConfig | None = Field(
+        default=None, description="JSON Web Tokens of an OpenID Connect issuer, beside keys."
     )
 
     @field_validator("pepper")

@@ -38,7 +38,8 @@ def check_exposure(config: Config, address: str, *, setting: str = "server.host"
 def exposure(config: Config) -> str:
     """Who is served, for the log at the start."""
     if config.has_keys:
-        return "only callers with a key are served"
+        shown = "a key" if config.auth.jwt is None else "a key or a token"
+        return f"only callers with {shown} are served"
     if config.auth.mode == "none":
         return "auth.mode is none: everybody who reaches the port is served"
     return "there are no keys: only this machine is served"

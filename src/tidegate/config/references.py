@@ -106,9 +106,10 @@ def _same_secrets(top: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _unused(top: Mapping[str, Any]) -> Iterator[Problem]:
     auth, keys = dict(_entries(top.get("auth"))), dict(_entries(top.get("keys")))
-    if auth.get("mode") == "none" and keys:
+    if auth.get("mode") == "none" and (keys or auth.get("jwt") is not None):
+        given = "keys" if keys else "tokens of auth.jwt"
         yield Problem(
-            "auth.mode", "none lets everybody in, so the keys would mean nothing: leave out one of them"
+            "auth.mode", f"none lets everybody in, so the {given} would mean nothing: leave out one of them"
         )
     if auth.get("pepper") is None:
         for name, key in keys.items():

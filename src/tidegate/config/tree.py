@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 
 from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import EngineConfig
+from tidegate.config.jwt import JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import ModelConfig
 from tidegate.config.policies import LimitsConfig, PolicyConfig
@@ -45,8 +46,9 @@ class Config(Settings):
 
     @property
     def has_keys(self) -> bool:
-        """Whether callers must show a key."""
-        return self.auth.mode == "keys" or (self.auth.mode is None and bool(self.keys))
+        """Whether callers must show a key or a token."""
+        auth = self.auth
+        return auth.mode == "keys" or (auth.mode is None and (bool(self.keys) or auth.jwt is not None))
 
 
 def limits_of(config: Config) -> Iterator[tuple[str, LimitsConfig]]:
@@ -69,6 +71,15 @@ SEATS = frozenset({"max_in_flight", "reserved_seats"})
 def engine_digest(engine: EngineConfig) -> str:
     """Return a digest that identifies an engine across reloads. It covers all settings except the numbers of seats."""
     return digest(engine, without=SEATS)
+
+
+# What is checked of a token once its issuer's keys are there: a reload that changes only this keeps the keys.
+OF_A_TOKEN = frozenset({"audience", "algorithms", "leeway_s", "max_token_age_s", "require", "claims"})
+
+
+def issuer_digest(jwt: JwtConfig) -> str:
+    """Return a digest that identifies an issuer across reloads. It covers what its keys depend on."""
+    return digest(jwt, without=OF_A_TOKEN)
 
 
 def digest(settings: Settings, *, without: Collection[str] = ()) -> str:

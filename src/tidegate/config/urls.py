@@ -1,11 +1,13 @@
-"""Checks the URL of an engine, and suggests a more likely URL."""
+"""Checks the URLs of engines and of issuers of tokens, and suggests a more likely URL of an engine."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
 _USABLE = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_FETCHED = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?(\?[^\s#]*)?")
 _VERSION = re.compile(r"v\d+[a-z]*\d*", re.IGNORECASE)
 # Endpoints that people copy from a server's documentation. `chat` and `models/NAME` count only below a version, since a
 # base URL may end in them otherwise.
@@ -36,6 +38,25 @@ def check_port(url: str) -> None:
     except ValueError as error:
         # The error's own message is not used, since it may have the password.
         raise ValueError("has a host or a port that is not valid") from error
+
+
+def check_trusted(url: str) -> str:
+    """Return a URL whose content may be trusted: it uses https, or leads to this machine. Raises ValueError otherwise."""
+    if not (_FETCHED.fullmatch(url) and url.isascii() and url.isprintable()):
+        raise ValueError("must look like https://host/path, without a fragment or a user name")
+    check_port(url)
+    if urlsplit(url).scheme != "https" and not is_local(url):
+        raise ValueError("must begin with https://: what arrives over http can be changed on its way")
+    return url
+
+
+def is_local(url: str) -> bool:
+    """Return whether a URL names this machine: `localhost`, or an address of the loopback interface."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def likely(url: str) -> str | None:

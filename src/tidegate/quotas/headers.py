@@ -23,13 +23,19 @@ _WINDOW_S: Mapping[Per, int] = MappingProxyType({Per.MINUTE: 60, Per.DAY: 86_400
 
 
 class _Shown(msgspec.Struct, frozen=True):
-    """A limit that headers can tell of: its place in the plan, and the parts of the headers that never change."""
+    """A limit that headers can tell of: its place in the plan, and the parts of the headers that never change.
+
+    For a limit for a minute, `capacity` is what it has when nothing is used, and `token_s` are the seconds in which it gets
+    back one token. Both are 0 for a limit for a day.
+    """
 
     place: int
     limit: Limit
     most: bytes
     name: bytes
     policy: bytes
+    capacity: int
+    token_s: float
 
 
 class RateHeaders:
@@ -53,15 +59,17 @@ class RateHeaders:
         policies: list[bytes] = []
         states: list[bytes] = []
         for (of_limit, of_remaining, of_reset), shown in self._shown:
-            one = shown[0] if len(shown) == 1 else min(shown, key=lambda other: left[other.place])
-            remaining, reset_s = max(0, left[one.place]), resets_s(one.limit)
-            headers += (
-                (of_limit, one.most),
-                (of_remaining, b"%d" % remaining),
-                (of_reset, duration(reset_s)),
-            )
+            one = shown[0]
+            remaining = left[one.place]
+            for other in shown:
+                if left[other.place] < remaining:
+                    one, remaining = other, left[other.place]
+            # What is missing from a bucket comes back at a constant rate. Only of a day it has to be asked when it ends.
+            reset_s = (one.capacity - remaining) * one.token_s if one.token_s else resets_s(one.limit)
+            rest = b"%d" % remaining if remaining > 0 else b"0"
+            headers += ((of_limit, one.most), (of_remaining, rest), (of_reset, duration(reset_s)))
             policies.append(one.policy)
-            states.append(b"%b;r=%d;t=%d" % (one.name, remaining, -(-reset_s // 1)))
+            states.append(b"%b;r=%b;t=%d" % (one.name, rest, -(-reset_s // 1)))
         if headers:
             headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
         return headers
@@ -73,7 +81,9 @@ _TOLD = (b"limit", b"remaining", b"reset")
 def _shown(place: int, limit: Limit, unit: Unit) -> _Shown:
     name = b'"%b.%b"' % (limit.level.encode(), limit.dimension.encode())
     policy = b'%b;q=%d;w=%d;qu="%b"' % (name, limit.most, _WINDOW_S[limit.per], _NAMES[unit])
-    return _Shown(place, limit, b"%d" % limit.most, name, policy)
+    minute = limit.per is Per.MINUTE
+    capacity, token_s = (limit.burst or limit.most, 60 / limit.most) if minute else (0, 0.0)
+    return _Shown(place, limit, b"%d" % limit.most, name, policy, capacity, token_s)
 
 
 def duration(seconds: float) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 from tidegate.config import LimitsConfig
 from tidegate.kernel.patterns import Patterns
 from tidegate.quotas.headers import Counted, RateHeaders
-from tidegate.types import Amounts, Limit, Per, Unit, Want
+from tidegate.types import Amounts, Limit, Per, Unit
 
 MODEL = "model"
 """The level of the limits that all callers of a model share."""
@@ -23,6 +23,7 @@ END_USER = "end_user"
 _TENANTS = ("key", "user", "team", "organisation", "policy")
 LEVELS = (*_TENANTS, MODEL, *(f"{one}_model" for one in _TENANTS), END_USER)
 """All levels. The level `policy` has the limits of the policy `default` for callers without a key."""
+MOST_KNOWN = 100_000
 MOST_PLANS = 1000
 """The plans that are kept for one caller. Each has the limits of one model or of one end user."""
 
@@ -72,12 +73,8 @@ class Plan:
         bounds = [limit.most for limit, unit in found if unit is Unit.TOKENS and limit.enforce]
         self.most_tokens = min(bounds, default=None)
 
-    def wants(self, amounts: Amounts) -> list[Want]:
-        """Return what a call wants of each limit."""
-        return [Want(limit, amounts[unit]) for limit, unit in zip(self.limits, self.units, strict=True)]
-
-    def used(self, amounts: Amounts) -> list[int]:
-        """Return what a call has used of each limit, for the settlement."""
+    def of_each(self, amounts: Amounts) -> list[int]:
+        """Return the amount of each limit: what a call needs of it, or has used."""
         return [amounts[unit] for unit in self.units]
 
 
@@ -89,18 +86,25 @@ class Limits:
         owners: Sequence[Owner] = (),
         models: Mapping[str, LimitsConfig] = MappingProxyType({}),
         end_users: Owner | None = None,
+        known: dict[str, Limit] | None = None,
     ) -> None:
         """Compile the limits.
 
         `models` has the limits of each configured model that all callers share. `end_users` has what each end user of the
-        caller may use; its `tenant` is the caller.
+        caller may use; its `tenant` is the caller. `known` has limits by their buckets. Callers that share a limit share
+        the object, so that the limiter recognises it at once.
         """
+        self._known: dict[str, Limit] = {} if known is None else known
         self.owners = owners
         self._models = models
         self._end_users = end_users
-        self._everywhere = tuple([one for owner in owners for one in _limits(owner)])
+        self._everywhere = tuple([one for owner in owners for one in self._limits(owner)])
         self._pairs = tuple(
-            [(Patterns([pattern]), _pair(owner, pattern)) for owner in owners for pattern in owner.by_model]
+            [
+                (Patterns([pattern]), tuple(self._limits(_pair(owner, pattern))))
+                for owner in owners
+                for pattern in owner.by_model
+            ]
         )
         self._plans: dict[tuple[str, str], Plan] = {}
         self.general = Plan(self._everywhere)
@@ -114,13 +118,13 @@ class Limits:
         """All limits except those of end users, for people to read."""
         found = [*self._everywhere, *(one for _, limits in self._pairs for one in limits)]
         for model, limits in self._models.items():
-            found += _limits(Owner(MODEL, model, limits))
+            found += self._limits(Owner(MODEL, model, limits))
         return [limit for limit, _ in found]
 
     @property
     def of_end_users(self) -> list[Limit]:
         """The limits of each end user, for people to read. Their tenant is the key."""
-        return [limit for limit, _ in _limits(self._end_users)] if self._end_users is not None else []
+        return [limit for limit, _ in self._limits(self._end_users)] if self._end_users is not None else []
 
     def plan(self, model: str, route: str, end_user: str = "") -> Plan:
         """Return the limits that a call meets.
@@ -142,11 +146,16 @@ class Limits:
             if model in patterns:
                 yield from limits
         if route in self._models:
-            yield from _limits(Owner(MODEL, route, self._models[route]))
+            yield from self._limits(Owner(MODEL, route, self._models[route]))
         if end_user and self._end_users is not None:
-            yield from _limits(
-                msgspec.structs.replace(self._end_users, tenant=f"{self._end_users.tenant}/{end_user}")
-            )
+            tenant = path_of(self._end_users.tenant, end_user)
+            yield from self._limits(msgspec.structs.replace(self._end_users, tenant=tenant))
+
+    def _limits(self, owner: Owner) -> Iterator[Counted]:
+        for limit, unit in _limits(owner):
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            yield self._known.setdefault(limit.bucket, limit), unit
 
 
 NO_LIMITS = Limits()
@@ -169,15 +178,19 @@ def default_burst(per_minute: int, largest_call: int) -> int:
     return min(per_minute, max(-(-per_minute // 10), largest_call))
 
 
-def _pair(owner: Owner, pattern: str) -> tuple[Counted, ...]:
-    """The limits of a tenant for some models: at a level of their own, so that no name of a tenant can imitate a pair."""
-    pair = msgspec.structs.replace(
+def _pair(owner: Owner, pattern: str) -> Owner:
+    """A tenant for some models: at a level of its own, so that no name of a tenant can imitate a pair."""
+    return msgspec.structs.replace(
         owner,
         level=f"{owner.level}_model",
-        tenant=f"{owner.tenant} {pattern}",
+        tenant=path_of(owner.tenant, pattern),
         limits=owner.by_model[pattern],
     )
-    return tuple(_limits(pair))
+
+
+def path_of(*names: str) -> str:
+    """Join names of tenants. A slash in a name is escaped, so that different names never give the same path."""
+    return "/".join([name.replace("%", "%25").replace("/", "%2F") for name in names])
 
 
 def _limits(owner: Owner) -> Iterator[Counted]:

@@ -17,7 +17,7 @@ from tidegate.errors import BadRequest, Overloaded, RateLimited
 from tidegate.ports import Clock, Wall
 from tidegate.quotas.meters import Meter, Now, meter
 from tidegate.quotas.refusals import never_fits, refusal
-from tidegate.types import Consumption, Limit, Ticket, Want
+from tidegate.types import Consumption, Limit, Ticket
 
 MOST_METERS = 100_000
 """The meters that are kept for one level. Each takes about half a kilobyte."""
@@ -50,47 +50,52 @@ class LocalLimiter:
         self._second = 0
         self._serial = count(1)
 
-    def reserve(self, call_id: str, wants: Sequence[Want], *, until: float) -> Ticket:
+    def reserve(
+        self, call_id: str, limits: tuple[Limit, ...], amounts: Sequence[int], *, until: float
+    ) -> Ticket:
         now = self._now()
         if now.us // 1_000_000 != self._second:
             self._expire(now)
         known = self._meters
         meters: list[Meter] = []
         left: list[int] = []
-        over: list[Want] = []
-        refused = None
+        over: list[Limit] = []
+        refused = False
         try:
-            for want in wants:
-                limit = want.limit
+            for limit, amount in zip(limits, amounts, strict=True):
                 one = known.get(limit.bucket)
                 if one is None or one.limit is not limit:
                     one = self._meter(limit, now)
-                remains = one.take(want.amount, now)
+                remains = one.take(amount, now)
                 if remains is None:
                     if limit.enforce:
-                        refused = want
+                        refused = True
                         break
-                    remains = _exceed(one, want, now)
-                    over.append(want)
+                    remains = _exceed(one, amount, now)
+                    over.append(limit)
                 one.held += 1  # at once, since making the next meter may forget idle ones
                 meters.append(one)
                 left.append(remains)
         except Overloaded:
-            _take_back(wants, meters, now)
+            _take_back(amounts, meters, now)
             raise
-        if refused is not None:
-            _take_back(wants, meters, now)
-            raise self._refusal(refused, wants, now)
-        ticket = Ticket(f"{call_id}/{next(self._serial)}", tuple(wants), tuple(left), until, tuple(over))
-        self._open.setdefault(int(until), {})[ticket.id] = _Reservation(ticket, meters, now.us)
+        if refused:
+            _take_back(amounts, meters, now)
+            raise self._refusal(limits, amounts, len(meters), now)
+        ticket = Ticket(f"{call_id}/{next(self._serial)}", limits, amounts, tuple(left), until, tuple(over))
+        second = int(until)
+        same_second = self._open.get(second)
+        if same_second is None:
+            same_second = self._open[second] = {}
+        same_second[ticket.id] = _Reservation(ticket, meters, now.us)
         return ticket
 
     def settle(self, ticket: Ticket, used: Sequence[int]) -> None:
-        unknown = len(ticket.wants) - len(used)
+        unknown = len(ticket.limits) - len(used)
         self._end(ticket, [*used, *[None] * unknown] if unknown > 0 else used)
 
     def abandon(self, ticket: Ticket) -> None:
-        self._end(ticket, [None] * len(ticket.wants))
+        self._end(ticket, [None] * len(ticket.limits))
 
     def resets_s(self, limit: Limit) -> float:
         one = self._meters.get(limit.bucket)
@@ -115,9 +120,11 @@ class LocalLimiter:
     def _now(self) -> Now:
         return Now(round(self._clock() * 1e6), self._wall())
 
-    def _refusal(self, refused: Want, wants: Sequence[Want], now: Now) -> BadRequest | RateLimited:
-        never = never_fits(wants)
-        return never or refusal(refused, wants, [self._meter(want.limit, now) for want in wants], now)
+    def _refusal(
+        self, limits: tuple[Limit, ...], amounts: Sequence[int], at: int, now: Now
+    ) -> BadRequest | RateLimited:
+        never = never_fits(limits, amounts)
+        return never or refusal(at, amounts, [self._meter(limit, now) for limit in limits], now)
 
     def _end(self, ticket: Ticket, used: Sequence[int | None]) -> None:
         same_second = self._open.get(int(ticket.until))
@@ -125,9 +132,9 @@ class LocalLimiter:
         if reservation is None:
             return
         now, at_us = self._now(), reservation.at_us
-        for want, one, figure in zip(ticket.wants, reservation.meters, used, strict=False):
+        for amount, one, figure in zip(ticket.amounts, reservation.meters, used, strict=False):
             one.held -= 1
-            one.settle(want.amount, figure, now, at_us)
+            one.settle(amount, figure, now, at_us)
 
     def _expire(self, now: Now) -> None:
         """Abandon the reservations that have not ended in their time."""
@@ -164,14 +171,14 @@ class LocalLimiter:
                 del self._meters[bucket]
 
 
-def _exceed(one: Meter, want: Want, now: Now) -> int:
+def _exceed(one: Meter, amount: int, now: Now) -> int:
     """Charge an amount that does not fit, and return what is left."""
-    one.charge(want.amount, now)
+    one.charge(amount, now)
     return one.standing(now)[0]
 
 
-def _take_back(wants: Sequence[Want], meters: Sequence[Meter], now: Now) -> None:
-    """Undo the wants that were taken; there may be fewer meters than wants."""
-    for want, one in zip(wants, meters, strict=False):
+def _take_back(amounts: Sequence[int], meters: Sequence[Meter], now: Now) -> None:
+    """Undo what was taken; there may be fewer meters than amounts."""
+    for amount, one in zip(amounts, meters, strict=False):
         one.held -= 1
-        one.charge(-want.amount, now)
+        one.charge(-amount, now)

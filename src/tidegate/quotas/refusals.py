@@ -6,37 +6,39 @@ from collections.abc import Sequence
 
 from tidegate.errors import BadRequest, BudgetExceeded, RateLimited
 from tidegate.quotas.meters import Meter, Now
-from tidegate.types import Limit, Per, Want
+from tidegate.types import Limit, Per
 
 
-def never_fits(wants: Sequence[Want]) -> BadRequest | None:
-    """Return the error for a want that exceeds the whole limit, or None.
+def never_fits(limits: Sequence[Limit], amounts: Sequence[int]) -> BadRequest | None:
+    """Return the error for an amount that exceeds the whole limit, or None.
 
     A call that exceeds a budget of money is not a mistake of the request, so it is refused as any other.
     """
-    for want in wants:
-        limit = want.limit
-        if limit.enforce and not limit.money and want.amount > limit.most:
+    for limit, amount in zip(limits, amounts, strict=True):
+        if limit.enforce and not limit.money and amount > limit.most:
             return BadRequest(
-                f"This call needs {want.amount}, and the {_name(limit)} is {limit.most}, so it can never be admitted. "
+                f"This call needs {amount}, and the {_name(limit)} is {limit.most}, so it can never be admitted. "
                 "Ask for less in one call, for example with a smaller max_tokens or a shorter prompt.",
                 param=_param(limit),
             )
     return None
 
 
-def refusal(refused: Want, wants: Sequence[Want], meters: Sequence[Meter], now: Now) -> RateLimited:
-    """Return the error for wants that do not fit now. It names the limit for which the call has to wait longest."""
+def refusal(at: int, amounts: Sequence[int], meters: Sequence[Meter], now: Now) -> RateLimited:
+    """Return the error for amounts of which the one at the place `at` does not fit now.
+
+    It names the limit for which the call has to wait longest.
+    """
     wait_s: float | None = None
-    for want, meter in zip(wants, meters, strict=True):
-        waits_s = meter.wait_s(want.amount, now) if want.limit.enforce else None
+    for place, (amount, meter) in enumerate(zip(amounts, meters, strict=True)):
+        waits_s = meter.wait_s(amount, now) if meter.limit.enforce else None
         if waits_s and waits_s > (wait_s or 0):
-            refused, wait_s = want, waits_s
-    limit = refused.limit
+            at, wait_s = place, waits_s
+    limit = meters[at].limit
     standings = [meter.standing(now) for meter in meters]
-    left = max(0, standings[wants.index(refused)][0])
+    left = max(0, standings[at][0])
     error = (BudgetExceeded if limit.money else RateLimited)(
-        f"The {_name(limit)} is {_amount(limit, limit.most)}. This call needs {_amount(limit, refused.amount)}, and "
+        f"The {_name(limit)} is {_amount(limit, limit.most)}. This call needs {_amount(limit, amounts[at])}, and "
         f"{_amount(limit, left)} is left. {_advice(limit, wait_s)}",
         param=_param(limit),
         retry_after_s=wait_s,
@@ -45,7 +47,6 @@ def refusal(refused: Want, wants: Sequence[Want], meters: Sequence[Meter], now: 
         error.retryable = False  # a client that tries again within seconds only repeats the refusal
     error.at, error.dimension = limit.level, limit.dimension
     error.left = tuple([standing[0] for standing in standings])
-    error.resets_s = tuple([standing[1] for standing in standings])
     return error
 
 

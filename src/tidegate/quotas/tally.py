@@ -27,8 +27,8 @@ class Tally:
     def reserved(self, ticket: Ticket) -> None:
         """Count a reservation."""
         self._reservations += 1
-        for want in ticket.over:
-            label = (want.limit.level, want.limit.dimension)
+        for limit in ticket.over:
+            label = (limit.level, limit.dimension)
             self._over[label] = self._over.get(label, 0) + 1
 
     def refused(self, error: RateLimited) -> None:

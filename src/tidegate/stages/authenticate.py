@@ -8,6 +8,7 @@ import msgspec
 
 from tidegate.access.configured import Configured, peppers_of
 from tidegate.access.doorkeeper import Doorkeeper, Identifies
+from tidegate.access.either import KeysAndTokens
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
 from tidegate.call import Call
@@ -105,12 +106,15 @@ def _check(scope: str, caller: Caller) -> None:
         raise Forbidden(f"This key does not have the scope '{scope}'")
 
 
-def authenticate_for(config: Config, server: ServerConfig, wall: Wall) -> Authenticate:
-    """The stage for a configuration. `server` are the server's settings in force."""
+def authenticate_for(
+    config: Config, server: ServerConfig, wall: Wall, tokens: Identifies | None = None
+) -> Authenticate:
+    """The stage for a configuration. `server` are the server's settings in force; `tokens` are those of `auth.jwt`."""
     peppers = peppers_of(config)
     keys = Configured(config, peppers)
     doorkeeper = Doorkeeper(keys, peppers, wall) if keys.by_name or config.has_keys else None
-    found = Authenticate(compile_policies(config, server), doorkeeper, closed=config.has_keys)
+    both = doorkeeper if doorkeeper is None or tokens is None else KeysAndTokens(doorkeeper, tokens)
+    found = Authenticate(compile_policies(config, server), both, closed=config.has_keys)
     if config.auth.trusted_proxies:
         found.proxies = Proxies(config.auth.trusted_proxies)
     return found

@@ -12,7 +12,7 @@ from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
 from tidegate.quotas.tokens import Count, Prompt, most_of_json, prompt_of, tokens_of_json
 from tidegate.stages.attempt import ask_for
-from tidegate.types import CompletionRequest, Generation, Messages
+from tidegate.types import ChatRequest, CompletionRequest, Generation, Messages
 
 ENGINE_TIMEOUT_S = 2.0
 """An engine that takes longer to count is not waited for; the prompt is counted here instead."""
@@ -20,7 +20,6 @@ ENGINE_TIMEOUT_S = 2.0
 _DESCRIBED = ("tools", "functions", "response_format")
 # In place of messages.
 _PROMPTS = ("prompt", "input")
-_LENGTHS = ("max_tokens", "max_completion_tokens")
 # llama.cpp's own name for the length of an answer. A negative number means no bound.
 _OTHER_LENGTH = "n_predict"
 
@@ -89,17 +88,22 @@ def answer_tokens(call: Call) -> int | None:
     request = call.request
     if not isinstance(request, Generation):
         return 0
-    given = [getattr(request, name, None) for name in _LENGTHS]
-    if _OTHER_LENGTH in call.fields:
-        given.append(_whole(call.fields[_OTHER_LENGTH]))
+    most, choices = request.max_tokens, call.choices
     # Engines differ in which of several lengths they obey, so the largest one counts.
-    lengths = [one for one in given if one is not None]
-    if not lengths or min(lengths) < 0:
-        return None
-    choices = call.choices
-    if type(request) is CompletionRequest and request.best_of is not None:
-        choices = max(choices, request.best_of * (call.choices // (request.n or 1)))
-    return max(lengths) * choices
+    if type(request) is ChatRequest:
+        most = _larger(most, request.max_completion_tokens)
+    elif type(request) is CompletionRequest and request.best_of is not None:
+        choices = max(choices, request.best_of * (choices // (request.n or 1)))
+    if _OTHER_LENGTH in call.fields:
+        most = _larger(most, _whole(call.fields[_OTHER_LENGTH]))
+    return None if most is None or most < 0 else most * choices
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    # A negative number means no bound.
+    return max(one, other) if min(one, other) >= 0 else -1
 
 
 def _whole(raw: msgspec.Raw) -> int | None:

@@ -22,7 +22,7 @@ from tidegate.quotas.process import Quotas
 from tidegate.quotas.refusals import never_fits
 from tidegate.quotas.usage import Need, Price, Prices, no_prices, used
 from tidegate.stages.counting import Counting, answer_tokens
-from tidegate.types import ANSWER, Headers, Limit, Ticket, Want
+from tidegate.types import ANSWER, Headers, Limit, Ticket
 
 HOLD_S = 30.0
 """A reservation expires so long after the deadline of its call, in case its holder has died."""
@@ -88,7 +88,7 @@ class Limiting:
         held = _Held(self, call, plan, Need())
         if plan.counts_tokens:
             held = self._held(call, plan, *self._counting.at_once(call, money=plan.counts_money))
-        never = never_fits(held.wants())
+        never = never_fits(plan.limits, plan.of_each(held.need.amounts(held.price)))
         if never is not None:
             raise never
         waits = "; it waits if they do not fit" if call.policy.on_limit == "wait" else ""
@@ -103,7 +103,7 @@ class Limiting:
         if not plan.limits:
             return []
         try:
-            ticket = self._limiter.reserve("", plan.wants((0, 0, 0)), until=self._clock())
+            ticket = self._limiter.reserve("", plan.limits, plan.of_each((0, 0, 0)), until=self._clock())
             if not isinstance(ticket, Ticket):
                 ticket = await ticket
         except RateLimited as error:
@@ -202,7 +202,8 @@ class Limiting:
 
     def _try(self, held: _Held) -> Ticket | Awaitable[Ticket]:
         call = held.call
-        return self._limiter.reserve(call.id, held.wants(), until=call.deadline + HOLD_S)
+        amounts = held.plan.of_each(held.need.amounts(held.price))
+        return self._limiter.reserve(call.id, held.plan.limits, amounts, until=call.deadline + HOLD_S)
 
     def _may_wait(self, call: Call, error: RateLimited) -> bool:
         """Whether a call may wait for what it needs, and has the time to."""
@@ -230,7 +231,7 @@ class Limiting:
         """Charge what a call has used, give back the rest, and learn from the length of its answer."""
         call, need = held.call, held.need
         internal = call.policy.internal_calls == "caller"
-        self._limiter.settle(ticket, held.plan.used(used(call.spent, need, held.price, internal=internal)))
+        self._limiter.settle(ticket, held.plan.of_each(used(call.spent, need, held.price, internal=internal)))
         if need.estimated:
             for one in call.spent:
                 if one.outcome == "ok" and one.purpose == ANSWER and one.usage is not None:
@@ -263,10 +264,6 @@ class _Held(msgspec.Struct):
     def price(self) -> Price | None:
         """The price of the call's model if a limit of money is met."""
         return self.stage.price(self.call.route) if self.plan.counts_money else None
-
-    def wants(self) -> list[Want]:
-        """What the call wants of each limit."""
-        return self.plan.wants(self.need.amounts(self.price))
 
     def settle(self, error: BaseException | None) -> None:
         """Settle the reservation. Called once, when the call ends."""

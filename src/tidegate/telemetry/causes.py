@@ -13,9 +13,7 @@ from typing import Any, cast
 from tidegate.errors import GatewayError, UpstreamTimeout
 
 # X.509 verification results of OpenSSL (`man verify`).
-_UNKNOWN_AUTHORITY = (
-    "TLS: the certificate comes from an unknown authority; name its PEM file in engines.NAME.ca_path"
-)
+_UNKNOWN_AUTHORITY = "TLS: the certificate comes from an unknown authority; name its PEM file in ca_path"
 _EXPIRED = "TLS: the certificate has expired"
 _OTHER_NAME = "TLS: the certificate is for another host name"
 _VERIFY: Mapping[int, str] = MappingProxyType(

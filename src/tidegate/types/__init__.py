@@ -34,7 +34,6 @@ from tidegate.types.quota import (
     Tenant,
     Ticket,
     Unit,
-    Want,
 )
 from tidegate.types.record import Record, Spent
 from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
@@ -106,7 +105,6 @@ __all__ = [
     "Unit",
     "Usage",
     "Verdict",
-    "Want",
     "Where",
     "joined",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -59,25 +60,19 @@ class Limit(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, "bucket", f"{self.level}:{self.tenant}/{self.dimension}")
 
 
-class Want(msgspec.Struct, frozen=True):
-    """An amount asked of one limit."""
-
-    limit: Limit
-    amount: int
-
-
 class Ticket(msgspec.Struct, frozen=True):
     """Quota reserved for a call. It is settled once, with the amounts that the call has used.
 
-    `left` has one figure for each want: what remains of its limit after it, negative in debt. `until` is when the
-    reservation expires, in seconds of the clock. `over` has the wants that exceeded a limit without `enforce`.
+    `amounts` and `left` have one figure for each limit: what was reserved, and what remains, negative in debt. `until` is
+    when the reservation expires, in seconds of the clock. `over` has the limits without `enforce` that were exceeded.
     """
 
     id: str
-    wants: tuple[Want, ...]
+    limits: tuple[Limit, ...]
+    amounts: Sequence[int]
     left: tuple[int, ...]
     until: float
-    over: tuple[Want, ...] = ()
+    over: tuple[Limit, ...] = ()
 
 
 class Consumption(msgspec.Struct, frozen=True):

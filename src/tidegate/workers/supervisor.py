@@ -26,7 +26,7 @@ from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.quotas.consumed import Consumed
 from tidegate.runtime import Runtime
-from tidegate.stages.authenticate import authenticate_for
+from tidegate.stages.authenticate import Authenticate, authenticate_for
 from tidegate.telemetry.metrics import gauge
 from tidegate.workers.consumed import added_up
 from tidegate.workers.epochs import Change, change_all
@@ -73,7 +73,8 @@ class Supervisor:
         self._count = count
         self._log_level = log_level
         self._runtime = Runtime()
-        self._authenticate = authenticate_for(self._config, self._config.server, self._runtime.wall)
+        self._authenticate: Authenticate
+        self._loans = AsyncExitStack()  # what `_authenticate` borrows
         self._admin_address = ""
         self._llamas = Llamas(self._config, self._spread)
         self._handlers: Handlers = {
@@ -101,6 +102,7 @@ class Supervisor:
         check_exposure(config, self._admin_address, setting="admin.host")
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self._runtime)
+            self._authenticate = await self._recognising(config, self._loans)
             await self._llamas.open(self._runtime, opened)
             opened.push_async_callback(self._kill)
             await self._hire_all()
@@ -310,19 +312,30 @@ class Supervisor:
         check_exposure(config, self._admin_address, setting="admin.host")
         self._llamas.refuse_change(config)
 
+        loans = AsyncExitStack()
+        authenticate = await self._recognising(config, loans)
+
         def decided() -> None:
-            self._source, self._config = source, config
-            self._authenticate = authenticate_for(config, config.server, self._runtime.wall)
+            nonlocal loans
+            self._source, self._config, self._authenticate = source, config, authenticate
+            self._loans, loans = loans, self._loans
 
         self._epoch += 1
         # A dismissed worker has no vote, since the worker that replaces it starts with the configuration decided here.
         lines = {number: member.line for number, member in self._members.items() if not member.dismissed}
-        left_behind = await change_all(lines, Change(self._epoch, text), decided=decided)
+        try:
+            left_behind = await change_all(lines, Change(self._epoch, text), decided=decided)
+        finally:
+            await loans.aclose()  # of the configuration that is not in force
         for number in left_behind:
             log.error("worker %d did not confirm the new configuration and is restarted", number)
             self._unconfirmed += 1
             self._members[number].dismiss()
         return left_behind
+
+    async def _recognising(self, config: Config, loans: AsyncExitStack) -> Authenticate:
+        tokens = await self._runtime.tokens(config.auth.jwt, loans)
+        return authenticate_for(config, config.server, self._runtime.wall, tokens)
 
     def _tell_all(self, what: str, body: object = None) -> None:
         for member in self._members.values():
