@@ -102,7 +102,7 @@ def _row(one: Consumption) -> Iterator[tuple[str, Any]]:
     yield "limit", amount(limit.most)
     yield "left", amount(one.left)
     yield "burst", (limit.burst or limit.most) if limit.per is Per.MINUTE else None
-    yield "used_share", round(share_used(one), 4)
+    yield "used_share", share_used(one)
     yield "resets_s", round(one.resets_s, 3)
     yield "since", datetime.fromtimestamp(one.since, UTC).isoformat() if one.since else None
     yield "enforce", limit.enforce
