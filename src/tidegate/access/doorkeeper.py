@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from tidegate.access.configured import Keys
 from tidegate.access.keys import Peppers, holds
@@ -15,17 +14,6 @@ TELL_EVERY_S = 60.0
 """A key that is refused again and again is told in the log so often at most."""
 
 log = logging.getLogger(__name__)
-
-
-class Identifies(Protocol):
-    """Tells the key that a client at the address `peer` has sent.
-
-    `recall` answers at once where that is possible. None says no more than: ask `identify`, which may have to ask a store,
-    and which raises the GatewayError for a key that is not valid.
-    """
-
-    def recall(self, text: str) -> Key | None: ...
-    async def identify(self, text: str, *, peer: str = "") -> Key: ...
 
 
 class Doorkeeper:

@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Mapping
 import msgspec
 
 from tidegate.access.configured import Configured, peppers_of
-from tidegate.access.doorkeeper import Doorkeeper, Identifies
+from tidegate.access.doorkeeper import Doorkeeper
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
 from tidegate.call import Call
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import Forbidden, GatewayError
 from tidegate.policy import Policies, Policy, compile_policies
-from tidegate.ports import Wall
+from tidegate.ports import Identifies, Wall
 from tidegate.types import ANSWER, Caller, Key
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
