@@ -1,7 +1,7 @@
-"""The parts that live as long as the process: engines with their seats, the embedder, metrics, background tasks.
+"""The parts that live as long as the process: engines with their seats, stores, the embedder, metrics, background tasks.
 
 Engines are stored by the digest of their settings. So a reload that does not change an engine's settings keeps the running
-engine. An engine is closed once no snapshot borrows it any more.
+engine. An engine is closed once no snapshot borrows it any more. The same holds for stores.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from typing import Any, NoReturn, Self, TypeVar
 from prometheus_client.core import Metric
 
 from tidegate import registry
-from tidegate.config import EngineConfig, engine_digest
+from tidegate.access.configured import configured_keys, peppers_of
+from tidegate.access.directory import Directory
+from tidegate.access.stored import StoredKeys
+from tidegate.config import Config, EngineConfig, StoreConfig, engine_digest, store_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
-from tidegate.errors import GatewayError
+from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Wall
+from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Spawn, Store, Wall
 from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
@@ -103,6 +106,50 @@ class RunningEngine:
         await self.engine.close()
 
 
+class RunningStore:
+    """An open store with its name, its readiness and its keys. `keys` is None if the store keeps none."""
+
+    def __init__(self, name: str, store: Store, clock: Clock) -> None:
+        self.name = name
+        self.store = store
+        kept = store.keys()
+        self.keys = None if kept is None else StoredKeys(kept, clock)
+        self.ready = True
+        self._tasks: list[asyncio.Task[NoReturn]] = []
+
+    def start(self, spawn: Spawn) -> None:
+        """Start the background tasks: probes, and what the keys need."""
+        self._tasks.append(spawn(self._keep_probing(), name=f"probe the store {self.name}"))
+        if self.keys is not None:
+            self._tasks.append(spawn(self.keys.follow(), name=f"follow the store {self.name}"))
+            self._tasks.append(spawn(self.keys.write_used(), name=f"write to the store {self.name}"))
+
+    async def probe(self) -> None:
+        """Ask the store whether it can be read and written, and set `ready`. Takes at most 5 s."""
+        ready = False
+        with suppress(TimeoutError, GatewayError):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                ready = await self.store.ready()
+        if ready != self.ready:
+            say = log.info if ready else log.warning
+            say("the store %s is %s", self.name, "ready" if ready else "not ready")
+        self.ready = ready
+
+    async def close(self) -> None:
+        """End the background tasks, write what waits, and close the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.keys is not None:
+            await self.keys.flush()
+        await self.store.close()
+
+    async def _keep_probing(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            await self.probe()
+
+
 async def _keep_probing(running: RunningEngine) -> NoReturn:
     """Probe one engine in an endless loop. Each engine has its own task, so a slow engine does not delay other probes."""
     while True:
@@ -152,13 +199,17 @@ class Runtime:
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
+        self._stores = Lending[RunningStore](RunningStore.close)
+        self.directory = Directory(clock, wall)
+        """The keys in force. It outlives the snapshots."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        # These are closed in reverse order: an engine closes before its background tasks are cancelled.
+        # These are closed in reverse order: engines and stores close before the background tasks are cancelled.
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
+        self._exit.push_async_callback(self._close_stores)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._tell_refusals(), name="tell refusals")
         return self
@@ -172,6 +223,10 @@ class Runtime:
     async def _close_engines(self) -> None:
         for failure in await self._engines.close_all():
             log.error("an engine did not close", exc_info=failure)
+
+    async def _close_stores(self) -> None:
+        for failure in await self._stores.close_all():
+            log.error("a store did not close", exc_info=failure)
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:
@@ -221,6 +276,35 @@ class Runtime:
         """Give back a borrowed engine. The engine closes if this was its last borrower."""
         await self._engines.give_back(running)
 
+    async def borrow_store(self, name: str, config: StoreConfig) -> RunningStore:
+        """Return the open store with these settings; open one if there is none. Raises the errors of `Store.open`."""
+        return await self._stores.borrow(
+            f"{name}:{store_digest(config)}", partial(self._open_store, name, config)
+        )
+
+    async def _open_store(self, name: str, config: StoreConfig) -> RunningStore:
+        store: Store = registry.find("tidegate.stores", config.kind)(config)
+        try:
+            await store.open(self)
+        except ConfigError as error:
+            told = [Problem(f"stores.{name}", f"{error.source}: {one.message}") for one in error.problems]
+            raise ConfigError("cannot start", told) from error
+        running = RunningStore(name, store, self.clock)
+        running.start(self.spawn)
+        return running
+
+    async def give_back_store(self, running: RunningStore) -> None:
+        """Give back a borrowed store. The store closes if this was its last borrower."""
+        await self._stores.give_back(running)
+
+    def recognise(self, config: Config, stores: Iterable[RunningStore]) -> None:
+        """Put the keys of a configuration in force: its own, and those of its stores, which the caller has borrowed."""
+        peppers = peppers_of(config)
+        stored = next((running.keys for running in stores if running.keys is not None), None)
+        if stored is not None:
+            stored.keep_for(config.auth.max_stale_s)
+        self.directory.configure(configured_keys(config, peppers).values(), peppers, stored)
+
     def engines(self) -> list[RunningEngine]:
         """Return every open engine."""
         return self._engines.lent()
@@ -247,6 +331,12 @@ class Runtime:
             "Calls waiting for a seat.",
             ["engine"],
             (([r.name], r.seats.waiting) for r in rows),
+        )
+        yield gauge(
+            "store_ready",
+            "1 if the store can be read and written.",
+            ["store"],
+            (([running.name], running.ready) for running in self._stores.lent()),
         )
         told = [(running.name, running.load) for running in rows if running.load is not None]
         yield gauge(

@@ -225,7 +225,6 @@ def test_keys_close_the_gateway(sections: dict[str, Any], closed: bool) -> None:
         ({"policies": {"p": {"count": "engine"}}}, "policies.p.count"),
         ({"policies": {"p": {"internal_calls": "caller"}}}, "policies.p.internal_calls"),
         ({"policies": {"p": {"timezone": "Europe/Berlin"}}}, "policies.p.timezone"),
-        ({"auth": {"max_stale_s": 5}}, "auth.max_stale_s"),
         (
             {"models": {"m": {"deployments": [{"engine": "e"}], "limits": {"requests_per_day": 1}}}},
             "models.m.limits",

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tidegate import config as configuration
 from tidegate.cli import settings
+from tidegate.config import LocalStoreConfig
 from tidegate.errors import ConfigError, Overloaded
 from tidegate.kernel.plain import plain, plain_json
 from tidegate.ports import KeyStore
@@ -95,7 +96,7 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str | None, ...]]
 
 
 async def _within(path: Path, work: Callable[[KeyStore], Awaitable[T]]) -> T:
-    store = LocalStore(path)
+    store = LocalStore(LocalStoreConfig(kind="local", path=path))
     await store.start(now)
     try:
         keys = store.keys()

@@ -23,8 +23,9 @@ from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
+from tidegate.config.stores import LocalStoreConfig, StoreConfig
 from tidegate.config.tenants import KeyConfig, OrganisationConfig, TeamConfig, UserConfig
-from tidegate.config.tree import Config, digest, engine_digest
+from tidegate.config.tree import Config, digest, engine_digest, store_digest
 
 __all__ = [
     "DEFAULT_PATH",
@@ -43,6 +44,7 @@ __all__ = [
     "Kinded",
     "LimitsConfig",
     "LlamaCppConfig",
+    "LocalStoreConfig",
     "LoraConfig",
     "ModelConfig",
     "OpenAIConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "ServerConfig",
     "Settings",
     "SglangConfig",
+    "StoreConfig",
     "TeamConfig",
     "TimeoutsConfig",
     "TlsConfig",
@@ -65,6 +68,7 @@ __all__ = [
     "parse",
     "parse_text",
     "read_text",
+    "store_digest",
     "urls",
     "warnings",
 ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import EngineConfig
@@ -17,6 +17,7 @@ from tidegate.config.models import ModelConfig
 from tidegate.config.policies import PolicyConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
+from tidegate.config.stores import StoreConfig
 from tidegate.config.tenants import KeyConfig, OrganisationConfig
 
 
@@ -32,6 +33,9 @@ class Config(Settings):
         default={},
         description="What clients may ask for: a name, or a prefix and `*`. The longest match wins.",
     )
+    stores: Mapping[Name, Annotated[StoreConfig, Kinded("tidegate.stores")]] = Field(
+        default={}, description="Where keys are kept that are not in this file, by name; one at most."
+    )
     auth: AuthConfig = Field(default=AuthConfig(), description="How callers are recognised.")
     policies: Mapping[Name, PolicyConfig] = Field(
         default={}, description="What callers may do, by name; `default` holds for those who name none."
@@ -41,10 +45,17 @@ class Config(Settings):
     )
     keys: Mapping[Name, KeyConfig] = Field(default={}, description="API keys, by name.")
 
+    @field_validator("stores")
+    @classmethod
+    def _one_store(cls, stores: Mapping[str, StoreConfig]) -> Mapping[str, StoreConfig]:
+        if len(stores) > 1:
+            raise ValueError(f"has {len(stores)} stores, and keys are kept in one: leave the others out")
+        return stores
+
     @property
     def has_keys(self) -> bool:
-        """Whether callers must show a key."""
-        return self.auth.mode == "keys" or (self.auth.mode is None and bool(self.keys))
+        """Whether callers must show a key. A store counts as keys, even while it is empty."""
+        return self.auth.mode == "keys" or (self.auth.mode is None and bool(self.keys or self.stores))
 
 
 # How many calls an engine gets, not what it is: a reload that changes only these keeps it running.
@@ -56,6 +67,11 @@ def engine_digest(engine: EngineConfig) -> str:
     return digest(engine, without=SEATS)
 
 
+def store_digest(store: StoreConfig) -> str:
+    """Return a digest that identifies a store across reloads. What is in its file does not count: the store writes it."""
+    return _fingerprint(store.model_dump(mode="python"), _plain)
+
+
 def digest(settings: Settings, *, without: Collection[str] = ()) -> str:
     """A fingerprint of a section, secrets and the state of the files it names included; `without` some of its keys."""
 
@@ -63,10 +79,14 @@ def digest(settings: Settings, *, without: Collection[str] = ()) -> str:
         if isinstance(value, Path) and value.is_file():
             found = value.stat()
             return [str(value), found.st_size, found.st_mtime_ns]
-        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        return _plain(value)
 
-    return hashlib.sha256(
-        msgspec.json.encode(
-            settings.model_dump(mode="python", exclude=set(without)), enc_hook=plain, order="deterministic"
-        )
-    ).hexdigest()
+    return _fingerprint(settings.model_dump(mode="python", exclude=set(without)), plain)
+
+
+def _fingerprint(tree: Any, plain: Callable[[Any], Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(tree, enc_hook=plain, order="deterministic")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidegate.config.auth import AuthConfig
 from tidegate.config.policies import LimitsConfig, PolicyConfig
 from tidegate.config.settings import Settings
 from tidegate.config.tree import Config
@@ -39,7 +38,6 @@ def check_enforced(config: Config) -> None:
 
 
 def _set(config: Config) -> Iterator[str]:
-    yield from _others(config.auth, AuthConfig(), ("max_stale_s",), "auth")
     for name, model in config.models.items():
         if model.limits != _NO_LIMITS:
             yield f"models.{name}.limits"

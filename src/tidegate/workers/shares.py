@@ -63,9 +63,9 @@ def share(config: Config, number: int, of: int) -> Config:
 def refuse_unshareable(config: Config, workers: int) -> None:
     """Raise ConfigError for a configuration that several workers cannot serve. All such rules are in this function.
 
-    The limits of an engine have to be large enough to give every worker a part. Quotas, revoked keys, caches and memory can
-    be shared only through a store that all processes reach. Configurations that need such a store and do not name one are
-    to be refused here, once these parts exist.
+    The limits of an engine have to be large enough to give every worker a part. No kind of store serves several processes
+    yet. Quotas, caches and memory can be shared only through a store that all processes reach. Configurations that need
+    such a store and do not name one are to be refused here, once these parts exist.
     """
     problems = [
         Problem(
@@ -84,6 +84,13 @@ def refuse_unshareable(config: Config, workers: int) -> None:
         for name, engine in config.engines.items()
         if engine.max_in_flight is not None
         and (clients := engine.max_in_flight - engine.reserved_seats) < workers <= engine.max_in_flight
+    ]
+    problems += [
+        Problem(
+            f"stores.{name}",
+            "serves one process: start without --workers, or give the keys under keys: instead",
+        )
+        for name in config.stores
     ]
     if problems:
         raise ConfigError(f"--workers {workers}", problems)

@@ -24,7 +24,7 @@ from tidegate.http.admin import admin_routes
 from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.kernel.backoff import Backoff
 from tidegate.runtime import Runtime
-from tidegate.stages.authenticate import authenticate_for
+from tidegate.stages.authenticate import Authenticate, authenticate_for
 from tidegate.telemetry.metrics import gauge
 from tidegate.workers.epochs import Change, change_all
 from tidegate.workers.line import Handlers, NoAnswer
@@ -68,7 +68,7 @@ class Supervisor:
         self._count = count
         self._log_level = log_level
         self._runtime = Runtime()
-        self._authenticate = authenticate_for(self._config, self._config.server, self._runtime.wall)
+        self._authenticate = self._recognise(self._config)
         self._admin_address = ""
         self._llamas = Llamas(self._config, self._spread)
         self._handlers: Handlers = {"scrape": self._on_scrape, "reload": self._on_reload}
@@ -111,6 +111,11 @@ class Supervisor:
             scheme = "https" if config.server.tls else "http"
             log.info("serving %s on %s://%s:%d/v1", ", ".join(sorted(config.models)), scheme, host, port)
             await asyncio.gather(*(self._keep(number) for number in range(self._count)))
+
+    def _recognise(self, config: Config) -> Authenticate:
+        """Put the keys of a configuration in force on the admin port."""
+        self._runtime.recognise(config, ())
+        return authenticate_for(config, config.server, self._runtime.directory)
 
     # -- the workers -----------------------------------------------------------------------------------------------
 
@@ -291,7 +296,7 @@ class Supervisor:
 
         def decided() -> None:
             self._source, self._config = source, config
-            self._authenticate = authenticate_for(config, config.server, self._runtime.wall)
+            self._authenticate = self._recognise(config)
 
         self._epoch += 1
         # A dismissed worker has no vote, since the worker that replaces it starts with the configuration decided here.
