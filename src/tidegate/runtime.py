@@ -193,6 +193,7 @@ class Runtime:
         self._make = make
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
+        self.metrics.add_gauges(self._store_gauges)
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
@@ -314,6 +315,10 @@ class Runtime:
             await asyncio.sleep(EVERY_S)
             self.failures.flush()
 
+    def _store_gauges(self) -> Iterable[Metric]:
+        states = (([running.name], running.ready) for running in self._stores.lent())
+        yield gauge("store_ready", "1 if the store can be read and written.", ["store"], states)
+
     def _gauges(self) -> Iterable[Metric]:
         # One row per name: while a reload drains, two engines may have the same name. They share their seats.
         rows = list({running.name: running for running in self.engines()}.values())
@@ -331,12 +336,6 @@ class Runtime:
             "Calls waiting for a seat.",
             ["engine"],
             (([r.name], r.seats.waiting) for r in rows),
-        )
-        yield gauge(
-            "store_ready",
-            "1 if the store can be read and written.",
-            ["store"],
-            (([running.name], running.ready) for running in self._stores.lent()),
         )
         told = [(running.name, running.load) for running in rows if running.load is not None]
         yield gauge(

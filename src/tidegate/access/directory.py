@@ -43,6 +43,16 @@ class Directory:
         self._peppers = peppers
         self._stored = stored
 
+    @property
+    def peppers(self) -> Peppers:
+        """The peppers in force."""
+        return self._peppers
+
+    @property
+    def stored(self) -> StoredKeys | None:
+        """The keys of the store in force, None without one."""
+        return self._stored
+
     def recall(self, text: str) -> Key | None:
         """Return the key if it can be told at once that it is valid. None says no more than: ask `identify`."""
         digests = self._peppers.digests(text)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, MethodUnknown, NotFound
 from tidegate.gateway import Gateway
 from tidegate.http.access import guarded, needed
-from tidegate.http.admin import Admin
+from tidegate.http.admin import Admin, KeyRoutes
 from tidegate.http.answers import as_error, identified
 from tidegate.http.call import CallEndpoint
 from tidegate.http.cors import Cors
@@ -43,8 +43,8 @@ class App:
             f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway, turn) for endpoint in Endpoint
         }
         # Their stage `authenticate` asks for this scope and for no other.
-        assert all(needed(path) == INFERENCE for path in self._calls), "a call needs another scope"
-        cold = Admin(gateway).routes()
+        assert all(needed(path, "POST") == INFERENCE for path in self._calls), "a call needs another scope"
+        cold = [*Admin(gateway).routes(), *KeyRoutes(gateway).routes()]
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]
         self._rest = Starlette(
