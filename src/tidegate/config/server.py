@@ -164,7 +164,8 @@ class AdminConfig(Settings):
     )
     token: SecretStr | None = Field(
         default=None,
-        description="Bearer token for `POST /admin/reload`. Without a token, the admin API refuses all requests.",
+        description="A key with the scopes `admin:read`, `admin:write` and `metrics`. Without it and without other keys, nothing"
+        " that changes the gateway is answered.",
     )
 
     @field_validator("host")
