@@ -164,8 +164,8 @@ class AdminConfig(Settings):
     )
     token: SecretStr | None = Field(
         default=None,
-        description="A key with the scopes `admin:read`, `admin:write` and `metrics`. Without it and without other keys, nothing"
-        " that changes the gateway is answered.",
+        description="A key with the scopes `admin:read`, `admin:write` and `metrics`. Without this and other keys, nothing that"
+        " changes the gateway is answered.",
     )
 
     @field_validator("host")
