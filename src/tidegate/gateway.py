@@ -128,6 +128,8 @@ class Gateway:
         self.answers = ByteBudget(self.settings.max_unread_answer_bytes)
         self.address = "127.0.0.1"
         """The address that clients connect to. Whoever listens sets it: without keys it must be of this machine alone."""
+        self.admin_address = "127.0.0.1"
+        """The same for the admin port."""
         self._first = config
         self._path = path
         self._seen = seen if seen is not None or path is None else stamp(path)
@@ -252,6 +254,7 @@ class Gateway:
         The caller has to put the snapshot in force or retire it.
         """
         check_exposure(config, self.address)
+        check_exposure(config, self.admin_address, setting="admin.host")
         if config.server != self._first.server:
             log.warning("changes under server: take effect at the next start")
         before = self.runtime.engines()

@@ -33,10 +33,15 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _ANY_ROUTE_ALLOWS = "GET, HEAD, POST, OPTIONS"
 
 
+ADMIN = "/admin/"
+"""What the paths of the admin API begin with."""
+
+
 class App:
     """Dispatch. Routes on the ASGI path alone, never on a URL rebuilt from the Host header."""
 
-    def __init__(self, gateway: Gateway, refusals: Refusals) -> None:
+    def __init__(self, gateway: Gateway, refusals: Refusals, *, apart: bool = False) -> None:
+        """`apart` leaves out the admin API, which has a port of its own then."""
         self._refusals = refusals
         turn = asyncio.Lock()
         self._calls = {
@@ -44,7 +49,8 @@ class App:
         }
         # Their stage `authenticate` asks for this scope and for no other.
         assert all(needed(path, "POST") == INFERENCE for path in self._calls), "a call needs another scope"
-        cold = [*Admin(gateway).routes(), *KeyRoutes(gateway).routes()]
+        every = [*Admin(gateway).routes(), *KeyRoutes(gateway).routes()]
+        cold = [route for route in every if not (apart and route.path.startswith(ADMIN))]
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]
         self._rest = Starlette(
@@ -106,7 +112,8 @@ class App:
 
 def create_app(gateway: Gateway, refusals: Refusals | None = None) -> ASGIApp:
     """The application for an ASGI server. The gateway must be open. `refusals` is where it counts them."""
-    app: ASGIApp = App(gateway, refusals or Refusals())
+    apart = gateway.snapshot.config.admin.apart
+    app: ASGIApp = App(gateway, refusals or Refusals(), apart=apart)
     return Cors(app, gateway.settings) if gateway.settings.cors_origins else app
 
 
