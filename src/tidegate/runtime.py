@@ -20,7 +20,6 @@ from prometheus_client.core import Metric
 from tidegate import registry
 from tidegate.access.configured import configured_keys, peppers_of
 from tidegate.access.directory import Directory
-from tidegate.access.stored import StoredKeys
 from tidegate.config import Config, EngineConfig, StoreConfig, engine_digest, store_digest
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
@@ -28,14 +27,12 @@ from tidegate.dispatch.standing import Credentials
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Spawn, Store, Wall
+from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Store, Wall
+from tidegate.running import PROBE_EVERY_S, PROBE_TIMEOUT_S, RunningStore
 from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.types import Load
-
-PROBE_EVERY_S = 2.0
-PROBE_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
@@ -106,50 +103,6 @@ class RunningEngine:
         await self.engine.close()
 
 
-class RunningStore:
-    """An open store with its name, its readiness and its keys. `keys` is None if the store keeps none."""
-
-    def __init__(self, name: str, store: Store, clock: Clock) -> None:
-        self.name = name
-        self.store = store
-        kept = store.keys()
-        self.keys = None if kept is None else StoredKeys(kept, clock)
-        self.ready = True
-        self._tasks: list[asyncio.Task[NoReturn]] = []
-
-    def start(self, spawn: Spawn) -> None:
-        """Start the background tasks: probes, and what the keys need."""
-        self._tasks.append(spawn(self._keep_probing(), name=f"probe the store {self.name}"))
-        if self.keys is not None:
-            self._tasks.append(spawn(self.keys.follow(), name=f"follow the store {self.name}"))
-            self._tasks.append(spawn(self.keys.write_used(), name=f"write to the store {self.name}"))
-
-    async def probe(self) -> None:
-        """Ask the store whether it can be read and written, and set `ready`. Takes at most 5 s."""
-        ready = False
-        with suppress(TimeoutError, GatewayError):
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                ready = await self.store.ready()
-        if ready != self.ready:
-            say = log.info if ready else log.warning
-            say("the store %s is %s", self.name, "ready" if ready else "not ready")
-        self.ready = ready
-
-    async def close(self) -> None:
-        """End the background tasks, write what waits, and close the store."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.keys is not None:
-            await self.keys.flush()
-        await self.store.close()
-
-    async def _keep_probing(self) -> NoReturn:
-        while True:
-            await asyncio.sleep(PROBE_EVERY_S)
-            await self.probe()
-
-
 async def _keep_probing(running: RunningEngine) -> NoReturn:
     """Probe one engine in an endless loop. Each engine has its own task, so a slow engine does not delay other probes."""
     while True:
@@ -200,7 +153,8 @@ class Runtime:
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
-        self._stores = Lending[RunningStore](RunningStore.close)
+        self._stores = Lending[RunningStore](self._close_store)
+        self._closing: set[asyncio.Task[None]] = set()
         self.directory = Directory(clock, wall)
         """The keys in force. It outlives the snapshots."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -225,9 +179,17 @@ class Runtime:
         for failure in await self._engines.close_all():
             log.error("an engine did not close", exc_info=failure)
 
+    async def _close_store(self, running: RunningStore) -> None:
+        """Close a store. Whoever waits for it may be cancelled; what is to be written is written all the same."""
+        closing = asyncio.create_task(running.close(), name=f"close the store {running.name}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
+
     async def _close_stores(self) -> None:
         for failure in await self._stores.close_all():
             log.error("a store did not close", exc_info=failure)
+        await asyncio.gather(*self._closing, return_exceptions=True)  # those that were given back just now
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

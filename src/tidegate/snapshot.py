@@ -20,7 +20,8 @@ from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.ports import Clock, Sink
-from tidegate.runtime import RunningEngine, RunningStore, Runtime
+from tidegate.running import RunningStore
+from tidegate.runtime import RunningEngine, Runtime
 from tidegate.stages.authenticate import Authenticate, authenticate_for
 from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply

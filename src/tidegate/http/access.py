@@ -77,10 +77,12 @@ def _guarded(route: Route, gate: Callable[[], Authenticate], refused: Refused) -
 
     async def guard(request: Request) -> Response:
         try:
+            authenticate, headers = gate(), header_values(request.scope)
             client = request.scope.get("client")
-            peer = client[0] if client else ""
-            scope = scopes[request.method]
-            request.state.visitor = await gate().admit(header_values(request.scope), scope, peer=peer)
+            peer: str = client[0] if client else ""
+            if authenticate.proxies is not None:
+                peer = authenticate.proxies.client(peer, headers)
+            request.state.visitor = await authenticate.admit(headers, scopes[request.method], peer=peer)
         except GatewayError as error:
             refused(error, request.scope.get("client"))
             return as_error(error)
