@@ -53,9 +53,10 @@ class App:
         cold = [route for route in every if not (apart and route.path.startswith(ADMIN))]
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]
+        shown = [route for route in routes if not route.path.startswith(ADMIN)]
         self._rest = Starlette(
             routes=guarded(
-                [*routes, welcome(self._calls, routes)],
+                [*routes, welcome(self._calls, shown)],
                 lambda: gateway.snapshot.authenticate,
                 refusals.add,
             ),
