@@ -294,7 +294,7 @@ class Sink(Protocol):
 
 
 class Store(Protocol):
-    """One open database. A method returns None for what this database does not store. Not used yet.
+    """One open database. A method returns None for what this database does not store.
 
     `open` raises ConfigError if the database cannot be used as it is, and cleans up after itself then. `ready` returns
     whether the database can be read and written now. `close` writes what is under way before it returns.
