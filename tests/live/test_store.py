@@ -214,6 +214,10 @@ def test_with_the_store_away_known_keys_stay_valid_and_others_get_503(path: Path
         assert models(process, new_text(new_id()).text).status == 503
         assert models(process, known).status == (200 if max_stale_s else 503)
         assert models(process, TOKEN).status == 403  # a key of the configuration needs no store
+        for method, wanted in (("GET", None), ("POST", b"{}")):
+            answer = ask(f"{process.url}/admin/keys", wanted, {"x-api-key": TOKEN}, method=method)
+            assert (answer.status, answer.error["code"]) == (503, "overloaded")
+            assert "retry-after" in answer.headers
 
 
 def test_several_workers_refuse_a_store(path: Path, tmp_path: Path) -> None:
