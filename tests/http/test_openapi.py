@@ -108,7 +108,8 @@ def test_the_form_is_that_of_openapi_3_1(document: Json):
 def test_every_parameter_of_a_path_is_described(document: Json):
     for path, item in document["paths"].items():
         for operation in item.values():
-            named = {parameter["name"] for parameter in operation.get("parameters", ())}
+            parameters = operation.get("parameters", ())
+            named = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
             assert named == set(re.findall(r"\{(\w+)\}", path))
 
 
