@@ -154,7 +154,8 @@ def tokens_in(batch: Batch) -> int:
                 tokens += (len(text) + 3) // 4
             elif text is not None:
                 tokens += _about(text)
-            if part is not None and not text:
+            # An event of a stream has one kind of text; a whole message may have several.
+            if part is not None and (not text or part is choice.message):
                 tokens += _about(part.reasoning_content or part.reasoning or part.refusal)
                 tokens += _about(part.tool_calls or part.function_call)
     return tokens
