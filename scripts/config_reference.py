@@ -40,6 +40,7 @@ from tidegate.config import (
     PolicyConfig,
     ServerConfig,
     Settings,
+    StoreConfig,
     TeamConfig,
     TimeoutsConfig,
     TlsConfig,
@@ -51,6 +52,7 @@ from tidegate.types import Endpoint
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 GROUP = "tidegate.engines"
+STORES = "tidegate.stores"
 
 SECTIONS: list[tuple[str, type[Settings]]] = [
     ("server", ServerConfig),
@@ -220,6 +222,10 @@ def configuration() -> str:
         parts.append(text)
     parts.append(section(TIMEOUTS, TimeoutsConfig, level=3))
     parts.append(section(LORA, LoraConfig, level=3))
+    parts.append(section("stores.NAME", StoreConfig))
+    for kind in registry.BUILT_IN[STORES]:
+        model = registry.find(STORES, kind).Config
+        parts.append(section(f"kind: {kind}", model, own_fields(model, StoreConfig), level=3))
     return "\n".join(parts)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+from tidegate.config import LocalStoreConfig
 from tidegate.ports import KeyStore, Wall
 from tidegate.stores.local import LocalStore
 
@@ -15,7 +16,7 @@ Opener = Callable[[Path, Wall], AbstractAsyncContextManager[KeyStore]]
 
 @asynccontextmanager
 async def local(folder: Path, wall: Wall) -> AsyncIterator[KeyStore]:
-    store = LocalStore(folder / "tidegate.db", poll_s=0.01)
+    store = LocalStore(LocalStoreConfig(kind="local", path=folder / "tidegate.db"), poll_s=0.01)
     await store.start(wall)
     try:
         keys = store.keys()

@@ -11,6 +11,7 @@
     │  └─ ModelNotFound               404
     ├─ MethodNotAllowed               405
     ├─ MethodUnknown                  501   no route accepts this method
+    ├─ Conflict                       409   the request does not fit the present state
     ├─ RequestTimeout                 408   the request's body did not arrive
     ├─ PayloadTooLarge                413
     ├─ UnsupportedMediaType           415
@@ -205,6 +206,13 @@ class MethodUnknown(BadRequest):
 
     status = 501
     code = "method_not_implemented"
+
+
+class Conflict(BadRequest):
+    """The request does not fit the present state, such as a change of a key that was revoked."""
+
+    status = 409
+    code = "conflict"
 
 
 class RequestTimeout(BadRequest):

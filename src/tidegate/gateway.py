@@ -125,10 +125,14 @@ class Gateway:
         self.loop: asyncio.AbstractEventLoop
         self.live: LiveCalls
         self.settings = settings or config.server
+        self.admin_apart = config.admin.apart
+        """Whether the admin API has a port of its own, for as long as the process lives."""
         self.bodies = ByteBudget(self.settings.max_pending_body_bytes)
         self.answers = ByteBudget(self.settings.max_unread_answer_bytes)
         self.address = "127.0.0.1"
         """The address that clients connect to. Whoever listens sets it: without keys it must be of this machine alone."""
+        self.admin_address = "127.0.0.1"
+        """The same for the admin port."""
         self._first = config
         self._path = path
         self._seen = seen if seen is not None or path is None else stamp(path)
@@ -148,7 +152,7 @@ class Gateway:
             await opened.enter_async_context(self.runtime)
             self.snapshot = await assemble(self._first, self.runtime, server=self.settings)
             self.runtime.ask = self.ask
-            self._set_limits(self.snapshot)
+            self._take(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
             if self._path is not None:
                 watching = watch(self._path, self.try_reload, spawn=self.runtime.spawn, seen=self._seen)
@@ -169,12 +173,15 @@ class Gateway:
     def ready(self) -> bool:
         """Whether the gateway can serve new calls: it is not draining, and an engine of the current configuration is ready.
 
+        Its stores have to be ready as well: without them, keys that are not known yet are refused.
+
         If any of the engines generates text, one of the engines that generate text has to be ready. An engine for
         embeddings alone is not enough then.
         """
         engines = list(self.snapshot.engines.values())
         generating = [one for one in engines if one.engine.capabilities.fields.keys() - {Endpoint.EMBEDDINGS}]
-        return not self.draining and any(one.ready for one in generating or engines)
+        stores = all(one.ready for one in self.snapshot.stores.values())
+        return not self.draining and stores and any(one.ready for one in generating or engines)
 
     @property
     def state(self) -> str:
@@ -185,6 +192,11 @@ class Gateway:
     def engine_states(self) -> dict[str, str]:
         """The state, `ready` or `not ready`, of every engine of the current configuration."""
         return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.engines.items()}
+
+    @property
+    def store_states(self) -> dict[str, str]:
+        """The state, `ready` or `not ready`, of every store of the current configuration."""
+        return {name: "ready" if one.ready else "not ready" for name, one in self.snapshot.stores.items()}
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -249,6 +261,7 @@ class Gateway:
         The caller has to put the snapshot in force or retire it.
         """
         check_exposure(config, self.address)
+        check_exposure(config, self.admin_address, setting="admin.host")
         if config.server != self._first.server:
             log.warning("changes under server: take effect at the next start")
         before = self.runtime.engines()
@@ -266,11 +279,13 @@ class Gateway:
     def put_in_force(self, following: Snapshot) -> None:
         """Use this snapshot for all new calls. The previous snapshot is retired once its last call has ended."""
         previous, self.snapshot = self.snapshot, following
-        self._set_limits(following)
+        self._take(following)
         self.runtime.spawn(previous.retire(), name="drain the previous configuration")
 
-    def _set_limits(self, snapshot: Snapshot) -> None:
+    def _take(self, snapshot: Snapshot) -> None:
+        """Give the runtime what it has of a snapshot: the keys and the numbers of seats."""
         engines = snapshot.config.engines
+        self.runtime.recognise(snapshot.config, snapshot.stores.values())
         self.runtime.set_limits({name: (one, engines[name]) for name, one in snapshot.engines.items()})
 
     def _gauges(self) -> list[Metric]:

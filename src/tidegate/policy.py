@@ -20,7 +20,7 @@ DEFAULT = "default"
 PRIORITIES: Mapping[str, int] = MappingProxyType({"interactive": -1, "default": 0, "batch": 1})
 """The number of each class of calls: the lower one goes first."""
 # What says who calls and what they may do, and never changes an answer; a policy's own section is added to each digest.
-_NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies")
+_NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies", "stores")
 # So many keys have their policy at hand; the store may know more.
 MOST_KEYS = 10_000
 

@@ -252,6 +252,17 @@ class KeyStore(Protocol):
     async def log(self, *, after: int = 0, most: int = 100) -> Sequence[Change]: ...
 
 
+class Identifies(Protocol):
+    """Tells the key that a client has sent.
+
+    `recall` answers at once where that is possible. None says no more than: ask `identify`, which may have to ask a store,
+    and which raises the GatewayError for a key that is not valid. `peer` is the client's address.
+    """
+
+    def recall(self, text: str) -> Key | None: ...
+    async def identify(self, text: str, *, peer: str = "") -> Key: ...
+
+
 class Ledger(Protocol):
     """Records what each call cost, exactly once, even across a crash.
 
@@ -290,7 +301,7 @@ class Sink(Protocol):
 
 
 class Store(Protocol):
-    """One open database. A method returns None for what this database does not store. Not used yet.
+    """One open database. A method returns None for what this database does not store.
 
     `open` raises ConfigError if the database cannot be used as it is, and cleans up after itself then. `ready` returns
     whether the database can be read and written now. `close` writes what is under way before it returns.

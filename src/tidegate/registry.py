@@ -29,7 +29,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
         "tidegate.rails": MappingProxyType({}),
         "tidegate.caches": MappingProxyType({}),
-        "tidegate.stores": MappingProxyType({}),
+        "tidegate.stores": MappingProxyType({"local": "tidegate.stores.local:LocalStore"}),
     }
 )
 

@@ -1,7 +1,7 @@
-"""The parts that live as long as the process: engines with their seats, the keys of issuers, the embedder, metrics, tasks.
+"""The parts that live as long as the process: engines with their seats, stores, keys, quotas, metrics, background tasks.
 
 Engines are stored by the digest of their settings. So a reload that does not change an engine's settings keeps the running
-engine. An engine is closed once no snapshot borrows it any more.
+engine. An engine is closed once no snapshot borrows it any more. The same holds for stores.
 """
 
 from __future__ import annotations
@@ -18,16 +18,28 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from prometheus_client.core import Metric
 
 from tidegate import registry
-from tidegate.config import EngineConfig, JwtConfig, engine_digest, issuer_digest
+from tidegate.access.configured import configured_keys, peppers_of
+from tidegate.access.directory import Directory
+from tidegate.access.either import KeysAndTokens
+from tidegate.config import (
+    Config,
+    EngineConfig,
+    JwtConfig,
+    StoreConfig,
+    engine_digest,
+    issuer_digest,
+    store_digest,
+)
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
-from tidegate.errors import GatewayError
+from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Internal, Wall
+from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Identifies, Internal, Store, Wall
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
+from tidegate.running import PROBE_EVERY_S, PROBE_TIMEOUT_S, RunningStore
 from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
@@ -36,9 +48,6 @@ from tidegate.types import Load
 if TYPE_CHECKING:
     from tidegate.access.jwt.issuer import Issuer
     from tidegate.access.jwt.tokens import Tokens
-
-PROBE_EVERY_S = 2.0
-PROBE_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
@@ -152,6 +161,7 @@ class Runtime:
         self._make = make
         self.metrics = Metrics()
         self.metrics.add_gauges(self._gauges)
+        self.metrics.add_gauges(self._store_gauges)
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
@@ -162,14 +172,19 @@ class Runtime:
         self._seats: dict[str, Seats] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
         self._issuers = Lending["Issuer"](lambda issuer: issuer.close())
+        self._stores = Lending[RunningStore](self._close_store)
+        self._closing: set[asyncio.Task[None]] = set()
+        self.directory = Directory(clock, wall)
+        """The keys in force. It outlives the snapshots."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        # These are closed in reverse order: an engine closes before its background tasks are cancelled.
+        # These are closed in reverse order: engines and stores close before the background tasks are cancelled.
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._issuers.close_all)
+        self._exit.push_async_callback(self._close_stores)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._tell_refusals(), name="tell refusals")
         return self
@@ -183,6 +198,18 @@ class Runtime:
     async def _close_engines(self) -> None:
         for failure in await self._engines.close_all():
             log.error("an engine did not close", exc_info=failure)
+
+    async def _close_store(self, running: RunningStore) -> None:
+        """Close a store. Whoever waits for it may be cancelled; what is to be written is written all the same."""
+        closing = asyncio.create_task(running.close(), name=f"close the store {running.name}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
+
+    async def _close_stores(self) -> None:
+        for failure in await self._stores.close_all():
+            log.error("a store did not close", exc_info=failure)
+        await asyncio.gather(*self._closing, return_exceptions=True)  # those that were given back just now
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:
@@ -238,7 +265,12 @@ class Runtime:
         """Give back a borrowed engine. The engine closes if this was its last borrower."""
         await self._engines.give_back(running)
 
-    async def tokens(self, config: JwtConfig | None, loans: AsyncExitStack) -> Tokens | None:
+    async def identifies(self, config: Config, loans: AsyncExitStack) -> Identifies:
+        """Return what recognises the keys in force, and the tokens of a configuration, until `loans` closes."""
+        tokens = await self._tokens(config.auth.jwt, loans)
+        return self.directory if tokens is None else KeysAndTokens(self.directory, tokens)
+
+    async def _tokens(self, config: JwtConfig | None, loans: AsyncExitStack) -> Tokens | None:
         """Return what recognises tokens; None without settings. It borrows the issuer's keys until `loans` closes."""
         if config is None:
             return None
@@ -256,6 +288,35 @@ class Runtime:
         issuer.open()
         return issuer
 
+    async def borrow_store(self, name: str, config: StoreConfig) -> RunningStore:
+        """Return the open store with these settings; open one if there is none. Raises the errors of `Store.open`."""
+        return await self._stores.borrow(
+            f"{name}:{store_digest(config)}", partial(self._open_store, name, config)
+        )
+
+    async def _open_store(self, name: str, config: StoreConfig) -> RunningStore:
+        store: Store = registry.find("tidegate.stores", config.kind)(config)
+        try:
+            await store.open(self)
+        except ConfigError as error:
+            told = [Problem(f"stores.{name}", f"{error.source}: {one.message}") for one in error.problems]
+            raise ConfigError("cannot start", told) from error
+        running = RunningStore(name, store, self.clock)
+        running.start(self.spawn)
+        return running
+
+    async def give_back_store(self, running: RunningStore) -> None:
+        """Give back a borrowed store. The store closes if this was its last borrower."""
+        await self._stores.give_back(running)
+
+    def recognise(self, config: Config, stores: Iterable[RunningStore]) -> None:
+        """Put the keys of a configuration in force: its own, and those of its stores, which the caller has borrowed."""
+        peppers = peppers_of(config)
+        stored = next((running.keys for running in stores if running.keys is not None), None)
+        if stored is not None:
+            stored.keep_for(config.auth.max_stale_s)
+        self.directory.configure(configured_keys(config, peppers).values(), peppers, stored)
+
     def engines(self) -> list[RunningEngine]:
         """Return every open engine."""
         return self._engines.lent()
@@ -264,6 +325,10 @@ class Runtime:
         while True:
             await asyncio.sleep(EVERY_S)
             self.failures.flush()
+
+    def _store_gauges(self) -> Iterable[Metric]:
+        states = (([running.name], running.ready) for running in self._stores.lent())
+        yield gauge("store_ready", "1 if the store can be read and written.", ["store"], states)
 
     def _gauges(self) -> Iterable[Metric]:
         # One row per name: while a reload drains, two engines may have the same name. They share their seats.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple, TypeVar
 
 from tidegate.call import Call
 from tidegate.config import Config, DeploymentConfig, ServerConfig
@@ -19,6 +20,7 @@ from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.ports import Clock, Sink
+from tidegate.running import RunningStore
 from tidegate.runtime import RunningEngine, Runtime
 from tidegate.stages.authenticate import authenticate_for
 from tidegate.stages.counting import Counting
@@ -26,7 +28,17 @@ from tidegate.stages.limit import Limiting
 from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+
+class Borrowed(NamedTuple):
+    """What a snapshot has borrowed from the runtime, by name. Closing `loans` gives all of it back."""
+
+    engines: Mapping[str, RunningEngine]
+    stores: Mapping[str, RunningStore]
+    loans: AsyncExitStack
 
 
 class Snapshot:
@@ -37,17 +49,17 @@ class Snapshot:
         config: Config,
         parts: Parts,
         pipeline: Pipeline,
-        engines: Mapping[str, RunningEngine],
-        loans: AsyncExitStack,
+        borrowed: Borrowed,
     ) -> None:
         self.config = config
         self.models = parts.models
         self.authenticate = parts.authenticate
         self.limit = parts.limit
         self.pipeline = pipeline
-        self.engines = engines
+        self.engines = borrowed.engines
+        self.stores = borrowed.stores
         self.calls = 0
-        self._loans = loans
+        self._loans = borrowed.loans
         self._empty = asyncio.Event()
 
     def enter(self) -> None:
@@ -77,7 +89,7 @@ class Snapshot:
             self.leave()
 
     async def retire(self) -> None:
-        """Wait for the calls that still run, then give the engines back."""
+        """Wait for the calls that still run, then give the engines and stores back."""
         while self.calls:
             self._empty.clear()
             await self._empty.wait()
@@ -85,30 +97,23 @@ class Snapshot:
 
 
 async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | None = None) -> Snapshot:
-    """Build a snapshot. Raises ConfigError for an engine that cannot be opened, and changes nothing then.
+    """Build a snapshot. Raises ConfigError for an engine or a store that cannot be opened, and changes nothing then.
 
     `server` replaces that section of the configuration: the server settings of the start apply until the process ends.
     """
     check_enforced(config)
     async with AsyncExitStack() as loans:
+        stores: dict[str, RunningStore] = {}
+        for name, store in config.stores.items():
+            stores[name] = await _opened(f"stores.{name}", runtime.borrow_store(name, store))
+            loans.push_async_callback(runtime.give_back_store, stores[name])
         engines: dict[str, RunningEngine] = {}
-        for name, settings in config.engines.items():
-            try:
-                running = await runtime.borrow(name, settings)
-            except GatewayError as error:
-                raise ConfigError("cannot start", [Problem(f"engines.{name}", error.message)]) from error
-            except ConfigError:
-                raise
-            except Exception as error:
-                # An adapter from another package may raise anything. Its message may hold secrets, so only the log gets it.
-                log.exception("engine %s cannot be opened", name)
-                found = f"cannot be opened: {type(error).__name__}; the log says more"
-                raise ConfigError("cannot start", [Problem(f"engines.{name}", found)]) from error
-            loans.push_async_callback(runtime.give_back, running)
-            engines[name] = running
+        for name, engine in config.engines.items():
+            engines[name] = await _opened(f"engines.{name}", runtime.borrow(name, engine))
+            loans.push_async_callback(runtime.give_back, engines[name])
         models = Models(_deployments(config, engines, runtime.clock))
-        tokens = await runtime.tokens(config.auth.jwt, loans)
-        authenticate = authenticate_for(config, server or config.server, runtime.wall, tokens)
+        keys = await runtime.identifies(config, loans)
+        authenticate = authenticate_for(config, server or config.server, keys)
         counting = Counting(models)
         if authenticate.policies.count_tokens:
             counting = Counting(models, await runtime.vocabulary())
@@ -124,8 +129,23 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             queue=runtime.queue,
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        return Snapshot(config, parts, pipeline, engines, loans.pop_all())
+        return Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
     raise AssertionError("unreachable: the exit stack suppresses no exception")
+
+
+async def _opened(section: str, borrowed: Awaitable[T]) -> T:
+    """Return a borrowed part. Raises ConfigError if the part of this section cannot be opened."""
+    try:
+        return await borrowed
+    except GatewayError as error:
+        raise ConfigError("cannot start", [Problem(section, error.message)]) from error
+    except ConfigError:
+        raise
+    except Exception as error:
+        # A part from another package may raise anything. Its message may hold secrets, so only the log gets it.
+        log.exception("%s cannot be opened", section)
+        found = f"cannot be opened: {type(error).__name__}; the log says more"
+        raise ConfigError("cannot start", [Problem(section, found)]) from error
 
 
 def _access_log(server: ServerConfig, runtime: Runtime) -> list[Sink]:

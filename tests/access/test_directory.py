@@ -1,4 +1,4 @@
-"""The directory: which keys are let in, what a look-up costs, and what happens when the store is away."""
+"""The directory and the stored keys: who is let in, what a look-up costs, what happens when the store is away."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from virtual import run
 
 from tidegate.access import keys
-from tidegate.access.directory import LOOK_UP_TIMEOUT_S, WRITE_USED_S, Directory
+from tidegate.access.directory import TELL_EVERY_S, Directory
 from tidegate.access.keys import Peppers, renewed
 from tidegate.access.lookups import FOR_ALL, FOR_ONE
+from tidegate.access.stored import LOOK_UP_TIMEOUT_S, WRITE_USED_S, StoredKeys
 from tidegate.errors import Overloaded, Unauthenticated
 from tidegate.types import Caller, Key, Secret
 
@@ -85,10 +86,13 @@ class Desk:
     def __init__(self, *, follow: bool = True, **options) -> None:
         loop = asyncio.get_running_loop()
         self.shelf = Shelf()
-        self.directory = Directory(
-            PEPPERS, self.shelf, clock=loop.time, wall=lambda: EPOCH + loop.time(), **options
-        )
-        self.tasks = [asyncio.create_task(self.directory.follow())] if follow else []
+        self.stored = StoredKeys(self.shelf, loop.time, **options)
+        self.directory = Directory(loop.time, lambda: EPOCH + loop.time())
+        self.configure()
+        self.tasks = [asyncio.create_task(self.stored.follow())] if follow else []
+
+    def configure(self, *configured: Key, peppers: Peppers = PEPPERS) -> None:
+        self.directory.configure(configured, peppers, self.stored)
 
     async def settle(self) -> None:
         """Let what was told arrive."""
@@ -165,29 +169,60 @@ def test_the_secret_has_to_be_right(cached):
             await desk.says(text)
         wrong = another_secret(text)
         assert desk.directory.recall(wrong) is None
-        with pytest.raises(Unauthenticated, match="not known"):
+        with pytest.raises(Unauthenticated, match="not valid"):
             await desk.directory.identify(wrong)
         assert await desk.says(text) == keys.id_of(text)
 
     at_a_desk(work)
 
 
-@pytest.mark.parametrize(
-    ("more", "why"),
-    [
-        ({"revoked_at": EPOCH - 1}, "revoked"),
-        ({"expires_at": EPOCH}, "expired"),
-        ({"expires_at": EPOCH - 1e9}, "expired"),
-    ],
-)
-def test_a_key_that_has_ended_says_so_only_to_its_holder(more, why):
+REFUSED = {
+    "it is revoked": {"revoked_at": EPOCH - 1},
+    "it has expired": {"expires_at": EPOCH},
+    "this secret of it is wrong, or not valid any more": {"expired_secret": True},
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_only_the_log_says_why_a_key_is_refused_and_at_most_once_a_minute(why, caplog):
     async def work(desk):
+        more = dict(REFUSED[why])
+        expired = more.pop("expired_secret", False)
         text = await desk.add(**more)
-        with pytest.raises(Unauthenticated, match=why):
-            await desk.directory.identify(text)
-        assert desk.directory.recall(text) is None
-        with pytest.raises(Unauthenticated, match="not known"):
-            await desk.directory.identify(another_secret(text))
+        known = keys.id_of(text)
+        if expired:
+            digest = PEPPERS.digest(text)
+            desk.shelf.put(replace(desk.shelf.keys[known], secrets=(Secret(digest, expires_at=EPOCH),)))
+            await desk.settle()
+        for wrong in (text, text, another_secret(text), unknown(), text[:-1], "", "a word"):
+            assert desk.directory.recall(wrong) is None
+            with pytest.raises(Unauthenticated) as refused:
+                await desk.directory.identify(wrong)
+            assert (refused.value.message, refused.value.param) == ("The API key is not valid", None)
+        assert caplog.messages == [f"the key '{known}' was refused: {why}"]
+        await asyncio.sleep(TELL_EVERY_S)
+        assert await desk.says(text) == "401"
+        assert len(caplog.messages) == 2
+
+    with caplog.at_level(logging.INFO):
+        at_a_desk(work)
+
+
+def test_a_pepper_is_replaced_without_an_outage():
+    old, new = b"the old pepper of the server", b"the new pepper of the server"
+
+    async def work(desk):
+        texts = {}
+        for pepper in (old, new):
+            text = keys.new_text(keys.new_id())
+            key = Key(id=text.id, secrets=(Secret(Peppers([pepper]).digest(text.text)),), caller=Caller())
+            desk.shelf.put(key)
+            texts[pepper] = text
+        await desk.settle()
+        for peppers, valid in (([old], {old}), ([new, old], {old, new}), ([new], {new})):
+            desk.configure(peppers=Peppers(peppers))
+            for pepper, text in texts.items():
+                assert await desk.says(text.text) == (text.id if pepper in valid else "401")
 
     at_a_desk(work)
 
@@ -225,7 +260,7 @@ def test_two_secrets_are_let_in_while_one_is_replaced():
 def test_a_typing_error_is_told_without_a_look_up(change):
     async def work(desk):
         text = await desk.add()
-        with pytest.raises(Unauthenticated, match="typing error") as refused:
+        with pytest.raises(Unauthenticated, match="not valid") as refused:
             await desk.directory.identify(change(text))
         assert text[14:-1] not in refused.value.message
         assert desk.shelf.finds == []
@@ -238,11 +273,11 @@ def test_keys_of_the_configuration_need_no_store_and_may_have_any_form():
         for secret in ("a secret of the operator's own", unknown()):
             desk.shelf.go_away()
             key = Key(id="small", secrets=(Secret(PEPPERS.digest(secret)),), caller=Caller(key="small"))
-            desk.directory.configure([key])
+            desk.configure(key)
             assert desk.directory.recall(secret) == key
             assert await desk.directory.identify(secret) == key
             assert desk.shelf.finds == []
-            desk.directory.configure([])
+            desk.configure()
             assert desk.directory.recall(secret) is None
 
     at_a_desk(work)
@@ -250,10 +285,11 @@ def test_keys_of_the_configuration_need_no_store_and_may_have_any_form():
 
 def test_without_a_store_every_other_key_is_unknown():
     async def main() -> None:
-        directory = Directory(PEPPERS, clock=asyncio.get_running_loop().time, wall=lambda: EPOCH)
-        with pytest.raises(Unauthenticated, match="not known"):
-            await directory.identify(unknown())
-        await directory.flush()
+        directory = Directory(asyncio.get_running_loop().time, lambda: EPOCH)
+        for _ in range(2):
+            with pytest.raises(Unauthenticated, match="not valid"):
+                await directory.identify(unknown())
+            directory.configure([], PEPPERS)
 
     run(main())
 
@@ -540,7 +576,7 @@ def test_unknown_ids_evict_no_key_and_the_cache_is_bounded():
 
 def test_last_use_is_written_late_and_together():
     async def work(desk):
-        desk.tasks.append(asyncio.create_task(desk.directory.write_used()))
+        desk.tasks.append(asyncio.create_task(desk.stored.write_used()))
         texts = [await desk.add() for _ in range(3)]
         for _ in range(5):
             for text in texts:
@@ -561,9 +597,9 @@ def test_last_uses_wait_for_a_store_that_is_away():
         text = await desk.add()
         await desk.says(text)
         desk.shelf.go_away()
-        await desk.directory.flush()
+        await desk.stored.flush()
         desk.shelf.away = False
-        await desk.directory.flush()
+        await desk.stored.flush()
         assert [set(at) for at in desk.shelf.written] == [{keys.id_of(text)}]
 
     at_a_desk(work)

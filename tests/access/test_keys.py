@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 
 import msgspec
@@ -191,3 +192,8 @@ def test_no_secret_stands_in_a_representation():
     assert made.id in told
     assert not re.search(r"[0-9a-z]{50}", told)
     assert KeyText("a", "b") == msgspec.convert({"id": "a", "text": "b"}, KeyText)
+
+
+@given(st.binary(min_size=16, max_size=200), st.text(max_size=200))
+def test_a_digest_is_the_hmac_of_the_standard_library(pepper: bytes, text: str) -> None:
+    assert Peppers([pepper]).digest(text) == hmac.digest(pepper, text.encode(), "sha256")

@@ -16,6 +16,13 @@ from tidegate.stores.local import schema
 from tidegate.types import Key
 
 PEPPER = "a pepper for the tests of keys"
+CONFIG = """\
+engines: {e: {kind: scripted}}
+models: {m: {deployments: [{engine: e}]}}
+policies: {small: {}, large: {}, standard: {}}
+auth: {pepper: "${TIDEGATE_PEPPER}"}
+stores: {main: {kind: local, path: tidegate.db}}
+"""
 
 
 class Command:
@@ -45,6 +52,7 @@ class Command:
 @pytest.fixture
 def tidegate(tmp_path, monkeypatch, capsys) -> Command:
     monkeypatch.chdir(tmp_path)
+    Path("tidegate.yaml").write_text(CONFIG)
     monkeypatch.setenv("TIDEGATE_PEPPER", PEPPER)
     monkeypatch.setenv("COLUMNS", "300")
     return Command(monkeypatch, capsys)
@@ -176,21 +184,53 @@ def test_tenants_are_set_and_listed(tidegate):
     assert "beta" in said
 
 
-def test_the_store_stands_beside_the_configuration(tidegate, tmp_path):
-    (tmp_path / "etc").mkdir()
-    made = tidegate.json("keys", "create", "--config", "etc/other.yaml")
-    assert stored(made["id"], "etc/tidegate.db").id == made["id"]
-    named = tidegate.json("keys", "create", "--store", "named.db")
+def test_the_store_is_that_of_the_configuration_or_the_one_that_is_named(tidegate, tmp_path):
+    Path("other.yaml").write_text(CONFIG.replace("tidegate.db", "other.db"))
+    made = tidegate.json("keys", "create", "--config", "other.yaml")
+    assert stored(made["id"], "other.db").id == made["id"]
+    status, said = tidegate("keys", "create", "--store", "named.db", "--json")
+    assert status == 0
+    assert f"note: {tmp_path / 'named.db'} is a new store" in said
+    named = msgspec.json.decode(tidegate.out)
     assert stored(named["id"], "named.db").id == named["id"]
+    assert "new store" not in tidegate("keys", "create", "--store", "named.db")[1]
     assert not Path("tidegate.db").exists()
+
+
+@pytest.mark.parametrize("text", [None, CONFIG[: CONFIG.index("stores")]])
+def test_a_configuration_without_a_store_says_what_to_add(tidegate, text):
+    Path("tidegate.yaml").write_text(text) if text else Path("tidegate.yaml").unlink()
+    for line in ("keys create", "keys list", "tenants set acme"):
+        status, said = tidegate(*line.split())
+        assert status == 2
+        assert "stores: {main: {kind: local, path: tidegate.db}}" in said
+        assert "--store" in said
+
+
+def test_with_several_peppers_the_first_digests_new_keys(tidegate):
+    Path("tidegate.yaml").write_text(
+        CONFIG.replace('"${TIDEGATE_PEPPER}"', '[the-next-pepper-of-the-tests, "${TIDEGATE_PEPPER}"]')
+    )
+    made = tidegate.json("keys", "create")
+    digests = Peppers([b"the-next-pepper-of-the-tests"]).digests(made["key"])
+    assert holds(stored(made["id"]).secrets, digests, now=0.0)
 
 
 @pytest.mark.parametrize(
     ("line", "status", "named"),
     [
-        ("keys create --team blue", 2, "--organisation"),
+        ("keys create --team blue", 2, "--team needs the organisation"),
         ("keys create --scopes inference,root", 2, "'root'"),
-        ("keys create --scopes ,", 2, "at least one"),
+        ("keys create --scopes ,", 2, "--scopes is empty: name at least one"),
+        (
+            "keys create --policy absent",
+            2,
+            "--policy names no policy: there is no 'absent'; there are: default",
+        ),
+        ("keys create --models a*b", 2, "--models has 'a*b': '*' may only stand at the end"),
+        ("keys create --organisation a/b", 2, "--organisation must not have a '/'"),
+        ("keys create --expires-in 0s", 2, "--expires-in must be more than 0"),
+        ("tenants set acme --policy absent", 2, "--policy names no policy"),
         ("keys create --expires-in soon", 2, "--expires-in"),
         ("keys create --expires-in -1d", 2, "--expires-in"),
         ("keys create --store absent/x.db", 2, "No such file"),
@@ -207,7 +247,7 @@ def test_the_store_stands_beside_the_configuration(tidegate, tmp_path):
 def test_what_cannot_be_is_refused_and_makes_no_store(tidegate, tmp_path, line, status, named):
     got, said = tidegate(*line.split())
     assert (got, named in said) == (status, True), said
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["tidegate.yaml"]
 
 
 @pytest.mark.parametrize("command", ["show", "rotate", "revoke"])
@@ -220,15 +260,16 @@ def test_a_key_that_is_not_there(tidegate, command, id):
     assert "tidegate keys list" in said
 
 
+@pytest.mark.parametrize("line", ["keys create", "keys create --store tidegate.db"])
 @pytest.mark.parametrize("pepper", [None, "", "short"])
-def test_a_pepper_is_needed(tidegate, monkeypatch, pepper):
+def test_a_pepper_is_needed(tidegate, monkeypatch, pepper, line):
     if pepper is None:
         monkeypatch.delenv("TIDEGATE_PEPPER")
     else:
         monkeypatch.setenv("TIDEGATE_PEPPER", pepper)
-    status, said = tidegate("keys", "create")
+    status, said = tidegate(*line.split())
     assert status == 2
-    assert "TIDEGATE_PEPPER" in said
+    assert "TIDEGATE_PEPPER" in said or "auth.pepper" in said
     assert "pepper" in said
     assert not Path("tidegate.db").exists()
 
@@ -258,12 +299,3 @@ def test_help_teaches(tidegate, line, named):
     status, said = tidegate(*line.split())
     assert status == 0
     assert [word for word in named if word not in " ".join(said.split())] == []
-
-
-@pytest.mark.parametrize("line", ["keys create", "keys list", "tenants set acme", "tenants list"])
-def test_the_commands_say_that_the_gateway_does_not_read_the_store(tidegate, line):
-    tidegate("keys", "create")
-    status, said = tidegate(*line.split())
-    assert status == 0
-    assert "does not read the store yet" in said
-    assert "does not read" not in tidegate.out

@@ -222,7 +222,6 @@ def test_keys_close_the_gateway(sections: dict[str, Any], closed: bool) -> None:
             {"policies": {"p": {"end_user_limits": {"usd_per_day": 1}}}},
             "policies.p.end_user_limits.usd_per_day",
         ),
-        ({"auth": {"max_stale_s": 5}}, "auth.max_stale_s"),
         (
             {"models": {"m": {"deployments": [{"engine": "e"}], "limits": {"usd_per_day": 1}}}},
             "models.m.limits.usd_per_day",

@@ -146,7 +146,8 @@ def test_settings_that_are_read_already_are_taken_as_they_are() -> None:
 
 
 def test_the_groups_are_known_and_no_others() -> None:
-    assert registry.kinds("tidegate.caches") == registry.kinds("tidegate.stores") == []
+    assert registry.kinds("tidegate.caches") == []
+    assert registry.kinds("tidegate.stores") == ["local"]
     with pytest.raises(registry.UnknownKind, match="there is no kind 'x'; there are: none"):
         registry.find("tidegate.caches", "x")
     for ask in (registry.kinds, Kinded):

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from tidegate.access.proxies import Proxies
 from tidegate.call import Call, Head
 from tidegate.errors import Forbidden, GatewayError, Overloaded
+from tidegate.http.access import guarded
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.stages.authenticate import OPEN, Authenticate
 from tidegate.types import Caller, Endpoint, Exit, Key
@@ -85,3 +90,20 @@ def test_the_gateways_own_calls_need_no_key() -> None:
     authenticate, store = stage(Overloaded("never asked"))
     made = asyncio.run(run(authenticate, call("judge:facts")))
     assert (made.policy.name, made.policy.models, store.peers) == (DEFAULT, None, [])
+
+
+def test_a_store_is_asked_for_the_client_and_not_for_a_trusted_proxy_on_every_route() -> None:
+    async def answer(_: Request) -> Response:
+        return Response()
+
+    authenticate, store = stage(key("metrics"))
+    authenticate.proxies = Proxies(["10.0.0.0/8"])
+    [route] = guarded([Route("/metrics", answer)], lambda: authenticate)
+    for peer, named, client in (
+        ("10.0.0.1", b"192.0.2.9", "192.0.2.9"),
+        ("198.51.100.7", b"192.0.2.9", "198.51.100.7"),
+    ):
+        headers = [*HEADERS.items(), (b"x-forwarded-for", named)]
+        scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": headers, "client": (peer, 1)}
+        assert asyncio.run(route.endpoint(Request(scope))).status_code == 200
+        assert store.peers.pop() == client

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tidegate.config import LocalStoreConfig
 from tidegate.errors import ConfigError, Overloaded
 from tidegate.stores.local import LocalStore, schema, thread
 from tidegate.types import Caller, Key, Secret
@@ -25,7 +26,7 @@ def path(tmp_path):
 
 @pytest.fixture
 async def store(path):
-    opened = LocalStore(path)
+    opened = LocalStore(LocalStoreConfig(kind="local", path=path))
     await opened.start(time.time)
     yield opened
     await opened.close()
@@ -40,7 +41,7 @@ def execute(path, statement: str) -> list:
 
 
 async def refusal(path) -> str:
-    store = LocalStore(path)
+    store = LocalStore(LocalStoreConfig(kind="local", path=path))
     with pytest.raises(ConfigError) as refused:
         await store.start(time.time)
     assert not await store.ready()
@@ -109,7 +110,7 @@ async def test_migrations_are_applied_once_and_in_order(store, path, monkeypatch
         (*schema.MIGRATIONS, ("ALTER TABLE tenants ADD COLUMN note TEXT",), ("CREATE TABLE more (a)",)),
     )
     for _ in range(2):
-        again = LocalStore(path)
+        again = LocalStore(LocalStoreConfig(kind="local", path=path))
         await again.start(time.time)
         assert await again.keys().find("k1") == KEY
         await again.close()
@@ -127,7 +128,7 @@ async def test_a_migration_that_fails_leaves_no_half(store, path, monkeypatch):
 
 
 async def test_two_that_open_a_new_file_at_once_both_succeed(path):
-    stores = [LocalStore(path) for _ in range(4)]
+    stores = [LocalStore(LocalStoreConfig(kind="local", path=path)) for _ in range(4)]
     await asyncio.gather(*(store.start(time.time) for store in stores))
     assert [await store.ready() for store in stores] == [True] * 4
     for store in stores:
@@ -166,7 +167,7 @@ async def test_it_is_not_ready_once_its_file_was_removed_or_replaced(store, path
 
 
 async def test_it_is_not_ready_before_it_is_open(path):
-    store = LocalStore(path)
+    store = LocalStore(LocalStoreConfig(kind="local", path=path))
     assert not await store.ready()
     assert store.keys() is None
     assert (store.limiter(), store.cache(), store.neighbours()) == (None, None, None)

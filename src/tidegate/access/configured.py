@@ -1,10 +1,9 @@
-"""The keys of a configuration, found by the digests of their secrets."""
+"""The keys of a configuration."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
 
 from pydantic import SecretStr
 
@@ -18,29 +17,19 @@ ADMIN_TOKEN = "admin.token"  # noqa: S105 - its name
 _ADMIN_SCOPES = frozenset({ADMIN_READ, ADMIN_WRITE, METRICS})
 
 
-class Keys(Protocol):
-    """Finds keys. The id of a configured key is the digest of its secret in hex digits."""
-
-    def find(self, id: str) -> Key | None: ...
-
-
 def peppers_of(config: Config) -> Peppers:
-    """Return the configured pepper, or a new random one, whose digests are of no use after the end of the process."""
-    pepper = config.auth.pepper
-    return Peppers([secrets.token_bytes(32) if pepper is None else pepper.get_secret_value().encode()])
+    """Return the configured peppers, or a new random one, whose digests are of no use after the end of the process."""
+    if config.auth.pepper is None:
+        return Peppers([secrets.token_bytes(32)])
+    return Peppers([pepper.get_secret_value().encode() for pepper in config.auth.pepper])
 
 
-class Configured:
-    """The keys of one configuration, `admin.token` among them. Satisfies `Keys`."""
+def configured_keys(config: Config, peppers: Peppers) -> Mapping[str, Key]:
+    """Return the keys of a configuration by their names, `admin.token` among them. `peppers` are those of `peppers_of`.
 
-    def __init__(self, config: Config, peppers: Peppers) -> None:
-        """`peppers` are those of `peppers_of`."""
-        self.by_name = dict(_keys(config, peppers))
-        self._by_id = {key.id: key for key in self.by_name.values()}
-
-    def find(self, id: str) -> Key | None:
-        """See `Keys`."""
-        return self._by_id.get(id)
+    The id of such a key is the digest of its secret in hex digits.
+    """
+    return dict(_keys(config, peppers))
 
 
 def _keys(config: Config, peppers: Peppers) -> Iterator[tuple[str, Key]]:

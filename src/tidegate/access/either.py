@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tidegate.access.doorkeeper import Identifies
 from tidegate.access.jwt.form import is_token
+from tidegate.ports import Identifies
 from tidegate.types import Key
 
 

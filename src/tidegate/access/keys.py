@@ -14,6 +14,7 @@ import hmac
 import re
 import secrets as randomness
 from collections.abc import Sequence
+from hashlib import sha256
 
 import msgspec
 
@@ -79,18 +80,43 @@ class Peppers:
             raise ValueError("a pepper is needed to make digests of keys")
         if any(len(pepper) < PEPPER_BYTES for pepper in peppers):
             raise ValueError(f"a pepper has to have at least {PEPPER_BYTES} bytes")
-        self._peppers = tuple(peppers)
+        self._peppers = tuple([_Pepper(pepper) for pepper in peppers])
 
     def __repr__(self) -> str:
         return f"Peppers({len(self._peppers)})"
 
     def digest(self, text: str) -> bytes:
         """Return the digest to keep of a new key."""
-        return _digest(self._peppers[0], text)
+        return self._peppers[0].digest(text)
 
     def digests(self, text: str) -> tuple[bytes, ...]:
         """Return the digest of a text under every pepper, the newest first."""
-        return tuple([_digest(pepper, text) for pepper in self._peppers])
+        if len(self._peppers) == 1:
+            return (self._peppers[0].digest(text),)
+        return tuple([pepper.digest(text) for pepper in self._peppers])
+
+
+class _Pepper:
+    """HMAC-SHA256 with one secret, whose two first blocks are hashed once (RFC 2104, 4).
+
+    OpenSSL sets up an HMAC from the beginning for every text, which takes four times as long.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes) -> None:
+        block = sha256().block_size
+        key = (sha256(secret).digest() if len(secret) > block else secret).ljust(block, b"\0")
+        self._inner = sha256(bytes([byte ^ 0x36 for byte in key]))
+        self._outer = sha256(bytes([byte ^ 0x5C for byte in key]))
+
+    def digest(self, text: str) -> bytes:
+        """Return the HMAC of a text."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        # A header may hold any text; what UTF-8 cannot hold is no key, and must not raise either.
+        inner.update(text.encode("utf-8", "surrogatepass"))
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def holds(secrets: Sequence[Secret], digests: Sequence[bytes], *, now: float) -> bool:
@@ -118,11 +144,6 @@ def renewed(key: Key, digest: bytes, *, old_until: float) -> Key:
 
 def _earlier(one: float | None, other: float) -> float:
     return other if one is None else min(one, other)
-
-
-def _digest(pepper: bytes, text: str) -> bytes:
-    # A header may hold any text; what UTF-8 cannot hold is no key, and must not raise either.
-    return hmac.digest(pepper, text.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def _random(length: int) -> str:

@@ -38,7 +38,7 @@ class Remembered:
 
     def __init__(self, clock: Clock, *, max_stale_s: float, most: int) -> None:
         self._clock = clock
-        self._max_stale_s = max_stale_s
+        self.max_stale_s = max_stale_s
         self._most = most
         self._found: dict[str, _Found] = {}
         self._absent: dict[str, None] = {}
@@ -102,7 +102,7 @@ class Remembered:
             if self._lost_at is None:
                 return found.key
             right_at = max(right_at, self._lost_at)
-        return found.key if self._clock() < right_at + self._max_stale_s else None
+        return found.key if self._clock() < right_at + self.max_stale_s else None
 
     def _forget(self, id: str) -> None:
         self._found.pop(id, None)

@@ -1,27 +1,20 @@
-"""`tidegate keys`: makes, lists, rotates and revokes the API keys of a local store."""
+"""`tidegate keys`: makes, lists, rotates and revokes the API keys of the store."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
-import msgspec
 from cyclopts import App, Parameter
 
-from tidegate.access.keys import PEPPER_BYTES, KeyText, Peppers, new_id, new_text, renewed
+from tidegate.access.administration import Administration, Made, shown
+from tidegate.access.keys import PEPPER_BYTES
+from tidegate.access.wanted import NewKey, Rotation
 from tidegate.cli import settings, store
-from tidegate.cli.store import AsJson, ConfigPath, StorePath
-from tidegate.config.reading import variable
-from tidegate.ports import KeyStore
-from tidegate.types import Caller, Key, Secret
-from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
-
-PEPPER = "TIDEGATE_PEPPER"
-PAGE = 500
-SCOPES = (INFERENCE, ADMIN_READ, ADMIN_WRITE, METRICS)
+from tidegate.cli.store import PEPPER, AsJson, ConfigPath, StorePath
+from tidegate.types import Key
 
 app = App(
     name="keys",
@@ -29,12 +22,13 @@ app = App(
     help_epilogue=f"""A key reads `tg_ID_SECRET`. The secret is shown once, when it is made:
 the store keeps a digest of it. The id names the key in lists, logs and the commands below.
 
-Digests need a pepper, a secret of the server, at least {PEPPER_BYTES} bytes long, in the variable {PEPPER}.
-The gateway needs the same one. Keep it: without it no key is valid.
+The store and the pepper are those of the configuration: `stores` and `auth.pepper`. The pepper is a secret of the
+server, at least {PEPPER_BYTES} bytes long. Keep it: without it no key is valid. With --store alone, it is taken from
+the variable {PEPPER}. A running gateway takes in every change at once.
 
 Examples
 
-`export {PEPPER}=$(openssl rand -hex 32)`: once, and kept where your secrets are
+`export {PEPPER}=$(openssl rand -hex 32)`: once, and kept where your secrets are; `auth: {{pepper: ${{{PEPPER}}}}}`
 
 `tidegate keys create --name laptop --organisation acme --team blue`: makes a key and shows its secret
 
@@ -85,39 +79,31 @@ def create(  # noqa: PLR0913 - an option each
     expires_in
         How long it is valid, such as 90d, 12h or 30m. Default: until it is revoked.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
         Print JSON.
 
     """
-    if (team or user) and not organisation:
-        settings.fail("--team and --user need --organisation")
-    granted = frozenset(_listed(scopes))
-    if unknown := granted - set(SCOPES):
-        settings.fail(f"--scopes: there is no scope '{min(unknown)}'; there are: {', '.join(SCOPES)}")
-    if not granted:
-        settings.fail(f"--scopes: name at least one of {', '.join(SCOPES)}")
-    peppers, lasts_s, at = _peppers(), _seconds("--expires-in", expires_in), store.now()
-    text = new_text(new_id())
-    key = Key(
-        id=text.id,
-        secrets=(Secret(peppers.digest(text.text)),),
-        caller=Caller(key=text.id, user=user, team=team, organisation=organisation, scopes=granted),
+    wanted = NewKey(
         name=name,
+        organisation=organisation,
+        team=team,
+        user=user,
         policy=policy,
         models=None if models is None else tuple(_listed(models)),
-        created_at=at,
-        expires_at=None if lasts_s is None else at + lasts_s,
+        scopes=tuple(_listed(scopes)),
+        expires_in_s=_seconds("--expires-in", expires_in),
     )
+    place = store.place_of(store_path, config)
+    with store.told(place):
+        wanted.check(place.policies)  # before there is a new file
 
-    async def save(keys: KeyStore) -> bool:
-        return await keys.save(key, over=None, by=store.who())
+    async def make(keys: Administration) -> Made:
+        return await keys.create(wanted, store.actor())
 
-    if not store.within(store.path_of(store_path, config), save, make=True):
-        store.no("There is a key with the same new id already: run the command again")
-    _print_once(key, text, as_json=as_json)
+    _print_once(store.within(place, make, peppered=True, make=True), as_json=as_json)
 
 
 @app.command(name="list")
@@ -135,7 +121,7 @@ def list_(
     organisation
         Only keys of this organisation.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
@@ -143,18 +129,18 @@ def list_(
 
     """
 
-    async def read(keys: KeyStore) -> list[Key]:
-        every: list[Key] = []
-        while page := await keys.page(organisation, after=every[-1].id if every else "", most=PAGE):
-            every += page
-        return every
+    async def read(keys: Administration) -> list[Key]:
+        return await store.every(
+            lambda last: keys.page(organisation, after=last.id if last else "", most=store.PAGE)
+        )
 
-    shown = [_shown(key) for key in store.within(store.path_of(store_path, config), read)]
+    now = store.now()
+    shown_keys = [shown(key, now) for key in store.within(store.place_of(store_path, config), read)]
     if as_json:
-        store.print_json(shown)
+        store.print_json(shown_keys)
         return
     columns = ("id", "state", "name", "organisation", "team", "user", "policy", "expires_at", "used_at")
-    store.print_table(columns, [tuple(one[column] for column in columns) for one in shown])
+    store.print_table(columns, [tuple(one[column] for column in columns) for one in shown_keys])
 
 
 @app.command
@@ -168,7 +154,7 @@ def show(
     id
         The public part of the key: what stands between tg_ and the next underscore.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
@@ -176,11 +162,10 @@ def show(
 
     """
 
-    async def read(keys: KeyStore) -> Key | None:
+    async def read(keys: Administration) -> Key:
         return await keys.find(id)
 
-    key = store.within(store.path_of(store_path, config), read)
-    _print(_shown(key if key is not None else _absent(id)), as_json=as_json)
+    _print(store.within(store.place_of(store_path, config), read), as_json=as_json)
 
 
 @app.command
@@ -202,24 +187,19 @@ def rotate(
     overlap
         How long the old secret stays valid, such as 7d, 12h, 30m or 0s.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
         Print JSON.
 
     """
-    peppers, lasts_s = _peppers(), _seconds("--overlap", overlap) or 0.0
-    text: list[KeyText] = []
+    wanted = Rotation(overlap_s=_seconds("--overlap", overlap) or 0.0)
 
-    def change(key: Key) -> Key:
-        if key.revoked_at is not None:
-            store.no(f"The key {key.id} was revoked: make another one with `tidegate keys create`")
-        text.append(new_text(key.id))
-        return renewed(key, peppers.digest(text[-1].text), old_until=store.now() + lasts_s)
+    async def change(keys: Administration) -> Made:
+        return await keys.rotate(id, wanted, store.actor())
 
-    key = _change(store.path_of(store_path, config), id, change)
-    _print_once(key, text[-1], as_json=as_json)
+    _print_once(store.within(store.place_of(store_path, config), change, peppered=True), as_json=as_json)
 
 
 @app.command
@@ -233,7 +213,7 @@ def revoke(
     id
         The public part of the key: what stands between tg_ and the next underscore.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
@@ -241,41 +221,10 @@ def revoke(
 
     """
 
-    def change(key: Key) -> Key:
-        if key.revoked_at is not None:
-            return key
-        return msgspec.structs.replace(key, revoked_at=store.now(), version=key.version + 1)
+    async def change(keys: Administration) -> Key:
+        return await keys.revoke(id, store.actor())
 
-    key = _change(store.path_of(store_path, config), id, change)
-    _print(_shown(key), as_json=as_json)
-
-
-def _change(path: Path, id: str, change: Callable[[Key], Key]) -> Key:
-    """Change a key in the store; a change that gives the same key is not saved."""
-
-    async def work(keys: KeyStore) -> Key:
-        old = await keys.find(id) or _absent(id)
-        new = change(old)
-        if new is not old and not await keys.save(new, over=old.version, by=store.who()):
-            store.no(f"The key {id} was changed by another command meanwhile: run this one again")
-        return new
-
-    return store.within(path, work)
-
-
-def _absent(id: str) -> NoReturn:
-    given = id if len(id) < len("tg_0123456789_") else "given"  # the whole text of a key is a secret
-    store.no(f"There is no key {given} in the store: `tidegate keys list` shows the ids")
-
-
-def _peppers() -> Peppers:
-    pepper = variable(PEPPER)
-    if pepper is None:
-        settings.fail(f"{PEPPER} is not set: digests of keys need a pepper; see `tidegate keys --help`")
-    try:
-        return Peppers([pepper.encode()])
-    except ValueError as error:
-        settings.fail(f"{PEPPER}: {error}")
+    _print(store.within(store.place_of(store_path, config), change), as_json=as_json)
 
 
 _UNITS = MappingProxyType({"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0})
@@ -294,47 +243,21 @@ def _listed(text: str) -> Sequence[str]:
     return [part for one in text.split(",") if (part := one.strip())]
 
 
-def _shown(key: Key) -> dict[str, Any]:
-    """What may be seen of a key."""
-    return {
-        "id": key.id,
-        "state": _state(key),
-        "name": key.name,
-        "organisation": key.caller.organisation,
-        "team": key.caller.team,
-        "user": key.caller.user,
-        "policy": key.policy,
-        "models": key.models,
-        "scopes": sorted(key.caller.scopes),
-        "created_at": store.date(key.created_at),
-        "expires_at": store.date(key.expires_at),
-        "revoked_at": store.date(key.revoked_at),
-        "used_at": store.date(key.used_at),
-        "secrets_expire_at": [store.date(secret.expires_at) for secret in key.secrets],
-        "version": key.version,
-    }
-
-
-def _state(key: Key) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    return "expired" if key.expires_at is not None and store.now() >= key.expires_at else "valid"
-
-
-def _print_once(key: Key, text: KeyText, *, as_json: bool) -> None:
+def _print_once(made: Made, *, as_json: bool) -> None:
     """Print a key with its new secret. No other place shows it."""
     if as_json:
-        store.print_json(_shown(key) | {"key": text.text})
+        store.print_json(shown(made.key, store.now()) | {"key": made.text.text})
         return
-    _print(_shown(key), as_json=False)
-    print(f"\nThe key, shown this once:\n\n{text.text}")
+    _print(made.key, as_json=False)
+    print(f"\nThe key, shown this once:\n\n{made.text.text}")
 
 
-def _print(shown: dict[str, Any], *, as_json: bool) -> None:
+def _print(key: Key, *, as_json: bool) -> None:
+    fields = shown(key, store.now())
     if as_json:
-        store.print_json(shown)
+        store.print_json(fields)
         return
-    store.print_table(("field", "value"), [(name, _words(value)) for name, value in shown.items()])
+    store.print_table(("field", "value"), [(name, _words(value)) for name, value in fields.items()])
 
 
 def _words(value: Any) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import msgspec
 from rich.console import Console
 
-from tidegate.access.configured import Configured, peppers_of
+from tidegate.access.configured import configured_keys, peppers_of
 from tidegate.config import Config
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import ConfigError, Problem
@@ -104,7 +104,7 @@ def models_of(config: Config) -> list[Bound]:
 
 def find_key(config: Config, name: str) -> tuple[Key, Policies]:
     """A key of the configuration by its name, and the policies. Raises ConfigError for an unknown name."""
-    known = Configured(config, peppers_of(config)).by_name
+    known = configured_keys(config, peppers_of(config))
     if name not in known:
         found = f"there is no key '{name}'; there are: {', '.join(sorted(known)) or 'none'}"
         raise ConfigError("--key", [Problem("keys", found)])

@@ -16,7 +16,7 @@ from tidegate.errors import ConfigError
 from tidegate.files import Stamp, stamp
 from tidegate.gateway import Gateway
 from tidegate.http.edge.server import CannotListen, bind
-from tidegate.http.serving import GatewayServer, settle_garbage
+from tidegate.http.serving import AdminServer, GatewayServer, bind_admin, settle_garbage
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,16 @@ async def run(config: Config, path: Path | None, settings: ServerConfig, seen: S
     """Open the gateway, serve until a signal arrives, then drain. Raises ConfigError and CannotListen."""
     listener = bind(settings)
     check_exposure(config, listener.getsockname()[0])  # before an engine starts in vain
+    admin = bind_admin(config) if config.admin.apart else None
     async with Gateway(config, path=path, settings=settings, seen=seen) as gateway:
         scheme = "https" if settings.tls else "http"
         host, port = listener.getsockname()[:2]
         server = GatewayServer(gateway, listener)
         server.obey_signals()
+        if admin is not None:
+            serving = AdminServer(gateway, admin).serve_until_cancelled()
+            gateway.runtime.spawn(serving, name="serve the admin port")
+            log.info("the admin port: http://%s:%d", *admin.getsockname()[:2])
         settle_garbage()
         log.info("%s", exposure(config))
         log.info("serving %s on %s://%s:%d/v1", ", ".join(gateway.snapshot.models.names), scheme, host, port)

@@ -1,4 +1,4 @@
-"""The local store on the command line: where it is, who changes it, and how its lines are printed."""
+"""The store on the command line: where it is, who changes it, and how its lines are printed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -17,22 +18,35 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tidegate import config as configuration
+from tidegate.access.administration import Actor, Administration
+from tidegate.access.keys import Peppers
+from tidegate.access.wanted import SCOPES
 from tidegate.cli import settings
-from tidegate.errors import ConfigError, Overloaded
+from tidegate.config import LocalStoreConfig
+from tidegate.config.reading import variable
+from tidegate.config.references import DEFAULT_POLICY as DEFAULT
+from tidegate.errors import BadRequest, ConfigError, Conflict, Forbidden, NotFound, Overloaded
 from tidegate.kernel.plain import plain, plain_json
-from tidegate.ports import KeyStore
 from tidegate.stores.local import LocalStore
 
-STORE = "tidegate.db"
+PEPPER = "TIDEGATE_PEPPER"
+PAGE = 500
 
 T = TypeVar("T")
+
+Work = Callable[[Administration], Awaitable[T]]
 
 ConfigPath = Annotated[Path | None, Parameter(("--config", "-c"))]
 StorePath = Annotated[Path | None, Parameter("--store")]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
 
-NOT_READ_YET = "note: `tidegate serve` does not read the store yet; it takes keys and tenants from the configuration alone"
+
+class Place(NamedTuple):
+    """A store: its file, and what the configuration says of it. Without a configuration, `policies` is None."""
+
+    path: Path
+    peppers: tuple[str, ...] = ()
+    policies: Collection[str] | None = None
 
 
 def now() -> float:
@@ -40,24 +54,90 @@ def now() -> float:
     return datetime.now(UTC).timestamp()
 
 
-def path_of(store: Path | None, config: Path | None) -> Path:
-    """The file of the store: the one named, else the one beside the configuration."""
-    return store if store is not None else (config or configuration.DEFAULT_PATH).parent / STORE
+def place_of(store: Path | None, config: Path | None) -> Place:
+    """Where the store is: the file that was named, else the store of the configuration. Ends with status 2 without one.
 
-
-def within(path: Path, work: Callable[[KeyStore], Awaitable[T]], *, make: bool = False) -> T:
-    """Do something with the keys of a store. Without `make` the file has to be there. Ends with status 2 if it fails."""
-    print(NOT_READ_YET, file=sys.stderr)
-    if not make and not path.is_file():
+    The pepper is that of the configuration, or the variable TIDEGATE_PEPPER where a file is named without one.
+    """
+    if store is not None and config is None:
+        pepper = variable(PEPPER)
+        return Place(store, (pepper,) if pepper else ())
+    loaded, source = settings.load(config)
+    peppers = tuple(pepper.get_secret_value() for pepper in loaded.auth.pepper or ())
+    policies = (DEFAULT, *loaded.policies)
+    if store is not None:
+        return Place(store, peppers, policies)
+    found = next(iter(loaded.stores.values()), None)
+    if found is None:
         settings.fail(
-            f"{path}: there is no store; `tidegate keys create` makes one, and --store names another one"
+            f"{source or 'the built-in configuration'} names no store: add a line such as"
+            " stores: {main: {kind: local, path: tidegate.db}}, or name a file with --store"
         )
+    if not isinstance(found, LocalStoreConfig):
+        settings.fail(f"{source}: these commands change stores of the kind local only; use the admin API")
+    return Place(found.path, peppers, policies)
+
+
+@contextmanager
+def told(place: Place) -> Generator[None]:
+    """End with status 1 if something cannot be done, and with status 2 if the command or the store is wrong."""
     try:
-        return asyncio.run(_within(path, work))
+        yield
     except ConfigError as error:
         settings.fail(str(error))
     except Overloaded as error:
-        settings.fail(f"{path}: {error.message}{error.cause and ': '}{error.cause}")
+        settings.fail(f"{place.path}: {error.message}{error.cause and ': '}{error.cause}")
+    except NotFound as error:
+        no(f"{error.message}: `tidegate keys list` shows the ids")
+    except (Conflict, Forbidden) as error:
+        no(error.message)
+    except BadRequest as error:
+        option = f"--{(error.param or '').removesuffix('_s').replace('_', '-')}"
+        settings.fail(error.message.replace(f"The field '{error.param}'", option))
+
+
+def within(place: Place, work: Work[T], *, peppered: bool = False, make: bool = False) -> T:
+    """Do something with the keys of a store; see `told` for what happens if it fails.
+
+    `peppered` work makes secrets. Without `make` the file has to be there.
+    """
+    peppers = _peppers(place, needed=peppered)
+    if not place.path.is_file():
+        if not make:
+            settings.fail(
+                f"{place.path}: there is no store; `tidegate keys create` makes one, and --store names another one"
+            )
+        print(f"note: {place.path.absolute()} is a new store", file=sys.stderr)
+    with told(place):
+        return asyncio.run(_within(place, peppers, work))
+    raise AssertionError("unreachable: `told` lets no exception pass that it suppresses")
+
+
+async def every(page: Callable[[T | None], Awaitable[Sequence[T]]]) -> list[T]:
+    """All entries of a list that comes in pages. `page` takes the last entry that is known, None at the beginning."""
+    found: list[T] = []
+    while more := await page(found[-1] if found else None):
+        found += more
+    return found
+
+
+def actor() -> Actor:
+    """The user of the command line, who may give every scope: whoever can write the file can do so anyway."""
+    return Actor(who(), frozenset(SCOPES))
+
+
+def _peppers(place: Place, *, needed: bool) -> Peppers | None:
+    if not place.peppers:
+        if not needed:
+            return None
+        settings.fail(
+            f"there is no pepper, which digests of keys need: set auth.pepper in the configuration, or {PEPPER} with"
+            " --store; see `tidegate keys --help`"
+        )
+    try:
+        return Peppers([pepper.encode() for pepper in place.peppers])
+    except ValueError as error:
+        settings.fail(f"{PEPPER}: {error}")
 
 
 def who() -> str:
@@ -66,11 +146,6 @@ def who() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a user without a name, as in some containers
         return f"cli:{os.getuid()}"
-
-
-def date(seconds: float | None) -> str | None:
-    """A time as ISO 8601 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def no(message: str) -> NoReturn:
@@ -94,12 +169,12 @@ def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str | None, ...]]
     Console().print(table)
 
 
-async def _within(path: Path, work: Callable[[KeyStore], Awaitable[T]]) -> T:
-    store = LocalStore(path)
+async def _within(place: Place, peppers: Peppers | None, work: Work[T]) -> T:
+    store = LocalStore(LocalStoreConfig(kind="local", path=place.path))
     await store.start(now)
     try:
         keys = store.keys()
         assert keys is not None
-        return await work(keys)
+        return await work(Administration(keys, peppers, now, policies=place.policies))
     finally:
         await store.close()

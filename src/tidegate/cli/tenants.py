@@ -1,16 +1,15 @@
-"""`tidegate tenants`: the organisations, teams and users of a local store, and the policies that they name."""
+"""`tidegate tenants`: the organisations, teams and users of the store, and the policies that they name."""
 
 from __future__ import annotations
 
 import msgspec
 from cyclopts import App
 
+from tidegate.access.administration import Administration
+from tidegate.access.wanted import NewTenant
 from tidegate.cli import settings, store
 from tidegate.cli.store import AsJson, ConfigPath, StorePath
-from tidegate.ports import KeyStore
 from tidegate.types import Tenant
-
-PAGE = 500
 
 app = App(
     name="tenants",
@@ -45,7 +44,7 @@ def list_(
     organisation
         Only this organisation.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
@@ -53,13 +52,10 @@ def list_(
 
     """
 
-    async def read(keys: KeyStore) -> list[Tenant]:
-        every: list[Tenant] = []
-        while page := await keys.tenants(organisation, after=every[-1] if every else None, most=PAGE):
-            every += page
-        return every
+    async def read(keys: Administration) -> list[Tenant]:
+        return await store.every(lambda last: keys.tenants(organisation, after=last, most=store.PAGE))
 
-    found = store.within(store.path_of(store_path, config), read)
+    found = store.within(store.place_of(store_path, config), read)
     if as_json:
         store.print_json(found)
     else:
@@ -87,7 +83,7 @@ def set_(
     policy
         The name of a policy of the configuration. Default: none, so the tenant above decides.
     store_path
-        The file of the store. Default: tidegate.db beside the configuration.
+        The file of the store. Default: the store of the configuration.
     config
         The configuration. Default: tidegate.yaml.
     as_json
@@ -99,12 +95,17 @@ def set_(
         settings.fail(
             f"'{tenant}' is not a tenant: write ORGANISATION, ORGANISATION/TEAM or ORGANISATION/TEAM/USER"
         )
-    made = Tenant(*names, *[""] * (3 - len(names)), policy=policy)
+    organisation, team, user = (*names, "", "")[:3]
+    wanted = NewTenant(organisation=organisation, team=team, user=user, policy=policy)
 
-    async def save(keys: KeyStore) -> None:
-        await keys.set_tenant(made, by=store.who())
+    place = store.place_of(store_path, config)
+    with store.told(place):
+        wanted.check(place.policies)  # before there is a new file
 
-    store.within(store.path_of(store_path, config), save, make=True)
+    async def save(keys: Administration) -> Tenant:
+        return await keys.set_tenant(wanted, store.actor())
+
+    made = store.within(place, save, make=True)
     if as_json:
         store.print_json(made)
     else:

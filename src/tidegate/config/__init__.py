@@ -24,8 +24,9 @@ from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
+from tidegate.config.stores import LocalStoreConfig, StoreConfig
 from tidegate.config.tenants import KeyConfig, OrganisationConfig, TeamConfig, UserConfig
-from tidegate.config.tree import Config, digest, engine_digest, issuer_digest, limits_of
+from tidegate.config.tree import Config, digest, engine_digest, issuer_digest, limits_of, store_digest
 
 __all__ = [
     "DEFAULT_PATH",
@@ -46,6 +47,7 @@ __all__ = [
     "Kinded",
     "LimitsConfig",
     "LlamaCppConfig",
+    "LocalStoreConfig",
     "LoraConfig",
     "ModelConfig",
     "OpenAIConfig",
@@ -55,6 +57,7 @@ __all__ = [
     "ServerConfig",
     "Settings",
     "SglangConfig",
+    "StoreConfig",
     "TeamConfig",
     "TimeoutsConfig",
     "TlsConfig",
@@ -70,6 +73,7 @@ __all__ = [
     "parse",
     "parse_text",
     "read_text",
+    "store_digest",
     "urls",
     "warnings",
 ]

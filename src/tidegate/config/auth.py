@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, SecretStr, field_validator
+from pydantic_core import PydanticKnownError
 
 from tidegate.config.jwt import JwtConfig
 from tidegate.config.settings import Settings
@@ -19,29 +20,47 @@ class AuthConfig(Settings):
     mode: Literal["keys", "none"] | None = Field(
         default=None,
         description="`keys`: only callers with a key or a token are served. `none`: everybody who reaches the port is."
-        " Default: `keys` where there are keys or `jwt`; without both, this machine alone is served.",
+        " Default: `keys` where there are keys, a store or `jwt`; without them, this machine alone is served.",
     )
-    pepper: SecretStr | None = Field(
-        default=None, description="What keys are digested with, `${NAME}`; needed for keys given as `digest`."
+    pepper: tuple[SecretStr, ...] | None = Field(
+        default=None,
+        description="What keys are digested with, `${NAME}`; needed for keys given as `digest`, and for a store. To replace"
+        " it, give a list: new keys are digested with the first, and those of every other stay valid.",
     )
     trusted_proxies: tuple[str, ...] = Field(
         default=(),
         description="Addresses or networks of proxies whose `X-Forwarded-For` names the client, such as `10.0.0.0/8`.",
     )
     max_stale_s: float = Field(
-        default=60, ge=0, description="How long a known key stays valid while the store cannot be asked."
+        default=60,
+        ge=0,
+        description="How long a known key stays valid while the store cannot be asked. Other keys are refused with 503.",
     )
 
     jwt: JwtConfig | None = Field(
         default=None, description="JSON Web Tokens of an OpenID Connect issuer, beside keys."
     )
 
+    @field_validator("pepper", mode="before")
+    @classmethod
+    def _one_or_several(cls, pepper: Any) -> Any:
+        if pepper is None or isinstance(pepper, list | tuple):
+            return cast("Any", pepper)
+        if not isinstance(pepper, str | SecretStr):
+            raise PydanticKnownError("string_type")
+        return (pepper,)
+
     @field_validator("pepper")
     @classmethod
-    def _hard_to_guess(cls, pepper: SecretStr | None) -> SecretStr | None:
-        if pepper is not None and len(pepper.get_secret_value()) < SHORTEST_PEPPER:
+    def _hard_to_guess(cls, peppers: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
+        texts = None if peppers is None else [pepper.get_secret_value() for pepper in peppers]
+        if texts == []:
+            raise ValueError("is empty: give a pepper, or leave the setting out")
+        if any(len(text) < SHORTEST_PEPPER for text in texts or ()):
             raise ValueError(f"must have at least {SHORTEST_PEPPER} characters")
-        return pepper
+        if texts is not None and len(set(texts)) < len(texts):
+            raise ValueError("has the same pepper twice: leave one out")
+        return peppers
 
     @field_validator("trusted_proxies")
     @classmethod

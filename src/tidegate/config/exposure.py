@@ -1,4 +1,4 @@
-"""Whether everybody could use the gateway: no keys are configured, and the address is not of this machine alone."""
+"""Whether everybody could use the gateway: there are no keys, and the address is not of this machine alone."""
 
 from __future__ import annotations
 

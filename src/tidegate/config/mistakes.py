@@ -135,6 +135,8 @@ def _section(location: tuple[int | str, ...], data: Any) -> type[Settings] | Non
 
 def _is_secret(location: tuple[int | str, ...], data: Any) -> bool:
     """Whether a place holds what no message may show."""
+    if isinstance(location[-1], int):  # an entry of a list is as secret as the list
+        return _is_secret(location[:-1], data)
     section = _section(location[:-1], data)
     field = section.model_fields.get(str(location[-1])) if section else None
     return field is not None and SecretStr in _types(field.annotation)

@@ -106,12 +106,17 @@ def _same_secrets(top: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _unused(top: Mapping[str, Any]) -> Iterator[Problem]:
     auth, keys = dict(_entries(top.get("auth"))), dict(_entries(top.get("keys")))
-    if auth.get("mode") == "none" and (keys or auth.get("jwt") is not None):
-        given = "keys" if keys else "tokens of auth.jwt"
+    stores = dict(_entries(top.get("stores")))
+    if auth.get("mode") == "none" and (keys or stores or auth.get("jwt") is not None):
+        given = "keys" if keys or stores else "tokens of auth.jwt"
         yield Problem(
             "auth.mode", f"none lets everybody in, so the {given} would mean nothing: leave out one of them"
         )
     if auth.get("pepper") is None:
+        if stores:
+            yield Problem(
+                "auth.pepper", "is missing: the keys in a store are digested with it; give it as ${NAME}"
+            )
         for name, key in keys.items():
             if dict(_entries(key)).get("digest") is not None:
                 yield Problem(f"{joined('keys', name)}.digest", "needs auth.pepper, which it was made with")

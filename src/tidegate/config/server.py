@@ -153,18 +153,24 @@ class ServerConfig(Settings):
 
 
 class AdminConfig(Settings):
-    """The admin API, and the common admin port of several workers."""
+    """The admin API, and its own port: that of several workers, or of one process with `apart`."""
 
-    host: str = Field(default="127.0.0.1", description="Address of the common admin port of several workers.")
+    host: str = Field(default="127.0.0.1", description="Address of the admin port.")
     port: int = Field(
         default=8081,
         ge=0,
         le=65535,
-        description="The common admin port of several workers; 0 chooses a free port.",
+        description="The admin port; 0 chooses a free port.",
+    )
+    apart: bool = Field(
+        default=False,
+        description="Whether the routes below `/admin/` are served at the admin port alone, and not on the main port."
+        " A change takes effect at the next start.",
     )
     token: SecretStr | None = Field(
         default=None,
-        description="Bearer token for `POST /admin/reload`. Without a token, the admin API refuses all requests.",
+        description="A key with the scopes `admin:read`, `admin:write` and `metrics`. Without any key, nothing is answered"
+        " that changes the gateway.",
     )
 
     @field_validator("host")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import EngineConfig
@@ -19,6 +19,7 @@ from tidegate.config.policies import LimitsConfig, PolicyConfig
 from tidegate.config.quotas import QuotasConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
+from tidegate.config.stores import StoreConfig
 from tidegate.config.tenants import KeyConfig, OrganisationConfig
 
 
@@ -34,6 +35,9 @@ class Config(Settings):
         default={},
         description="What clients may ask for: a name, or a prefix and `*`. The longest match wins.",
     )
+    stores: Mapping[Name, Annotated[StoreConfig, Kinded("tidegate.stores")]] = Field(
+        default={}, description="Where keys are kept that are not in this file, by name; one at most."
+    )
     auth: AuthConfig = Field(default=AuthConfig(), description="How callers are recognised.")
     policies: Mapping[Name, PolicyConfig] = Field(
         default={}, description="What callers may do, by name; `default` holds for those who name none."
@@ -44,11 +48,20 @@ class Config(Settings):
     )
     keys: Mapping[Name, KeyConfig] = Field(default={}, description="API keys, by name.")
 
+    @field_validator("stores")
+    @classmethod
+    def _one_store(cls, stores: Mapping[str, StoreConfig]) -> Mapping[str, StoreConfig]:
+        if len(stores) > 1:
+            raise ValueError(f"has {len(stores)} stores, and keys are kept in one: leave the others out")
+        return stores
+
     @property
     def has_keys(self) -> bool:
-        """Whether callers must show a key or a token."""
+        """Whether callers must show a key or a token. A store counts as keys, even while it is empty."""
         auth = self.auth
-        return auth.mode == "keys" or (auth.mode is None and (bool(self.keys) or auth.jwt is not None))
+        return auth.mode == "keys" or (
+            auth.mode is None and (bool(self.keys or self.stores) or auth.jwt is not None)
+        )
 
 
 def limits_of(config: Config) -> Iterator[tuple[str, LimitsConfig]]:
@@ -82,6 +95,11 @@ def issuer_digest(jwt: JwtConfig) -> str:
     return digest(jwt, without=OF_A_TOKEN)
 
 
+def store_digest(store: StoreConfig) -> str:
+    """Return a digest that identifies a store across reloads. What is in its file does not count: the store writes it."""
+    return _fingerprint(store.model_dump(mode="python"), _plain)
+
+
 def digest(settings: Settings, *, without: Collection[str] = ()) -> str:
     """A fingerprint of a section, secrets and the state of the files it names included; `without` some of its keys."""
 
@@ -89,10 +107,14 @@ def digest(settings: Settings, *, without: Collection[str] = ()) -> str:
         if isinstance(value, Path) and value.is_file():
             found = value.stat()
             return [str(value), found.st_size, found.st_mtime_ns]
-        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        return _plain(value)
 
-    return hashlib.sha256(
-        msgspec.json.encode(
-            settings.model_dump(mode="python", exclude=set(without)), enc_hook=plain, order="deterministic"
-        )
-    ).hexdigest()
+    return _fingerprint(settings.model_dump(mode="python", exclude=set(without)), plain)
+
+
+def _fingerprint(tree: Any, plain: Callable[[Any], Any]) -> str:
+    return hashlib.sha256(msgspec.json.encode(tree, enc_hook=plain, order="deterministic")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

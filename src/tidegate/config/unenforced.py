@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidegate.config.auth import AuthConfig
 from tidegate.config.tree import Config, limits_of
 from tidegate.errors import ConfigError, Problem
 
 _NEED_PRICES = ("usd_per_day", "usd_per_month")
 _PRICES = "needs the price of every model, and prices cannot be configured yet; leave it out"
-_NOTHING = "this has no effect yet, so the gateway does not start with it; leave it out"
 
 
 def unenforced(config: Config) -> list[Problem]:
@@ -25,8 +23,6 @@ def check_enforced(config: Config) -> None:
 
 
 def _problems(config: Config) -> Iterator[Problem]:
-    if config.auth.max_stale_s != AuthConfig().max_stale_s:
-        yield Problem("auth.max_stale_s", _NOTHING)
     for path, limits in limits_of(config):
         for name in _NEED_PRICES:
             if getattr(limits, name) is not None:

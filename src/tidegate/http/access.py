@@ -1,4 +1,7 @@
-"""What each route needs: one table. A route without a row keeps the gateway from starting."""
+"""What each route needs: one table. A route without a row keeps the gateway from starting.
+
+A row holds for all methods of a path, or for the one method that stands before it.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,14 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "/metrics": METRICS,
         "/admin/reload": ADMIN_WRITE,
         "/admin/usage": ADMIN_READ,
+        "GET /admin/keys": ADMIN_READ,
+        "POST /admin/keys": ADMIN_WRITE,
+        "/admin/keys/{id}": ADMIN_READ,
+        "/admin/keys/{id}/rotate": ADMIN_WRITE,
+        "/admin/keys/{id}/revoke": ADMIN_WRITE,
+        "GET /admin/tenants": ADMIN_READ,
+        "POST /admin/tenants": ADMIN_WRITE,
+        "/admin/log": ADMIN_READ,
         "/": OPEN,
         "/health": OPEN,
         "/healthz": OPEN,
@@ -57,14 +68,15 @@ def guarded(
     `gate` returns the authentication in force. `refused` is told of each refusal, with the client's address. `told` returns
     the headers for a reply to a visitor with a key.
     """
-    return [_guarded(route, needed(route.path), gate, refused, told) for route in routes]
+    return [_guarded(route, gate, refused, told) for route in routes]
 
 
-def needed(path: str) -> str:
-    """The scope that a route needs, or `OPEN`. Raises LookupError for a route without a row."""
-    if path not in NEEDS:
-        raise LookupError(f"the route {path} has no row in the table of http/access.py")
-    return NEEDS[path]
+def needed(path: str, method: str) -> str:
+    """The scope that a route needs for a method, or `OPEN`. Raises LookupError for a route without a row."""
+    row = path if path in NEEDS else f"{'GET' if method == 'HEAD' else method} {path}"
+    if row not in NEEDS:
+        raise LookupError(f"the route {row} has no row in the table of http/access.py")
+    return NEEDS[row]
 
 
 def visitor_of(request: Request) -> Visitor:
@@ -72,16 +84,18 @@ def visitor_of(request: Request) -> Visitor:
     return cast("Visitor", request.state.visitor)
 
 
-def _guarded(
-    route: Route, scope: str, gate: Callable[[], Authenticate], refused: Refused, told: Told
-) -> Route:
+def _guarded(route: Route, gate: Callable[[], Authenticate], refused: Refused, told: Told) -> Route:
     answer = route.endpoint
+    scopes = {method: needed(route.path, method) for method in route.methods or ()}
 
     async def guard(request: Request) -> Response:
         try:
+            authenticate, headers = gate(), header_values(request.scope)
             client = request.scope.get("client")
-            peer = client[0] if client else ""
-            visitor = await gate().admit(header_values(request.scope), scope, peer=peer)
+            peer: str = client[0] if client else ""
+            if authenticate.proxies is not None:
+                peer = authenticate.proxies.client(peer, headers)
+            visitor = await authenticate.admit(headers, scopes[request.method], peer=peer)
         except GatewayError as error:
             refused(error, request.scope.get("client"))
             return as_error(error)

@@ -14,9 +14,9 @@ from tidegate.errors import RETRY_AFTER_S, GatewayError
 from tidegate.http.edge.cycle import request_id_of
 
 
-def as_json(content: object, *, status: int = 200) -> Response:
-    """A JSON response. A 503 says when to come back."""
-    headers = {"retry-after": f"{RETRY_AFTER_S:g}"} if status == 503 else None
+def as_json(content: object, *, status: int = 200, more: Mapping[str, str] | None = None) -> Response:
+    """A JSON response, with `more` headers. A 503 says when to come back."""
+    headers = dict(more or {}) | ({"retry-after": f"{RETRY_AFTER_S:g}"} if status == 503 else {})
     return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
 
 

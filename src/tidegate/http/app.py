@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, MethodUnknown, NotFound
 from tidegate.gateway import Gateway
 from tidegate.http.access import guarded, needed
-from tidegate.http.admin import Admin
+from tidegate.http.admin import Admin, KeyRoutes
 from tidegate.http.answers import as_error, identified
 from tidegate.http.call import CallEndpoint
 from tidegate.http.cors import Cors
@@ -33,23 +33,30 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _ANY_ROUTE_ALLOWS = "GET, HEAD, POST, OPTIONS"
 
 
+ADMIN = "/admin/"
+"""What the paths of the admin API begin with."""
+
+
 class App:
     """Dispatch. Routes on the ASGI path alone, never on a URL rebuilt from the Host header."""
 
-    def __init__(self, gateway: Gateway, refusals: Refusals) -> None:
+    def __init__(self, gateway: Gateway, refusals: Refusals, *, apart: bool = False) -> None:
+        """`apart` leaves out the admin API, which has a port of its own then."""
         self._refusals = refusals
         turn = asyncio.Lock()
         self._calls = {
             f"/v1/{endpoint.value}": CallEndpoint(endpoint, gateway, turn) for endpoint in Endpoint
         }
         # Their stage `authenticate` asks for this scope and for no other.
-        assert all(needed(path) == INFERENCE for path in self._calls), "a call needs another scope"
-        cold = Admin(gateway).routes()
+        assert all(needed(path, "POST") == INFERENCE for path in self._calls), "a call needs another scope"
+        every = [*Admin(gateway).routes(), *KeyRoutes(gateway).routes()]
+        cold = [route for route in every if not (apart and route.path.startswith(ADMIN))]
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]
+        shown = [route for route in routes if not route.path.startswith(ADMIN)]
         self._rest = Starlette(
             routes=guarded(
-                [*routes, welcome(self._calls, routes)],
+                [*routes, welcome(self._calls, shown)],
                 lambda: gateway.snapshot.authenticate,
                 refusals.add,
                 lambda visitor: gateway.snapshot.limit.standing(visitor.policy),
@@ -107,7 +114,7 @@ class App:
 
 def create_app(gateway: Gateway, refusals: Refusals | None = None) -> ASGIApp:
     """The application for an ASGI server. The gateway must be open. `refusals` is where it counts them."""
-    app: ASGIApp = App(gateway, refusals or Refusals())
+    app: ASGIApp = App(gateway, refusals or Refusals(), apart=gateway.admin_apart)
     return Cors(app, gateway.settings) if gateway.settings.cors_origins else app
 
 

@@ -36,6 +36,26 @@ async def read_body(scope: Scope, receive: Receive, call: Call, budget: ByteBudg
     return body
 
 
+async def read_small_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
+    """Return the whole body of a request that makes no call, which may be empty. Raises what `read_body` raises."""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length")
+    if length is not None:
+        _check_size(int(length), limit_bytes)
+    parts = BytesIO()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _cut_off(scope)
+        parts.write(message.get("body", b""))
+        _check_size(parts.tell(), limit_bytes)
+        if not message.get("more_body"):
+            break
+    if parts.tell():
+        _check_kind(headers)
+    return parts.getvalue()
+
+
 async def _read_on(
     message: Message | None, scope: Scope, receive: Receive, call: Call, budget: ByteBudget
 ) -> bytes:

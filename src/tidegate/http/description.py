@@ -17,10 +17,11 @@ import msgspec
 from starlette.routing import Route
 
 from tidegate import errors
+from tidegate.access.wanted import NewKey, NewTenant, Rotation
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
 from tidegate.http import usage
-from tidegate.http.access import NEEDS
+from tidegate.http.access import needed
 from tidegate.stages.authenticate import OPEN
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
@@ -33,14 +34,16 @@ PATH = "/openapi.json"
 class _Cold(msgspec.Struct, frozen=True):
     """The description of a route that makes no call. `also` has the meanings of statuses other than 200 and 400.
 
-    `query` has the parameters of the query.
+    `body` is the struct of the request's body, and `query` has the parameters of the query.
     """
 
     summary: str
     answer: Json
     also: Mapping[int, str] = {}
     media_type: str = "application/json"
+    body: type[msgspec.Struct] | None = None
     query: tuple[str, ...] = ()
+    status: int = 200
 
 
 _STATE: Json = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
@@ -59,6 +62,13 @@ _USAGE: Json = {
     "required": ["limits", "more", "configured", "silent_workers"],
     "properties": {"limits": {"type": "array", "items": {"type": "object"}}},
 }
+_KEY: Json = {"type": "object", "required": ["id", "state", "scopes", "version"]}
+_MADE: Json = {**_KEY, "required": [*_KEY["required"], "key"]}
+_PAGE: Json = {"type": "object", "required": ["next"]}
+_TENANT: Json = {"type": "object", "required": ["organisation"]}
+_NO_STORE = {409: "There is no store of keys"}
+_ONE_KEY = {404: "No such key", 409: "There is no store of keys, or the key was revoked or changed meanwhile"}
+# What a path has for all its methods, or for the one before it.
 _COLD: Mapping[str, _Cold] = MappingProxyType(
     {
         "/healthz": _Cold("Whether the process runs", _STATE),
@@ -78,6 +88,20 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
             {503: "The workers cannot be asked now"},
             query=usage.PARAMETERS,
         ),
+        "GET /admin/keys": _Cold(
+            "Keys of the store", _PAGE, _NO_STORE, query=("organisation", "after", "limit")
+        ),
+        "POST /admin/keys": _Cold("Make a key", _MADE, _NO_STORE, body=NewKey, status=201),
+        "/admin/keys/{id}": _Cold("One key", _KEY, _ONE_KEY),
+        "/admin/keys/{id}/rotate": _Cold("A new secret for a key", _MADE, _ONE_KEY, body=Rotation),
+        "/admin/keys/{id}/revoke": _Cold("End a key", _KEY, _ONE_KEY),
+        "GET /admin/tenants": _Cold(
+            "Organisations, teams and users", _PAGE, _NO_STORE, query=("organisation", "after", "limit")
+        ),
+        "POST /admin/tenants": _Cold(
+            "Make a tenant, or give it another policy", _TENANT, _NO_STORE, body=NewTenant
+        ),
+        "/admin/log": _Cold("Every change of keys and tenants", _PAGE, _NO_STORE, query=("after", "limit")),
         PATH: _Cold("This document", {"type": "object", "required": ["openapi"]}),
     }
 )
@@ -110,7 +134,7 @@ _SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
 
 def describe(models: Models, cold: Iterable[Route]) -> Json:
     """Return the whole document. `cold` are the routes that make no call."""
-    structs = [*(body for body, _ in _CALLS.values()), Answer]
+    structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
     for endpoint, (body, summary) in _CALLS.items():
@@ -192,9 +216,15 @@ def _failures() -> Json:
 
 def _cold_path(route: Route) -> Json:
     path = route.path.replace(":path}", "}")
-    cold = _COLD[path]
+    methods = sorted((route.methods or set()) - {"HEAD"})
+    return {path: {method.lower(): _operation(route, path, method) for method in methods}}
+
+
+def _operation(route: Route, path: str, method: str) -> Json:
+    cold = _COLD.get(path) or _COLD[f"{method} {path}"]
+    name = path.strip("/{}").translate(str.maketrans("/{}.", "____")).replace("__", "_")
     operation: Json = {
-        "operationId": path.strip("/{}").translate(str.maketrans("/{.", "___")).replace("__", "_"),
+        "operationId": name if path in _COLD else f"{method.lower()}_{name}",
         "summary": cold.summary,
         "parameters": [
             *(
@@ -204,20 +234,27 @@ def _cold_path(route: Route) -> Json:
             *({"name": one, "in": "query", "schema": {"type": "string"}} for one in cold.query),
         ],
         "responses": {
-            "200": _response("As asked", {cold.media_type: {"schema": cold.answer}}),
+            str(cold.status): _response("As asked", {cold.media_type: {"schema": cold.answer}}),
             "400": _failure(errors.BadRequest.code),
         },
     }
+    if cold.body is not None:
+        schema = {"$ref": f"#/components/schemas/{cold.body.__name__}"}
+        operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        for error in (errors.PayloadTooLarge, errors.UnsupportedMediaType):
+            operation["responses"][str(error.status)] = _failure(error.code)
     for status, meaning in cold.also.items():
         # The 503 of /readyz has the form of its 200, not that of an error.
         shown = cold.answer if path == "/readyz" else {"$ref": "#/components/schemas/Error"}
         operation["responses"][str(status)] = _response(meaning, {"application/json": {"schema": shown}})
-    if (scope := NEEDS[route.path]) != OPEN:
+    if (scope := needed(route.path, method)) != OPEN:
         operation["security"] = _SECURITY
         operation["responses"]["401"] = _failure(errors.Unauthenticated.code)
         operation["responses"]["403"] = _failure(f"{errors.Forbidden.code}: the key lacks the scope {scope}")
-    methods = sorted((route.methods or set()) - {"HEAD"})
-    return {path: {method.lower(): operation for method in methods}}
+        operation["responses"].setdefault(
+            "503", _failure(f"{errors.Overloaded.code}: the store does not answer")
+        )
+    return operation
 
 
 def _failure(meaning: str) -> Json:

@@ -14,11 +14,16 @@ import signal
 import socket
 from collections.abc import Callable
 
+from starlette.applications import Starlette
+
+from tidegate.config import Config, ServerConfig
 from tidegate.config.exposure import check_exposure
 from tidegate.gateway import Gateway
+from tidegate.http.access import guarded
+from tidegate.http.admin import Admin, KeyRoutes, admin_routes
 from tidegate.http.app import create_app
 from tidegate.http.edge.refusals import Refusals
-from tidegate.http.edge.server import EdgeServer
+from tidegate.http.edge.server import CannotListen, EdgeServer, bind
 from tidegate.http.heap import give_back_large_blocks
 
 # After the deadline, clients have this long to read the error that ended their calls.
@@ -99,6 +104,30 @@ class GatewayServer(EdgeServer):
         end = self._gateway.clock() + seconds
         while not reached() and self._gateway.clock() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+class AdminServer(EdgeServer):
+    """A server for the admin port of one open gateway: health, metrics and the admin API."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+        """Raises ConfigError for an address that needs keys where there are none."""
+        gateway.admin_address = listener.getsockname()[0]
+        check_exposure(gateway.snapshot.config, gateway.admin_address, setting="admin.host")
+        routes = [*admin_routes(Admin(gateway)), *KeyRoutes(gateway).routes()]
+        super().__init__(Starlette(routes=guarded(routes, lambda: gateway.snapshot.authenticate)))
+        self._listener = listener
+
+    async def serve_until_cancelled(self) -> None:
+        """Serve until the task is cancelled. The server of the calls obeys the signals."""
+        await self._serve([self._listener])
+
+
+def bind_admin(config: Config) -> socket.socket:
+    """Return the listening socket of the admin port. Raises CannotListen."""
+    try:
+        return bind(ServerConfig(host=config.admin.host, port=config.admin.port))
+    except CannotListen as error:
+        raise CannotListen(f"admin.port: {error}; choose another port, or 0 for any free one") from error
 
 
 def settle_garbage() -> None:

@@ -56,8 +56,7 @@ class RateHeaders:
     def told(self, left: Sequence[int], resets_s: Callable[[Limit], float]) -> Headers:
         """Return the headers. `left` has what remains of each limit of the plan; `resets_s` is that of a Limiter."""
         headers: Headers = []
-        policies: list[bytes] = []
-        states: list[bytes] = []
+        policies = states = b""
         for (of_limit, of_remaining, of_reset), shown in self._shown:
             one = shown[0]
             remaining = left[one.place]
@@ -68,10 +67,10 @@ class RateHeaders:
             reset_s = (one.capacity - remaining) * one.token_s if one.token_s else resets_s(one.limit)
             rest = b"%d" % remaining if remaining > 0 else b"0"
             headers += ((of_limit, one.most), (of_remaining, rest), (of_reset, duration(reset_s)))
-            policies.append(one.policy)
-            states.append(b"%b;r=%b;t=%d" % (one.name, rest, -(-reset_s // 1)))
+            policies += one.policy
+            states += b"%b;r=%b;t=%d, " % (one.name, rest, -(-reset_s // 1))
         if headers:
-            headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
+            headers += ((b"ratelimit-policy", policies[:-2]), (b"ratelimit", states[:-2]))
         return headers
 
 
@@ -80,7 +79,7 @@ _TOLD = (b"limit", b"remaining", b"reset")
 
 def _shown(place: int, limit: Limit, unit: Unit) -> _Shown:
     name = b'"%b.%b"' % (limit.level.encode(), limit.dimension.encode())
-    policy = b'%b;q=%d;w=%d;qu="%b"' % (name, limit.most, _WINDOW_S[limit.per], _NAMES[unit])
+    policy = b'%b;q=%d;w=%d;qu="%b", ' % (name, limit.most, _WINDOW_S[limit.per], _NAMES[unit])
     minute = limit.per is Per.MINUTE
     capacity, token_s = (limit.burst or limit.most, 60 / limit.most) if minute else (0, 0.0)
     return _Shown(place, limit, b"%d" % limit.most, name, policy, capacity, token_s)
@@ -88,9 +87,9 @@ def _shown(place: int, limit: Limit, unit: Unit) -> _Shown:
 
 def duration(seconds: float) -> bytes:
     """Return a time as OpenAI writes it: `17ms`, `8.64s`, `6m0s`, `1h0m0s`. It is rounded up to milliseconds."""
+    if seconds <= 0.999:
+        return b"%dms" % -(-seconds * 1000 // 1)
     ms = int(-(-seconds * 1000 // 1))
-    if ms < 1000:
-        return b"%dms" % ms
     minutes, rest_ms = divmod(ms, 60_000)
     rest = b"%gs" % (rest_ms / 1000)
     if not minutes:

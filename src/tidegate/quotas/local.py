@@ -118,7 +118,7 @@ class LocalLimiter:
         self._meter(limit, now).charge(used, now)
 
     def _now(self) -> Now:
-        return Now(round(self._clock() * 1e6), self._wall())
+        return Now(int(self._clock() * 1e6), self._wall())
 
     def _refusal(
         self, limits: tuple[Limit, ...], amounts: Sequence[int], at: int, now: Now

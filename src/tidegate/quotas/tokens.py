@@ -149,25 +149,22 @@ def tokens_in(batch: Batch) -> int:
     for piece in batch:
         for choice in piece.answer.choices or ():
             part = choice.delta or choice.message
-            if part is None:
-                tokens += _about(choice.text)
-            else:
-                tokens += _about(part.content) + _about(part.reasoning_content or part.reasoning)
-                if part.tool_calls or part.refusal or part.function_call:
-                    tokens += _about(part.refusal) or _about(
-                        msgspec.json.encode(part.tool_calls or part.function_call)
-                    )
+            text = choice.text if part is None else part.content
+            if type(text) is str:
+                tokens += (len(text) + 3) // 4
+            elif text is not None:
+                tokens += _about(text)
+            # An event of a stream has one kind of text; a whole message may have several.
+            if part is not None and (not text or part is choice.message):
+                tokens += _about(part.reasoning_content or part.reasoning or part.refusal)
+                tokens += _about(part.tool_calls or part.function_call)
     return tokens
 
 
-def _about(text: Any) -> int:
-    if text is None:
+def _about(value: Any) -> int:
+    """The tokens of a text, of a value that was left unparsed, or of a structure."""
+    if not value:
         return 0
-    length = (
-        len(text)
-        if isinstance(text, str | bytes)
-        else len(bytes(text))
-        if isinstance(text, msgspec.Raw)
-        else 4
-    )
-    return -(-length // 4)
+    if not isinstance(value, str | bytes | msgspec.Raw):
+        value = msgspec.json.encode(value)
+    return -(-len(value if isinstance(value, str) else bytes(value)) // 4)

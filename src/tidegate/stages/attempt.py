@@ -155,6 +155,8 @@ class _Rounds(msgspec.Struct):
         """Note the tokens of a batch. Return the batch without the token counts that the client did not ask for."""
         if self.counts:
             spent.received_tokens += tokens_in(batch)
+            if len(batch) == 1 and batch[0].answer.usage is None:
+                return batch
         asked = not self.call.stream or asks_usage(self.call)
         kept: Batch = []
         for piece in batch:

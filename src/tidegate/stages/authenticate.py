@@ -6,16 +6,13 @@ from collections.abc import Awaitable, Mapping
 
 import msgspec
 
-from tidegate.access.configured import Configured, peppers_of
-from tidegate.access.doorkeeper import Doorkeeper, Identifies
-from tidegate.access.either import KeysAndTokens
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
 from tidegate.call import Call
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import Forbidden, GatewayError
 from tidegate.policy import Policies, Policy, compile_policies
-from tidegate.ports import Wall
+from tidegate.ports import Identifies
 from tidegate.types import ANSWER, Caller, Key
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
@@ -106,15 +103,10 @@ def _check(scope: str, caller: Caller) -> None:
         raise Forbidden(f"This key does not have the scope '{scope}'")
 
 
-def authenticate_for(
-    config: Config, server: ServerConfig, wall: Wall, tokens: Identifies | None = None
-) -> Authenticate:
-    """The stage for a configuration. `server` are the server's settings in force; `tokens` are those of `auth.jwt`."""
-    peppers = peppers_of(config)
-    keys = Configured(config, peppers)
-    doorkeeper = Doorkeeper(keys, peppers, wall) if keys.by_name or config.has_keys else None
-    both = doorkeeper if doorkeeper is None or tokens is None else KeysAndTokens(doorkeeper, tokens)
-    found = Authenticate(compile_policies(config, server), both, closed=config.has_keys)
+def authenticate_for(config: Config, server: ServerConfig, keys: Identifies) -> Authenticate:
+    """The stage for a configuration. `server` are the server's settings in force; `keys` has every key of the gateway."""
+    some = config.has_keys or config.admin.token is not None
+    found = Authenticate(compile_policies(config, server), keys if some else None, closed=config.has_keys)
     if config.auth.trusted_proxies:
         found.proxies = Proxies(config.auth.trusted_proxies)
     return found

@@ -99,8 +99,9 @@ def refuse_unshareable(config: Config, workers: int) -> None:
     """Raise ConfigError for a configuration that several workers cannot serve. All such rules are in this function.
 
     The limits of an engine have to be large enough to give every worker a part. Limits of callers are divided only if
-    `quotas.divide` says so. Keys of a store, caches and memory can be shared only through a store that all processes reach.
-    Configurations that need such a store and do not name one are to be refused here, once these parts exist.
+    `quotas.divide` says so. No kind of store serves several processes yet. Caches and memory can be shared only through a
+    store that all processes reach. Configurations that need such a store and do not name one are to be refused here, once
+    these parts exist.
     """
     problems = [
         Problem(
@@ -121,6 +122,13 @@ def refuse_unshareable(config: Config, workers: int) -> None:
         and (clients := engine.max_in_flight - engine.reserved_seats) < workers <= engine.max_in_flight
     ]
     problems += _unshareable_limits(config, workers)
+    problems += [
+        Problem(
+            f"stores.{name}",
+            "serves one process: start without --workers, or give the keys under keys: instead",
+        )
+        for name in config.stores
+    ]
     if problems:
         raise ConfigError(f"--workers {workers}", problems)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -15,14 +14,15 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, Metric
 from starlette.applications import Starlette
 
-from tidegate.config import Config, ServerConfig, read_text, warnings
+from tidegate.config import Config, read_text, warnings
 from tidegate.config.exposure import check_exposure, exposure
 from tidegate.errors import ConfigError, Problem
 from tidegate.files import Stamp, stamp
 from tidegate.gateway import Reloaded, no_file, watch
 from tidegate.http.access import guarded
 from tidegate.http.admin import admin_routes
-from tidegate.http.edge.server import CannotListen, EdgeServer, bind
+from tidegate.http.edge.server import EdgeServer, bind
+from tidegate.http.serving import bind_admin
 from tidegate.kernel.backoff import Backoff
 from tidegate.quotas.consumed import Consumed
 from tidegate.runtime import Runtime
@@ -97,12 +97,13 @@ class Supervisor:
             host, port = probe.getsockname()[:2]
             check_exposure(config, host)
         self._source = msgspec.structs.replace(self._source, port=port)
-        admin_listener = _bind_admin(config)
+        admin_listener = bind_admin(config)
         self._admin_address = admin_listener.getsockname()[0]
         check_exposure(config, self._admin_address, setting="admin.host")
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self._runtime)
             self._authenticate = await self._recognising(config, self._loans)
+            self._runtime.recognise(config, ())
             await self._llamas.open(self._runtime, opened)
             opened.push_async_callback(self._kill)
             await self._hire_all()
@@ -318,6 +319,7 @@ class Supervisor:
         def decided() -> None:
             nonlocal loans
             self._source, self._config, self._authenticate = source, config, authenticate
+            self._runtime.recognise(config, ())
             self._loans, loans = loans, self._loans
 
         self._epoch += 1
@@ -334,17 +336,8 @@ class Supervisor:
         return left_behind
 
     async def _recognising(self, config: Config, loans: AsyncExitStack) -> Authenticate:
-        tokens = await self._runtime.tokens(config.auth.jwt, loans)
-        return authenticate_for(config, config.server, self._runtime.wall, tokens)
+        return authenticate_for(config, config.server, await self._runtime.identifies(config, loans))
 
     def _tell_all(self, what: str, body: object = None) -> None:
         for member in self._members.values():
             member.line.tell(what, body)
-
-
-def _bind_admin(config: Config) -> socket.socket:
-    """Return the listening socket of the admin port. Raises CannotListen."""
-    try:
-        return bind(ServerConfig(host=config.admin.host, port=config.admin.port))
-    except CannotListen as error:
-        raise CannotListen(f"admin.port: {error}; choose another port, or 0 for any free one") from error

@@ -204,7 +204,7 @@ def _action(old: Key | None, new: Key) -> str:
 
 def _told(key: Key) -> str:
     """The key as JSON for the log: of its secrets only the times, so that the log opens nothing."""
-    tree = msgspec.to_builtins(key)
+    tree = msgspec.to_builtins(key, order="deterministic")
     for secret in tree["secrets"]:
         del secret["digest"]
     return msgspec.json.encode(tree).decode()

@@ -7,7 +7,9 @@ import sqlite3
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+from tidegate.config import LocalStoreConfig
 from tidegate.errors import Overloaded
 from tidegate.ports import Cache, Host, KeyStore, Limiter, Neighbours, Wall
 from tidegate.stores.local.keys import LocalKeys
@@ -27,8 +29,10 @@ class LocalStore:
     local disk.
     """
 
-    def __init__(self, path: Path, *, poll_s: float = POLL_S) -> None:
-        self._path = path
+    Config: ClassVar[type[LocalStoreConfig]] = LocalStoreConfig
+
+    def __init__(self, config: LocalStoreConfig, *, poll_s: float = POLL_S) -> None:
+        self._path = config.path
         self._poll_s = poll_s
         self._writer = ConnectionThread("store-writer")
         self._reader = ConnectionThread("store-reader")

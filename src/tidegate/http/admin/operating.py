@@ -85,8 +85,10 @@ class Admin:
         ]
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
-        """See `Operator`; the details are the state of each engine, and why those that are not ready are not."""
+        """See `Operator`; the details are the state of each engine and store, and why engines are not ready."""
         details: dict[str, object] = {"engines": self._gateway.engine_states}
+        if stores := self._gateway.store_states:
+            details["stores"] = stores
         if reasons := self._gateway.reasons:
             details["reasons"] = reasons
         return self._gateway.state, details
