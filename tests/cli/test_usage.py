@@ -107,6 +107,12 @@ def test_the_gateway_is_that_of_the_configuration(run: Run, gateway: Running, tm
     assert "organisation acme" in run("--config", "other.yaml")[1]
 
 
+def test_an_admin_api_apart_is_asked_at_its_own_port(run: Run, gateway: Running, tmp_path: Path) -> None:
+    text = f"server: {{port: 1}}\nadmin: {{apart: true, port: {gateway.port}}}\n"
+    (tmp_path / "tidegate.yaml").write_text(text)
+    assert "organisation acme" in run()[1]
+
+
 def test_the_answer_as_json(run: Run, gateway: Running) -> None:
     status, out, _ = run("--url", gateway.url, "--json", "--most", "1")
     page = json.loads(out)

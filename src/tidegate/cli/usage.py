@@ -17,7 +17,7 @@ from rich.console import Console
 from tidegate import config as configuration
 from tidegate.cli import settings
 from tidegate.cli.usage_page import Page, Screen
-from tidegate.config import OpenAIConfig, ServerConfig
+from tidegate.config import AdminConfig, OpenAIConfig, ServerConfig
 from tidegate.config.reading import variable
 from tidegate.egress.open import open_client
 from tidegate.engines.openai import read_whole
@@ -234,19 +234,25 @@ def _client_config(url: str, ca_path: Path | None) -> OpenAIConfig:
 
 
 def _address(path: Path | None) -> str:
-    """Return the address at which the gateway of a configuration can be reached from this machine."""
-    server = ServerConfig()
-    if path is not None or configuration.DEFAULT_PATH.is_file():
-        try:
-            server = configuration.load(path or configuration.DEFAULT_PATH).server
-        except ConfigError as error:
-            settings.fail(f"{error}\nMend it, or name the gateway with --url.")
-    if not server.port:
+    """Return the address at which the gateway of a configuration can be asked from this machine."""
+    if path is None and not configuration.DEFAULT_PATH.is_file():
+        return _url("http", "server.port", ServerConfig())
+    try:
+        found = configuration.load(path or configuration.DEFAULT_PATH)
+    except ConfigError as error:
+        settings.fail(f"{error}\nMend it, or name the gateway with --url.")
+    if found.admin.apart:
+        return _url("http", "admin.port", found.admin)
+    return _url("https" if found.server.tls else "http", "server.port", found.server)
+
+
+def _url(scheme: str, setting: str, place: ServerConfig | AdminConfig) -> str:
+    if not place.port:
         settings.fail(
-            "server.port is 0, so the port is not known before the start: name the gateway with --url"
+            f"{setting} is 0, so the port is not known before the start: name the gateway with --url"
         )
-    host = _EVERYWHERE.get(server.host, server.host)
-    return f"{'https' if server.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{server.port}"
+    host = _EVERYWHERE.get(place.host, place.host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{place.port}"
 
 
 def _fail(failed: UsageFailed, *, as_json: bool) -> NoReturn:
