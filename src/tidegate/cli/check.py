@@ -59,7 +59,7 @@ def check(
     endpoint
         Where that request would be sent, below /v1. Default: what its fields speak for.
     key
-        The name of a key under `keys`, or `admin.token`.
+        The name of a key under `keys`, `admin.token`, or the id of a key in the store.
     connect
         Ask the engines, at most ten seconds or so; nothing is generated.
     as_json

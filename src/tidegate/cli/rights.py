@@ -9,10 +9,12 @@ from types import MappingProxyType
 import msgspec
 from rich.console import Console
 
+from tidegate.access.administration import Administration
 from tidegate.access.configured import configured_keys, peppers_of
-from tidegate.config import Config
+from tidegate.cli.store import Place, within
+from tidegate.config import Config, LocalStoreConfig
 from tidegate.dispatch.deployments import Models
-from tidegate.errors import ConfigError, Problem
+from tidegate.errors import ConfigError, NotFound, Problem
 from tidegate.http.access import NEEDS
 from tidegate.kernel.patterns import Patterns
 from tidegate.policy import DEFAULT, PRIORITIES, Policies, Policy, compile_policies
@@ -103,16 +105,32 @@ def models_of(config: Config) -> list[Bound]:
 
 
 def find_key(config: Config, name: str) -> tuple[Key, Policies]:
-    """A key of the configuration by its name, and the policies. Raises ConfigError for an unknown name."""
+    """A key of the configuration by its name or of its store by its id, and the policies. Raises ConfigError for no key."""
     known = configured_keys(config, peppers_of(config))
-    if name not in known:
-        found = f"there is no key '{name}'; there are: {', '.join(sorted(known)) or 'none'}"
+    key = known.get(name) or _stored_key(config, name)
+    if key is None:
+        stored = "; `tidegate keys list` shows the ids of those in the store" if config.stores else ""
+        found = f"there is no key '{name}'; there are: {', '.join(sorted(known)) or 'none'}{stored}"
         raise ConfigError("--key", [Problem("keys", found)])
-    return known[name], compile_policies(config, config.server)
+    return key, compile_policies(config, config.server)
+
+
+def _stored_key(config: Config, id: str) -> Key | None:
+    store = next(iter(config.stores.values()), None)
+    if not isinstance(store, LocalStoreConfig) or not store.path.is_file():
+        return None
+
+    async def find(keys: Administration) -> Key | None:
+        try:
+            return await keys.find(id)
+        except NotFound:
+            return None
+
+    return within(Place(store.path), find)
 
 
 def holder(config: Config, name: str) -> Holder:
-    """What a key of the configuration may do. Raises ConfigError for an unknown name."""
+    """What a key of the configuration or of its store may do. Raises ConfigError for an unknown one."""
     key, policies = find_key(config, name)
     caller, (policy_from, _) = key.caller, policies.nearest(key)
     return Holder(
