@@ -18,9 +18,9 @@ from tidegate.http.admin import Admin, KeyRoutes
 from tidegate.http.answers import as_error, identified
 from tidegate.http.call import CallEndpoint
 from tidegate.http.cors import Cors
-from tidegate.http.document import Document
 from tidegate.http.edge.refusals import Refusals
 from tidegate.http.hints import hint
+from tidegate.http.openapi.document import Document
 from tidegate.http.welcome import welcome
 from tidegate.types import Endpoint
 from tidegate.types.caller import INFERENCE
