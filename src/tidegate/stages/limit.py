@@ -18,9 +18,9 @@ from tidegate.errors import Forbidden, Overloaded, RateLimited
 from tidegate.policy import Policy
 from tidegate.ports import Clock
 from tidegate.quotas.levels import NO_LIMITS, Plan
+from tidegate.quotas.needs import Need, Price, Prices, no_prices, used
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.refusals import never_fits
-from tidegate.quotas.usage import Need, Price, Prices, no_prices, used
 from tidegate.stages.counting import Counting, answer_tokens
 from tidegate.types import ANSWER, Headers, Limit, Ticket
 
