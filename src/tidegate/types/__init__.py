@@ -36,7 +36,14 @@ from tidegate.types.quota import (
     Unit,
 )
 from tidegate.types.record import Record, Spent
-from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
+from tidegate.types.request import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Generation,
+    Length,
+    Request,
+)
 from tidegate.types.verdict import (
     Action,
     Hold,
@@ -77,6 +84,7 @@ __all__ = [
     "Hold",
     "Intent",
     "Key",
+    "Length",
     "Limit",
     "Load",
     "Message",
