@@ -23,6 +23,7 @@ from tidegate.config.exposure import check_exposure
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
 from tidegate.files import Stamp, stamp
 from tidegate.ports import Clock, Spawn
+from tidegate.quotas.consumed import Consumed, consumed
 from tidegate.runtime import RunningEngine, Runtime, probe_all
 from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import counter, gauge
@@ -222,6 +223,10 @@ class Gateway:
     async def scrape(self) -> bytes:
         """Return the metrics in Prometheus's text format."""
         return self.runtime.metrics.render()
+
+    async def consumed(self, level: str = "") -> Consumed:
+        """Return what is consumed of limits now, of one level if one is given. Raises GatewayError."""
+        return consumed(self.runtime.quotas.limiter, self.snapshot.config, level)
 
     async def reload(self) -> Reloaded:
         """Read the config file again and put it in force. Raises ConfigError; nothing has changed in this case.

@@ -153,7 +153,7 @@ class Policies:
 
     def by_itself(self, name: str) -> Policy:
         """Return a policy with its own limits alone, for people to read."""
-        limits = self._sections.limits([Naming("policy", name, name)])
+        limits = self._sections.limits([Naming("policy", name, name)], end_users_of=name)
         return msgspec.structs.replace(self.named[name], limits=limits)
 
     def nearest(self, key: Key) -> tuple[str, str]:

@@ -195,7 +195,7 @@ class Neighbours(Protocol):
     async def drop(self, space: bytes, keys: Collection[bytes]) -> None: ...
 
 
-# ------------------------------------------------ quotas, keys, money: `limit` and `account` do not exist yet
+# ------------------------------------------------------ quotas, keys, money: `account` does not exist yet
 
 
 class Limiter(Protocol):
@@ -214,7 +214,7 @@ class Limiter(Protocol):
 
     `resets_s` returns the seconds until a limit has its full amount again, as far as this process knows. It is asked only
     for the limits that a reply shows. `consumption` returns the present consumption of at most `most` limits, of one level
-    if one is given.
+    if one is given, and otherwise of the levels with the fewest limits first.
     """
 
     def reserve(

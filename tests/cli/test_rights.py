@@ -67,6 +67,30 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
+def test_a_key_of_the_store_by_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "with-a-store.yaml"
+    store = {"main": {"kind": "local", "path": str(tmp_path / "keys.db")}}
+    policies = {"narrow": {"models": ["small"], "limits": {"requests_per_minute": 60}}}
+    path.write_text(json.dumps({**TREE, "stores": store, "policies": {**TREE["policies"], **policies}}))
+
+    def tidegate(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["tidegate", *arguments, "--config", str(path), "--json"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    made = json.loads(tidegate("keys", "create", "--policy", "narrow"))
+    told = json.loads(tidegate("check", "--key", made["id"]))
+    assert (told["key"], told["policy_from"]) == (made["id"], "key")
+    assert told["rights"]["models"] == ["small"]
+    [limit] = told["rights"]["limits"]
+    assert (limit["level"], limit["tenant"]) == ("key", made["id"])
+    assert made["key"] not in json.dumps(told)
+
+
 def test_a_key_by_name(run: Run) -> None:
     status, out, _ = run("--key", "ann", "--json")
     assert status == 0
@@ -78,7 +102,12 @@ def test_a_key_by_name(run: Run) -> None:
         "deadline_s": 5,
         "max_body_bytes": 32 * 2**20,
         "max_tokens": 9,
+        "on_limit": "refuse",
+        "strict": False,
+        "count": "estimate",
+        "internal_calls": "house",
         "limits": [],
+        "end_user_limits": [],
     }
     assert (told["organisation"], told["team"], told["user"]) == ("acme", "blue", "ann")
     assert told["policy_from"] == "organisation"

@@ -44,6 +44,7 @@ GUARDED = {
     ("POST", "/v1/completions"): "inference",
     ("POST", "/v1/embeddings"): "inference",
     ("POST", "/admin/reload"): "admin:write",
+    ("GET", "/admin/usage"): "admin:read",
     ("GET", "/admin/keys"): "admin:read",
     ("POST", "/admin/keys"): "admin:write",
     ("GET", "/admin/keys/0123456789"): "admin:read",

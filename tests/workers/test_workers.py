@@ -419,3 +419,27 @@ def test_an_admin_port_that_is_taken_is_refused_by_its_name(tmp_path: Path) -> N
         (tmp_path / "tidegate.yaml").write_text(config("http://127.0.0.1:9/v1", admin={"port": port}))
         said = refusal(tmp_path, *TWO)
     assert f"admin.port: cannot listen on 127.0.0.1:{port}" in said
+
+
+def test_the_usage_of_all_workers_is_added_up(engine: ScriptedServer) -> None:
+    headers = {"authorization": "Bearer ann-sends-this-key"}
+    more: dict[str, Any] = {
+        "quotas": {"divide": True},
+        "policies": {"default": {"limits": {"requests_per_day": 101, "concurrent_calls": 5}}},
+        "keys": {"ann": {"secret": "ann-sends-this-key"}},
+    }
+    with serve(config(engine.base_url, **more), args=TWO) as process:
+        eventually(lambda: all_ready(process), "readiness")
+        body = json.dumps({"model": "free", "messages": [{"role": "user", "content": "hi"}]}).encode()
+        url = f"{process.base_url}/chat/completions"
+        assert [ask(url, body, headers).status for _ in range(12)] == [200] * 12
+        # On the common port whichever worker answers, and on the admin port.
+        for place in [process.url] * 6 + [admin_url(process)]:
+            answer = ask(f"{place}/admin/usage?level=key", headers=TOKEN, method="GET")
+            page = answer.json
+            found = {row["dimension"]: (row["used"], row["limit"], row["left"]) for row in page["limits"]}
+            assert found == {"requests_per_day": (12, 101, 89)}, page
+            assert page["silent_workers"] == 0
+        wrong = ask(f"{admin_url(process)}/admin/usage?level=x", headers=TOKEN, method="GET")
+        assert (wrong.status, wrong.error["param"]) == (400, "level")
+        assert ask(f"{admin_url(process)}/admin/usage", headers=headers, method="GET").status == 403

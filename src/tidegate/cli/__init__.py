@@ -46,6 +46,9 @@ app.command("tidegate.cli.keys:app", name="keys", help="Make, list, rotate and r
 app.command(
     "tidegate.cli.tenants:app", name="tenants", help="Organisations, teams and users, and their policies."
 )
+app.command(
+    "tidegate.cli.usage:app", name="usage", help="Show what is used of each limit of a running gateway."
+)
 app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
 app.command(
     "tidegate.cli.bench:app",

@@ -59,7 +59,7 @@ def check(
     endpoint
         Where that request would be sent, below /v1. Default: what its fields speak for.
     key
-        The name of a key under `keys`, or `admin.token`.
+        The name of a key under `keys`, `admin.token`, or the id of a key in the store.
     connect
         Ask the engines, at most ten seconds or so; nothing is generated.
     as_json
@@ -122,6 +122,7 @@ def _print_json(
         "source": str(path) if path else None,
         "config": effective(config),
         "policies": rights.policies_of(config),
+        "model_limits": rights.models_of(config),
         "stages": stages,
         "warnings": [problem._asdict() for problem in doubts],
     }
@@ -142,7 +143,7 @@ def _print(config: Config, path: Path | None, doubts: list[Problem], findings: l
         return
     console.print(f"[bold]{path or 'the built-in configuration'}[/] is valid. In force, defaults included:\n")
     console.print(yaml.safe_dump(effective(config), sort_keys=False), markup=False, highlight=False)
-    rights.show_policies(rights.policies_of(config), console)
+    rights.show_policies(rights.policies_of(config), rights.models_of(config), console)
     console.print(f"\n{exposure(config).capitalize()}.\n", markup=False, highlight=False)
     table = Table(title="The way of a request", title_justify="left")
     table.add_column("stage")

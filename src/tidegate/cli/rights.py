@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from tidegate.access.administration import Administration
 from tidegate.access.configured import configured_keys, peppers_of
-from tidegate.config import Config
+from tidegate.cli.store import Place, within
+from tidegate.config import Config, LocalStoreConfig
 from tidegate.dispatch.deployments import Models
-from tidegate.errors import ConfigError, Problem
+from tidegate.errors import ConfigError, NotFound, Problem
 from tidegate.http.access import NEEDS
-from tidegate.policy import PRIORITIES, Policies, Policy, compile_policies
+from tidegate.kernel.patterns import Patterns
+from tidegate.policy import DEFAULT, PRIORITIES, Policies, Policy, compile_policies
+from tidegate.quotas.levels import END_USER, MODEL
 from tidegate.stages.authenticate import OPEN
-from tidegate.types import Key, Limit
+from tidegate.types import Key, Limit, Per
 
 _CLASSES = {number: name for name, number in PRIORITIES.items()}
+_OVER = MappingProxyType(
+    {"refuse": "calls are refused", "wait": "calls wait within their deadline (on_limit)"}
+)
+_COUNT = MappingProxyType(
+    {"estimate": "the gateway counts prompts", "engine": "the engine counts prompts (count)"}
+)
+_STRICT = "max_tokens is set where a request has none (strict)"
+_NOT_STRICT = "answers without max_tokens are estimated"
+_INTERNAL = MappingProxyType(
+    {
+        "house": "the gateway's own calls are not charged",
+        "caller": "the gateway's own calls are charged too (internal_calls)",
+    }
+)
 
 
 class Rights(msgspec.Struct, frozen=True):
     """What a policy allows. `models` are the names and prefixes that a caller will find; sizes in bytes, times in seconds.
 
-    `limits` are those that a call meets, at every level.
+    `limits` are those that a call meets, at every level. `end_user_limits` are for each end user, by the field `user`.
     """
 
     policy: str
@@ -32,11 +51,19 @@ class Rights(msgspec.Struct, frozen=True):
     deadline_s: float
     max_body_bytes: int
     max_tokens: int | None
+    on_limit: str
+    strict: bool
+    count: str
+    internal_calls: str
     limits: list[Bound]
+    end_user_limits: list[Bound]
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """One limit of a tenant. `most` is in calls, tokens or US dollars. `burst` is what may be used at once."""
+    """One limit of a tenant. `most` is in calls, tokens or US dollars. `burst` is what may be used at once.
+
+    `timezone` is the zone of a day or month; None for other limits.
+    """
 
     level: str
     tenant: str
@@ -44,6 +71,7 @@ class Bound(msgspec.Struct, frozen=True):
     most: float
     burst: int | None
     enforce: bool
+    timezone: str | None
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -61,22 +89,48 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def policies_of(config: Config) -> list[Rights]:
-    """What each policy allows, in the order of the file."""
+    """What each policy allows, in the order of the file. The limits of models are those of `models_of`."""
     policies = compile_policies(config, config.server)
-    return [_rights(config, policies.by_itself(name)) for name in policies.named]
+    found = [_rights(config, policies.by_itself(name)) for name in policies.named]
+    return [
+        msgspec.structs.replace(one, limits=[limit for limit in one.limits if limit.level != MODEL])
+        for one in found
+    ]
+
+
+def models_of(config: Config) -> list[Bound]:
+    """The limits of models, which all callers of a model share."""
+    limits = compile_policies(config, config.server).by_itself(DEFAULT).limits
+    return [_bound(limit) for limit in limits.listed if limit.level == MODEL]
 
 
 def find_key(config: Config, name: str) -> tuple[Key, Policies]:
-    """A key of the configuration by its name, and the policies. Raises ConfigError for an unknown name."""
+    """A key of the configuration by its name or of its store by its id, and the policies. Raises ConfigError for no key."""
     known = configured_keys(config, peppers_of(config))
-    if name not in known:
-        found = f"there is no key '{name}'; there are: {', '.join(sorted(known)) or 'none'}"
+    key = known.get(name) or _stored_key(config, name)
+    if key is None:
+        stored = "; `tidegate keys list` shows the ids of those in the store" if config.stores else ""
+        found = f"there is no key '{name}'; there are: {', '.join(sorted(known)) or 'none'}{stored}"
         raise ConfigError("--key", [Problem("keys", found)])
-    return known[name], compile_policies(config, config.server)
+    return key, compile_policies(config, config.server)
+
+
+def _stored_key(config: Config, id: str) -> Key | None:
+    store = next(iter(config.stores.values()), None)
+    if not isinstance(store, LocalStoreConfig) or not store.path.is_file():
+        return None
+
+    async def find(keys: Administration) -> Key | None:
+        try:
+            return await keys.find(id)
+        except NotFound:
+            return None
+
+    return within(Place(store.path), find)
 
 
 def holder(config: Config, name: str) -> Holder:
-    """What a key of the configuration may do. Raises ConfigError for an unknown name."""
+    """What a key of the configuration or of its store may do. Raises ConfigError for an unknown one."""
     key, policies = find_key(config, name)
     caller, (policy_from, _) = key.caller, policies.nearest(key)
     return Holder(
@@ -94,19 +148,22 @@ def holder(config: Config, name: str) -> Holder:
     )
 
 
-def show_policies(rights: list[Rights], console: Console) -> None:
-    """Print a table of policies."""
-    table = Table(title="Policies", title_justify="left")
-    for head in ("policy", "models", "priority", "deadline", "body", "max_tokens", "limits"):
-        table.add_column(head)
+def show_policies(rights: list[Rights], models: list[Bound], console: Console) -> None:
+    """Print each policy, a line for each fact, and the limits of models."""
+    console.print(
+        "Policies. The limits of a policy bound each tenant that names it, as a whole.\n", style="bold"
+    )
     for one in rights:
-        table.add_row(one.policy, *_cells(one))
-    console.print(table, markup=False)
+        console.print(one.policy, markup=False, highlight=False)
+        _show(_facts(one, whose=False), console, indent="  ")
+    if models:
+        console.print("\nLimits of models, for all callers together\n", style="bold")
+        for one in models:
+            console.print(f"  {one.tenant}: {_line(one)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_holder(found: Holder, console: Console) -> None:
     """Print what a key may do, a line for each fact."""
-    models, priority, deadline, body, max_tokens, limits = _cells(found.rights)
     tenants = " / ".join(filter(None, (found.organisation, found.team, found.user)))
     of = f" (of its {found.policy_from})" if found.policy_from else " (nobody above it names one)"
     facts = {
@@ -115,48 +172,87 @@ def show_holder(found: Holder, console: Console) -> None:
         "scopes": ", ".join(found.scopes) or "none",
         "expires": found.expires_at or "never",
         "policy": found.rights.policy + of,
-        "models": models,
-        "priority": priority,
-        "deadline": deadline,
-        "largest body": body,
-        "max_tokens": max_tokens,
-        "limits": limits,
+        **_facts(found.rights, whose=True),
         "routes": ", ".join(found.routes),
     }
+    _show(facts, console)
+
+
+def _show(facts: Mapping[str, str], console: Console, *, indent: str = "") -> None:
     for name, value in facts.items():
-        console.print(f"{name:<13} {value}", markup=False, highlight=False, soft_wrap=True)
+        text = value.replace("\n", f"\n{indent}{'':<14}")
+        console.print(f"{indent}{name:<13} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _rights(config: Config, policy: Policy) -> Rights:
     visible = Models(dict.fromkeys(config.models, ())).visible(policy.models)
     return Rights(
-        policy.name,
-        visible,
-        _CLASSES[policy.priority],
-        policy.deadline_s,
-        policy.max_body_bytes,
-        policy.max_tokens,
-        [_bound(limit) for limit in policy.limits.listed],
+        policy=policy.name,
+        models=visible,
+        priority=_CLASSES[policy.priority],
+        deadline_s=policy.deadline_s,
+        max_body_bytes=policy.max_body_bytes,
+        max_tokens=policy.max_tokens,
+        on_limit=policy.on_limit,
+        strict=policy.strict,
+        count=policy.count,
+        internal_calls=policy.internal_calls,
+        limits=[_bound(limit) for limit in policy.limits.listed if _is_met(limit, policy.models)],
+        end_user_limits=[_bound(limit) for limit in policy.limits.of_end_users],
     )
+
+
+def _is_met(limit: Limit, models: Patterns | None) -> bool:
+    """Whether a caller can meet a limit. It never meets that of a model that it may not ask for."""
+    return limit.level != MODEL or models is None or any(models.within(limit.tenant))
 
 
 def _bound(limit: Limit) -> Bound:
-    most = limit.most / 1e6 if limit.money else limit.most
-    return Bound(limit.level, limit.tenant, limit.dimension, most, limit.burst or None, limit.enforce)
-
-
-def _cells(rights: Rights) -> tuple[str, ...]:
-    return (
-        ", ".join(rights.models) or "none",
-        rights.priority,
-        f"{rights.deadline_s:g} s",
-        f"{rights.max_body_bytes:,} bytes",
-        "-" if rights.max_tokens is None else str(rights.max_tokens),
-        "\n".join(map(_line, rights.limits)) or "none",
+    return Bound(
+        level=limit.level,
+        tenant=limit.tenant,
+        dimension=limit.dimension,
+        most=limit.most / 1e6 if limit.money else limit.most,
+        burst=limit.burst or None,
+        enforce=limit.enforce,
+        timezone=limit.zone if limit.per in (Per.DAY, Per.MONTH) else None,
     )
 
 
+def _facts(rights: Rights, *, whose: bool) -> dict[str, str]:
+    """What a policy allows, in words. `whose` says whether to name the tenant of each limit."""
+
+    def named(one: Bound) -> str:
+        if whose and one.level != END_USER:
+            return f"{one.level} {one.tenant}: "
+        # Of a pair of a policy and a pattern, the pattern says enough.
+        return f"{one.tenant.removeprefix(f'{rights.policy}/')}: " if one.level.endswith("_model") else ""
+
+    def lines(bounds: list[Bound]) -> str:
+        return "\n".join(named(one) + _line(one) for one in bounds) or "none"
+
+    facts = {
+        "models": ", ".join(rights.models) or "none",
+        "priority": rights.priority,
+        "deadline": f"{rights.deadline_s:g} s",
+        "largest body": f"{rights.max_body_bytes:,} bytes",
+        "max_tokens": "-" if rights.max_tokens is None else str(rights.max_tokens),
+        "limits": lines(rights.limits),
+    }
+    if rights.end_user_limits:
+        facts["each end user"] = lines(rights.end_user_limits)
+    if rights.limits or rights.end_user_limits:
+        facts["over a limit"] = _OVER[rights.on_limit]
+        facts["counting"] = f"{_COUNT[rights.count]}; {_STRICT if rights.strict else _NOT_STRICT}"
+        facts["own calls"] = _INTERNAL[rights.internal_calls]
+    return facts
+
+
 def _line(bound: Bound) -> str:
-    burst = f", at once {bound.burst}" if bound.burst is not None else ""
-    counted = "" if bound.enforce else " (counted only)"
-    return f"{bound.level} {bound.tenant}: {bound.dimension} {bound.most:g}{burst}{counted}"
+    money = bound.dimension.startswith("usd_")
+    notes = [f"{bound.most:,.2f}" if money else f"{bound.most:,.0f}"]
+    if bound.burst is not None:
+        notes.append(f"{bound.burst:,} at once")
+    if bound.timezone not in (None, "UTC"):
+        notes.append(f"in {bound.timezone}")
+    return f"{bound.dimension} {', '.join(notes)}{'' if bound.enforce else ' (counted only)'}"

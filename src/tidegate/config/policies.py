@@ -43,7 +43,7 @@ class LimitsConfig(Settings):
     burst_tokens: int | None = Field(
         default=None,
         gt=0,
-        description="Tokens that may be used at once after a pause; default: a tenth of a minute, or the largest call.",
+        description="Tokens that may be used at once after a pause; default: a tenth of a minute. A larger call fits too.",
     )
 
 

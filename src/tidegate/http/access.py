@@ -29,6 +29,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "/openapi.json": INFERENCE,
         "/metrics": METRICS,
         "/admin/reload": ADMIN_WRITE,
+        "/admin/usage": ADMIN_READ,
         "GET /admin/keys": ADMIN_READ,
         "POST /admin/keys": ADMIN_WRITE,
         "/admin/keys/{id}": ADMIN_READ,

@@ -20,6 +20,7 @@ from tidegate import errors
 from tidegate.access.wanted import NewKey, NewTenant, Rotation
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
+from tidegate.http import usage
 from tidegate.http.access import needed
 from tidegate.stages.authenticate import OPEN
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
@@ -56,6 +57,11 @@ _MODELS: Json = {
     "required": ["object", "data"],
     "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _MODEL}},
 }
+_USAGE: Json = {
+    "type": "object",
+    "required": ["limits", "more", "configured", "silent_workers"],
+    "properties": {"limits": {"type": "array", "items": {"type": "object"}}},
+}
 _KEY: Json = {"type": "object", "required": ["id", "state", "scopes", "version"]}
 _MADE: Json = {**_KEY, "required": [*_KEY["required"], "key"]}
 _PAGE: Json = {"type": "object", "required": ["next"]}
@@ -75,6 +81,12 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
             "Read the configuration again",
             {**_STATE, "required": ["status", "models"]},
             {422: "A configuration with mistakes"},
+        ),
+        "/admin/usage": _Cold(
+            "What is consumed of each limit",
+            _USAGE,
+            {503: "The workers cannot be asked now"},
+            query=usage.PARAMETERS,
         ),
         "GET /admin/keys": _Cold(
             "Keys of the store", _PAGE, _NO_STORE, query=("organisation", "after", "limit")
@@ -233,7 +245,7 @@ def _operation(route: Route, path: str, method: str) -> Json:
             operation["responses"][str(error.status)] = _failure(error.code)
     for status, meaning in cold.also.items():
         # The 503 of /readyz has the form of its 200, not that of an error.
-        shown = cold.answer if status == 503 else {"$ref": "#/components/schemas/Error"}
+        shown = cold.answer if path == "/readyz" else {"$ref": "#/components/schemas/Error"}
         operation["responses"][str(status)] = _response(meaning, {"application/json": {"schema": shown}})
     if (scope := needed(route.path, method)) != OPEN:
         operation["security"] = _SECURITY

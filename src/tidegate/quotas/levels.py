@@ -20,6 +20,9 @@ MODEL = "model"
 """The level of the limits that all callers of a model share."""
 END_USER = "end_user"
 """The level of the limits of one end user of a key, by the field `user` of a request."""
+_TENANTS = ("key", "user", "team", "organisation", "policy")
+LEVELS = (*_TENANTS, MODEL, *(f"{one}_model" for one in _TENANTS), END_USER)
+"""All levels. The level `policy` has the limits of the policy `default` for callers without a key."""
 MOST_KNOWN = 100_000
 MOST_PLANS = 1000
 """The plans that are kept for one caller. Each has the limits of one model or of one end user."""
@@ -117,6 +120,11 @@ class Limits:
         for model, limits in self._models.items():
             found += self._limits(Owner(MODEL, model, limits))
         return [limit for limit, _ in found]
+
+    @property
+    def of_end_users(self) -> list[Limit]:
+        """The limits of each end user, for people to read. Their tenant is the key."""
+        return [limit for limit, _ in self._limits(self._end_users)] if self._end_users is not None else []
 
     def plan(self, model: str, route: str, end_user: str = "") -> Plan:
         """Return the limits that a call meets.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import msgspec
 
@@ -112,10 +112,12 @@ class LocalLimiter:
     def consumption(self, level: str = "", *, most: int = 1000) -> Sequence[Consumption]:
         now = self._now()
         self._expire(now)
-        kept = self._levels.get(level, OrderedDict()) if level else self._meters
+        # The small levels first: very many end users do not hide the limits of their organisation.
+        levels = [self._levels.get(level, OrderedDict())] if level else sorted(self._levels.values(), key=len)
+        meters = chain.from_iterable(kept.values() for kept in levels)
         return [
             Consumption(one.limit, one.used(now), *one.standing(now), one.since)
-            for one in islice(kept.values(), most)
+            for one in islice(meters, most)
         ]
 
     def count_on(self, kept: Iterable[PeriodCount]) -> None:

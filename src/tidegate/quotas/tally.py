@@ -8,12 +8,11 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 from tidegate.errors import RateLimited
 from tidegate.ports import Limiter
+from tidegate.quotas.consumed import MOST_READ
 from tidegate.quotas.lines import Lines
 from tidegate.telemetry.metrics import counter, gauge
 from tidegate.types import Ticket
 
-MOST_READ = 10_000
-"""The limits of which a scrape reads the debt at most."""
 _LABELS = ("level", "dimension")
 
 
@@ -42,15 +41,22 @@ class Tally:
         yield counter("quota_reservations", "Calls for which quota was reserved.", self._reservations)
         yield _by_limit("quota_refusals", "Calls that a limit refused.", self._refusals)
         yield _by_limit("quota_over", "Calls that exceeded a limit which is not enforced.", self._over)
-        debts: dict[tuple[str, str], float] = {}
-        for one in limiter.consumption(most=MOST_READ):
-            if one.left < 0:
-                label = (one.limit.level, one.limit.dimension)
-                debts[label] = debts.get(label, 0) - one.left
+        debts = _debts(limiter)
         yield gauge(
-            "quota_debt", "What was used beyond limits; money in micro-USD.", _LABELS, list(debts.items())
+            "quota_debt", "What was used beyond limits; money in US dollars.", _LABELS, list(debts.items())
         )
         yield gauge("quota_waiting", "Calls that wait for quota.", (), [((), lines.waiting)])
+
+
+def _debts(limiter: Limiter) -> dict[tuple[str, str], float]:
+    """Add up what was used beyond limits. A limit that is not enforced needs nothing to be paid back."""
+    debts: dict[tuple[str, str], float] = {}
+    for one in limiter.consumption(most=MOST_READ):
+        limit = one.limit
+        if one.left < 0 and limit.enforce:
+            label, debt = (limit.level, limit.dimension), -one.left
+            debts[label] = debts.get(label, 0) + (debt / 1e6 if limit.money else debt)
+    return debts
 
 
 def _by_limit(name: str, meaning: str, counts: dict[tuple[str, str], int]) -> Metric:

@@ -19,9 +19,10 @@ from tidegate.policy import Policy
 from tidegate.ports import Clock
 from tidegate.quotas.levels import NO_LIMITS, Plan
 from tidegate.quotas.process import Quotas
+from tidegate.quotas.refusals import never_fits
 from tidegate.quotas.usage import Need, Price, Prices, no_prices, used
 from tidegate.stages.counting import Counting, answer_tokens
-from tidegate.types import ANSWER, Headers, Ticket
+from tidegate.types import ANSWER, Headers, Limit, Ticket
 
 HOLD_S = 30.0
 """A reservation expires so long after the deadline of its call, in case its holder has died."""
@@ -81,12 +82,20 @@ class Limiting:
         if call.policy.limits is NO_LIMITS:
             return "no limits apply"
         plan = self._plan(call)
-        need = Need()
+        if not plan.limits:
+            return "no limits apply to this model"
+        given = answer_tokens(call) is not None
+        held = _Held(self, call, plan, Need())
         if plan.counts_tokens:
-            need = self._held(call, plan, *self._counting.at_once(call, money=plan.counts_money)).need
-        tokens = f" and {need.prompt} + {need.completion} tokens" if plan.counts_tokens else ""
-        of = [f"{one.level} '{one.tenant}' {one.dimension} {one.most}" for one in plan.limits]
-        return f"reserves 1 call{tokens} of: {'; '.join(of) or 'no limit'}"
+            held = self._held(call, plan, *self._counting.at_once(call, money=plan.counts_money))
+        never = never_fits(plan.limits, plan.of_each(held.need.amounts(held.price)))
+        if never is not None:
+            raise never
+        waits = "; it waits if they do not fit" if call.policy.on_limit == "wait" else ""
+        limits = "".join(f"\n{_named(limit)}" for limit in plan.limits)
+        asks = "; the engine would be asked to count the prompt" if call.policy.count == "engine" else ""
+        tokens = f"{_tokens(held.need, given=given)}{asks}" if plan.counts_tokens else ""
+        return f"reserves 1 call{tokens}{waits}, of{limits}"
 
     async def standing(self, policy: Policy) -> Headers:
         """Return the headers for a reply to a caller under a policy which is not the reply to a call."""
@@ -229,6 +238,17 @@ class Limiting:
                     self._estimate.learn(
                         call.caller.key, call.route, one.usage.completion_tokens // call.choices
                     )
+
+
+def _named(limit: Limit) -> str:
+    most = f"{limit.most / 1e6:,.2f}" if limit.money else f"{limit.most:,}"
+    counted = "" if limit.enforce else " (counted only)"
+    return f"{limit.level} {limit.tenant}: {limit.dimension} {most}{counted}"
+
+
+def _tokens(need: Need, *, given: bool) -> str:
+    kind = "estimated" if need.estimated else "by max_tokens" if given else "by the max_tokens that is set"
+    return f" and {need.prompt + need.completion} tokens ({need.prompt} prompt, {need.completion} answer, {kind})"
 
 
 class _Held(msgspec.Struct):

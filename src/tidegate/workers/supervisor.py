@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -23,9 +24,11 @@ from tidegate.http.admin import admin_routes
 from tidegate.http.edge.server import EdgeServer, bind
 from tidegate.http.serving import bind_admin
 from tidegate.kernel.backoff import Backoff
+from tidegate.quotas.consumed import Consumed
 from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import Authenticate, authenticate_for
 from tidegate.telemetry.metrics import gauge
+from tidegate.workers.consumed import added_up
 from tidegate.workers.epochs import Change, change_all
 from tidegate.workers.line import Handlers, NoAnswer
 from tidegate.workers.llamas import Llamas, Loan
@@ -38,6 +41,8 @@ START_WITHIN_S = 60.0
 REPORT_WITHIN_S = 5.0
 # A worker is killed if it still runs this many seconds after the end of its drain.
 OVERTIME_S = 10.0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +77,11 @@ class Supervisor:
         self._loans = AsyncExitStack()  # what `_authenticate` borrows
         self._admin_address = ""
         self._llamas = Llamas(self._config, self._spread)
-        self._handlers: Handlers = {"scrape": self._on_scrape, "reload": self._on_reload}
+        self._handlers: Handlers = {
+            "scrape": self._on_scrape,
+            "reload": self._on_reload,
+            "consumed": self._on_consumed,
+        }
         self._members: dict[int, Member] = {}
         self._totals = Totals()
         self._restarts = self._unconfirmed = 0
@@ -214,6 +223,9 @@ class Supervisor:
     async def _on_reload(self, _: bytes) -> Reloaded:
         return await self.reload()
 
+    async def _on_consumed(self, body: bytes) -> Consumed:
+        return await self.consumed(msgspec.json.decode(body, type=str))
+
     # -- all workers as one gateway --------------------------------------------------------------------------------
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
@@ -235,18 +247,27 @@ class Supervisor:
         own = self._runtime.metrics.collect()
         return self._totals.render(own, {number: report.metrics for number, report in reports.items()})
 
+    async def consumed(self, level: str = "") -> Consumed:
+        """Return what all workers have consumed of limits, of one level if one is given."""
+        heard = (await self._ask_all("consumption", Consumed, level)).values()
+        return added_up([*heard], self._config, workers=self._count)
+
     async def _reports(self) -> dict[int, Report]:
         """Return the reports of the workers that answer."""
+        return await self._ask_all("report", Report)
+
+    async def _ask_all(self, what: str, kind: type[T], body: object = None) -> dict[int, T]:
+        """Ask every worker a question, and return the answers by the number of the worker."""
         members = [member for member in self._members.values() if member.serving]
-        asked = (member.line.ask("report", within_s=REPORT_WITHIN_S) for member in members)
+        asked = (member.line.ask(what, body, within_s=REPORT_WITHIN_S) for member in members)
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        reports: dict[int, Report] = {}
+        found: dict[int, T] = {}
         for member, answer in zip(members, answers, strict=True):
             if isinstance(answer, msgspec.Raw):
-                reports[member.number] = msgspec.json.decode(answer, type=Report)
+                found[member.number] = msgspec.json.decode(answer, type=kind)
             elif not isinstance(answer, NoAnswer):
                 raise answer
-        return reports
+        return found
 
     def _gauges(self) -> Iterator[Metric]:
         serving = sum(member.serving for member in self._members.values())

@@ -25,6 +25,7 @@ from tidegate.gateway import Gateway, Reloaded
 from tidegate.http.edge.server import CannotListen, bind
 from tidegate.http.serving import GatewayServer, settle_garbage
 from tidegate.ports import Engine
+from tidegate.quotas.consumed import Consumed, consumed
 from tidegate.runtime import Runtime, make_engine
 from tidegate.workers.epochs import Candidates, Change
 from tidegate.workers.line import Handlers, Line, NoAnswer
@@ -77,6 +78,14 @@ class WorkerGateway(Gateway):
         except NoAnswer as error:
             raise Overloaded(f"The metrics are not available now: {error}", retry_after_s=1) from error
 
+    async def consumed(self, level: str = "") -> Consumed:
+        """Return what all workers have consumed. Raises Overloaded."""
+        try:
+            answer = await self._line.ask("consumed", level, within_s=SCRAPE_WITHIN_S)
+        except NoAnswer as error:
+            raise Overloaded(f"The usage is not available now: {error}", retry_after_s=1) from error
+        return msgspec.json.decode(answer, type=Consumed)
+
     async def reload(self) -> Reloaded:
         """Have every worker reload. Raises Overloaded, or ConfigError, in which case no worker has changed."""
         try:
@@ -103,6 +112,7 @@ class Worker:
             "commit": self._on_commit,
             "abandon": self._on_abandon,
             "report": self._on_report,
+            "consumption": self._on_consumption,
         }
 
     async def _on_start(self, body: bytes) -> None:
@@ -134,6 +144,10 @@ class Worker:
             calls=int(total(metrics, "tidegate_requests_total")),
             metrics=metrics,
         )
+
+    async def _on_consumption(self, body: bytes) -> Consumed:
+        level = msgspec.json.decode(body, type=str)
+        return consumed(self._gateway.runtime.quotas.limiter, self._gateway.snapshot.config, level)
 
     async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
         """Wait for the start message, serve, then drain. `gone` is done once the supervisor has ended."""

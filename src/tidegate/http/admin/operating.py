@@ -13,6 +13,8 @@ from tidegate.errors import ConfigError, GatewayError, ModelNotFound
 from tidegate.gateway import Gateway, Reloaded
 from tidegate.http.access import visitor_of
 from tidegate.http.answers import as_error, as_json
+from tidegate.http.usage import usage_route
+from tidegate.quotas.consumed import Consumed
 from tidegate.telemetry.metrics import CONTENT_TYPE
 from tidegate.types.caller import ADMIN_READ
 
@@ -32,9 +34,13 @@ class Operator(Protocol):
         """Read the configuration again and swap to it. Raises ConfigError and GatewayError."""
         ...
 
+    async def consumed(self, level: str = "") -> Consumed:
+        """What is consumed of limits now, of one level if one is given. Raises GatewayError."""
+        ...
+
 
 def admin_routes(operator: Operator) -> list[Route]:
-    """Health, readiness, metrics and reload, for Starlette's router. They have to be `guarded`."""
+    """Health, readiness, metrics, reload and usage, for Starlette's router. They have to be `guarded`."""
 
     async def health(_: Request) -> Response:
         return as_json({"status": "ok"})
@@ -60,6 +66,7 @@ def admin_routes(operator: Operator) -> list[Route]:
         Route("/readyz", ready, methods=["GET"]),
         Route("/metrics", metrics, methods=["GET"]),
         Route("/admin/reload", reload, methods=["POST"]),
+        usage_route(operator.consumed),
     ]
 
 
@@ -93,6 +100,10 @@ class Admin:
     async def reload(self) -> Reloaded:
         """See `Operator`."""
         return await self._gateway.reload()
+
+    async def consumed(self, level: str = "") -> Consumed:
+        """See `Operator`."""
+        return await self._gateway.consumed(level)
 
     async def _models(self, request: Request) -> Response:
         names = self._gateway.snapshot.models.visible(visitor_of(request).policy.models)
