@@ -136,7 +136,7 @@ def test_only_http_1_1_is_told_to_go_on(gateway: Running, version: str) -> None:
         ("CONNECT /v1/models", 501),
         ("BREW /v1/models", 501),
         ("PROPFIND /v1/models", 501),
-        ("QUERY /v1/models", 501),
+        ("QUERY /v1/models", 405),
         ("LINK /nothing", 501),
         ("get /v1/models", 501),
         ("DELETE /v1/models", 405),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.quotas.headers import duration
+from tidegate.quotas.needs import Need, Price, used
 from tidegate.quotas.tokens import (
     MEDIA_TOKENS,
     MESSAGE_TOKENS,
@@ -20,7 +21,6 @@ from tidegate.quotas.tokens import (
     tokens_in,
     tokens_of_json,
 )
-from tidegate.quotas.usage import Need, Price, used
 from tidegate.types import (
     Answer,
     ChatRequest,

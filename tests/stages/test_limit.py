@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -461,3 +462,28 @@ def test_refusals_are_counted_without_names() -> None:
             assert "ann" not in "".join(line for line in page.splitlines() if "quota" in line)
 
     run(scene())
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a few words " * 5000, "語" * 20_000, [{"type": "text", "text": "x"}] * 3000],
+    ids=["long", "of many bytes", "of many parts"],
+)
+def test_a_long_prompt_is_counted_in_a_thread(content: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def count(text: str) -> int:
+        threads.append(threading.current_thread().name)
+        return len(text) // 4
+
+    async def scene() -> None:
+        async with limited({"tokens_per_minute": 10_000_000}) as one:
+            monkeypatch.setattr(one.gateway.snapshot.limit.counting, "_count", count)
+            body = json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode()
+            assert (await one.ask(body)).status == 200
+            assert (await one.ask(chat())).status == 200
+
+    run(scene())
+    main = threading.main_thread().name
+    assert main not in threads[:-1]
+    assert threads[-1] == main

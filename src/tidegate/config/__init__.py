@@ -1,4 +1,8 @@
-"""The settings, and the code that reads them: one YAML file becomes one frozen tree. All mistakes are reported at once."""
+"""The settings, and the code that reads them: one YAML file becomes one frozen tree. All mistakes are reported at once.
+
+There are many modules, because each section of the file has its own: `server.py`, `engines.py`, `policies.py` and so on.
+`tree.py` puts them together. `reading.py`, `references.py` and `mistakes.py` read the file and find what is wrong in it.
+"""
 
 from tidegate.config import files, urls
 from tidegate.config.advice import warnings

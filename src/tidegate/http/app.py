@@ -18,9 +18,9 @@ from tidegate.http.admin import Admin, KeyRoutes
 from tidegate.http.answers import as_error, identified
 from tidegate.http.call import CallEndpoint
 from tidegate.http.cors import Cors
-from tidegate.http.document import Document
 from tidegate.http.edge.refusals import Refusals
 from tidegate.http.hints import hint
+from tidegate.http.openapi.document import Document
 from tidegate.http.welcome import welcome
 from tidegate.types import Endpoint
 from tidegate.types.caller import INFERENCE
@@ -28,8 +28,9 @@ from tidegate.types.caller import INFERENCE
 # The names of models may need percent signs. Anywhere else they are a disguise: `/%61dmin/reload` would be the admin API to
 # us, and not to a proxy in front that shuts out `/admin/`.
 _MODELS = b"/v1/models/"
-# Those of RFC 9110 and RFC 5789: a route that does not take one of them says which it takes. No route takes any other.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+# Those of RFC 9110 and RFC 5789, and QUERY (draft-ietf-httpbis-safe-method-w-body). A route that does not take one of them
+# says which it takes. No route takes any other.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"})
 _ANY_ROUTE_ALLOWS = "GET, HEAD, POST, OPTIONS"
 
 

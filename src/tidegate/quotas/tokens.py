@@ -17,9 +17,6 @@ from tidegate.types import Batch, ChatRequest, CompletionRequest, Content, Reque
 
 VOCABULARY = "o200k_base"
 """The vocabulary of OpenAI's present models; others differ from it by some tens of percent for most languages."""
-INLINE_BYTES = 8 * 1024
-"""A shorter prompt is counted on the event loop, which takes less than a millisecond for any text."""
-_BYTES_OF_A_CHARACTER = 3
 MESSAGE_TOKENS = 4
 """What a chat template adds to each message."""
 MEDIA_TOKENS = 1000
@@ -47,16 +44,8 @@ class Prompt(msgspec.Struct):
     texts: list[str] = []
     others: int = 0
 
-    @property
-    def is_short(self) -> bool:
-        """Whether counting takes so little time that the event loop may do it."""
-        size = 0
-        for text in self.texts:
-            size += len(text) if text.isascii() else _BYTES_OF_A_CHARACTER * len(text)
-        return size <= INLINE_BYTES
-
     def tokens(self, count: Count) -> int:
-        """Return the number of tokens. The event loop may do this only if the prompt `is_short`."""
+        """Return the number of tokens. This takes milliseconds for a long prompt."""
         return self.others + sum(map(count, self.texts))
 
     @property

@@ -10,16 +10,19 @@ import msgspec
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
-from tidegate.quotas.tokens import Count, Prompt, most_of_json, prompt_of, tokens_of_json
+from tidegate.quotas.tokens import Count, most_of_json, prompt_of, tokens_of_json
 from tidegate.stages.attempt import ask_for
 from tidegate.types import ChatRequest, CompletionRequest, Generation, Messages
 
 ENGINE_TIMEOUT_S = 2.0
 """An engine that takes longer to count is not waited for; the prompt is counted here instead."""
+INLINE_BYTES = 8 * 1024
+"""A shorter prompt is counted on the event loop, which takes less than a millisecond for any text."""
 # The fields that become part of the prompt besides the messages.
 _DESCRIBED = ("tools", "functions", "response_format")
 # In place of messages.
 _PROMPTS = ("prompt", "input")
+_COUNTED = ("messages", *_PROMPTS, *_DESCRIBED)
 # llama.cpp's own name for the length of an answer. A negative number means no bound.
 _OTHER_LENGTH = "n_predict"
 
@@ -51,18 +54,16 @@ class Counting:
 
     def at_once(self, call: Call, *, money: bool) -> Counted:
         """Return the tokens of a prompt, however long that takes. No engine is asked."""
-        return self._large(call) if call.is_large else self._small(_prompt(call), money=money)
+        if call.is_large:
+            return self._large(call)
+        assert call.request is not None, "the body was read"
+        prompt = prompt_of(call.request, _described(call))
+        return prompt.tokens(self._count), prompt.most_tokens if money else 0
 
     def _here(self, call: Call, *, money: bool) -> Counted | Awaitable[Counted]:
-        if call.is_large:
-            return asyncio.to_thread(self._large, call)
-        prompt = _prompt(call)
-        if prompt.is_short:
-            return self._small(prompt, money=money)
-        return asyncio.to_thread(self._small, prompt, money=money)
-
-    def _small(self, prompt: Prompt, *, money: bool) -> Counted:
-        return prompt.tokens(self._count), prompt.most_tokens if money else 0
+        if call.is_large or _size(call) > INLINE_BYTES:
+            return asyncio.to_thread(self.at_once, call, money=money)
+        return self.at_once(call, money=money)
 
     def _large(self, call: Call) -> Counted:
         values = [*_described(call), *(call.fields[name] for name in _PROMPTS if name in call.fields)]
@@ -113,9 +114,13 @@ def _whole(raw: msgspec.Raw) -> int | None:
         return None  # the engine will refuse it
 
 
-def _prompt(call: Call) -> Prompt:
-    assert call.request is not None, "the body was read"
-    return prompt_of(call.request, _described(call))
+def _size(call: Call) -> int:
+    """The bytes of JSON that have to be counted."""
+    size, fields = 0, call.fields
+    for name in _COUNTED:
+        if name in fields:
+            size += len(memoryview(fields[name]))
+    return size
 
 
 def _described(call: Call) -> list[msgspec.Raw]:

@@ -18,9 +18,9 @@ from tidegate.errors import Forbidden, Overloaded, RateLimited
 from tidegate.policy import Policy
 from tidegate.ports import Clock
 from tidegate.quotas.levels import NO_LIMITS, Plan
+from tidegate.quotas.needs import Need, Price, Prices, no_prices, used
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.refusals import never_fits
-from tidegate.quotas.usage import Need, Price, Prices, no_prices, used
 from tidegate.stages.counting import Counting, answer_tokens
 from tidegate.types import ANSWER, Headers, Limit, Ticket
 
@@ -54,7 +54,7 @@ class Limiting:
         self._lines = quotas.lines
         self._tally = quotas.tally
         self._models = counting.models
-        self._counting = counting
+        self.counting = counting
         self._clock = clock
         self._prices = prices
         self._jitter = jitter
@@ -72,7 +72,7 @@ class Limiting:
             return None
         if not plan.counts_tokens:
             return self._reserve(_Held(self, call, plan, Need()))
-        counted = self._counting.count(call, money=plan.counts_money)
+        counted = self.counting.count(call, money=plan.counts_money)
         if isinstance(counted, tuple):
             return self._reserve(self._held(call, plan, *counted))
         return self._reserve_later(call, plan, counted)
@@ -87,7 +87,7 @@ class Limiting:
         given = answer_tokens(call) is not None
         held = _Held(self, call, plan, Need())
         if plan.counts_tokens:
-            held = self._held(call, plan, *self._counting.at_once(call, money=plan.counts_money))
+            held = self._held(call, plan, *self.counting.at_once(call, money=plan.counts_money))
         never = never_fits(plan.limits, plan.of_each(held.need.amounts(held.price)))
         if never is not None:
             raise never

@@ -12,8 +12,8 @@ from starlette.routing import Route
 from tidegate.errors import ConfigError, GatewayError, ModelNotFound
 from tidegate.gateway import Gateway, Reloaded
 from tidegate.http.access import visitor_of
+from tidegate.http.admin.usage import usage_route
 from tidegate.http.answers import as_error, as_json
-from tidegate.http.usage import usage_route
 from tidegate.quotas.consumed import Consumed
 from tidegate.telemetry.metrics import CONTENT_TYPE
 from tidegate.types.caller import ADMIN_READ

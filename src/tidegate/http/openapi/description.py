@@ -20,8 +20,8 @@ from tidegate import errors
 from tidegate.access.wanted import NewKey, NewTenant, Rotation
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import GatewayError
-from tidegate.http import usage
 from tidegate.http.access import needed
+from tidegate.http.admin import usage
 from tidegate.stages.authenticate import OPEN
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 

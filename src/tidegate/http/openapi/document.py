@@ -30,7 +30,7 @@ class Document:
         snapshot = self._gateway.snapshot
         if self._made_for is not snapshot.config:
             # Imported late, because few clients request the document and an import above would slow down every start.
-            from tidegate.http.description import describe  # noqa: PLC0415
+            from tidegate.http.openapi.description import describe  # noqa: PLC0415
 
             self._body = msgspec.json.encode(describe(snapshot.models, self._cold))
             self._made_for = snapshot.config
