@@ -162,6 +162,7 @@ def test_only_what_has_changed_is_written():
         (UTC_DAY, "2026-06-11T00:00:01", "2026-06-10T23:59:59", 3),
         # A clock that was far ahead blocks nothing once it is right.
         (UTC_DAY, "2031-01-01T00:00:01", "2026-06-10T23:59:59", 10),
+        (MONTH, "9999-11-01T00:00:01", "2026-06-10T23:59:59", 5_000_000),
     ],
 )  # fmt: skip
 def test_the_next_period_begins_anew(limit: Limit, last: str, again: str, left: int):

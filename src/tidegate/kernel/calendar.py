@@ -56,9 +56,10 @@ class Counter:
 
         As with a change of the zone, the period runs up to an end of a period in this counter's zone.
         """
+        if start_s > self.end_s:
+            return False  # it was written while the clock was far ahead
         end_s = self.period(end_s - 1, self.zone)[1]
-        # A period that begins after the present one was written while the clock was wrong.
-        if now_s >= end_s or start_s > self.end_s:
+        if now_s >= end_s:
             return False
         self.start_s, self.end_s = start_s, end_s
         return True
