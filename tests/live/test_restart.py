@@ -87,7 +87,7 @@ def test_a_stream_that_ends_while_the_gateway_drains_is_counted_exactly(path: Pa
     with serve(config(path, tokens_per_day=1000)) as process:
         body = {
             "model": "m",
-            "messages": [{"role": "user", "content": "[[scripted itl=100 tokens=30]]"}],
+            "messages": [{"role": "user", "content": "Count up [[scripted itl=100 tokens=30]]"}],
             **stream,
         }
 
