@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 from prometheus_client.core import Metric
 
@@ -22,6 +23,8 @@ class Quotas:
         self.estimate = OutputEstimate()
         self.lines = Lines()
         self.tally = Tally()
+        self.generations = count(1)
+        """A number for each configuration, so that the limits of a newer one are known from those of an older one."""
 
     def metrics(self) -> Iterable[Metric]:
         """Return the metrics of this moment."""
