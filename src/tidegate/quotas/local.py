@@ -126,6 +126,12 @@ class LocalLimiter:
     def abandon(self, ticket: Ticket) -> None:
         self._end(ticket, [None] * len(ticket.limits))
 
+    def adopt(self, limits: tuple[Limit, ...]) -> None:
+        now = self._now()
+        for limit in limits:
+            if limit.bucket in self._meters:
+                self._meter(limit, now)
+
     def resets_s(self, limit: Limit) -> float:
         one = self._meters.get(limit.bucket)
         return one.standing(self._now())[1] if one else 0.0

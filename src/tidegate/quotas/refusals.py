@@ -46,6 +46,7 @@ def refusal(at: int, amounts: Sequence[int], meters: Sequence[Meter], now: Now) 
     if limit.per in (Per.DAY, Per.MONTH):
         error.retryable = False  # a client that tries again within seconds only repeats the refusal
     error.at, error.dimension = limit.level, limit.dimension
+    error.bucket, error.needs, error.in_flight = limit.bucket, amounts[at], meters[at].held > 0
     error.left = tuple([standing[0] for standing in standings])
     return error
 
