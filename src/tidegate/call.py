@@ -20,8 +20,10 @@ from tidegate.policy import Policy
 from tidegate.types import (
     ANSWER,
     Caller,
+    ChatRequest,
     Endpoint,
     Exit,
+    Generation,
     Headers,
     Message,
     Messages,
@@ -33,6 +35,8 @@ from tidegate.types import (
 )
 
 _ENCODER = msgspec.json.Encoder()
+LENGTHS = ("max_tokens", "max_completion_tokens", "n_predict")
+"""The fields that can limit the length of an answer; the last one is llama.cpp's own."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -122,8 +126,14 @@ class Call(msgspec.Struct, kw_only=True):
         self.fields = {**self.fields, "messages": joined(messages)}
 
     def put_max_tokens(self, tokens: int) -> None:
-        """Limit the length of the answer, for a request that does not."""
-        self.fields = {**self.fields, "max_tokens": msgspec.Raw(b"%d" % tokens)}
+        """Limit the length of the answer, for a request that does not. Other fields of a length are removed."""
+        kept = {name: value for name, value in self.fields.items() if name not in LENGTHS}
+        self.fields = {**kept, "max_tokens": msgspec.Raw(b"%d" % tokens)}
+        request = self.request
+        if isinstance(request, Generation):
+            request.max_tokens = tokens
+        if isinstance(request, ChatRequest):
+            request.max_completion_tokens = None
 
     def as_parent(self) -> Parent:
         """Return the data that an internal call for this call needs."""

@@ -36,6 +36,7 @@ from tidegate.types import (
     Load,
     Neighbour,
     Parent,
+    PeriodCount,
     Piece,
     RailFacts,
     Record,
@@ -255,6 +256,18 @@ class KeyStore(Protocol):
     async def log(self, *, after: int = 0, most: int = 100) -> Sequence[Change]: ...
 
 
+class CountStore(Protocol):
+    """What was used of limits per day and month, for a gateway that starts again. A store has one count of each bucket.
+
+    `read` returns the counts whose periods end after a time, in seconds since the epoch. `write` replaces the counts of
+    the same buckets, and deletes those whose periods have ended at `ended` or before, all in one transaction. Both raise
+    Overloaded when the store cannot be reached.
+    """
+
+    async def read(self, *, after: float) -> Sequence[PeriodCount]: ...
+    async def write(self, counts: Sequence[PeriodCount], *, ended: float) -> None: ...
+
+
 class Identifies(Protocol):
     """Tells the key that a client has sent.
 
@@ -314,6 +327,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
     async def ready(self) -> bool: ...
     def keys(self) -> KeyStore | None: ...
+    def counts(self) -> CountStore | None: ...
     def limiter(self) -> Limiter | None: ...
     def cache(self) -> Cache | None: ...
     def neighbours(self) -> Neighbours | None: ...

@@ -1,15 +1,17 @@
-"""An open store: its readiness, its keys, and the background tasks of both."""
+"""An open store: its readiness, its keys, the counts that it keeps, and the background tasks of these."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
 from tidegate.access.stored import StoredKeys
 from tidegate.errors import GatewayError
 from tidegate.ports import Clock, Spawn, Store
+from tidegate.types import PeriodCount
 
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
@@ -18,15 +20,25 @@ log = logging.getLogger(__name__)
 
 
 class RunningStore:
-    """An open store with its name, its readiness and its keys. `keys` is None if the store keeps none."""
+    """An open store with its name, its readiness, its keys and its counts. The last two are None if it keeps none.
+
+    `found` has the counts that the store had when it was opened.
+    """
 
     def __init__(self, name: str, store: Store, clock: Clock) -> None:
         self.name = name
         self.store = store
         kept = store.keys()
         self.keys = None if kept is None else StoredKeys(kept, clock)
+        self.counts = store.counts()
+        self.found: Sequence[PeriodCount] = ()
         self.ready = True
         self._tasks: list[asyncio.Task[NoReturn]] = []
+
+    async def read_counts(self, *, after: float) -> None:
+        """Set `found` to the counts whose periods end after a time. Raises Overloaded if the store does not answer."""
+        if self.counts is not None:
+            self.found = await self.counts.read(after=after)
 
     def start(self, spawn: Spawn) -> None:
         """Start the background tasks: probes, and what the keys need."""

@@ -37,6 +37,7 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Identifies, Internal, Store, Wall
+from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
 from tidegate.running import PROBE_EVERY_S, PROBE_TIMEOUT_S, RunningStore
@@ -187,6 +188,7 @@ class Runtime:
         self._exit.push_async_callback(self._close_stores)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._tell_refusals(), name="tell refusals")
+        self.spawn(self.quotas.kept.write_on(), name="write what is used of days and months")
         return self
 
     async def __aexit__(
@@ -207,6 +209,7 @@ class Runtime:
         await asyncio.shield(closing)
 
     async def _close_stores(self) -> None:
+        await self.quotas.kept.close()
         for failure in await self._stores.close_all():
             log.error("a store did not close", exc_info=failure)
         await asyncio.gather(*self._closing, return_exceptions=True)  # those that were given back just now
@@ -301,8 +304,12 @@ class Runtime:
         except ConfigError as error:
             told = [Problem(f"stores.{name}", f"{error.source}: {one.message}") for one in error.problems]
             raise ConfigError("cannot start", told) from error
-        running = RunningStore(name, store, self.clock)
-        running.start(self.spawn)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(store.close)
+            running = RunningStore(name, store, self.clock)
+            await running.read_counts(after=self.wall() - ZONES_APART_S)
+            running.start(self.spawn)
+            undo.pop_all()
         return running
 
     async def give_back_store(self, running: RunningStore) -> None:
@@ -316,6 +323,15 @@ class Runtime:
         if stored is not None:
             stored.keep_for(config.auth.max_stale_s)
         self.directory.configure(configured_keys(config, peppers).values(), peppers, stored)
+
+    def count_in(self, stores: Iterable[RunningStore]) -> None:
+        """Keep what is used of days and months in one of these stores, which the caller has borrowed."""
+        running = next((running for running in stores if running.counts is not None), None)
+        if running is None:
+            self.quotas.kept.keep_in(None)
+        else:
+            self.quotas.kept.keep_in(running.counts, running.found)
+            running.found = ()
 
     def engines(self) -> list[RunningEngine]:
         """Return every open engine."""

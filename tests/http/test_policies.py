@@ -109,7 +109,7 @@ def test_a_policy_limits_the_size_of_a_body(gateway: Running) -> None:
         ("narrow", {"max_tokens": None}, {"max_tokens": 7}),
         ("narrow", {"max_tokens": 3}, {"max_tokens": 3}),
         ("narrow", {"max_completion_tokens": 3}, {"max_completion_tokens": 3}),
-        ("narrow", {"max_completion_tokens": None}, {"max_tokens": 7, "max_completion_tokens": None}),
+        ("narrow", {"max_completion_tokens": None}, {"max_tokens": 7}),
         ("wide", {}, {}),
     ],
 )

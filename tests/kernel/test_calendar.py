@@ -126,3 +126,20 @@ def test_a_fixed_offset_is_a_zone_too():
     zone = timezone(timedelta(hours=-11, minutes=-30))
     start, end = day_of(1_000_000_000, zone)
     assert (end - start, (start - 11.5 * HOUR_S) % (24 * HOUR_S)) == (24 * HOUR_S, 0)
+
+
+@given(
+    st.sampled_from(ZONES), st.sampled_from(ZONES), st.integers(10**9, 2 * 10**9), st.integers(0, 4 * 86_400)
+)
+def test_a_period_that_is_resumed_ends_as_one_whose_zone_was_changed(
+    before: str, after: str, now: int, later: int
+):
+    for period in (day_of, month_of):
+        first = Counter(period, ZoneInfo(before), now)
+        changed = Counter(period, ZoneInfo(before), now)
+        changed.change_zone(ZoneInfo(after), now)
+        resumed = Counter(period, ZoneInfo(after), now + later)
+        if resumed.resume(first.start_s, first.end_s, now + later):
+            assert (resumed.start_s, resumed.end_s) == (changed.start_s, changed.end_s)
+        else:
+            assert now + later >= changed.end_s

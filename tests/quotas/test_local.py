@@ -373,10 +373,3 @@ def test_present_consumption():
     assert [one.limit.level for one in world.limiter.consumption("team")] == ["team"]
     assert world.limiter.consumption("user") == []
     assert len(world.limiter.consumption(most=2)) == 2
-
-
-def test_a_store_restores_the_present_day():
-    world = World()
-    world.limiter.restore(DAY, 2)
-    assert world.reserve((DAY, 1)).left == (0,)
-    refused(lambda: world.reserve((DAY, 1)))

@@ -194,7 +194,7 @@ def test_what_was_used(entries: list[Spent], internal: bool, amounts: tuple[int,
         (Delta(refusal="no"), 1),
         (Delta(content=""), 0),
         (Delta(), 0),
-        (Delta(tool_calls=[{"function": {"arguments": "x" * 40}}]), 18),
+        (Delta(tool_calls=[{"function": {"arguments": "x" * 40}}]), 10),
     ],
 )
 def test_what_arrives_is_estimated_by_its_length(delta: Delta, tokens: int) -> None:
@@ -221,3 +221,73 @@ def test_what_arrives_is_estimated_by_its_length(delta: Delta, tokens: int) -> N
 )
 def test_times_are_written_as_openai_writes_them(seconds: float, text: bytes) -> None:
     assert duration(seconds) == text
+
+
+# ------------------------------------------------------------------------------------- what counts, wherever it stands
+
+LONG = "some words of a prompt " * 400
+"""About 2,000 tokens."""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": LONG},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"function": {"name": "f", "arguments": LONG}}],
+        },
+        {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": LONG}},
+        {"role": "assistant", "content": "ok", "reasoning_content": LONG},
+        {"role": "assistant", "content": "ok", "refusal": LONG},
+        {"role": "user", "content": "ok", "name": LONG},
+        {"role": "user", "content": [{"type": "text", "text": LONG}]},
+        {"role": "user", "content": [{"type": "refusal", "refusal": LONG}]},
+        {"role": "user", "content": [{"type": "image_url", "text": LONG}]},
+        {"role": "user", "content": f'";base64,{LONG}'},
+        {"role": "user", "content": f'"data": "{LONG}'},
+        {"role": "user", "content": f'"url":"data:image/png;base64,{LONG}'},
+    ],
+)
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+def test_text_counts_wherever_it_stands_in_a_message(count: Count, message: Any, large: bool) -> None:
+    raw = msgspec.Raw(json.dumps([message]).encode())
+    if large:
+        tokens = tokens_of_json([msgspec.Raw(bytes(raw)[1:-1])], count)
+    else:
+        tokens = prompt_of(read(ChatRequest, messages=[message]), messages=raw).tokens(count)
+    assert 1990 <= tokens <= 3500
+
+
+def test_media_count_beside_an_empty_text() -> None:
+    content = [{**IMAGE, "text": ""}]
+    assert (
+        prompt_of(read(ChatRequest, messages=[{"role": "user", "content": content}])).tokens(words)
+        >= MEDIA_TOKENS
+    )
+
+
+def test_characters_that_are_escaped_in_two_halves_count(count: Count) -> None:
+    text = "😀😎" * 500
+    raw = msgspec.Raw(json.dumps({"role": "user", "content": text}).encode())
+    assert tokens_of_json([raw], count) == pytest.approx(count(text), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("usage", "received", "tokens"),
+    [
+        ({"prompt_tokens": 12}, 100, 112),
+        ({"completion_tokens": 100}, 100, 200),
+        ({"prompt_tokens": 12, "completion_tokens": 1}, 100, 112),
+        ({"prompt_tokens": 12, "completion_tokens": 90}, 100, 102),
+        ({"prompt_tokens": 12, "completion_tokens": 2**53}, 100, 12 + 10_000_000),
+        ({"prompt_tokens": 2**53, "completion_tokens": 1}, 1, 10_000_001),
+    ],
+)
+def test_figures_of_an_engine_that_cannot_be_right(usage: dict[str, int], received: int, tokens: int) -> None:
+    assert used([spent(received=received, **usage)], Need(prompt=100), None) == (1, tokens, 0)
+
+
+def test_no_amount_exceeds_what_a_float_holds() -> None:
+    assert Need(prompt=10**400, completion=10**400, most_prompt=10**400).amounts(PRICE) == (1, 2**53, 2**53)

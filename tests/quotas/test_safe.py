@@ -71,6 +71,15 @@ def test_a_huge_consumption_is_charged_up_to_a_bound(limit: Limit, used: int):
         assert raised.value.headers()
 
 
+def test_a_count_that_has_grown_beyond_all_bounds_can_be_kept():
+    world, shadow = World(), counted_only(DAY)
+    world.limiter.count_on([])
+    for _ in range(1100):
+        world.limiter.settle(world.reserve((shadow, 10**30)), [10**30])
+    [count] = [one.count for one in world.limiter.take_unwritten(10).values()]
+    assert count.used == 2**63 - 1
+
+
 # ------------------------------------------------------------------------------------------------------ failures halfway
 
 

@@ -212,11 +212,19 @@ def test_nothing_is_told_without_limits_or_without_a_valid_key() -> None:
 # -------------------------------------------------------------------------------------------------------- what is charged
 
 
-@pytest.mark.parametrize("body", [chat(max_tokens=500), chat(), stream(max_tokens=500), stream()])
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat("prompt_tokens=7", max_tokens=500),
+        chat("prompt_tokens=7"),
+        stream("prompt_tokens=7", max_tokens=500),
+        stream("prompt_tokens=7"),
+    ],
+)
 def test_what_the_engine_reports_is_charged(body: bytes) -> None:
     async def scene() -> None:
         async with limited({"requests_per_day": 100, "tokens_per_day": 10_000}) as one:
-            whole = (await one.ask(chat())).json["usage"]
+            whole = (await one.ask(chat("prompt_tokens=7"))).json["usage"]
             before = one.used()["key tokens_per_day"]
             assert before == whole["prompt_tokens"] + whole["completion_tokens"]
             await one.ask(body)
@@ -487,3 +495,91 @@ def test_a_long_prompt_is_counted_in_a_thread(content: Any, monkeypatch: pytest.
     main = threading.main_thread().name
     assert main not in threads[:-1]
     assert threads[-1] == main
+
+
+# ------------------------------------------------------------------------------------------- requests that try to get more
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_tokens": 10**400},
+        {"max_tokens": 2**31},
+        {"max_completion_tokens": 10**30},
+        {"n": 2**40},
+        {"n": 10**400},
+    ],
+)
+@pytest.mark.parametrize("enforce", [True, False])
+def test_a_length_that_no_engine_can_have_is_refused_by_name(fields: dict[str, int], enforce: bool) -> None:
+    async def scene() -> None:
+        async with limited({"tokens_per_minute": 100_000}, policy={"enforce": enforce}) as one:
+            answer = await one.ask(chat(**fields))
+            assert answer.status == 400
+            assert answer.error["param"] in fields
+            assert (await one.ask(chat())).status == 200
+            assert b"tidegate_quota" in await one.gateway.scrape()
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields", "most"),
+    [
+        ({"defaults": {"max_tokens": 10}}, {}, 10),
+        ({"defaults": {"max_tokens": 10}, "strict": True}, {}, 10),
+        ({"defaults": {"max_tokens": 10}}, {"max_tokens": 20}, 20),
+        ({"defaults": {"max_tokens": 10}}, {"max_completion_tokens": 20}, 20),
+        ({"strict": True}, {"max_completion_tokens": None}, 984),
+    ],
+)
+def test_the_default_length_is_what_is_reserved(policy: Any, fields: dict[str, Any], most: int) -> None:
+    async def scene() -> None:
+        async with limited({"tokens_per_minute": 1000, "burst_tokens": 1000}, policy=policy) as one:
+            answer = await one.ask(chat("tokens=5000 prompt_tokens=7", **fields))
+            assert answer.json["usage"]["completion_tokens"] == most
+            left = int(answer.headers["x-ratelimit-remaining-tokens"])
+            assert 1000 - most - 30 <= left <= 1000 - most
+
+    run(scene())
+
+
+@pytest.mark.parametrize("value", ["false", "no", "0", 1, 0, None, {}, False])
+def test_token_counts_cannot_be_switched_off(value: Any) -> None:
+    async def scene() -> None:
+        async with limited({"tokens_per_day": 10_000}) as one:
+            answer = await one.ask(stream("prompt_tokens=70", stream_options={"include_usage": value}))
+            assert answer.status == 200
+            assert b'"usage":{' not in answer.body
+            assert one.used()["key tokens_per_day"] >= 70
+
+    run(scene())
+
+
+def test_long_names_are_not_kept() -> None:
+    async def scene() -> None:
+        limits = {"end_user_limits": {"requests_per_day": 1}}
+        async with limited({"requests_per_day": 100}, policy=limits) as one:
+            long = "u" * 200_000
+            assert (await one.ask(chat(user=long))).status == 200
+            refused = await one.ask(chat(user=long))
+            assert refused.status == 429
+            assert len(refused.body) < 1000
+            assert (await one.ask(chat(user=long + "v"))).status == 200
+            assert (await one.ask(chat(model="m" * 200_000))).status == 200
+            kept = one.gateway.runtime.quotas.limiter.consumption()
+            assert max(len(limit.limit.bucket) for limit in kept) < 300
+
+    run(scene())
+
+
+def test_a_caller_without_the_scope_is_told_its_limits_too() -> None:
+    async def scene() -> None:
+        tree = sections({"requests_per_minute": 60})
+        tree["keys"] = {"ann": {"secret": ANN, "scopes": ["metrics"]}}
+        async with gateway_in_hand(sections=tree) as gateway:
+            answer = await Limited(gateway).ask(chat())
+            assert answer.status == 403
+            assert answer.headers["x-ratelimit-limit-requests"] == "60"
+
+    run(scene())

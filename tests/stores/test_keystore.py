@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 import pytest
-from stores_of_keys import KINDS
+from store_kinds import KINDS
 
 from tidegate.errors import Overloaded
 from tidegate.ports import KeyStore

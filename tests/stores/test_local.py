@@ -12,11 +12,12 @@ import pytest
 from tidegate.config import LocalStoreConfig
 from tidegate.errors import ConfigError, Overloaded
 from tidegate.stores.local import LocalStore, schema, thread
-from tidegate.types import Caller, Key, Secret
+from tidegate.types import Caller, Key, PeriodCount, Secret
 
 pytestmark = pytest.mark.anyio
 
 KEY = Key(id="k1", secrets=(Secret(b"digest"),), caller=Caller(key="k1"))
+COUNT = PeriodCount("key:k1/requests_per_day", 0, 86_400, 7)
 
 
 @pytest.fixture
@@ -117,6 +118,21 @@ async def test_migrations_are_applied_once_and_in_order(store, path, monkeypatch
     assert execute(path, "PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
 
 
+async def test_a_file_of_the_first_schema_gets_the_counts(path, monkeypatch):
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    first = LocalStore(LocalStoreConfig(kind="local", path=path))
+    await first.start(time.time)
+    await first.keys().save(KEY, over=None, by="")
+    await first.close()
+    monkeypatch.undo()
+    again = LocalStore(LocalStoreConfig(kind="local", path=path))
+    await again.start(time.time)
+    await again.counts().write([COUNT], ended=0)
+    assert list(await again.counts().read(after=0)) == [COUNT]
+    assert await again.keys().find("k1") == KEY
+    await again.close()
+
+
 async def test_a_migration_that_fails_leaves_no_half(store, path, monkeypatch):
     await store.close()
     before = len(schema.MIGRATIONS)
@@ -169,7 +185,7 @@ async def test_it_is_not_ready_once_its_file_was_removed_or_replaced(store, path
 async def test_it_is_not_ready_before_it_is_open(path):
     store = LocalStore(LocalStoreConfig(kind="local", path=path))
     assert not await store.ready()
-    assert store.keys() is None
+    assert (store.keys(), store.counts()) == (None, None)
     assert (store.limiter(), store.cache(), store.neighbours()) == (None, None, None)
 
 

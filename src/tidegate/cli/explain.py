@@ -28,7 +28,7 @@ from tidegate.quotas.tokens import load_vocabulary
 from tidegate.runtime import make_engine
 from tidegate.stages.attempt import ask_for
 from tidegate.stages.authenticate import Authenticate
-from tidegate.stages.counting import Counting
+from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
 from tidegate.types import Endpoint, Exit
 
@@ -158,8 +158,8 @@ class _Dry:
             priority=self._policy.priority,
         )
         openai.read(body, call, max_depth=server.max_json_depth, max_containers=server.max_json_containers)
-        if self._policy.max_tokens is not None:
-            openai.set_max_tokens(call, self._policy.max_tokens)
+        if self._policy.max_tokens is not None and is_unbounded(call):
+            call.put_max_tokens(self._policy.max_tokens)
         return call
 
     def _counting(self, models: Models) -> Counting:

@@ -36,7 +36,8 @@ class Config(Settings):
         description="What clients may ask for: a name, or a prefix and `*`. The longest match wins.",
     )
     stores: Mapping[Name, Annotated[StoreConfig, Kinded("tidegate.stores")]] = Field(
-        default={}, description="Where keys are kept that are not in this file, by name; one at most."
+        default={},
+        description="Where keys and the use of daily and monthly limits are kept, by name; one at most.",
     )
     auth: AuthConfig = Field(default=AuthConfig(), description="How callers are recognised.")
     policies: Mapping[Name, PolicyConfig] = Field(

@@ -27,6 +27,7 @@ from tidegate.kernel import sse
 from tidegate.pipeline import Pipeline
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.snapshot import Snapshot
+from tidegate.stages.counting import is_unbounded
 from tidegate.telemetry.failures import Asked
 from tidegate.types import Endpoint, Exit, Reply
 
@@ -159,8 +160,8 @@ class CallEndpoint:
             openai.read(body, call, max_depth=depth, max_containers=containers)
         else:
             await read_in_turns(read_large(body, call, Limits(depth, containers)), self._turn)
-        if call.policy.max_tokens is not None:
-            openai.set_max_tokens(call, call.policy.max_tokens)
+        if call.policy.max_tokens is not None and is_unbounded(call):
+            call.put_max_tokens(call.policy.max_tokens)
 
     async def _whole(self, pipeline: Pipeline, call: Call, reply: Reply) -> bytes:
         parts: list[bytes] = []

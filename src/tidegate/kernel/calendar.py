@@ -51,6 +51,19 @@ class Counter:
         self.zone = zone
         self.end_s = self.period(self.end_s - 1, zone)[1]
 
+    def resume(self, start_s: int, end_s: int, now_s: float) -> bool:
+        """Count on in a period that was begun before, perhaps in another zone. Return whether that period still runs.
+
+        As with a change of the zone, the period runs up to an end of a period in this counter's zone.
+        """
+        if start_s > self.end_s:
+            return False  # it was written while the clock was far ahead
+        end_s = self.period(end_s - 1, self.zone)[1]
+        if now_s >= end_s:
+            return False
+        self.start_s, self.end_s = start_s, end_s
+        return True
+
 
 def _period(start: date, following: Callable[[date], date], now_s: float, zone: tzinfo) -> tuple[int, int]:
     end = following(start)

@@ -7,6 +7,7 @@ of its team and of its organisation at the same time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from types import MappingProxyType
 
 import msgspec
@@ -23,6 +24,8 @@ END_USER = "end_user"
 _TENANTS = ("key", "user", "team", "organisation", "policy")
 LEVELS = (*_TENANTS, MODEL, *(f"{one}_model" for one in _TENANTS), END_USER)
 """All levels. The level `policy` has the limits of the policy `default` for callers without a key."""
+LONGEST_NAME = 128
+"""Longer names, which clients may choose, are not kept."""
 MOST_KNOWN = 100_000
 MOST_PLANS = 1000
 """The plans that are kept for one caller. Each has the limits of one model or of one end user."""
@@ -138,8 +141,10 @@ class Limits:
         `model` is the name in the request, `route` the configured name that it matched, and `end_user` the request's field
         `user`.
         """
-        key = (model, end_user if self._end_users is not None else "")
+        key = (model, _bounded(end_user) if self._end_users is not None else "")
         plan = self._plans.get(key)
+        if plan is None and len(model) > LONGEST_NAME:
+            return Plan(self._met(model, route, key[1]))
         if plan is None:
             if len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
@@ -200,6 +205,13 @@ def _pair(owner: Owner, pattern: str) -> Owner:
         tenant=path_of(owner.tenant, pattern),
         limits=owner.by_model[pattern],
     )
+
+
+def _bounded(name: str) -> str:
+    """Return a name that a client has chosen, or the digest of a long one."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"sha256:{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def path_of(*names: str) -> str:

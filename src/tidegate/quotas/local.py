@@ -8,21 +8,23 @@ decided in `meters.py`; which limits a call meets is decided by the caller's pol
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, count, islice
 
 import msgspec
 
 from tidegate.errors import BadRequest, Overloaded, RateLimited
 from tidegate.ports import Clock, Wall
-from tidegate.quotas.meters import MOST_AMOUNT, Meter, Now, meter
+from tidegate.quotas.meters import MOST_AMOUNT, Calendar, Meter, Now, Unwritten, meter
 from tidegate.quotas.refusals import never_fits, refusal
-from tidegate.types import Consumption, Limit, Ticket
+from tidegate.types import Consumption, Limit, PeriodCount, Ticket
 
 MOST_METERS = 100_000
 """The meters that are kept for one level. Each takes about half a kilobyte."""
 MOST_OF_A_KEY = 10_000
 """The meters of them that are kept for the end users of one key."""
+ZONES_APART_S = 26 * 3600
+"""What has ended in one time zone may run so much longer in another one, from UTC+14 to UTC-12."""
 _LOOKED_AT = 2
 _LOOKED_AT_WHEN_FULL = 64
 
@@ -55,6 +57,8 @@ class LocalLimiter:
     At most `most_meters` limits of one level are kept, and of these at most `most_of_a_key` for the end users of one key. A
     limit of which nothing is consumed is forgotten when there is a new one. While none can be forgotten, calls that meet a
     new limit are refused with Overloaded.
+
+    `unwritten` has the counts of days and months that have changed, and that `take_unwritten` has not taken yet.
     """
 
     def __init__(
@@ -74,6 +78,10 @@ class LocalLimiter:
         self._open: dict[int, dict[str, _Reservation]] = {}  # by the second in which they expire
         self._second = 0
         self._serial = count(1)
+        self.unwritten: Unwritten = {}
+        self._kept: dict[str, PeriodCount] = {}  # of limits that have not been met yet
+        self._kept_until = 0.0
+        self._has_store = self._had_store = False
 
     def reserve(
         self, call_id: str, limits: tuple[Limit, ...], amounts: Sequence[int], *, until: float
@@ -148,10 +156,54 @@ class LocalLimiter:
             for one in islice(meters, most)
         ]
 
-    def restore(self, limit: Limit, used: int) -> None:
-        """Charge what a store remembers of the present day or month, after a start."""
+    def count_on(self, kept: Iterable[PeriodCount]) -> None:
+        """Count on from what a store has kept, and keep all counts of days and months for that store from now on.
+
+        The first store has nothing of what was counted before it was there, so its counts are added. A later one may be a
+        copy of the store before, so the larger count holds.
+        """
         now = self._now()
-        self._meter(limit, now).charge(used, now)
+        add = not self._had_store
+        self._has_store = self._had_store = True
+        self.unwritten.update(self._kept)
+        for bucket, one in self._meters.items():
+            if isinstance(one, Calendar) and one.used(now):
+                self.unwritten[bucket] = one
+        for found in kept:
+            one = self._meters.get(found.bucket)
+            if isinstance(one, Calendar):
+                one.resume(found, now, add=add)
+            else:
+                self._keep(found)
+        self._kept_until = min([one.until for one in self._kept.values()], default=0.0)
+
+    def count_alone(self) -> None:
+        """Count on in memory alone, because there is no store any more."""
+        self._has_store = False
+        self.unwritten.clear()
+
+    def take_unwritten(self, most: int) -> Unwritten:
+        """Take out the first counts that have changed, so many at most. `put_back` those that were not written."""
+        return {bucket: self.unwritten.pop(bucket) for bucket in [*islice(self.unwritten, most)]}
+
+    def put_back(self, taken: Unwritten) -> None:
+        """Put back counts that were not written. Those that have changed since then stay as they are."""
+        for bucket, one in taken.items():
+            self.unwritten.setdefault(bucket, one)
+
+    def forget_ended(self) -> float:
+        """Forget what was kept of periods that have ended everywhere, and return the time up to which they have."""
+        ended = self._wall() - ZONES_APART_S
+        if self._kept and self._kept_until <= ended:
+            self._kept = {bucket: one for bucket, one in self._kept.items() if one.until > ended}
+            self._kept_until = min([one.until for one in self._kept.values()], default=0.0)
+        return ended
+
+    def _keep(self, found: PeriodCount) -> None:
+        known = self._kept.get(found.bucket)
+        if known is None or (known.since, known.used) <= (found.since, found.used):
+            self._kept[found.bucket] = found
+            self.unwritten.pop(found.bucket, None)
 
     def _now(self) -> Now:
         return Now(int(self._clock() * 1e6), self._wall())
@@ -199,9 +251,11 @@ class LocalLimiter:
         if level is None:
             level = self._levels[limit.level] = _Level()
         group = self._room(level, limit, now)
-        made = self._meters[limit.bucket] = group[limit.bucket] = meter(limit, now)
+        made = self._meters[limit.bucket] = group[limit.bucket] = meter(limit, now, self.unwritten)
         level.groups[limit.within] = group
         level.size += 1
+        if isinstance(made, Calendar) and (found := self._kept.pop(limit.bucket, None)) is not None:
+            made.resume(found, now, add=False)
         return made
 
     def _room(self, level: _Level, limit: Limit, now: Now) -> _Group:
@@ -231,10 +285,11 @@ class LocalLimiter:
         before = len(level)
         for _ in range(min(looks, len(level))):
             bucket, one = level.popitem(last=False)
-            if one.held or one.used(now):
+            if one.held or one.used(now) or (self._has_store and bucket in self.unwritten):
                 level[bucket] = one
             else:
                 del self._meters[bucket]
+                self.unwritten.pop(bucket, None)
         return before - len(level)
 
 

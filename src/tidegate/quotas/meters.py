@@ -6,17 +6,19 @@ The three kinds have the same methods. Each method gets the present time, so tha
 from __future__ import annotations
 
 from datetime import UTC, tzinfo
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from tidegate.kernel.bucket import Bucket, Rate
 from tidegate.kernel.calendar import Counter, day_of, month_of
-from tidegate.types import Limit, Per
+from tidegate.types import Limit, Per, PeriodCount
 
 MOST_AMOUNT = 2**53
 """The largest amount that is charged at once. Up to it, an integer can be converted to a float exactly."""
+_MOST_KEPT = 2**63 - 1
+"""The largest integer that databases have."""
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -50,15 +52,19 @@ class Meter(Protocol):
     def used(self, now: Now) -> int: ...
 
 
-def meter(limit: Limit, now: Now) -> Meter:
-    """Make the meter of a limit of which nothing is used yet."""
+Unwritten: TypeAlias = "dict[str, Calendar | PeriodCount]"
+"""The counts of days and months that a store does not have yet, by bucket. A meter stands for its present count."""
+
+
+def meter(limit: Limit, now: Now, unwritten: Unwritten) -> Meter:
+    """Make the meter of a limit of which nothing is used yet. `unwritten` is for the counts of days and months."""
     match limit.per:
         case Per.MINUTE:
             return Minute(limit, now)
         case Per.CALL:
             return Gauge(limit)
         case _:
-            return Calendar(limit, now)
+            return Calendar(limit, now, unwritten)
 
 
 class Minute:
@@ -99,12 +105,16 @@ class Minute:
 
 
 class Calendar:
-    """A count for the present day or month. `turned_us` is when the present period was seen first."""
+    """A count for the present day or month. `turned_us` is when the present period was seen first.
 
-    __slots__ = ("counter", "held", "limit", "turned_us")
+    Whenever the count changes, the meter adds itself to `unwritten`.
+    """
 
-    def __init__(self, limit: Limit, now: Now) -> None:
+    __slots__ = ("counter", "held", "limit", "turned_us", "unwritten")
+
+    def __init__(self, limit: Limit, now: Now, unwritten: Unwritten) -> None:
         self.limit = limit
+        self.unwritten = unwritten
         self.held = 0
         self.turned_us = now.us
         self.counter = Counter(day_of if limit.per is Per.DAY else month_of, _zone(limit.zone), now.wall_s)
@@ -112,7 +122,24 @@ class Calendar:
     def adopt(self, limit: Limit, now: Now) -> None:
         if limit.zone != self.limit.zone:
             self._present(now).change_zone(_zone(limit.zone), now.wall_s)
+            self.unwritten[limit.bucket] = self
         self.limit = limit
+
+    def resume(self, kept: PeriodCount, now: Now, *, add: bool) -> None:
+        """Take over what a store has counted, if its period still runs.
+
+        With `add`, the store's count comes on top of what was counted here. Otherwise the larger one holds.
+        """
+        counter = self._present(now)
+        if counter.resume(kept.since, kept.until, now.wall_s):
+            counter.used = counter.used + kept.used if add else max(counter.used, kept.used)
+
+    @property
+    def count(self) -> PeriodCount:
+        """The count as a store keeps it."""
+        counter = self.counter
+        used = min(counter.used, _MOST_KEPT)
+        return PeriodCount(self.limit.bucket, counter.start_s, counter.end_s, used)
 
     def take(self, amount: int, now: Now) -> int | None:
         counter = self._present(now)
@@ -120,18 +147,21 @@ class Calendar:
         if left < 0:
             return None
         counter.used += amount
+        self.unwritten[self.limit.bucket] = self
         return left
 
     def charge(self, amount: int, now: Now) -> None:
         counter = self._present(now)
         counter.used = max(0, counter.used + amount)
+        self.unwritten[self.limit.bucket] = self
 
     def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:
         counter = self._present(now)
         # What was reserved in a period that has ended belongs to that period.
-        if used is not None and at_us >= self.turned_us:
+        if used is not None and used != reserved and at_us >= self.turned_us:
             change = (MOST_AMOUNT if used > MOST_AMOUNT else used) - reserved  # noqa: FURB136
             counter.used = max(0, counter.used + change)
+            self.unwritten[self.limit.bucket] = self
 
     def wait_s(self, amount: int, now: Now) -> float | None:
         left, resets_s = self.standing(now)
@@ -153,6 +183,7 @@ class Calendar:
         if now.wall_s >= counter.end_s:
             counter.turn(now.wall_s)
             self.turned_us = now.us
+            self.unwritten.pop(self.limit.bucket, None)
         return counter
 
 

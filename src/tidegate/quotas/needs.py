@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from tidegate.quotas.tokens import MOST_TOKENS
 from tidegate.types import ANSWER, Amounts, Spent
 
 REGENERATE = "regenerate"
 """The purpose of an engine call that replaces an answer which a rail has refused."""
+MOST_AMOUNT = 2**53
+"""A larger amount is more than any limit, and floats no longer hold it exactly."""
 OF_THE_CALLER = frozenset({ANSWER, REGENERATE})
 """The purposes that a caller pays for. All others are for the house, unless the policy says `internal_calls: caller`."""
 
@@ -49,7 +52,7 @@ class Need(msgspec.Struct, frozen=True):
     def amounts(self, price: Price | None) -> Amounts:
         """Return what to reserve. Money is reserved for the dearest outcome, whatever the estimate says."""
         money = price.cost(self.most_prompt, self.completion) if price is not None else 0
-        return 1, self.prompt + self.completion, money
+        return 1, min(self.prompt + self.completion, MOST_AMOUNT), min(money, MOST_AMOUNT)
 
 
 def used(spent: Iterable[Spent], need: Need, price: Price | None, *, internal: bool = False) -> Amounts:
@@ -69,18 +72,22 @@ def used(spent: Iterable[Spent], need: Need, price: Price | None, *, internal: b
 
 
 def _tokens(one: Spent, need: Need) -> tuple[int, int]:
-    """The tokens of the prompt and of the answer of one engine call."""
+    """The tokens of the prompt and of the answer of one engine call.
+
+    What the engine reports counts. If it reports nothing or less than half of what has arrived, what has arrived counts.
+    """
     usage = one.usage
-    if usage is not None and usage.prompt_tokens + usage.completion_tokens > 0:
-        # An answer that broke off may have reported less than has arrived since.
-        completion = usage.completion_tokens
-        return usage.prompt_tokens, completion if one.outcome == "ok" else max(
-            completion, one.received_tokens
-        )
-    if one.first_byte_at or one.outcome in _LEFT:
-        return need.prompt, one.received_tokens
-    return 0, 0
+    if usage is None:
+        worked = one.first_byte_at or one.outcome in _AT_WORK
+        return (need.prompt, one.received_tokens) if worked else (0, 0)
+    completion, received = min(usage.completion_tokens, MOST_TOKENS), one.received_tokens
+    # An answer that broke off may have reported less than has arrived since.
+    if one.outcome != "ok" or not completion or 2 * completion < received - _ROUGH_TOKENS:
+        completion = max(completion, received)
+    return min(usage.prompt_tokens, MOST_TOKENS) or need.prompt, completion
 
 
 # The engine was at work when the call was ended from this side.
-_LEFT = frozenset({"cancelled", "deadline_exceeded", "running"})
+_AT_WORK = frozenset({"cancelled", "deadline_exceeded", "engine_timeout", "running"})
+# The length of a short answer says little about its tokens.
+_ROUGH_TOKENS = 16

@@ -23,9 +23,18 @@ MEDIA_TOKENS = 1000
 """What an image, a sound or a file counts; OpenAI's models take 85 to 1,500 tokens for most images."""
 # One piece of a long text, so that no single step holds the interpreter for long.
 _PIECE = 64 * 1024
-_MEDIA = re.compile(rb';base64,|"data"\s*:\s*"')
+# A member whose value is a picture or a sound. In a text, its quotes would be escaped.
+_MEDIA = re.compile(rb'(?<!\\)"(?:url|image_url|data|file_data)"\s*:\s*"')
 _NUMBERS = re.compile(rb"[\s\[]*\d")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+_MEMBERS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_PLAIN = frozenset({"role", "content"})
+_PLAIN_MESSAGE_BYTES = 40
+_TEXTS = ("text", "refusal")
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
+MOST_TOKENS = 10_000_000
+"""An engine that reports more for one call is not believed; no model has such a context."""
 
 Count = Callable[[str], int]
 """Counts the tokens of a text in one vocabulary, without special tokens. It may run in any thread."""
@@ -54,21 +63,23 @@ class Prompt(msgspec.Struct):
         return self.others + sum(len(text.encode("utf-8", "surrogatepass")) for text in self.texts)
 
 
-def prompt_of(request: Request, described: Iterable[msgspec.Raw] = ()) -> Prompt:
-    """Return the prompt of a request. `described` has the JSON of further fields that become part of it."""
+def prompt_of(
+    request: Request, described: Iterable[msgspec.Raw] = (), messages: msgspec.Raw | None = None
+) -> Prompt:
+    """Return the prompt of a request.
+
+    `described` has the JSON of further fields that become part of it, and `messages` the JSON of the messages.
+    """
     prompt = Prompt()
-    texts = prompt.texts
     if type(request) is ChatRequest:
         for message in request.messages:
             prompt.others += MESSAGE_TOKENS
-            content = message.content
-            if type(content) is str:
-                texts.append(content)
-            elif content is not None:
-                _add_parts(prompt, content)
+            _add_content(prompt, message.content)
+        if messages is not None and _has_more(messages, prompt, len(request.messages)):
+            _add_other_members(prompt, messages)
     else:
         _add(prompt, request.prompt if type(request) is CompletionRequest else getattr(request, "input", ""))
-    texts += (bytes(raw).decode() for raw in described)
+    prompt.texts += (bytes(raw).decode() for raw in described)
     return prompt
 
 
@@ -100,13 +111,26 @@ def _add(prompt: Prompt, value: Any) -> None:
                 _add(prompt, item)
 
 
-def _add_parts(prompt: Prompt, content: Content) -> None:
+def _add_content(prompt: Prompt, content: Content) -> None:
+    if isinstance(content, str):
+        prompt.texts.append(content)
+        return
     for part in content or ():
-        text = part.get("text") if isinstance(part, dict) else None
-        if isinstance(text, str):
-            prompt.texts.append(text)
-        else:
+        kind: Any = part.get("type", "text")
+        prompt.texts += (part[name] for name in _TEXTS if isinstance(part.get(name), str))
+        if kind not in _TEXT_PARTS:
             prompt.others += MEDIA_TOKENS
+
+
+def _has_more(messages: msgspec.Raw, prompt: Prompt, count: int) -> bool:
+    """Whether messages may have more than their contents: their JSON is longer than the contents and their roles."""
+    return len(memoryview(messages)) > count * _PLAIN_MESSAGE_BYTES + sum(map(len, prompt.texts))
+
+
+def _add_other_members(prompt: Prompt, messages: msgspec.Raw) -> None:
+    """Add what messages have besides roles and contents, such as tool calls and reasoning."""
+    for members in _MEMBERS.decode(messages):
+        prompt.texts += (bytes(raw).decode() for name, raw in members.items() if name not in _PLAIN)
 
 
 def _tokens_of_value(raw: bytes, count: Count) -> int:
@@ -127,7 +151,9 @@ def _tokens_of_text(text: bytes, count: Count) -> int:
     for at in range(0, len(text), _PIECE):
         piece = text[at : at + _PIECE].decode(errors="ignore")
         if "\\u" in piece:
-            piece = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), piece).encode(errors="ignore").decode()
+            unescaped = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), piece)
+            # Characters beyond 16 bits are escaped as two halves, which UTF-16 puts together.
+            piece = unescaped.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
         tokens += count(piece)
     return tokens
 
@@ -146,7 +172,21 @@ def tokens_in(batch: Batch) -> int:
             # An event of a stream has one kind of text; a whole message may have several.
             if part is not None and (not text or part is choice.message):
                 tokens += _about(part.reasoning_content or part.reasoning or part.refusal)
-                tokens += _about(part.tool_calls or part.function_call)
+                tokens += _of_tools(part.tool_calls or part.function_call)
+    return tokens
+
+
+def _of_tools(calls: Any) -> int:
+    """The tokens of tool calls: of their names and arguments, without the JSON around them."""
+    if not calls or isinstance(calls, msgspec.Raw):
+        return _about(calls)
+    tokens = 0
+    for call in cast("list[Any]", calls if isinstance(calls, list) else [calls]):
+        if isinstance(call, dict):
+            members = cast("dict[str, Any]", call)
+            function = members.get("function", members)
+            told = cast("dict[str, Any]", function) if isinstance(function, dict) else {}
+            tokens += _about(told.get("name")) + _about(told.get("arguments"))
     return tokens
 
 

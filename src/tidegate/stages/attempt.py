@@ -54,7 +54,8 @@ def asks_usage(call: Call) -> bool:
     """Return whether the client wants the event with the token counts at the end of its stream."""
     request = call.request
     options = request.stream_options if isinstance(request, Generation) else None
-    return bool(options and options.get("include_usage"))
+    # Engines differ in what they make of a text or a number, so only `true` counts.
+    return options is not None and options.get("include_usage") is True
 
 
 def _options_with_usage(call: Call) -> msgspec.Raw:
@@ -162,10 +163,14 @@ class _Rounds(msgspec.Struct):
         for piece in batch:
             if piece.answer.usage is not None:
                 spent.usage = piece.answer.read_usage()
-                if not (asked or piece.answer.choices):
+                if not (asked or piece.answer.choices or self._wants_times()):
                     continue
             kept.append(piece)
         return kept
+
+    def _wants_times(self) -> bool:
+        """Whether the client wants llama.cpp's times, which come with the token counts."""
+        return "timings_per_token" in self.call.fields
 
     def _answered(self, spent: Spent) -> None:
         """The first batch is there."""

@@ -89,8 +89,8 @@ class Authenticate:
 
     def _take(self, key: Key, call: Call) -> None:
         call.caller = key.caller
-        _check(INFERENCE, key.caller)
         _apply(self.policies.of(key), call)
+        _check(INFERENCE, key.caller)
 
 
 def _apply(policy: Policy, call: Call) -> None:

@@ -9,22 +9,23 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
-from tidegate.errors import GatewayError
-from tidegate.quotas.tokens import Count, most_of_json, prompt_of, tokens_of_json
+from tidegate.errors import BadRequest, GatewayError
+from tidegate.quotas.tokens import MOST_TOKENS, Count, most_of_json, prompt_of, tokens_of_json
 from tidegate.stages.attempt import ask_for
-from tidegate.types import ChatRequest, CompletionRequest, Generation, Messages
+from tidegate.types import ChatRequest, CompletionRequest, Generation, Length, Messages
 
 ENGINE_TIMEOUT_S = 2.0
 """An engine that takes longer to count is not waited for; the prompt is counted here instead."""
 INLINE_BYTES = 8 * 1024
 """A shorter prompt is counted on the event loop, which takes less than a millisecond for any text."""
 # The fields that become part of the prompt besides the messages.
-_DESCRIBED = ("tools", "functions", "response_format")
+_DESCRIBED = ("tools", "functions", "response_format", "suffix", "prediction", "documents")
 # In place of messages.
 _PROMPTS = ("prompt", "input")
 _COUNTED = ("messages", *_PROMPTS, *_DESCRIBED)
-# llama.cpp's own name for the length of an answer. A negative number means no bound.
+# llama.cpp's own name for the length of an answer.
 _OTHER_LENGTH = "n_predict"
+_LENGTH = msgspec.json.Decoder(Length | None)
 
 Counted = tuple[int, int]
 """The tokens of a prompt, and the most that it can have in any vocabulary (0 if that was not asked for)."""
@@ -57,7 +58,7 @@ class Counting:
         if call.is_large:
             return self._large(call)
         assert call.request is not None, "the body was read"
-        prompt = prompt_of(call.request, _described(call))
+        prompt = prompt_of(call.request, _described(call), call.fields.get("messages"))
         return prompt.tokens(self._count), prompt.most_tokens if money else 0
 
     def _here(self, call: Call, *, money: bool) -> Counted | Awaitable[Counted]:
@@ -81,37 +82,50 @@ class Counting:
             pass  # it is counted here instead
         counted = self._here(call, money=money)
         tokens, most = counted if isinstance(counted, tuple) else await counted
-        return tokens if told is None else told, most
+        return tokens if told is None else max(0, min(told, MOST_TOKENS)), most
+
+
+def is_unbounded(call: Call) -> bool:
+    """Return whether a request asks for an answer and does not limit its length. Raises BadRequest."""
+    return isinstance(call.request, Generation) and _length(call, call.request) is None
 
 
 def answer_tokens(call: Call) -> int | None:
-    """Return the most tokens that the answer can have, in all of its choices. None if the request does not bound it."""
-    request = call.request
-    if not isinstance(request, Generation):
+    """Return the most tokens that the answer can have, in all of its choices. None if the request does not limit it.
+
+    Raises BadRequest.
+    """
+    if not isinstance(call.request, Generation):
         return 0
-    most, choices = request.max_tokens, call.choices
-    # Engines differ in which of several lengths they obey, so the largest one counts.
-    if type(request) is ChatRequest:
-        most = _larger(most, request.max_completion_tokens)
-    elif type(request) is CompletionRequest and request.best_of is not None:
-        choices = max(choices, request.best_of * (choices // (request.n or 1)))
+    length = _length(call, call.request)
+    return None if length is None else length * made(call)
+
+
+def made(call: Call) -> int:
+    """Return the number of answers that an engine makes for a call. It may keep some of them to itself (`best_of`)."""
+    request = call.request
+    if type(request) is CompletionRequest and request.best_of is not None:
+        return max(call.choices, request.best_of * (call.choices // (request.n or 1)))
+    return call.choices
+
+
+def _length(call: Call, request: Generation) -> int | None:
+    """The largest of the lengths in a request, because engines differ in which one they obey.
+
+    A negative number means no limit. So do null and a field that is left out.
+    """
+    given = [request.max_tokens, request.max_completion_tokens if type(request) is ChatRequest else None]
     if _OTHER_LENGTH in call.fields:
-        most = _larger(most, _whole(call.fields[_OTHER_LENGTH]))
-    return None if most is None or most < 0 else most * choices
-
-
-def _larger(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return one if other is None else other
-    # A negative number means no bound.
-    return max(one, other) if min(one, other) >= 0 else -1
+        given.append(_whole(call.fields[_OTHER_LENGTH]))
+    lengths = [one for one in given if one is not None]
+    return max(lengths) if lengths and min(lengths) >= 0 else None
 
 
 def _whole(raw: msgspec.Raw) -> int | None:
     try:
-        return msgspec.json.decode(raw, type=int)
+        return _LENGTH.decode(raw)
     except msgspec.DecodeError:
-        return None  # the engine will refuse it
+        raise BadRequest(f"The field '{_OTHER_LENGTH}' must be a whole number", param=_OTHER_LENGTH) from None
 
 
 def _size(call: Call) -> int:

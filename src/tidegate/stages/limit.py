@@ -20,7 +20,7 @@ from tidegate.quotas.levels import NO_LIMITS, Plan
 from tidegate.quotas.needs import Need, Price, Prices, no_prices, used
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.refusals import never_fits
-from tidegate.stages.counting import Counting, answer_tokens
+from tidegate.stages.counting import Counting, answer_tokens, made
 from tidegate.types import ANSWER, Headers, Limit, Ticket
 
 HOLD_S = 30.0
@@ -132,7 +132,7 @@ class Limiting:
                 call.reply_headers.append((b"x-tidegate-max-tokens", b"%d" % each))
             else:
                 each = self._estimate.expect(call.caller.key, call.route)
-            completion = each * call.choices
+            completion = each * made(call)
             if estimated and plan.most_tokens is not None:
                 # A call is never refused for good because of a guess.
                 completion = max(0, min(completion, plan.most_tokens - prompt))
@@ -141,7 +141,7 @@ class Limiting:
     def _bound(self, call: Call, plan: Plan, prompt: int) -> int:
         if plan.most_tokens is None:
             return STRICT_MAX_TOKENS
-        return max(1, min(STRICT_MAX_TOKENS, (plan.most_tokens - prompt) // call.choices))
+        return max(1, min(STRICT_MAX_TOKENS, (plan.most_tokens - prompt) // made(call)))
 
     def price(self, route: str) -> Price:
         """Return the price of a model. Raises Forbidden if it has none, because its calls cannot be charged then."""

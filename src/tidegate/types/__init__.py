@@ -29,6 +29,7 @@ from tidegate.types.quota import (
     Key,
     Limit,
     Per,
+    PeriodCount,
     Secret,
     Settlement,
     Tenant,
@@ -36,7 +37,14 @@ from tidegate.types.quota import (
     Unit,
 )
 from tidegate.types.record import Record, Spent
-from tidegate.types.request import ChatRequest, CompletionRequest, EmbeddingRequest, Generation, Request
+from tidegate.types.request import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Generation,
+    Length,
+    Request,
+)
 from tidegate.types.verdict import (
     Action,
     Hold,
@@ -77,6 +85,7 @@ __all__ = [
     "Hold",
     "Intent",
     "Key",
+    "Length",
     "Limit",
     "Load",
     "Message",
@@ -84,6 +93,7 @@ __all__ = [
     "Neighbour",
     "Parent",
     "Per",
+    "PeriodCount",
     "Piece",
     "PromptDetails",
     "RailFacts",

@@ -91,6 +91,18 @@ class Consumption(msgspec.Struct, frozen=True):
     since: int = 0
 
 
+class PeriodCount(msgspec.Struct, frozen=True):
+    """What was used of one limit in one day or month, as a store keeps it.
+
+    `bucket` is that of the limit. The period begins at `since` and ends before `until`, in seconds since the epoch.
+    """
+
+    bucket: str
+    since: int
+    until: int
+    used: int
+
+
 class Secret(msgspec.Struct, frozen=True):
     """One secret of a key in the form that a store keeps: its digest, and when it expires (seconds since the epoch)."""
 

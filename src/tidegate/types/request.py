@@ -5,11 +5,14 @@ Fields that only the engine reads are typed too, so the gateway reports a mistak
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from tidegate.types.messages import ChatMessage
+
+Length = Annotated[int, msgspec.Meta(le=2**31 - 1)]
+"""A number of tokens or of choices. Engines store it in 32 bits."""
 
 
 class ModelRequest(msgspec.Struct):
@@ -24,8 +27,8 @@ class Generation(ModelRequest):
 
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
-    n: int | None = None
-    max_tokens: int | None = None
+    n: Length | None = None
+    max_tokens: Length | None = None
     temperature: float | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
@@ -39,7 +42,7 @@ class ChatRequest(Generation, kw_only=True):
     """`POST /v1/chat/completions`."""
 
     messages: list[ChatMessage]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Length | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     tools: list[dict[str, Any]] | None = None
@@ -55,7 +58,7 @@ class CompletionRequest(Generation, kw_only=True):
     suffix: str | None = None
     logprobs: int | None = None
     echo: bool | None = None
-    best_of: int | None = None
+    best_of: Length | None = None
 
 
 class EmbeddingRequest(ModelRequest, kw_only=True):

@@ -102,15 +102,6 @@ def _take_generation(call: Call, request: Generation, prompts: int) -> None:
         )
 
 
-def set_max_tokens(call: Call, tokens: int) -> None:
-    """Limit the length of the answer where the request does not."""
-    request: Any = call.request
-    # Null says as little as a field that is left out.
-    if isinstance(request, Generation) and all(getattr(request, name, None) is None for name in _LENGTHS):
-        call.put_max_tokens(tokens)
-
-
-_LENGTHS = ("max_tokens", "max_completion_tokens")
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 

@@ -46,6 +46,16 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         """CREATE TRIGGER log_is_not_deleted BEFORE DELETE ON log
             BEGIN SELECT RAISE(ABORT, 'the admin log is append-only'); END""",
     ),
+    (
+        # `bucket` is no TEXT, since end users name themselves with any text.
+        """CREATE TABLE counts (
+            bucket BLOB PRIMARY KEY,
+            since INTEGER NOT NULL,
+            until INTEGER NOT NULL,
+            used INTEGER NOT NULL
+        ) STRICT""",
+        "CREATE INDEX counts_by_end ON counts (until)",
+    ),
 )
 
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from tidegate.config import LocalStoreConfig
 from tidegate.errors import Overloaded
-from tidegate.ports import Cache, Host, KeyStore, Limiter, Neighbours, Wall
+from tidegate.ports import Cache, CountStore, Host, KeyStore, Limiter, Neighbours, Wall
+from tidegate.stores.local.counts import LocalCounts
 from tidegate.stores.local.keys import LocalKeys
 from tidegate.stores.local.schema import migrate, unusable
 from tidegate.stores.local.thread import ConnectionThread
@@ -37,6 +38,7 @@ class LocalStore:
         self._writer = ConnectionThread("store-writer")
         self._reader = ConnectionThread("store-reader")
         self._keys: LocalKeys | None = None
+        self._counts: LocalCounts | None = None
         self._opened: tuple[int, int] | None = None
 
     async def open(self, host: Host) -> None:
@@ -53,6 +55,7 @@ class LocalStore:
             raise unusable(self._path, f"cannot be used as a store: {_reason(error)}") from error
         self._opened = _file(self._path)
         self._keys = LocalKeys(self._writer, self._reader, wall=wall, poll_s=self._poll_s)
+        self._counts = LocalCounts(self._writer, self._reader)
 
     async def close(self) -> None:
         """Write what waits, and close the file. Closing again has no effect."""
@@ -74,8 +77,12 @@ class LocalStore:
         """Return the keys; None before the store is open."""
         return self._keys
 
+    def counts(self) -> CountStore | None:
+        """Return the counts of days and months; None before the store is open."""
+        return self._counts
+
     def limiter(self) -> Limiter | None:
-        """Return None: quotas are not stored here yet."""
+        """Return None: one process has this file, and reserves quotas in its own memory."""
         return None
 
     def cache(self) -> Cache | None:

@@ -1,0 +1,73 @@
+"""Warnings of limits per day and month that a restart would forget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tidegate import config
+
+STORE = {
+    "stores": {"main": {"kind": "local", "path": "x.db"}},
+    "auth": {"pepper": "the pepper of these tests"},
+}
+
+
+def warnings(**sections: Any) -> list[str]:
+    tree = {
+        "engines": {"e": {"kind": "scripted"}},
+        "models": {"m": {"deployments": [{"engine": "e"}]}},
+        **sections,
+    }
+    text = msgspec.json.encode(tree).decode()
+    return [f"{one.path}: {one.message}" for one in config.warnings(config.parse_text(text, source="test"))]
+
+
+def policy(**settings: Any) -> dict[str, Any]:
+    return {"policies": {"p": settings}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "paths"),
+    [
+        (policy(limits={"requests_per_day": 5}), ["policies.p.limits.requests_per_day"]),
+        (
+            policy(limits={"tokens_per_day": 5, "requests_per_minute": 5, "requests_per_day": 9}),
+            ["policies.p.limits.requests_per_day", "policies.p.limits.tokens_per_day"],
+        ),
+        (
+            policy(limits={"usd_per_month": 5, "usd_per_day": 1.5}),
+            ["policies.p.limits.usd_per_day", "policies.p.limits.usd_per_month"],
+        ),
+        (policy(limits_by_model={"m": {"tokens_per_day": 5}}), ["policies.p.limits_by_model.m.tokens_per_day"]),
+        (policy(end_user_limits={"requests_per_day": 5}), ["policies.p.end_user_limits.requests_per_day"]),
+        (policy(limits={"requests_per_day": 5}, enforce=False), ["policies.p.limits.requests_per_day"]),
+        (
+            {"models": {"m": {"deployments": [{"engine": "e"}], "limits": {"tokens_per_day": 7}}}},
+            ["models.m.limits.tokens_per_day"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_limit_that_a_restart_forgets_is_warned_of_and_a_store_ends_that(
+    sections: dict[str, Any], paths: list[str]
+) -> None:
+    found = warnings(**sections)
+    assert [one.partition(": ")[0] for one in found] == paths
+    assert all("forgotten when the gateway restarts: add a store under `stores`" in one for one in found)
+    assert warnings(**sections, **STORE) == []
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"requests_per_minute": 5, "burst_requests": 2},
+        {"tokens_per_minute": 5, "burst_tokens": 2},
+        {"concurrent_calls": 3},
+        {"requests_per_day": None},
+    ],
+)
+def test_other_limits_need_no_store(limits: dict[str, Any]) -> None:
+    assert warnings(**policy(limits=limits, end_user_limits=limits)) == []
