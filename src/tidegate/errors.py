@@ -267,6 +267,12 @@ class RateLimited(GatewayError):
     at: str = ""
     dimension: str = ""
     left: tuple[int, ...] = ()
+    bucket: str = ""
+    """The bucket of the limit."""
+    needs: int = 0
+    """What the call needs of the limit."""
+    in_flight: bool = False
+    """Whether running calls may give back something of the limit before `retry_after_s`."""
 
 
 class BudgetExceeded(RateLimited):

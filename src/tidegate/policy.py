@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from types import MappingProxyType
 
 import msgspec
@@ -61,11 +62,17 @@ class Naming(msgspec.Struct, frozen=True):
 
 
 class Sections(msgspec.Struct, frozen=True):
-    """The sections of a configuration that have limits: the policies by name, and the models by name."""
+    """The sections of a configuration that have limits: the policies by name, and the models by name.
+
+    `generation` grows with each configuration, and `compiled` counts the callers whose limits were compiled: a key of the
+    store can change while a configuration is in force.
+    """
 
     policies: Mapping[str, PolicyConfig] = MappingProxyType({})
     models: Mapping[str, LimitsConfig] = MappingProxyType({})
+    generation: int = 0
     known: dict[str, Limit] = {}
+    compiled: Iterator[int] = msgspec.field(default_factory=count)
 
     def limits(self, namings: Sequence[Naming], end_users_of: str = "") -> Limits:
         """Return the limits of a caller, for whom these tenants name policies, the nearest first.
@@ -84,7 +91,8 @@ class Sections(msgspec.Struct, frozen=True):
                     limits=nearest.end_user_limits,
                     by_model={},
                 )
-        limits = Limits(owners, self.models, end_users, self.known)
+        generation = self.generation, next(self.compiled)
+        limits = Limits(owners, self.models, end_users, self.known, generation)
         # The stage recognises callers without limits by this one object.
         return limits or NO_LIMITS
 
@@ -198,13 +206,16 @@ def _above(caller: Caller) -> Iterator[tuple[str, Tenant]]:
         yield "organisation", (organisation, "", "")
 
 
-def compile_policies(config: Config, server: ServerConfig) -> Policies:
-    """The policies of a configuration. `server` are the server's settings in force."""
+def compile_policies(config: Config, server: ServerConfig, *, generation: int = 0) -> Policies:
+    """The policies of a configuration. `server` are the server's settings in force.
+
+    `generation` is greater than that of each configuration before, so that the limiter knows which limits are newer.
+    """
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     named = {name: _compiled(name, section, server, answers) for name, section in sections.items()}
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
-    return Policies(named, dict(_naming(config)), Sections(sections, models))
+    return Policies(named, dict(_naming(config)), Sections(sections, models, generation))
 
 
 def _naming(config: Config) -> Iterator[tuple[Tenant, str]]:

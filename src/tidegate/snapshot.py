@@ -113,7 +113,8 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             loans.push_async_callback(runtime.give_back, engines[name])
         models = Models(_deployments(config, engines, runtime.clock))
         keys = await runtime.identifies(config, loans)
-        authenticate = authenticate_for(config, server or config.server, keys)
+        generation = next(runtime.quotas.generations)
+        authenticate = authenticate_for(config, server or config.server, keys, generation=generation)
         counting = Counting(models)
         if authenticate.policies.count_tokens:
             counting = Counting(models, await runtime.vocabulary())

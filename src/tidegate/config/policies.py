@@ -21,28 +21,44 @@ def check_pattern(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 
 
+MOST = 10**15
+"""The largest limit. What is counted stays exact in every format, and in floats."""
+MOST_USD = 10**9
+
+
 class LimitsConfig(Settings):
     """How much may be used. A limit that is left out does not exist."""
 
-    requests_per_minute: int | None = Field(default=None, gt=0, description="Calls that begin in a minute.")
-    tokens_per_minute: int | None = Field(default=None, gt=0, description="Tokens, read and written.")
+    requests_per_minute: int | None = Field(
+        default=None, gt=0, le=MOST, description="Calls that begin in a minute."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None, gt=0, le=MOST, description="Tokens, read and written."
+    )
     requests_per_day: int | None = Field(
-        default=None, gt=0, description="Calls that begin in a calendar day of the policy's time zone."
+        default=None,
+        gt=0,
+        le=MOST,
+        description="Calls that begin in a calendar day of the policy's time zone.",
     )
-    tokens_per_day: int | None = Field(default=None, gt=0, description="Tokens in a calendar day.")
-    usd_per_day: float | None = Field(default=None, gt=0, description="Money in a calendar day, US dollars.")
+    tokens_per_day: int | None = Field(default=None, gt=0, le=MOST, description="Tokens in a calendar day.")
+    usd_per_day: float | None = Field(
+        default=None, gt=0, le=MOST_USD, description="Money in a calendar day, US dollars."
+    )
     usd_per_month: float | None = Field(
-        default=None, gt=0, description="Money in a calendar month, US dollars."
+        default=None, gt=0, le=MOST_USD, description="Money in a calendar month, US dollars."
     )
-    concurrent_calls: int | None = Field(default=None, gt=0, description="Calls that run at once.")
+    concurrent_calls: int | None = Field(default=None, gt=0, le=MOST, description="Calls that run at once.")
     burst_requests: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Calls that may begin at once after a pause; default: a tenth of a minute.",
     )
     burst_tokens: int | None = Field(
         default=None,
         gt=0,
+        le=MOST,
         description="Tokens that may be used at once after a pause; default: a tenth of a minute. A larger call fits too.",
     )
 

@@ -47,7 +47,10 @@ _BURSTS = MappingProxyType({Unit.CALLS: "burst_requests", Unit.TOKENS: "burst_to
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """A tenant with limits of its own. `limits` are for all models, and `by_model` are for a name or a prefix and `*`."""
+    """A tenant with limits of its own. `limits` are for all models, and `by_model` are for a name or a prefix and `*`.
+
+    `within` is the key of an end user.
+    """
 
     level: str
     tenant: str
@@ -55,6 +58,7 @@ class Owner(msgspec.Struct, frozen=True):
     by_model: Mapping[str, LimitsConfig] = MappingProxyType({})
     zone: str = "UTC"
     enforce: bool = True
+    within: str = ""
 
 
 class Plan:
@@ -90,13 +94,15 @@ class Limits:
         models: Mapping[str, LimitsConfig] = MappingProxyType({}),
         end_users: Owner | None = None,
         known: dict[str, Limit] | None = None,
+        generation: tuple[int, int] = (0, 0),
     ) -> None:
         """Compile the limits.
 
         `models` has the limits of each configured model that all callers share. `end_users` has what each end user of the
         caller may use; its `tenant` is the caller. `known` has limits by their buckets. Callers that share a limit share
-        the object, so that the limiter recognises it at once.
+        the object, so that the limiter recognises it at once. `generation` is that of a Limit.
         """
+        self._generation = generation
         self._known: dict[str, Limit] = {} if known is None else known
         self.owners = owners
         self._models = models
@@ -154,13 +160,21 @@ class Limits:
             yield from self._limits(Owner(MODEL, route, self._models[route]))
         if end_user and self._end_users is not None:
             tenant = path_of(self._end_users.tenant, end_user)
-            yield from self._limits(msgspec.structs.replace(self._end_users, tenant=tenant))
+            owner = msgspec.structs.replace(self._end_users, tenant=tenant, within=self._end_users.tenant)
+            yield from self._limits(owner)
 
     def _limits(self, owner: Owner) -> Iterator[Counted]:
-        for limit, unit in _limits(owner):
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            yield self._known.setdefault(limit.bucket, limit), unit
+        for limit, unit in _limits(owner, self._generation):
+            known = self._known.get(limit.bucket)
+            if known is not None and msgspec.structs.replace(known, generation=limit.generation) == limit:
+                yield known, unit
+                continue
+            # The policy of a tenant may have changed in the store since the limit was known.
+            if known is None or known.generation < limit.generation:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[limit.bucket] = limit
+            yield limit, unit
 
 
 NO_LIMITS = Limits()
@@ -205,7 +219,7 @@ def path_of(*names: str) -> str:
     return "/".join([name.replace("%", "%25").replace("/", "%2F") for name in names])
 
 
-def _limits(owner: Owner) -> Iterator[Counted]:
+def _limits(owner: Owner, generation: tuple[int, int]) -> Iterator[Counted]:
     for dimension, (unit, per) in DIMENSIONS.items():
         most = getattr(owner.limits, dimension)
         if most is None:
@@ -221,6 +235,8 @@ def _limits(owner: Owner) -> Iterator[Counted]:
             owner.zone,
             money,
             owner.enforce,
+            within=owner.within,
+            generation=generation,
         )
         yield limit, unit
 

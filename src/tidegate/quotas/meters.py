@@ -15,6 +15,11 @@ from tidegate.kernel.bucket import Bucket, Rate
 from tidegate.kernel.calendar import Counter, day_of, month_of
 from tidegate.types import Limit, Per, PeriodCount
 
+MOST_AMOUNT = 2**53
+"""The largest amount that is charged at once. Up to it, an integer can be converted to a float exactly."""
+_MOST_KEPT = 2**63 - 1
+"""The largest integer that databases have."""
+
 
 class Now(msgspec.Struct, frozen=True):
     """One moment on both clocks: microseconds of the monotonic one, and seconds since the epoch."""
@@ -85,7 +90,8 @@ class Minute:
 
     def settle(self, reserved: int, used: int | None, now: Now, at_us: int) -> None:  # noqa: ARG002  (no periods)
         if used is not None and used != reserved:
-            self.bucket.settle(used - reserved, now.us)
+            # `min` would cost as much as the rest.
+            self.bucket.settle((MOST_AMOUNT if used > MOST_AMOUNT else used) - reserved, now.us)  # noqa: FURB136
 
     def wait_s(self, amount: int, now: Now) -> float | None:
         return self.bucket.wait_us(amount, now.us) / 1e6
@@ -132,7 +138,8 @@ class Calendar:
     def count(self) -> PeriodCount:
         """The count as a store keeps it."""
         counter = self.counter
-        return PeriodCount(self.limit.bucket, counter.start_s, counter.end_s, counter.used)
+        used = min(counter.used, _MOST_KEPT)
+        return PeriodCount(self.limit.bucket, counter.start_s, counter.end_s, used)
 
     def take(self, amount: int, now: Now) -> int | None:
         counter = self._present(now)
@@ -152,7 +159,8 @@ class Calendar:
         counter = self._present(now)
         # What was reserved in a period that has ended belongs to that period.
         if used is not None and used != reserved and at_us >= self.turned_us:
-            counter.used = max(0, counter.used + used - reserved)
+            change = (MOST_AMOUNT if used > MOST_AMOUNT else used) - reserved  # noqa: FURB136
+            counter.used = max(0, counter.used + change)
             self.unwritten[self.limit.bucket] = self
 
     def wait_s(self, amount: int, now: Now) -> float | None:

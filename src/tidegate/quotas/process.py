@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from itertools import count
 from typing import NoReturn
 
 from prometheus_client.core import Metric
@@ -36,6 +37,8 @@ class Quotas:
         self.estimate = OutputEstimate()
         self.lines = Lines()
         self.tally = Tally()
+        self.generations = count(1)
+        """A number for each configuration, so that the limits of a newer one are known from those of an older one."""
 
     def metrics(self) -> Iterable[Metric]:
         """Return the metrics of this moment."""

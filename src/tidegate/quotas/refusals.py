@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tidegate.errors import BadRequest, BudgetExceeded, RateLimited
-from tidegate.quotas.meters import Meter, Now
+from tidegate.quotas.meters import MOST_AMOUNT, Meter, Now
 from tidegate.types import Limit, Per
 
 
@@ -17,8 +17,8 @@ def never_fits(limits: Sequence[Limit], amounts: Sequence[int]) -> BadRequest | 
     for limit, amount in zip(limits, amounts, strict=True):
         if limit.enforce and not limit.money and amount > limit.most:
             return BadRequest(
-                f"This call needs {amount}, and the {_name(limit)} is {limit.most}, so it can never be admitted. "
-                "Ask for less in one call, for example with a smaller max_tokens or a shorter prompt.",
+                f"This call needs {_amount(limit, amount)}, and the {_name(limit)} is {limit.most}, so it can never be"
+                " admitted. Ask for less in one call, for example with a smaller max_tokens or a shorter prompt.",
                 param=_param(limit),
             )
     return None
@@ -46,6 +46,7 @@ def refusal(at: int, amounts: Sequence[int], meters: Sequence[Meter], now: Now) 
     if limit.per in (Per.DAY, Per.MONTH):
         error.retryable = False  # a client that tries again within seconds only repeats the refusal
     error.at, error.dimension = limit.level, limit.dimension
+    error.bucket, error.needs, error.in_flight = limit.bucket, amounts[at], meters[at].held > 0
     error.left = tuple([standing[0] for standing in standings])
     return error
 
@@ -59,6 +60,8 @@ def _param(limit: Limit) -> str:
 
 
 def _amount(limit: Limit, amount: int) -> str:
+    if amount > MOST_AMOUNT:
+        return f"more than {_amount(limit, MOST_AMOUNT)}"
     return f"{amount / 1e6:.6g} USD" if limit.money else str(amount)
 
 

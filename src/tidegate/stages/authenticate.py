@@ -103,10 +103,16 @@ def _check(scope: str, caller: Caller) -> None:
         raise Forbidden(f"This key does not have the scope '{scope}'")
 
 
-def authenticate_for(config: Config, server: ServerConfig, keys: Identifies) -> Authenticate:
-    """The stage for a configuration. `server` are the server's settings in force; `keys` has every key of the gateway."""
+def authenticate_for(
+    config: Config, server: ServerConfig, keys: Identifies, *, generation: int = 0
+) -> Authenticate:
+    """The stage for a configuration. `server` are the server's settings in force; `keys` has every key of the gateway.
+
+    `generation` is that of `compile_policies`.
+    """
     some = config.has_keys or config.admin.token is not None
-    found = Authenticate(compile_policies(config, server), keys if some else None, closed=config.has_keys)
+    policies = compile_policies(config, server, generation=generation)
+    found = Authenticate(policies, keys if some else None, closed=config.has_keys)
     if config.auth.trusted_proxies:
         found.proxies = Proxies(config.auth.trusted_proxies)
     return found

@@ -7,7 +7,6 @@ call that the gateway refuses before it asks an engine costs nothing.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
@@ -26,10 +25,12 @@ from tidegate.types import ANSWER, Headers, Limit, Ticket
 
 HOLD_S = 30.0
 """A reservation expires so long after the deadline of its call, in case its holder has died."""
-POLL_S = 0.05
-"""A call that waits for another one to end asks this often."""
+REFUSE_S = 0.1
+"""A call that still waits so long before its deadline is refused, so that its client is told of the limit."""
 JITTER = 0.1
 """`Retry-After` is longer than needed by up to this share, so that refused clients do not come back all at once."""
+UNKNOWN_S = 1.0
+"""`Retry-After` where the time is not known, for example until another call ends; up to twice as long at random."""
 STRICT_MAX_TOKENS = 4096
 """The most `max_tokens` that a call gets which has to have a bound and names none."""
 
@@ -155,15 +156,20 @@ class Limiting:
 
     def _reserve(self, held: _Held) -> Awaitable[None] | None:
         """Reserve at once if that is possible; otherwise return the rest of the work."""
-        call = held.call
-        if self._lines.has(call.caller.key):
-            return self._wait(held)
+        call, lines = held.call, self._lines
+        if lines.waiting and call.policy.on_limit == "wait":
+            bucket = lines.behind(call.caller.key, held.plan.limits)
+            if bucket:
+                self._limiter.adopt(
+                    held.plan.limits
+                )  # also for the earlier calls, which may be of an older snapshot
+                return self._wait(held, bucket, 0, 0.0)
         try:
             ticket = self._try(held)
         except RateLimited as error:
             if not self._may_wait(call, error):
                 raise self._refused(held, error) from None
-            return self._wait(held)
+            return self._wait(held, error.bucket, error.needs, error.retry_after_s)
         if isinstance(ticket, Ticket):
             self._take(held, ticket)
             return None
@@ -180,24 +186,27 @@ class Limiting:
         except RateLimited as error:
             if not self._may_wait(held.call, error):
                 raise self._refused(held, error) from None
-            await self._wait(held)
+            await self._wait(held, error.bucket, error.needs, error.retry_after_s)
 
-    async def _wait(self, held: _Held) -> None:
-        """Wait until the call is the first of its key's line and its needs fit. It has no seat meanwhile."""
+    async def _wait(self, held: _Held, bucket: str, needs: int, fits_s: float | None) -> None:
+        """Wait until the call fits. It has no seat meanwhile.
+
+        It waits at the limit with this bucket first, of which it `needs` something. `fits_s` is that of `Place.wait`.
+        """
         call, began = held.call, self._clock()
-        if not self._lines.has_room(call.caller.key):
-            error = RateLimited("Too many calls of this key already wait for quota")
-            raise self._refused(held, error)
-        async with self._lines.first(call.caller.key):
-            while True:
+        full = self._lines.full(call.caller)
+        if full is not None:
+            raise self._refused(held, full)
+        with self._lines.place(call.caller) as place:
+            while held.ticket is None:
+                await place.wait(bucket, needs, fits_s, most_s=self._left_s(call))
                 try:
                     ticket = self._try(held)
                     self._take(held, ticket if isinstance(ticket, Ticket) else await ticket)
-                    break
                 except RateLimited as error:
                     if not self._may_wait(call, error):
                         raise self._refused(held, error) from None
-                    await asyncio.sleep(error.retry_after_s or POLL_S)
+                    bucket, needs, fits_s = error.bucket, error.needs, error.retry_after_s
         call.waited_s += self._clock() - began
 
     def _try(self, held: _Held) -> Ticket | Awaitable[Ticket]:
@@ -206,14 +215,21 @@ class Limiting:
         return self._limiter.reserve(call.id, held.plan.limits, amounts, until=call.deadline + HOLD_S)
 
     def _may_wait(self, call: Call, error: RateLimited) -> bool:
-        """Whether a call may wait for what it needs, and has the time to."""
+        """Whether a call may wait: it fits within its deadline, or running calls may give something back."""
         if call.policy.on_limit != "wait" or not error.retryable:
             return False
-        return self._clock() + (error.retry_after_s or POLL_S) < call.deadline
+        left_s, wait_s = self._left_s(call), error.retry_after_s
+        return left_s > 0 and (error.in_flight or (wait_s is not None and wait_s < left_s))
+
+    def _left_s(self, call: Call) -> float:
+        """Return how long a call may still wait."""
+        return call.deadline - REFUSE_S - self._clock()
 
     def _refused(self, held: _Held, error: RateLimited) -> RateLimited:
         """Return the error with its headers. Some of the time to wait is added at random."""
-        if error.retry_after_s is not None:
+        if error.retry_after_s is None:
+            error.retry_after_s = UNKNOWN_S * (1 + self._jitter())
+        else:
             error.retry_after_s *= 1 + JITTER * self._jitter()
         if error.left:
             held.call.reply_headers += held.plan.headers.told(error.left, self._limiter.resets_s)
@@ -231,7 +247,10 @@ class Limiting:
         """Charge what a call has used, give back the rest, and learn from the length of its answer."""
         call, need = held.call, held.need
         internal = call.policy.internal_calls == "caller"
-        self._limiter.settle(ticket, held.plan.of_each(used(call.spent, need, held.price, internal=internal)))
+        figures = held.plan.of_each(used(call.spent, need, held.price, internal=internal))
+        self._limiter.settle(ticket, figures)
+        if self._lines.waiting:
+            self._lines.given_back(ticket, figures)
         if need.estimated:
             for one in call.spent:
                 if one.outcome == "ok" and one.purpose == ANSWER and one.usage is not None:

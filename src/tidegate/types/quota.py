@@ -41,7 +41,11 @@ class Limit(msgspec.Struct, frozen=True):
     `level` is the kind of tenant, such as `team`, and `tenant` its name. `dimension` is the setting that an operator knows,
     such as `tokens_per_minute`. `most` is its value, in requests, tokens, calls, or micro-USD where `money` is true.
     `burst` is the capacity of a bucket for a minute; 0 means `most`. `zone` is the IANA name of the zone of a day or month.
-    A limit without `enforce` counts and refuses nothing.
+    A limit without `enforce` counts and refuses nothing. `within` is the key of an end user: the end users of one key have
+    a bounded part of the room in which a limiter counts.
+
+    `generation` orders the limits of one bucket: the snapshot that made them, and their place in it. Calls of an older
+    snapshot end later than its successor begins, and their limits never replace newer ones.
     """
 
     level: str
@@ -54,6 +58,8 @@ class Limit(msgspec.Struct, frozen=True):
     money: bool = False
     enforce: bool = True
     bucket: str = ""
+    within: str = ""
+    generation: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not self.bucket:
