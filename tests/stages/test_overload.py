@@ -7,7 +7,7 @@ import json
 
 import pytest
 from in_hand import GatewayInHand, gateway_in_hand
-from stages.test_limit import Answered
+from limited import Answered
 from talking import chat
 from virtual import run
 
