@@ -256,7 +256,8 @@ class RateLimited(GatewayError):
     """The caller's own quota is used up.
 
     `at` is the level whose limit refused the call, such as `team`, and `dimension` the limit, such as
-    `tokens_per_minute`. `left` has what remains of each limit of the call.
+    `tokens_per_minute`. After a limit for a day, the answer has `x-should-retry: false`. `left` has what remains of each
+    limit of the call.
     """
 
     status = 429
@@ -276,7 +277,7 @@ class RateLimited(GatewayError):
 
 
 class BudgetExceeded(RateLimited):
-    """The caller's own budget for the day or the month is used up."""
+    """The caller's own budget of money for the day or the month is used up. Budgets cannot be configured yet."""
 
     code = "insufficient_quota"
     type = "insufficient_quota"

@@ -29,6 +29,8 @@ REFUSE_S = 0.1
 """A call that still waits so long before its deadline is refused, so that its client is told of the limit."""
 JITTER = 0.1
 """`Retry-After` is longer than needed by up to this share, so that refused clients do not come back all at once."""
+MOST_JITTER_S = 60.0
+"""The wait for the next day is prolonged by no more than this."""
 UNKNOWN_S = 1.0
 """`Retry-After` where the time is not known, for example until another call ends; up to twice as long at random."""
 STRICT_MAX_TOKENS = 4096
@@ -230,7 +232,7 @@ class Limiting:
         if error.retry_after_s is None:
             error.retry_after_s = UNKNOWN_S * (1 + self._jitter())
         else:
-            error.retry_after_s *= 1 + JITTER * self._jitter()
+            error.retry_after_s += min(JITTER * error.retry_after_s, MOST_JITTER_S) * self._jitter()
         if error.left:
             held.call.reply_headers += held.plan.headers.told(error.left, self._limiter.resets_s)
         self._tally.refused(error)
