@@ -223,3 +223,17 @@ def test_how_busy_it_is_stands_among_the_metrics(gateway: Process, openai: OpenA
     with stream:
         next(iter(stream))
         eventually(lambda: told("running") == 1 and 0 < told("kv_usage") < 1, "its one call is seen")
+
+
+def test_a_stream_is_counted_although_its_client_does_not_ask(openai: OpenAI, gateway: Process) -> None:
+    def counted() -> float:
+        name = 'tidegate_tokens_total{endpoint="chat/completions",engine="local",kind="completion"'
+        page = httpx2.get(f"{gateway.url}/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in page if line.startswith(name))
+
+    before = counted()
+    chunks = list(
+        openai.chat.completions.create(model="default", messages=ask("Say hello."), max_tokens=5, stream=True)
+    )
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+    assert counted() - before == 5

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.call import Call
+from tidegate.config import parse_text
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
@@ -31,6 +32,7 @@ from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Host, Sink
 from tidegate.quotas.process import Quotas
+from tidegate.runtime import make_engine
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
@@ -477,3 +479,12 @@ async def test_a_sink_that_fails_silences_no_other() -> None:
             async with call.exit:
                 await go(pipeline, call)
         assert [one.id for one in told.calls] == [call.id]
+
+
+@pytest.mark.parametrize("kind", ["openai", "vllm", "sglang", "llamacpp", "embedded", "scripted"])
+def test_every_engine_that_streams_is_asked_for_its_token_counts(kind: str) -> None:
+    url = {"url": "http://127.0.0.1:9/v1"} if kind not in ("embedded", "scripted") else {}
+    engines = {"one": {"kind": kind, **url}}
+    models = {"*": {"deployments": [{"engine": "one"}]}}
+    config = parse_text(json.dumps({"engines": engines, "models": models}), source="the test")
+    assert make_engine("one", config.engines["one"]).capabilities.stream_usage

@@ -91,7 +91,7 @@ class EmbeddedEngine:
         self._llama = llama or OwnLlama(config)
         chat, completions = Endpoint.CHAT, Endpoint.COMPLETIONS
         self.capabilities = Capabilities(
-            {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]}
+            {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]}, stream_usage=True
         )
         self.odd: Odd = uncounted
         self._host: Host
