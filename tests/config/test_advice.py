@@ -71,3 +71,46 @@ def test_a_limit_that_a_restart_forgets_is_warned_of_and_a_store_ends_that(
 )
 def test_other_limits_need_no_store(limits: dict[str, Any]) -> None:
     assert warnings(**policy(limits=limits, end_user_limits=limits)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"limits": {"burst_requests": 1}},
+            "policies.p.limits.burst_requests: has no effect without requests_per_minute",
+        ),
+        (
+            {"limits": {"burst_tokens": 1, "requests_per_minute": 5}},
+            "policies.p.limits.burst_tokens: has no effect",
+        ),
+        (
+            {"limits": {"requests_per_minute": 5, "burst_requests": 50}},
+            "policies.p.limits.burst_requests: counts as 5",
+        ),
+        ({"end_user_limits": {"burst_tokens": 1}}, "policies.p.end_user_limits.burst_tokens: has no effect"),
+        ({"models": ["typo"]}, "policies.p.models: 'typo' matches no model; there are: m"),
+        ({"models": ["n*"]}, "policies.p.models: 'n*' matches no model"),
+        (
+            {"limits_by_model": {"nosuch": {"requests_per_minute": 1}}},
+            "policies.p.limits_by_model: 'nosuch' matches no model",
+        ),
+    ],
+)
+def test_what_is_most_likely_a_mistake_in_a_policy_is_told(settings: dict[str, Any], told: str) -> None:
+    [warning] = warnings(**policy(**settings))
+    assert warning.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limits": {"requests_per_minute": 5, "burst_requests": 5}},
+        {"models": ["m"]},
+        {"models": ["m*"]},
+        {"models": ["*"]},
+        {"limits_by_model": {"m": {"requests_per_minute": 1}}},
+    ],
+)
+def test_a_policy_without_a_mistake_gives_no_warning(settings: dict[str, Any]) -> None:
+    assert warnings(**policy(**settings)) == []

@@ -12,7 +12,7 @@ from tidegate.errors import Problem
 
 def warnings(config: Config) -> list[Problem]:
     """Return the warnings, each with the path of its setting. This does no I/O."""
-    return [*_urls(config), *_forgotten(config)]
+    return [*_urls(config), *_bursts(config), *_models(config), *_forgotten(config)]
 
 
 def _urls(config: Config) -> Iterator[Problem]:
@@ -23,6 +23,43 @@ def _urls(config: Config) -> Iterator[Problem]:
                 f"{engine.url} names no version of the API: most servers have theirs at {likely}."
                 f" Calls go to {engine.url}/chat/completions",
             )
+
+
+def _bursts(config: Config) -> Iterator[Problem]:
+    """Bursts without a limit for a minute, or above it: either has another effect than it says."""
+    for path, limits in limits_of(config):
+        for unit in ("requests", "tokens"):
+            burst, most = getattr(limits, f"burst_{unit}"), getattr(limits, f"{unit}_per_minute")
+            if burst is not None and most is None:
+                yield Problem(
+                    f"{path}.burst_{unit}", f"has no effect without {unit}_per_minute: add that limit"
+                )
+            elif burst is not None and burst > most:
+                yield Problem(
+                    f"{path}.burst_{unit}",
+                    f"counts as {most}: no more than {unit}_per_minute can be used at once",
+                )
+
+
+def _models(config: Config) -> Iterator[Problem]:
+    """Policies that name models which are not configured."""
+    for name, policy in config.policies.items():
+        named = [(f"policies.{name}.models", one) for one in policy.models]
+        named += [(f"policies.{name}.limits_by_model", one) for one in policy.limits_by_model]
+        for path, pattern in named:
+            if not any(_meet(pattern, model) for model in config.models):
+                yield Problem(
+                    path, f"'{pattern}' matches no model; there are: {', '.join(sorted(config.models))}"
+                )
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two names or prefixes with `*` have a name in common."""
+    return (
+        one == other
+        or (one.endswith("*") and other.removesuffix("*").startswith(one[:-1]))
+        or (other.endswith("*") and one.removesuffix("*").startswith(other[:-1]))
+    )
 
 
 def _forgotten(config: Config) -> Iterator[Problem]:
