@@ -48,7 +48,7 @@ def check(
     With --connect: asks every engine behind a URL for its models, and says what is wrong.
 
     Nothing is started, and without --connect no engine is asked: names of hosts are looked up. Ends with status 2 and every
-    mistake when the file is wrong, and with status 1 when an engine is, or when the gateway would refuse the key or request.
+    mistake when the file is wrong, and with status 1 when an engine is, or when the key or the request would be refused.
 
     Parameters
     ----------
