@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,19 @@ def test_the_secret_of_a_configured_key_is_taken_for_its_name(gateway: Gateway) 
     assert status == 0
     assert "ann is used" in err
     assert "canary" not in out + err
+
+
+def test_a_configured_key_that_has_expired_is_warned_of(gateway: Gateway) -> None:
+    status, _, err = gateway("check")
+    assert status == 0
+    assert "warning: keys.old.expires_at: the key has expired at 2020-01-01T00:00:00+00:00" in err
+    assert "keys.later" not in err
+
+
+def test_the_log_warns_of_it_at_the_start(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        gateway.configure(server={"port": taken.getsockname()[1]}, stores={})
+        assert gateway("serve")[0] != 0  # the port is taken
+    assert [one.args[0] for one in caplog.records if one.args and one.levelname == "WARNING"] == [
+        "keys.old.expires_at"
+    ]

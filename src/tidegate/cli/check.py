@@ -81,7 +81,7 @@ def check(
         _show_key(loaded, _find(loaded, key), as_json=as_json)
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
-        doubts = warnings(loaded) + unresolved(loaded, engines=not connect)
+        doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:
