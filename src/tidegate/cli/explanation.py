@@ -33,7 +33,8 @@ def show(told: Explained, console: Console) -> None:
     )
     if told.deadline_s is not None:
         deadline = f"Deadline: {told.deadline_s:g} s from its arrival, by the policy '{told.policy}'"
-        console.print(f"{escape(deadline)}\n", highlight=False)
+        console.print(escape(deadline), highlight=False)
+    console.print()
     console.print(_way(told))
     if told.refused is not None:
         _show_refusal(told.refused, console)
