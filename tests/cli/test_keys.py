@@ -299,3 +299,56 @@ def test_help_teaches(tidegate, line, named):
     status, said = tidegate(*line.split())
     assert status == 0
     assert [word for word in named if word not in " ".join(said.split())] == []
+
+
+# ------------------------------------------------------------------------------------------------------------------ tables
+
+
+NAMES = (
+    "--organisation",
+    "a-long-organisation",
+    "--team",
+    "a-long-team",
+    "--user",
+    "a-long-user",
+    "--policy",
+    "standard",
+)
+
+
+def listed(tidegate: Command, *line: str) -> list[list[str]]:
+    """The cells of each line of a table."""
+    _, said = tidegate(*line)
+    return [[cell.strip() for cell in one.split("│")[1:-1]] for one in said.splitlines() if "│" in one]
+
+
+@pytest.mark.parametrize("columns", ["10", "40", "46", "80", "132"])
+def test_an_id_is_never_wrapped(tidegate, monkeypatch, columns):
+    ids = {tidegate.json("keys", "create", *NAMES, "--expires-in", "90d")["id"] for _ in range(3)}
+    monkeypatch.setenv("COLUMNS", columns)
+    for terminal in (False, True):
+        if terminal:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        assert {row[0] for row in listed(tidegate, "keys", "list") if row[0]} == ids, terminal
+
+
+@pytest.mark.parametrize("columns", ["10", "80"])
+def test_a_pipe_has_a_line_for_each_entry(tidegate, monkeypatch, columns):
+    tidegate("tenants", "set", "an-organisation-" * 8 + "/a-team/" + "a-user-" * 8, "--policy", "standard")
+    monkeypatch.setenv("COLUMNS", columns)
+    key = tidegate.json("keys", "create", "--name", "a name of some words " * 5 + "it has", *NAMES)
+    [row] = listed(tidegate, "keys", "list")
+    assert row[:7] == [
+        key[name] for name in ("id", "state", "name", "organisation", "team", "user", "policy")
+    ]
+    [row] = listed(tidegate, "tenants", "list")
+    assert row == ["an-organisation-" * 8, "a-team", "a-user-" * 8, "standard"]
+
+
+@pytest.mark.parametrize("line", ["keys create", "tenants set acme"])
+@pytest.mark.parametrize("default", ["", "default: {}, "])
+def test_a_policy_that_is_wrong_is_told_with_each_policy_once(tidegate, line, default):
+    Path("tidegate.yaml").write_text(CONFIG.replace("policies: {", f"policies: {{{default}"))
+    status, said = tidegate(*line.split(), "--policy", "nope")
+    assert status == 2
+    assert "there are: default, large, small, standard\n" in said

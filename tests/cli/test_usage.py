@@ -124,8 +124,33 @@ def test_the_answer_as_json(run: Run, gateway: Running) -> None:
 
 def test_one_level_and_one_tenant(run: Run, gateway: Running) -> None:
     assert "organisation acme" in run("--url", gateway.url, "--level", "organisation", "--tenant", "acme")[1]
-    status, out, _ = run("--url", gateway.url, "--tenant", "a&b=c d/é")
-    assert (status, "Nothing is used" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("--tenant", "typo"),
+        ("--tenant", "a&b=c d/é"),
+        ("--level", "team"),
+        ("--level", "key", "--tenant", "acme"),
+        ("--level", "organisation", "--tenant", "ACME"),
+        ("--tenant", "[red]a{}"),
+    ],
+)
+def test_options_that_match_no_limit_are_named(run: Run, gateway: Running, chosen: tuple[str, ...]) -> None:
+    status, out, _ = run("--url", gateway.url, *chosen)
+    assert status == 0
+    assert f"Nothing matches {' '.join(chosen)}: " in out
+
+
+def test_a_gateway_that_was_just_started_does_not_say_that_nothing_is_used(
+    run: Run, engine: ScriptedServer
+) -> None:
+    tree = json.loads(config_to(engine.base_url)) | {"policies": {"default": POLICY}}
+    with run_gateway(json.dumps(tree)) as fresh:
+        status, out, _ = run("--url", fresh.url, key=None)
+    assert (status, "Nothing" in out) == (0, False)
+    assert "a limit is shown once a call has met it" in " ".join(out.split())
 
 
 def test_a_gateway_without_limits_says_how_to_set_one(run: Run, engine: ScriptedServer) -> None:

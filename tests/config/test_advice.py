@@ -1,7 +1,8 @@
-"""Warnings of limits per day and month that a restart would forget."""
+"""Warnings of limits per day and month that a restart would forget, and of keys that have expired."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -114,3 +115,27 @@ def test_what_is_most_likely_a_mistake_in_a_policy_is_told(settings: dict[str, A
 )
 def test_a_policy_without_a_mistake_gives_no_warning(settings: dict[str, Any]) -> None:
     assert warnings(**policy(**settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "expired"),
+    [
+        ("2027-01-01T00:00:00Z", True),
+        ("2027-01-01T00:00:00", True),
+        ("2027-01-01T01:00:00+01:00", True),
+        ("2026-12-31T23:59:59Z", True),
+        ("2027-01-01T00:00:01Z", False),
+        ("2027-01-01T00:00:00-01:00", False),
+        (None, False),
+    ],
+)
+def test_a_configured_key_that_has_expired_is_warned_of(expires_at: str | None, expired: bool) -> None:
+    now = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+    tree = {
+        "engines": {"e": {"kind": "scripted"}},
+        "models": {"m": {"deployments": [{"engine": "e"}]}},
+        "keys": {"ann": {"secret": "0123456789abcdef", "expires_at": expires_at}},
+    }
+    read = config.parse(tree, source="test")
+    assert [one.path for one in config.warnings(read, now)] == ["keys.ann.expires_at"] * expired
+    assert config.warnings(read) == []

@@ -140,7 +140,7 @@ def shown(key: Key, now: float) -> dict[str, Any]:
     """What may be seen of a key at `now`, in seconds since the epoch: everything but its secrets."""
     return {
         "id": key.id,
-        "state": _state(key, now),
+        "state": state(key, now),
         "name": key.name,
         "organisation": key.caller.organisation,
         "team": key.caller.team,
@@ -162,7 +162,8 @@ def date(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _state(key: Key, now: float) -> str:
+def state(key: Key, now: float) -> str:
+    """Return whether a key is `valid`, `expired` or `revoked` at `now`, in seconds since the epoch."""
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and now >= key.expires_at else "valid"

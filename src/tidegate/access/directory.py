@@ -20,6 +20,9 @@ TELL_EVERY_S = 60.0
 MOST_TOLD = 10_000
 """For so many keys it is remembered when the log was told. With more of them, the log may be told earlier again."""
 
+NOT_VALID = "The API key is not valid"
+"""What the client is told of every key that is not valid."""
+
 log = logging.getLogger(__name__)
 
 
@@ -81,7 +84,7 @@ class Directory:
         if key is None or not held or _ended(key, now):
             if key is not None:
                 self._tell(key, _ended(key, now) or "this secret of it is wrong, or not valid any more")
-            raise Unauthenticated("The API key is not valid")
+            raise Unauthenticated(NOT_VALID)
         if stored is not None:
             stored.note_used(key.id, now)
         return key

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from tidegate.cli import rights, settings
+from tidegate.cli import rights, settings, store
 from tidegate.cli.connect import Finding, ask_all, unresolved
 from tidegate.config import Config, EmbeddedConfig, warnings
 from tidegate.config.exposure import check_exposure, exposure, may_be_loopback
@@ -48,7 +48,7 @@ def check(
     With --connect: asks every engine behind a URL for its models, and says what is wrong.
 
     Nothing is started, and without --connect no engine is asked: names of hosts are looked up. Ends with status 2 and every
-    mistake when the file is wrong, and with status 1 when an engine is, or when the gateway would refuse the request.
+    mistake when the file is wrong, and with status 1 when an engine is, or when the key or the request would be refused.
 
     Parameters
     ----------
@@ -78,10 +78,10 @@ def check(
     elif endpoint is not None:
         settings.fail("--endpoint goes with --explain")
     elif key is not None:
-        _show_key(loaded, key, as_json=as_json)
+        _show_key(loaded, _find(loaded, key), as_json=as_json)
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
-        doubts = warnings(loaded) + unresolved(loaded, engines=not connect)
+        doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:
@@ -154,15 +154,29 @@ def _print(config: Config, path: Path | None, doubts: list[Problem], findings: l
     console.print(table)
 
 
-def _show_key(config: Config, name: str, *, as_json: bool) -> None:
+def _find(config: Config, name: str) -> rights.Found:
+    """Find a key. Ends with status 2 if there is none."""
     try:
-        found = rights.holder(config, name)
+        found = rights.find_key(config, name)
     except ConfigError as error:
         settings.fail(str(error))
+    if found.pasted:
+        print(
+            f"note: --key takes a name or an id, and a key was given: {found.name} is used, and the secret is not"
+            " checked. The key may be in the history of your shell now.",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _show_key(config: Config, key: rights.Found, *, as_json: bool) -> None:
+    found = rights.holder(config, key, store.now())
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         rights.show_holder(found, Console())
+    if found.refused is not None:
+        sys.exit(1)
 
 
 def _explain(
@@ -173,10 +187,11 @@ def _explain(
 
     body = _read(request[0])
     endpoint = explain.ENDPOINTS[request[1]] if request[1] else _speaks_for(body)
+    key = _find(config, request[2]).key if request[2] is not None else None
     try:
-        key, policies = rights.find_key(config, request[2]) if request[2] else (None, None)
-        policy = policies.of(key) if key and policies else None
-        told = explain.explain(config, endpoint, body, source=str(path) if path else None, policy=policy)
+        told = explain.explain(
+            config, endpoint, body, source=str(path) if path else None, key=key, now=store.now()
+        )
     except ConfigError as error:
         settings.fail(str(error))
     print(explanation.as_json(told)) if as_json else explanation.show(told, Console())

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.call import Call
+from tidegate.cli.admission import Admission, Refusal, admit
 from tidegate.config import Config, DeploymentConfig
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.queue import Queue
@@ -20,8 +21,8 @@ from tidegate.dispatch.seats import Seats
 from tidegate.engines.preview import Outgoing, Preview
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
 from tidegate.http.apis import openai
-from tidegate.pipeline import Parts, Stage, the_way
-from tidegate.policy import Policy, compile_policies
+from tidegate.pipeline import NO_PARTS, Parts, Stage, the_way
+from tidegate.policy import Policies, compile_policies
 from tidegate.ports import Engine
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import load_vocabulary
@@ -30,25 +31,10 @@ from tidegate.stages.attempt import ask_for
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
-from tidegate.types import Endpoint, Exit
+from tidegate.types import Endpoint, Exit, Key
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
 """The endpoints as the command line writes them: `chat.completions`."""
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """The error a client would get, as the gateway words it."""
-
-    status: int
-    message: str
-    type: str
-    code: str
-    param: str | None
-
-    @classmethod
-    def of(cls, error: GatewayError) -> Refusal:
-        """An error of the request path."""
-        return cls(error.status, error.message, error.type, error.code, error.param)
 
 
 class Passed(msgspec.Struct, frozen=True):
@@ -78,12 +64,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole explanation. `places` are in the order in which they would be chosen while all of them are idle."""
+    """The whole explanation. `places` are in the order in which they would be chosen while all of them are idle.
+
+    `policy` and `deadline_s` are None if the key is refused.
+    """
 
     source: str | None
     endpoint: str
-    policy: str
-    deadline_s: float
+    policy: str | None
+    deadline_s: float | None
     stages: list[Passed]
     model: str | None = None
     route: str | None = None
@@ -92,23 +81,59 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain(
-    config: Config, endpoint: Endpoint, body: bytes, *, source: str | None, policy: Policy | None = None
+    config: Config,
+    endpoint: Endpoint,
+    body: bytes,
+    *,
+    source: str | None,
+    key: Key | None = None,
+    now: float = 0.0,
 ) -> Explained:
     """Take a request body down the way to the place where an engine would be asked.
 
-    `policy` is the caller's; without it, the policy `default` applies. Raises ConfigError for an engine that cannot even be
-    built; what is wrong with the request is in the result.
+    `key` is the caller's, and `now` is when it calls, in seconds since the epoch; without a key, the policy `default`
+    applies. Raises ConfigError for an engine that cannot even be built; what is wrong with the request is in the result.
     """
-    return _Dry(config, policy).explain(endpoint, body, source)
+    policies = compile_policies(config, config.server)
+    admission = admit(config, policies, key, now)
+    told = Explained(source=source, endpoint=endpoint.value, policy=None, deadline_s=None, stages=[])
+    if admission.refused is not None:
+        return msgspec.structs.replace(told, stages=_kept_out(admission), refused=admission.refused)
+    return _Dry(config, policies, admission).explain(told, endpoint, body)
+
+
+def _kept_out(admission: Admission) -> list[Passed]:
+    """The way of a request that is refused by its head: its body is never read."""
+    stages = the_way(NO_PARTS)
+    at = [stage.name for stage in stages].index("authenticate")
+    return [
+        Passed("http", _HTTP, "not reached", "the key is checked first"),
+        *(Passed(stage.name, stage.does, "passed") for stage in stages[:at]),
+        Passed(stages[at].name, stages[at].does, "refused", admission.note),
+        *(Passed(stage.name, stage.does, "not reached") for stage in stages[at + 1 :]),
+    ]
+
+
+class _Admitted(Authenticate):
+    """The stage `authenticate` for a call that it lets through."""
+
+    def __init__(self, policies: Policies, note: str) -> None:
+        super().__init__(policies)
+        self._note = note
+
+    def foretell(self, _: Call) -> str:
+        """Say what is to be known of the key."""
+        return self._note
 
 
 class _Dry:
     """The gateway of one configuration without its running parts."""
 
-    def __init__(self, config: Config, policy: Policy | None) -> None:
+    def __init__(self, config: Config, policies: Policies, admission: Admission) -> None:
         self._config = config
-        self._policies = compile_policies(config, config.server)
-        self._policy = policy or self._policies.default
+        self._policies = policies
+        self._policy = admission.policy or policies.default
+        self._note = admission.note
         self._clock = time.monotonic
         self._quotas = Quotas(self._clock, self._clock)
         self._count = load_vocabulary() if self._policies.count_tokens else None
@@ -119,15 +144,11 @@ class _Dry:
             for name, model in config.models.items()
         }
 
-    def explain(self, endpoint: Endpoint, body: bytes, source: str | None) -> Explained:
+    def explain(self, told: Explained, endpoint: Endpoint, body: bytes) -> Explained:
         """See `explain`."""
         seen: list[Passed] = []
-        told = Explained(
-            source=source,
-            endpoint=endpoint.value,
-            policy=self._policy.name,
-            deadline_s=self._policy.deadline_s,
-            stages=seen,
+        told = msgspec.structs.replace(
+            told, policy=self._policy.name, deadline_s=self._policy.deadline_s, stages=seen
         )
         try:
             call = self._parse(endpoint, body)
@@ -172,7 +193,7 @@ class _Dry:
                 clock=self._clock,
                 wall=self._clock,
                 sinks=(),
-                authenticate=Authenticate(self._policies),
+                authenticate=_Admitted(self._policies, self._note),
                 limit=Limiting(self._quotas, self._counting(placed), self._clock),
                 models=placed,
                 queue=Queue(self._clock),

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tidegate.cli.explain import Explained, Place, Refusal
+from tidegate.cli.admission import Refusal
+from tidegate.cli.explain import Explained, Place
 from tidegate.engines.preview import Outgoing
 from tidegate.kernel.plain import plain, plain_json
 
@@ -30,9 +31,10 @@ def show(told: Explained, console: Console) -> None:
         f"[bold]POST /v1/{told.endpoint}[/]{asked}, under {escape(told.source or 'the built-in configuration')}",
         highlight=False,
     )
-    console.print(
-        f"Deadline: {told.deadline_s:g} s from its arrival, by the policy '{told.policy}'\n", highlight=False
-    )
+    if told.deadline_s is not None:
+        deadline = f"Deadline: {told.deadline_s:g} s from its arrival, by the policy '{told.policy}'"
+        console.print(escape(deadline), highlight=False)
+    console.print()
     console.print(_way(told))
     if told.refused is not None:
         _show_refusal(told.refused, console)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import MappingProxyType
 
 import msgspec
 from rich.console import Console
 
-from tidegate.access.administration import Administration
+from tidegate.access.administration import Administration, date, state
 from tidegate.access.configured import configured_keys, peppers_of
+from tidegate.access.keys import Peppers, id_of
+from tidegate.cli.admission import Refusal, in_words, refusal
 from tidegate.cli.store import Place, within
 from tidegate.config import Config, LocalStoreConfig
+from tidegate.config.tenants import SHORTEST_SECRET
 from tidegate.dispatch.deployments import Models
-from tidegate.errors import ConfigError, NotFound, Problem
+from tidegate.errors import ConfigError, Forbidden, NotFound, Problem
 from tidegate.http.access import NEEDS
 from tidegate.kernel.patterns import Patterns
 from tidegate.policy import DEFAULT, PRIORITIES, Policies, Policy, compile_policies
@@ -74,10 +76,28 @@ class Bound(msgspec.Struct, frozen=True):
     timezone: str | None
 
 
+class Found(msgspec.Struct, frozen=True):
+    """A key that was asked for. `name` is that of the configuration, or the id in the store.
+
+    `pasted` says that the text of the key was given instead.
+    """
+
+    name: str
+    key: Key
+    policies: Policies
+    pasted: bool = False
+
+
 class Holder(msgspec.Struct, frozen=True):
-    """A key, and what it may do. `policy_from` is who names the policy; empty: nobody, and `default` applies."""
+    """A key, and what it may do. `policy_from` is the level that names the policy; empty: no level, and `default` applies.
+
+    `state` is `valid`, `expired` or `revoked`, and `says` is the same with its time. `refused` is what every request with
+    the key gets. `rights` are None if the policy does not exist.
+    """
 
     key: str
+    state: str
+    says: str
     organisation: str
     team: str
     user: str
@@ -85,7 +105,8 @@ class Holder(msgspec.Struct, frozen=True):
     routes: list[str]
     expires_at: str | None
     policy_from: str
-    rights: Rights
+    rights: Rights | None
+    refused: Refusal | None
 
 
 def policies_of(config: Config) -> list[Rights]:
@@ -104,15 +125,29 @@ def models_of(config: Config) -> list[Bound]:
     return [_bound(limit) for limit in limits.listed if limit.level == MODEL]
 
 
-def find_key(config: Config, name: str) -> tuple[Key, Policies]:
-    """A key of the configuration by its name or of its store by its id, and the policies. Raises ConfigError for no key."""
-    known = configured_keys(config, peppers_of(config))
-    key = known.get(name) or _stored_key(config, name)
+def find_key(config: Config, name: str) -> Found:
+    """Find a key of the configuration by its name or of its store by its id. Raises ConfigError for no key.
+
+    A whole key is taken for its id. It is a secret, so no message has it.
+    """
+    peppers = peppers_of(config)
+    known = configured_keys(config, peppers)
+    here = name if name in known else _whose(name, known, peppers)
+    asked = here or (id_of(name) if name.startswith("tg_") else name)
+    key = known[here] if here else _stored_key(config, asked)
     if key is None:
         stored = "; `tidegate keys list` shows the ids of those in the store" if config.stores else ""
-        found = f"there is no key '{name}'; there are: {', '.join(sorted(known)) or 'none'}{stored}"
+        shown = f"key '{name}'" if len(name) < SHORTEST_SECRET else "such key"
+        found = f"there is no {shown}; there are: {', '.join(sorted(known)) or 'none'}{stored}"
         raise ConfigError("--key", [Problem("keys", found)])
-    return key, compile_policies(config, config.server)
+    policies = compile_policies(config, config.server)
+    return Found(asked, key, policies, pasted=name not in (asked, f"tg_{asked}"))
+
+
+def _whose(secret: str, known: Mapping[str, Key], peppers: Peppers) -> str:
+    """Return the name of the configured key with this secret, or an empty text."""
+    digests = peppers.digests(secret)
+    return next((name for name, key in known.items() if key.secrets[0].digest in digests), "")
 
 
 def _stored_key(config: Config, id: str) -> Key | None:
@@ -129,22 +164,27 @@ def _stored_key(config: Config, id: str) -> Key | None:
     return within(Place(store.path), find)
 
 
-def holder(config: Config, name: str) -> Holder:
-    """What a key of the configuration or of its store may do. Raises ConfigError for an unknown one."""
-    key, policies = find_key(config, name)
+def holder(config: Config, found: Found, now: float) -> Holder:
+    """What a key of the configuration or of its store may do at `now`, in seconds since the epoch."""
+    key, policies = found.key, found.policies
     caller, (policy_from, _) = key.caller, policies.nearest(key)
+    try:
+        rights = _rights(config, policies.of(key))
+    except Forbidden:
+        rights = None  # a policy that does not exist
     return Holder(
-        key=name,
+        key=found.name,
+        state=state(key, now),
+        says=in_words(key, now),
         organisation=caller.organisation,
         team=caller.team,
         user=caller.user,
         scopes=sorted(caller.scopes),
         routes=[path for path, scope in NEEDS.items() if scope == OPEN or scope in caller.scopes],
-        expires_at=None
-        if key.expires_at is None
-        else datetime.fromtimestamp(key.expires_at, UTC).isoformat(),
+        expires_at=date(key.expires_at),
         policy_from=policy_from,
-        rights=_rights(config, policies.of(key)),
+        rights=rights,
+        refused=refusal(policies, key, now),
     )
 
 
@@ -165,16 +205,19 @@ def show_policies(rights: list[Rights], models: list[Bound], console: Console) -
 def show_holder(found: Holder, console: Console) -> None:
     """Print what a key may do, a line for each fact."""
     tenants = " / ".join(filter(None, (found.organisation, found.team, found.user)))
-    of = f" (of its {found.policy_from})" if found.policy_from else " (nobody above it names one)"
     facts = {
         "key": found.key,
+        "state": found.says,
         "tenants": tenants or "none",
         "scopes": ", ".join(found.scopes) or "none",
         "expires": found.expires_at or "never",
-        "policy": found.rights.policy + of,
-        **_facts(found.rights, whose=True),
-        "routes": ", ".join(found.routes),
     }
+    if found.refused is not None:
+        facts["refused"] = f"{found.refused.status}: {found.refused.message}"
+    if found.rights is not None:
+        of = f" (of its {found.policy_from})" if found.policy_from else " (nobody above it names one)"
+        facts |= {"policy": found.rights.policy + of, **_facts(found.rights, whose=True)}
+        facts["routes"] = ", ".join(found.routes)
     _show(facts, console)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +70,7 @@ def serve(  # noqa: PLR0913 - an option each
     )  # taken before the file is read, so that a change meanwhile is noticed
     loaded, path = settings.load(config, model, demo=demo)
     log.info("the configuration is %s", path.resolve() if path else "the built-in one: no tidegate.yaml here")
-    for problem in warnings(loaded):
+    for problem in warnings(loaded, datetime.now(UTC).timestamp()):
         log.warning("%s: %s", problem.path, problem.message)
     overrides = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     server = loaded.server.model_copy(update=overrides)

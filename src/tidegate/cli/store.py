@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidegate.access.administration import Actor, Administration
-from tidegate.access.keys import Peppers
+from tidegate.access.keys import ID_CHARACTERS, Peppers
 from tidegate.access.wanted import SCOPES
 from tidegate.cli import settings
 from tidegate.config import LocalStoreConfig
@@ -31,6 +31,7 @@ from tidegate.stores.local import LocalStore
 
 PEPPER = "TIDEGATE_PEPPER"
 PAGE = 500
+_UNBOUNDED = 1_000_000
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ def place_of(store: Path | None, config: Path | None) -> Place:
         return Place(store, (pepper,) if pepper else ())
     loaded, source = settings.load(config)
     peppers = tuple(pepper.get_secret_value() for pepper in loaded.auth.pepper or ())
-    policies = (DEFAULT, *loaded.policies)
+    policies = {DEFAULT, *loaded.policies}
     if store is not None:
         return Place(store, peppers, policies)
     found = next(iter(loaded.stores.values()), None)
@@ -160,13 +161,20 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str | None, ...]]) -> None:
-    """Print lines for people; an empty value is a dash."""
+    """Print lines for people; an empty value is a dash. In a file or a pipe, and in the column `id`, no text is wrapped."""
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
     for row in rows:
         table.add_row(*(escape(plain(value)) if value else "-" for value in row))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, _least_width(columns)) if console.is_terminal else _UNBOUNDED
+    console.print(table)
+
+
+def _least_width(columns: tuple[str, ...]) -> int:
+    """The width at which an id fits beside other columns of one character each, borders included."""
+    return ID_CHARACTERS + 4 * len(columns)
 
 
 async def _within(place: Place, peppers: Peppers | None, work: Work[T]) -> T:

@@ -87,11 +87,11 @@ def usage(  # noqa: PLR0913 - an option each
     """
     asked = {"level": level, "tenant": tenant, "most": most}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
+    chosen = " ".join(f"--{name} {asked[name]}" for name in ("level", "tenant") if asked[name] is not None)
     console = Console()
+    gateway = _Gateway(url or _address(config), query, ca_path)
     try:
-        asyncio.run(
-            _show(_Gateway(url or _address(config), query, ca_path), console, watch=watch, as_json=as_json)
-        )
+        asyncio.run(_show(gateway, console, chosen, watch=watch, as_json=as_json))
     except UsageFailed as failed:
         _fail(failed, as_json=as_json)
     except KeyboardInterrupt:
@@ -132,7 +132,7 @@ def read(answer: bytes) -> Page:
         ) from None
 
 
-async def _show(gateway: _Gateway, console: Console, *, watch: bool, as_json: bool) -> None:
+async def _show(gateway: _Gateway, console: Console, chosen: str, *, watch: bool, as_json: bool) -> None:
     async def pause() -> None:
         await asyncio.sleep(EVERY_S)
 
@@ -140,7 +140,7 @@ async def _show(gateway: _Gateway, console: Console, *, watch: bool, as_json: bo
         if as_json:
             await _print_json(gateway.ask, pause if watch else None)
             return
-        with Screen(console, gateway.url, live=watch) as screen:
+        with Screen(console, gateway.url, live=watch, chosen=chosen) as screen:
             if watch:
                 await follow(gateway.ask, screen, pause)
             else:

@@ -21,8 +21,13 @@ _NO_LIMITS = (
     "policies:\n  default:\n    limits: {requests_per_minute: 60}\n\n"
     "The page docs/quotas.md has all limits."
 )
-_NOTHING_USED = (
-    "Nothing is used of these limits now. `tidegate check --key NAME` prints the limits that a key meets."
+_NOTHING_KNOWN = (
+    "There is no limit to show now. After a start of the gateway, a limit is shown once a call has met it."
+    " `tidegate check --key NAME` prints the limits that a key meets."
+)
+_NO_MATCH = (
+    "Nothing matches {}: no limit of which something is used now. After a start of the gateway, a limit is shown"
+    " once a call has met it. `tidegate usage` without these options shows all levels and tenants."
 )
 
 
@@ -54,9 +59,11 @@ class Page(msgspec.Struct, frozen=True):
 class Screen:
     """Shows pages. A live screen redraws in place on a terminal, and prints every page elsewhere."""
 
-    def __init__(self, console: Console, title: str, *, live: bool) -> None:
+    def __init__(self, console: Console, title: str, *, live: bool, chosen: str = "") -> None:
+        """`chosen` has the options that choose among the limits; empty if the page is of all limits."""
         self._console = console
         self._title = title
+        self._chosen = chosen
         self._page: Page | None = None
         self._live = Live(console=console, auto_refresh=False) if live and console.is_terminal else None
 
@@ -72,7 +79,7 @@ class Screen:
     def show(self, page: Page) -> None:
         """Show a page."""
         self._page = page
-        self._draw(drawn(page, self._title, ascii_only=self._console.options.ascii_only))
+        self._draw(self._drawn(page))
 
     def complain(self, why: str) -> None:
         """Show why there is no present page, below the last one."""
@@ -80,8 +87,11 @@ class Screen:
         if self._live is None or self._page is None:
             self._draw(words)
         else:
-            ascii_only = self._console.options.ascii_only
-            self._draw(Group(drawn(self._page, self._title, ascii_only=ascii_only), words))
+            self._draw(Group(self._drawn(self._page), words))
+
+    def _drawn(self, page: Page) -> RenderableType:
+        ascii_only = self._console.options.ascii_only
+        return drawn(page, self._title, ascii_only=ascii_only, chosen=self._chosen)
 
     def _draw(self, what: RenderableType) -> None:
         if self._live is not None:
@@ -90,8 +100,8 @@ class Screen:
             self._console.print(what)
 
 
-def drawn(page: Page, title: str, *, ascii_only: bool = False) -> RenderableType:
-    """Return a page for people: a table for each tenant."""
+def drawn(page: Page, title: str, *, ascii_only: bool = False, chosen: str = "") -> RenderableType:
+    """Return a page for people: a table for each tenant. `chosen` is that of a Screen."""
     notes: list[RenderableType] = []
     if page.more:
         notes.append(
@@ -101,12 +111,18 @@ def drawn(page: Page, title: str, *, ascii_only: bool = False) -> RenderableType
         workers = f"{page.silent_workers} of the workers did not answer; what they have used is missing."
         notes.append(Text(workers, "red"))
     if not page.limits:
-        return Group(Text(_NOTHING_USED if page.configured else _NO_LIMITS), *notes)
+        return Group(Text(_why_empty(page, chosen)), *notes)
     tables: list[RenderableType] = []
     for (level, tenant), rows in _by_tenant(page.limits).items():
         tables.append(Text(f"{plain(level)} {plain(tenant)}", "bold"))
         tables.append(_table(rows, ascii_only=ascii_only))
     return Group(Text(f"Usage at {plain(title)}\n"), *tables, *notes)
+
+
+def _why_empty(page: Page, chosen: str) -> str:
+    if not page.configured:
+        return _NO_LIMITS
+    return _NO_MATCH.format(plain(chosen)) if chosen else _NOTHING_KNOWN
 
 
 def _by_tenant(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

@@ -10,9 +10,13 @@ from tidegate.config.tree import Config, limits_of
 from tidegate.errors import Problem
 
 
-def warnings(config: Config) -> list[Problem]:
-    """Return the warnings, each with the path of its setting. This does no I/O."""
-    return [*_urls(config), *_bursts(config), *_models(config), *_forgotten(config)]
+def warnings(config: Config, now: float | None = None) -> list[Problem]:
+    """Return the warnings, each with the path of its setting. This does no I/O.
+
+    `now` is in seconds since the epoch. Without it, there are no warnings of keys that have expired.
+    """
+    expired = () if now is None else _expired(config, now)
+    return [*_urls(config), *_bursts(config), *_models(config), *_forgotten(config), *expired]
 
 
 def _urls(config: Config) -> Iterator[Problem]:
@@ -75,3 +79,13 @@ def _forgotten(config: Config) -> Iterator[Problem]:
                     f"what is used of it in a {period} is forgotten when the gateway restarts:"
                     " add a store under `stores`, which keeps it",
                 )
+
+
+def _expired(config: Config, now: float) -> Iterator[Problem]:
+    for name, key in config.keys.items():
+        if key.expires_at is not None and key.expires_at.timestamp() <= now:
+            yield Problem(
+                f"keys.{name}.expires_at",
+                f"the key has expired at {key.expires_at.isoformat()}, so its callers are refused:"
+                " set a later time, or remove the key",
+            )

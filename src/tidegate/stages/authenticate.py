@@ -72,7 +72,7 @@ class Authenticate:
         if needed in anybody.caller.scopes:
             return anybody
         visitor = await self._recognise(headers, peer)
-        _check(needed, visitor.caller)
+        check_scope(needed, visitor.caller)
         return visitor
 
     async def _recognise(self, headers: Mapping[bytes, bytes], peer: str) -> Visitor:
@@ -90,7 +90,7 @@ class Authenticate:
     def _take(self, key: Key, call: Call) -> None:
         call.caller = key.caller
         _apply(self.policies.of(key), call)
-        _check(INFERENCE, key.caller)
+        check_scope(INFERENCE, key.caller)
 
 
 def _apply(policy: Policy, call: Call) -> None:
@@ -98,7 +98,8 @@ def _apply(policy: Policy, call: Call) -> None:
     call.sooner(call.arrived_at + policy.deadline_s)
 
 
-def _check(scope: str, caller: Caller) -> None:
+def check_scope(scope: str, caller: Caller) -> None:
+    """Raise Forbidden for a caller that lacks a scope."""
     if scope not in caller.scopes:
         raise Forbidden(f"This key does not have the scope '{scope}'")
 
