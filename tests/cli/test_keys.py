@@ -184,6 +184,26 @@ def test_tenants_are_set_and_listed(tidegate):
     assert "beta" in said
 
 
+CONFIGURED = """\
+organisations: {acme: {teams: {blue: {policy: small, users: {ann: {}}}}}}
+"""
+
+
+def test_a_tenant_keeps_the_policy_of_the_configuration(tidegate):
+    Path("tidegate.yaml").write_text(CONFIG + CONFIGURED)
+    for line in ("acme/blue --policy large", "acme/blue"):
+        status, said = tidegate("tenants", "set", *line.split())
+        assert status == 1
+        assert "The configuration gives 'acme/blue' the policy 'small'" in said
+    assert not Path("tidegate.db").exists()
+    for tenant in ("acme", "acme/blue/ann", "acme/red"):
+        assert tidegate("tenants", "set", tenant, "--policy", "large")[0] == 0
+    status, said = tidegate(
+        "tenants", "set", "acme/blue", "--store", "tidegate.db", "--config", "tidegate.yaml"
+    )
+    assert status == 1, said
+
+
 def test_the_store_is_that_of_the_configuration_or_the_one_that_is_named(tidegate, tmp_path):
     Path("other.yaml").write_text(CONFIG.replace("tidegate.db", "other.db"))
     made = tidegate.json("keys", "create", "--config", "other.yaml")

@@ -118,6 +118,20 @@ def test_a_tenant_gets_a_policy_that_holds_at_once(api: Api) -> None:
     assert [one["team"] for one in api.get("/admin/tenants")["tenants"]] == ["", "blue"]
 
 
+def test_a_tenant_keeps_the_policy_of_the_configuration(tmp_path: Path) -> None:
+    organisations = {"acme": {"policy": "narrow", "teams": {"blue": {}}}}
+    with run_gateway(config(tmp_path / "keys.db", organisations=organisations)) as gateway:
+        api = Api(gateway)
+        made = api.create(organisation="acme", team="blue")
+        refused = api("POST", "/admin/tenants", {"organisation": "acme", "policy": "default"})
+        assert (refused.status, refused.error["code"]) == (409, "conflict")
+        assert "The configuration gives 'acme' the policy 'narrow'" in refused.error["message"]
+        assert api.models(made["key"]) == ["m"]
+        team = {"organisation": "acme", "team": "blue", "policy": "default"}
+        assert api("POST", "/admin/tenants", team).status == 200
+        assert api.models(made["key"]) == ["m", "other"]
+
+
 def test_every_change_is_logged_with_the_key_that_made_it(api: Api) -> None:
     made = api.create(scopes=["admin:write", "admin:read"])
     other = api.create(key=made["key"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from tidegate.access.keys import ID_CHARACTERS, KeyText, Peppers, new_id, new_text, renewed
-from tidegate.access.wanted import NewKey, NewTenant, Rotation
+from tidegate.access.wanted import NewKey, NewTenant, Rotation, check_store_decides
+from tidegate.config.tenants import TenantNames
 from tidegate.errors import Conflict, Forbidden, NotFound
 from tidegate.ports import KeyStore, Wall
 from tidegate.types import Caller, Change, Key, Secret, Tenant
@@ -33,9 +35,10 @@ class Made(msgspec.Struct, frozen=True):
 class Administration:
     """The keys and tenants of one store.
 
-    `policies` are the names of the policies there are; None if they are not known. `changed` is told the id of each key
-    that was changed, and "" for a change of a tenant, before the change is answered. Without `peppers` no secret can
-    be made.
+    `policies` are the names of the policies there are; None if they are not known. `tenants` are those of the
+    configuration with the policies that they name, "" for one that names none; the store may have more. `changed` is
+    told the id of each key that was changed, and "" for a change of a tenant, before the change is answered. Without
+    `peppers` no secret can be made.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class Administration:
         wall: Wall,
         *,
         policies: Collection[str] | None = None,
+        tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._peppers = peppers
         self._wall = wall
         self._policies = policies
+        self._configured = tenants
         self._changed = changed
 
     async def create(self, wanted: NewKey, actor: Actor) -> Made:
@@ -108,8 +113,9 @@ class Administration:
         return key
 
     async def set_tenant(self, wanted: NewTenant, actor: Actor) -> Tenant:
-        """Make a tenant, or give it another policy. Raises BadRequest for a wrong field."""
+        """Make a tenant, or give it another policy. Raises as `check` and `check_store_decides` do."""
         tenant = wanted.check(self._policies)
+        check_store_decides(tenant, self._configured)
         await self._store.set_tenant(tenant, by=actor.name)
         self._changed("")
         return tenant
