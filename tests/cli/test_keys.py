@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -134,7 +134,12 @@ def test_a_rotated_key_has_two_secrets_for_a_while(tidegate):
     assert opens(old, key, now=ends - 1)
     assert not opens(old, key, now=ends)
     assert 0 <= ends - key.created_at - 7200 < 600
-    third = tidegate.json("keys", "rotate", made["id"], "--overlap", "0s")
+    status, said = tidegate("keys", "rotate", made["id"], "--overlap", "0s")
+    assert status == 1
+    until = datetime.fromtimestamp(ends, UTC).isoformat(timespec="seconds")
+    assert f"is valid until {until}: wait until then, or rotate with `--force`" in said
+    assert stored(made["id"]) == key
+    third = tidegate.json("keys", "rotate", made["id"], "--overlap", "0s", "--force")
     key = stored(made["id"])
     assert [opens(text, key, now=1e12) for text in (old, made["key"], third["key"])] == [False, False, True]
 
@@ -310,7 +315,7 @@ def test_a_store_of_a_newer_version_is_refused(tidegate):
     [
         ("keys --help", ["TIDEGATE_PEPPER", "create", "rotate", "shown once"]),
         ("keys create --help", ["--expires-in", "--scopes", "admin:read", "90d"]),
-        ("keys rotate --help", ["--overlap"]),
+        ("keys rotate --help", ["--overlap", "--force"]),
         ("tenants --help", ["acme/blue/ann", "nearest policy"]),
         ("tenants set --help", ["--policy", "ORGANISATION/TEAM/USER"]),
     ],

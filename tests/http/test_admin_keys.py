@@ -87,7 +87,11 @@ def test_a_key_is_made_used_rotated_and_revoked_and_every_step_holds_at_once(api
     assert api.get(path)["name"] == "laptop"
     new = api("POST", f"{path}/rotate", {"overlap_s": 3600}).json["key"]
     assert [api.models(key) for key in (text, new)] == [["m", "other"]] * 2
-    third = api("POST", f"{path}/rotate", {"overlap_s": 0}).json["key"]
+    early = api("POST", f"{path}/rotate", {"overlap_s": 0})
+    assert (early.status, early.error["code"]) == (409, "conflict")
+    assert f"is valid until {api.get(path)['secrets_expire_at'][1]}" in early.error["message"]
+    assert [api.models(key) for key in (text, new)] == [["m", "other"]] * 2
+    third = api("POST", f"{path}/rotate", {"overlap_s": 0, "force": True}).json["key"]
     assert [api.models(key) for key in (text, new, third)] == [401, 401, ["m", "other"]]
     fourth = api("POST", f"{path}/rotate").json["key"]  # without a body: a day
     assert [api.models(key) for key in (third, fourth)] == [["m", "other"]] * 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.access.keys import ID_CHARACTERS, KeyText, Peppers, new_id, new_text, renewed
+from tidegate.access.keys import ID_CHARACTERS, LIVE_SECRETS, KeyText, Peppers, new_id, new_text, renewed
 from tidegate.access.wanted import NewKey, NewTenant, Rotation, check_store_decides
 from tidegate.config.tenants import TenantNames
 from tidegate.errors import Conflict, Forbidden, NotFound
@@ -92,14 +92,19 @@ class Administration:
         return key
 
     async def rotate(self, id: str, wanted: Rotation, actor: Actor) -> Made:
-        """Make a new secret for a key. Raises as `create` does, NotFound, and Conflict for a revoked key."""
+        """Make a new secret for a key. Raises as `create` does, NotFound, and Conflict.
+
+        It is a conflict if the key was revoked, or if this would end a secret before the time that was promised for it.
+        """
         wanted.check()
         old = await self.find(id)
         _check_gift(old.caller.scopes, actor)
         if old.revoked_at is not None:
             raise Conflict(f"The key {id} was revoked: make another one")
-        text = new_text(id)
-        key = renewed(old, self._digest(text), old_until=self._wall() + wanted.overlap_s)
+        now, text = self._wall(), new_text(id)
+        if not wanted.force:
+            _check_promise(old, now)
+        key = renewed(old, self._digest(text), old_until=now + wanted.overlap_s)
         await self._save(key, old.version, actor)
         return Made(key, text)
 
@@ -172,6 +177,16 @@ def _state(key: Key, now: float) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and now >= key.expires_at else "valid"
+
+
+def _check_promise(key: Key, now: float) -> None:
+    """Raise Conflict if a new secret would end one that was to be valid for longer."""
+    until = [secret.expires_at for secret in key.secrets[LIVE_SECRETS - 1 :] if secret.expires_at is not None]
+    if until and now < max(until):
+        raise Conflict(
+            f"An older secret of the key {key.id} is valid until {date(max(until))}: wait until then, or rotate with"
+            ' `--force` or `"force": true`, which ends it now'
+        )
 
 
 def _check_gift(scopes: Collection[str], actor: Actor) -> None:

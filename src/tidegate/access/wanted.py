@@ -47,9 +47,10 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new secret for a key. The old one stays valid for `overlap_s`."""
+    """A new secret for a key. The old one stays valid for `overlap_s`. `force` ends one that is older still."""
 
     overlap_s: float = DAY_S
+    force: bool = False
 
     def check(self) -> None:
         """Raise BadRequest for a field that is wrong."""
@@ -84,7 +85,7 @@ def check_tenant(organisation: str, team: str, user: str) -> None:
 
 
 def check_store_decides(tenant: Tenant, configured: Mapping[TenantNames, str]) -> None:
-    """Raise Conflict for a tenant whose policy the configuration gives. `configured` has its tenants with their policies."""
+    """Raise Conflict for a tenant whose policy the configuration gives. `configured`: its tenants with their policies."""
     names = (tenant.organisation, tenant.team, tenant.user)
     if policy := configured.get(names):
         raise Conflict(

@@ -174,6 +174,7 @@ def rotate(
     /,
     *,
     overlap: str = "1d",
+    force: Annotated[bool, Parameter(negative="")] = False,
     store_path: StorePath = None,
     config: ConfigPath = None,
     as_json: AsJson = False,
@@ -186,6 +187,8 @@ def rotate(
         The public part of the key: what stands between tg_ and the next underscore.
     overlap
         How long the old secret stays valid, such as 7d, 12h, 30m or 0s.
+    force
+        End a secret that is older still and that is valid from an earlier rotation. Default: that is refused.
     store_path
         The file of the store. Default: the store of the configuration.
     config
@@ -194,7 +197,7 @@ def rotate(
         Print JSON.
 
     """
-    wanted = Rotation(overlap_s=_seconds("--overlap", overlap) or 0.0)
+    wanted = Rotation(overlap_s=_seconds("--overlap", overlap) or 0.0, force=force)
 
     async def change(keys: Administration) -> Made:
         return await keys.rotate(id, wanted, store.actor())
