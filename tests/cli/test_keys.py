@@ -72,6 +72,7 @@ def opens(text: str, key: Key, *, now: float = 0.0) -> bool:
 
 
 def test_a_key_is_made_with_what_it_was_given(tidegate):
+    tidegate("tenants", "set", "acme/blue/ann")
     line = "keys create --name laptop --organisation acme --team blue --user ann --policy small --models gpt-*,small"
     made = tidegate.json(*line.split(), "--scopes", "inference, metrics", "--expires-in", "90d")
     key = stored(made["id"])
@@ -114,6 +115,8 @@ def test_a_secret_is_shown_once_and_stored_nowhere(tidegate, tmp_path):
 
 
 def test_keys_are_listed_by_organisation(tidegate):
+    for name in ("acme", "beta"):
+        tidegate("tenants", "set", name)
     ids = [tidegate.json("keys", "create", "--organisation", name)["id"] for name in ("acme", "beta", "acme")]
     assert {one["id"] for one in tidegate.json("keys", "list")} == set(ids)
     assert {one["id"] for one in tidegate.json("keys", "list", "--organisation", "acme")} == {ids[0], ids[2]}
@@ -194,6 +197,29 @@ organisations: {acme: {teams: {blue: {policy: small, users: {ann: {}}}}}}
 """
 
 
+@pytest.mark.parametrize("more", ["", "--store tidegate.db"])
+def test_a_key_belongs_to_tenants_that_are_there(tidegate, more):
+    Path("tidegate.yaml").write_text(CONFIG + CONFIGURED)
+    tidegate("tenants", "set", "beta/red")
+    for line, words in (
+        (
+            "--organisation beat",
+            "--organisation names no organisation: there is no 'beat'; did you mean 'beta'?",
+        ),
+        (
+            "--organisation beta --team rde",
+            "--team names no team: there is no 'rde' in 'beta'; did you mean 'red'?",
+        ),
+    ):
+        status, said = tidegate(*f"keys create {line} {more}".split())
+        assert (status, words in said) == (2, True), said
+    assert tidegate(*f"keys create --organisation beta --team red {more}".split())[0] == 0
+    # With --store alone, nothing is known of a configuration.
+    status, said = tidegate(*f"keys create --organisation acme --team blue --user ann {more}".split())
+    assert status == (2 if more else 0)
+    assert not more or "there are: beta." in said
+
+
 def test_a_tenant_keeps_the_policy_of_the_configuration(tidegate):
     Path("tidegate.yaml").write_text(CONFIG + CONFIGURED)
     for line in ("acme/blue --policy large", "acme/blue"):
@@ -254,6 +280,7 @@ def test_with_several_peppers_the_first_digests_new_keys(tidegate):
         ),
         ("keys create --models a*b", 2, "--models has 'a*b': '*' may only stand at the end"),
         ("keys create --organisation a/b", 2, "--organisation must not have a '/'"),
+        ("keys create --organisation acme", 2, "there is no 'acme'; there are: none."),
         ("keys create --expires-in 0s", 2, "--expires-in must be more than 0"),
         ("tenants set acme --policy absent", 2, "--policy names no policy"),
         ("keys create --expires-in soon", 2, "--expires-in"),

@@ -26,6 +26,7 @@ def config(path: Path, **sections: Any) -> str:
         "engines": {"e": {"kind": "scripted"}},
         "models": {name: {"deployments": [{"engine": "e"}]} for name in ("m", "other")},
         "policies": {"narrow": {"models": ["m"]}},
+        "organisations": {"acme": {"teams": {"blue": {"users": {"ann": {}}}}}, "beta": {}},
         "keys": {"reader": {"secret": READER, "scopes": ["admin:read"]}},
         "stores": {"main": {"kind": "local", "path": str(path)}},
         **sections,
@@ -187,6 +188,46 @@ def test_lists_come_in_pages(api: Api) -> None:
     assert rest["next"] is None
     log = api.get("/admin/log?limit=5")
     assert (log["next"], len(api.get(f"/admin/log?after={log['next']}")["changes"])) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"organisation": "acmee"}, "organisation", "there is no 'acmee'; did you mean 'acme'?"),
+        ({"organisation": "gamma"}, "organisation", "there is no 'gamma'; there are: acme, beta, stored."),
+        ({"organisation": "acme", "team": "bleu"}, "team", "no 'bleu' in 'acme'; did you mean 'blue'?"),
+        ({"organisation": "beta", "team": "blue"}, "team", "no 'blue' in 'beta'; there are: none."),
+        (
+            {"organisation": "acme", "team": "blue", "user": "bob"},
+            "user",
+            "no 'bob' in 'acme/blue'; there are: ann.",
+        ),
+        ({"organisation": "acme", "user": "ann"}, "user", "no 'ann' in 'acme'; there are: bob."),
+        ({"organisation": "acme", "team": "blue", "user": "ann"}, None, ""),
+        ({"organisation": "acme", "user": "bob"}, None, ""),
+        ({"organisation": "stored", "team": "red"}, None, ""),
+    ],
+)
+def test_a_key_belongs_to_tenants_that_are_there(
+    api: Api, fields: dict[str, str], param: str | None, words: str
+) -> None:
+    api("POST", "/admin/tenants", {"organisation": "acme", "user": "bob"})
+    api("POST", "/admin/tenants", {"organisation": "stored", "team": "red"})
+    answer = api("POST", "/admin/keys", fields)
+    assert answer.status == (400 if param else 201), answer.body
+    if param:
+        assert answer.error["param"] == param
+        assert f"The field '{param}' names no {param}: " in answer.error["message"]
+        assert words in answer.error["message"]
+        assert "`tidegate tenants set` or POST /admin/tenants makes a tenant" in answer.error["message"]
+
+
+def test_an_error_lists_a_few_of_many_tenants(api: Api) -> None:
+    for number in range(30):
+        api("POST", "/admin/tenants", {"organisation": "many", "team": f"team-{number:02}"})
+    message = api("POST", "/admin/keys", {"organisation": "many", "team": "x"}).error["message"]
+    assert "there are: team-00, team-01, " in message
+    assert "team-19 and 10 more." in message
 
 
 # -------------------------------------------------------------------------------------------------------- who may give what

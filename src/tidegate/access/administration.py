@@ -10,12 +10,15 @@ from typing import Any
 import msgspec
 
 from tidegate.access.keys import ID_CHARACTERS, LIVE_SECRETS, KeyText, Peppers, new_id, new_text, renewed
-from tidegate.access.wanted import NewKey, NewTenant, Rotation, check_store_decides
+from tidegate.access.tenants import check_known, check_store_decides
+from tidegate.access.wanted import NewKey, NewTenant, Rotation
 from tidegate.config.tenants import TenantNames
 from tidegate.errors import Conflict, Forbidden, NotFound
 from tidegate.ports import KeyStore, Wall
 from tidegate.types import Caller, Change, Key, Secret, Tenant
 from tidegate.types.caller import INFERENCE
+
+_PAGE = 1000
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -62,6 +65,8 @@ class Administration:
         """Make a key. Raises BadRequest for a wrong field, and Forbidden for a scope that the actor may not give."""
         wanted.check(self._policies)
         _check_gift(wanted.scopes, actor)
+        if wanted.organisation:
+            check_known(wanted, await self._known(wanted.organisation))
         now, text = self._wall(), new_text(new_id())
         key = Key(
             id=text.id,
@@ -136,6 +141,20 @@ class Administration:
     async def log(self, *, after: int, most: int) -> Sequence[Change]:
         """Return lines of the admin log in the order in which they were written."""
         return await self._store.log(after=after, most=most)
+
+    async def _known(self, organisation: str) -> list[TenantNames]:
+        """The tenants of an organisation; if there are none, those of every organisation."""
+        known = [*self._configured, *await self._stored(organisation)]
+        if any(one[0] == organisation for one in known):
+            return known
+        return known + await self._stored("")
+
+    async def _stored(self, organisation: str) -> list[TenantNames]:
+        found: list[TenantNames] = []
+        page: Sequence[Tenant] = ()
+        while page := await self._store.tenants(organisation, after=page[-1] if page else None, most=_PAGE):
+            found += [(one.organisation, one.team, one.user) for one in page]
+        return found
 
     def _digest(self, text: KeyText) -> bytes:
         assert self._peppers is not None, "a secret cannot be digested without a pepper"

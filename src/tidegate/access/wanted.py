@@ -8,8 +8,7 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.config.policies import check_pattern
-from tidegate.config.tenants import TenantNames
-from tidegate.errors import BadRequest, Conflict
+from tidegate.errors import BadRequest
 from tidegate.types import Tenant
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
@@ -82,17 +81,6 @@ def check_tenant(organisation: str, team: str, user: str) -> None:
     for field, value in (("team", team), ("user", user)):
         if value:
             raise wrong(field, f"needs the {_ABOVE[field]}: name that too")
-
-
-def check_store_decides(tenant: Tenant, configured: Mapping[TenantNames, str]) -> None:
-    """Raise Conflict for a tenant whose policy the configuration gives. `configured`: its tenants with their policies."""
-    names = (tenant.organisation, tenant.team, tenant.user)
-    if policy := configured.get(names):
-        raise Conflict(
-            f"The configuration gives '{'/'.join(names).rstrip('/')}' the policy '{policy}', which is the one that counts:"
-            " change it there, or take it out there first",
-            param="policy",
-        )
 
 
 def check_policy(policy: str, policies: Collection[str] | None) -> None:

@@ -6,7 +6,8 @@ import msgspec
 from cyclopts import App
 
 from tidegate.access.administration import Administration
-from tidegate.access.wanted import NewTenant, check_store_decides
+from tidegate.access.tenants import check_store_decides
+from tidegate.access.wanted import NewTenant
 from tidegate.cli import settings, store
 from tidegate.cli.store import AsJson, ConfigPath, StorePath
 from tidegate.types import Tenant
