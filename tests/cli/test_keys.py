@@ -267,6 +267,29 @@ def test_with_several_peppers_the_first_digests_new_keys(tidegate):
     assert holds(stored(made["id"]).secrets, digests, now=0.0)
 
 
+@pytest.mark.parametrize("more", ["", "--store tidegate.db"])
+def test_a_key_with_another_pepper_than_that_of_the_store_is_not_made(tidegate, monkeypatch, more):
+    made = tidegate.json("keys", "create")["id"]
+    monkeypatch.setenv("TIDEGATE_PEPPER", "another-pepper-of-the-tests")
+    for line in ("keys create", f"keys rotate {made}"):
+        status, said = tidegate(*f"{line} {more}".split())
+        assert status == 1
+        assert "made with another pepper than the one given" in said
+    assert tidegate("keys", "revoke", made)[0] == 0  # which needs none
+
+
+def test_a_pepper_is_replaced_step_by_step(tidegate, monkeypatch):
+    made = tidegate.json("keys", "create")["id"]
+    both = CONFIG.replace('"${TIDEGATE_PEPPER}"', '[the-next-pepper-of-the-tests, "${TIDEGATE_PEPPER}"]')
+    Path("tidegate.yaml").write_text(both)
+    for _ in range(2):
+        assert tidegate("keys", "rotate", made, "--overlap", "0s")[0] == 0
+    Path("tidegate.yaml").write_text(CONFIG)
+    assert tidegate("keys", "create")[0] == 1
+    monkeypatch.setenv("TIDEGATE_PEPPER", "the-next-pepper-of-the-tests")
+    assert tidegate("keys", "create")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("line", "status", "named"),
     [

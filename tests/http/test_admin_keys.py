@@ -404,6 +404,19 @@ def test_new_digests_are_made_with_the_first_pepper(tmp_path: Path) -> None:
         assert [api.models(key) for key in (old, new, renewed)] == [401, ["m", "other"], ["m", "other"]]
 
 
+def test_a_key_with_another_pepper_than_that_of_the_store_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    with run_gateway(config(path)) as gateway:
+        made = Api(gateway).create()
+    with run_gateway(config(path, auth={"pepper": "a pepper of somebody else"})) as gateway:
+        api = Api(gateway)
+        for url in ("/admin/keys", f"/admin/keys/{made['id']}/rotate"):
+            answer = api("POST", url, {})
+            assert (answer.status, answer.error["code"]) == (409, "conflict")
+            assert "made with another pepper" in answer.error["message"]
+        assert [one["version"] for one in api.get("/admin/keys")["keys"]] == [1]
+
+
 def test_secrets_are_shown_once_and_nowhere_else(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         made = [api.create(name=f"n{n}", organisation="acme") for n in range(25)]

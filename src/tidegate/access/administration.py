@@ -62,11 +62,16 @@ class Administration:
         self._changed = changed
 
     async def create(self, wanted: NewKey, actor: Actor) -> Made:
-        """Make a key. Raises BadRequest for a wrong field, and Forbidden for a scope that the actor may not give."""
+        """Make a key.
+
+        Raises BadRequest for a wrong field, Forbidden for a scope that the actor may not give, and Conflict if the keys
+        of the store have another pepper.
+        """
         wanted.check(self._policies)
         _check_gift(wanted.scopes, actor)
         if wanted.organisation:
             check_known(wanted, await self._known(wanted.organisation))
+        await self._check_pepper()
         now, text = self._wall(), new_text(new_id())
         key = Key(
             id=text.id,
@@ -109,6 +114,7 @@ class Administration:
         now, text = self._wall(), new_text(id)
         if not wanted.force:
             _check_promise(old, now)
+        await self._check_pepper()
         key = renewed(old, self._digest(text), old_until=now + wanted.overlap_s)
         await self._save(key, old.version, actor)
         return Made(key, text)
@@ -155,6 +161,15 @@ class Administration:
         while page := await self._store.tenants(organisation, after=page[-1] if page else None, most=_PAGE):
             found += [(one.organisation, one.team, one.user) for one in page]
         return found
+
+    async def _check_pepper(self) -> None:
+        """Raise Conflict if the store had another pepper before. A key that is made with a wrong one would never work."""
+        assert self._peppers is not None, "there is no mark without a pepper"
+        if not await self._store.keep_mark(self._peppers.marks()):
+            raise Conflict(
+                "The keys of this store were made with another pepper than the one given, so a key that is made now would"
+                " not work: give the pepper of the store, or list it in 'auth.pepper' after the new one"
+            )
 
     def _digest(self, text: KeyText) -> bytes:
         assert self._peppers is not None, "a secret cannot be digested without a pepper"
