@@ -10,6 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.config import Config, LimitsConfig, PolicyConfig, ServerConfig, digest
+from tidegate.config.tenants import TenantNames, tenants_of
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
 from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens, path_of
@@ -24,9 +25,6 @@ PRIORITIES: Mapping[str, int] = MappingProxyType({"interactive": -1, "default": 
 _NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies", "stores")
 # So many keys have their policy at hand; the store may know more.
 MOST_KEYS = 10_000
-
-Tenant = tuple[str, str, str]
-"""An organisation, a team and a user; the lower ones are empty for a tenant above them."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -126,11 +124,13 @@ class Policies:
     def __init__(
         self,
         named: Mapping[str, Policy],
-        tenants: Mapping[Tenant, str] = MappingProxyType({}),
+        tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         sections: Sections = NO_SECTIONS,
     ) -> None:
-        """`named` has the policy `default`; `tenants` has the name of a policy for each tenant that names one."""
+        """`named` has the policy `default`; `tenants` has those of the configuration and the names of their policies."""
         self.named = named
+        self.tenants = tenants
+        """The tenants of the configuration, and the policies that they name; "" for one that names none."""
         unnamed = [Naming("policy", DEFAULT, DEFAULT)]
         self.default = msgspec.structs.replace(named[DEFAULT], limits=sections.limits(unnamed))
         """The policy of callers without a key. Its limits bound all of them together."""
@@ -140,7 +140,6 @@ class Policies:
         """Whether any caller has a limit."""
         self.count_tokens = any(counts_tokens(limits) for limits in sections.all_limits())
         """Whether a limit depends on the number of tokens."""
-        self._tenants = tenants
         self._sections = sections
         self._of: dict[str, tuple[Key, Policy]] = {}
 
@@ -170,11 +169,15 @@ class Policies:
         return (namings[0].level, namings[0].policy) if namings else ("", DEFAULT)
 
     def namings(self, key: Key) -> list[Naming]:
-        """Return the key and the tenants above it that name a policy, the nearest first."""
+        """Return the key and the tenants above it that name a policy, the nearest first.
+
+        For a tenant to which the configuration gives a policy, that of the store means nothing: a tenant has one policy,
+        whichever of its keys is used.
+        """
         found = [Naming("key", key.caller.key, key.policy)] if key.policy else []
         stored = {(one.organisation, one.team, one.user): one.policy for one in key.above}
         for level, tenant in _above(key.caller):
-            if name := stored.get(tenant) or self._tenants.get(tenant):
+            if name := self.tenants.get(tenant) or stored.get(tenant):
                 found.append(Naming(level, path_of(*tenant).rstrip("/"), name))
         return found
 
@@ -195,7 +198,7 @@ class Policies:
         return msgspec.structs.replace(policy, models=models, limits=limits)
 
 
-def _above(caller: Caller) -> Iterator[tuple[str, Tenant]]:
+def _above(caller: Caller) -> Iterator[tuple[str, TenantNames]]:
     """The tenants of a caller, the nearest first."""
     organisation, team, user = caller.organisation, caller.team, caller.user
     if user:
@@ -215,19 +218,7 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     named = {name: _compiled(name, section, server, answers) for name, section in sections.items()}
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
-    return Policies(named, dict(_naming(config)), Sections(sections, models, generation))
-
-
-def _naming(config: Config) -> Iterator[tuple[Tenant, str]]:
-    for organisation, settings in config.organisations.items():
-        if settings.policy:
-            yield (organisation, "", ""), settings.policy
-        for team, members in settings.teams.items():
-            if members.policy:
-                yield (organisation, team, ""), members.policy
-            for user, own in members.users.items():
-                if own.policy:
-                    yield (organisation, team, user), own.policy
+    return Policies(named, dict(tenants_of(config.organisations)), Sections(sections, models, generation))
 
 
 def _compiled(name: str, section: PolicyConfig, server: ServerConfig, answers: str) -> Policy:

@@ -242,6 +242,9 @@ class KeyStore(Protocol):
     `changes` yields the ids of keys that have changed, whoever changed them. It yields an empty id once it listens, after
     a gap, and when a tenant has changed; then every cached key has to be looked up again. It raises Overloaded when it
     can no longer tell.
+
+    `keep_mark` keeps the first of some marks, each of which tells a pepper from another one, and returns True. If a mark
+    is kept already that is not among them, it stays, and the answer is False.
     """
 
     async def find(self, id: str) -> Key | None: ...
@@ -254,6 +257,7 @@ class KeyStore(Protocol):
     ) -> Sequence[Tenant]: ...
     async def set_tenant(self, tenant: Tenant, *, by: str) -> None: ...
     async def log(self, *, after: int = 0, most: int = 100) -> Sequence[Change]: ...
+    async def keep_mark(self, marks: Sequence[bytes]) -> bool: ...
 
 
 class CountStore(Protocol):

@@ -125,6 +125,13 @@ def test_a_replaced_pepper_is_accepted_while_it_is_listed():
     assert Peppers([new, old]).digest(text) == Peppers([new]).digest(text)
 
 
+def test_a_mark_tells_a_pepper_and_is_no_digest_of_a_key():
+    old, new = b"the pepper of last year", b"the pepper of this year"
+    assert Peppers([new, old]).marks() == (*Peppers([new]).marks(), *Peppers([old]).marks())
+    assert len(set(Peppers([new, old]).marks())) == 2
+    assert keys.parse(keys._MARKED) is None
+
+
 @pytest.mark.parametrize("peppers", [[], [b""], [b"short"], [b"long enough for all", b"short"]])
 def test_a_pepper_has_to_be_long(peppers):
     with pytest.raises(ValueError, match="pepper"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -72,6 +72,7 @@ def opens(text: str, key: Key, *, now: float = 0.0) -> bool:
 
 
 def test_a_key_is_made_with_what_it_was_given(tidegate):
+    tidegate("tenants", "set", "acme/blue/ann")
     line = "keys create --name laptop --organisation acme --team blue --user ann --policy small --models gpt-*,small"
     made = tidegate.json(*line.split(), "--scopes", "inference, metrics", "--expires-in", "90d")
     key = stored(made["id"])
@@ -114,6 +115,8 @@ def test_a_secret_is_shown_once_and_stored_nowhere(tidegate, tmp_path):
 
 
 def test_keys_are_listed_by_organisation(tidegate):
+    for name in ("acme", "beta"):
+        tidegate("tenants", "set", name)
     ids = [tidegate.json("keys", "create", "--organisation", name)["id"] for name in ("acme", "beta", "acme")]
     assert {one["id"] for one in tidegate.json("keys", "list")} == set(ids)
     assert {one["id"] for one in tidegate.json("keys", "list", "--organisation", "acme")} == {ids[0], ids[2]}
@@ -134,7 +137,12 @@ def test_a_rotated_key_has_two_secrets_for_a_while(tidegate):
     assert opens(old, key, now=ends - 1)
     assert not opens(old, key, now=ends)
     assert 0 <= ends - key.created_at - 7200 < 600
-    third = tidegate.json("keys", "rotate", made["id"], "--overlap", "0s")
+    status, said = tidegate("keys", "rotate", made["id"], "--overlap", "0s")
+    assert status == 1
+    until = datetime.fromtimestamp(ends, UTC).isoformat(timespec="seconds")
+    assert f"is valid until {until}: wait until then, or rotate with `--force`" in said
+    assert stored(made["id"]) == key
+    third = tidegate.json("keys", "rotate", made["id"], "--overlap", "0s", "--force")
     key = stored(made["id"])
     assert [opens(text, key, now=1e12) for text in (old, made["key"], third["key"])] == [False, False, True]
 
@@ -184,6 +192,49 @@ def test_tenants_are_set_and_listed(tidegate):
     assert "beta" in said
 
 
+CONFIGURED = """\
+organisations: {acme: {teams: {blue: {policy: small, users: {ann: {}}}}}}
+"""
+
+
+@pytest.mark.parametrize("more", ["", "--store tidegate.db"])
+def test_a_key_belongs_to_tenants_that_are_there(tidegate, more):
+    Path("tidegate.yaml").write_text(CONFIG + CONFIGURED)
+    tidegate("tenants", "set", "beta/red")
+    for line, words in (
+        (
+            "--organisation beat",
+            "--organisation names no organisation: there is no 'beat'; did you mean 'beta'?",
+        ),
+        (
+            "--organisation beta --team rde",
+            "--team names no team: there is no 'rde' in 'beta'; did you mean 'red'?",
+        ),
+    ):
+        status, said = tidegate(*f"keys create {line} {more}".split())
+        assert (status, words in said) == (2, True), said
+    assert tidegate(*f"keys create --organisation beta --team red {more}".split())[0] == 0
+    # With --store alone, nothing is known of a configuration.
+    status, said = tidegate(*f"keys create --organisation acme --team blue --user ann {more}".split())
+    assert status == (2 if more else 0)
+    assert not more or "there are: beta." in said
+
+
+def test_a_tenant_keeps_the_policy_of_the_configuration(tidegate):
+    Path("tidegate.yaml").write_text(CONFIG + CONFIGURED)
+    for line in ("acme/blue --policy large", "acme/blue"):
+        status, said = tidegate("tenants", "set", *line.split())
+        assert status == 1
+        assert "The configuration gives 'acme/blue' the policy 'small'" in said
+    assert not Path("tidegate.db").exists()
+    for tenant in ("acme", "acme/blue/ann", "acme/red"):
+        assert tidegate("tenants", "set", tenant, "--policy", "large")[0] == 0
+    status, said = tidegate(
+        "tenants", "set", "acme/blue", "--store", "tidegate.db", "--config", "tidegate.yaml"
+    )
+    assert status == 1, said
+
+
 def test_the_store_is_that_of_the_configuration_or_the_one_that_is_named(tidegate, tmp_path):
     Path("other.yaml").write_text(CONFIG.replace("tidegate.db", "other.db"))
     made = tidegate.json("keys", "create", "--config", "other.yaml")
@@ -216,6 +267,29 @@ def test_with_several_peppers_the_first_digests_new_keys(tidegate):
     assert holds(stored(made["id"]).secrets, digests, now=0.0)
 
 
+@pytest.mark.parametrize("more", ["", "--store tidegate.db"])
+def test_a_key_with_another_pepper_than_that_of_the_store_is_not_made(tidegate, monkeypatch, more):
+    made = tidegate.json("keys", "create")["id"]
+    monkeypatch.setenv("TIDEGATE_PEPPER", "another-pepper-of-the-tests")
+    for line in ("keys create", f"keys rotate {made}"):
+        status, said = tidegate(*f"{line} {more}".split())
+        assert status == 1
+        assert "made with another pepper than the one given" in said
+    assert tidegate("keys", "revoke", made)[0] == 0  # which needs none
+
+
+def test_a_pepper_is_replaced_step_by_step(tidegate, monkeypatch):
+    made = tidegate.json("keys", "create")["id"]
+    both = CONFIG.replace('"${TIDEGATE_PEPPER}"', '[the-next-pepper-of-the-tests, "${TIDEGATE_PEPPER}"]')
+    Path("tidegate.yaml").write_text(both)
+    for _ in range(2):
+        assert tidegate("keys", "rotate", made, "--overlap", "0s")[0] == 0
+    Path("tidegate.yaml").write_text(CONFIG)
+    assert tidegate("keys", "create")[0] == 1
+    monkeypatch.setenv("TIDEGATE_PEPPER", "the-next-pepper-of-the-tests")
+    assert tidegate("keys", "create")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("line", "status", "named"),
     [
@@ -229,6 +303,7 @@ def test_with_several_peppers_the_first_digests_new_keys(tidegate):
         ),
         ("keys create --models a*b", 2, "--models has 'a*b': '*' may only stand at the end"),
         ("keys create --organisation a/b", 2, "--organisation must not have a '/'"),
+        ("keys create --organisation acme", 2, "there is no 'acme'; there are: none."),
         ("keys create --expires-in 0s", 2, "--expires-in must be more than 0"),
         ("tenants set acme --policy absent", 2, "--policy names no policy"),
         ("keys create --expires-in soon", 2, "--expires-in"),
@@ -290,7 +365,7 @@ def test_a_store_of_a_newer_version_is_refused(tidegate):
     [
         ("keys --help", ["TIDEGATE_PEPPER", "create", "rotate", "shown once"]),
         ("keys create --help", ["--expires-in", "--scopes", "admin:read", "90d"]),
-        ("keys rotate --help", ["--overlap"]),
+        ("keys rotate --help", ["--overlap", "--force"]),
         ("tenants --help", ["acme/blue/ann", "nearest policy"]),
         ("tenants set --help", ["--policy", "ORGANISATION/TEAM/USER"]),
     ],
@@ -316,6 +391,12 @@ NAMES = (
 )
 
 
+def make_tenants(tidegate: Command) -> None:
+    """Make the tenants of `NAMES`."""
+    status, said = tidegate("tenants", "set", f"{NAMES[1]}/{NAMES[3]}/{NAMES[5]}")
+    assert status == 0, said
+
+
 def listed(tidegate: Command, *line: str) -> list[list[str]]:
     """The cells of each line of a table."""
     _, said = tidegate(*line)
@@ -324,6 +405,7 @@ def listed(tidegate: Command, *line: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("columns", ["10", "40", "46", "80", "132"])
 def test_an_id_is_never_wrapped(tidegate, monkeypatch, columns):
+    make_tenants(tidegate)
     ids = {tidegate.json("keys", "create", *NAMES, "--expires-in", "90d")["id"] for _ in range(3)}
     monkeypatch.setenv("COLUMNS", columns)
     for terminal in (False, True):
@@ -334,6 +416,7 @@ def test_an_id_is_never_wrapped(tidegate, monkeypatch, columns):
 
 @pytest.mark.parametrize("columns", ["10", "80"])
 def test_a_pipe_has_a_line_for_each_entry(tidegate, monkeypatch, columns):
+    make_tenants(tidegate)
     tidegate("tenants", "set", "an-organisation-" * 8 + "/a-team/" + "a-user-" * 8, "--policy", "standard")
     monkeypatch.setenv("COLUMNS", columns)
     key = tidegate.json("keys", "create", "--name", "a name of some words " * 5 + "it has", *NAMES)
@@ -341,8 +424,8 @@ def test_a_pipe_has_a_line_for_each_entry(tidegate, monkeypatch, columns):
     assert row[:7] == [
         key[name] for name in ("id", "state", "name", "organisation", "team", "user", "policy")
     ]
-    [row] = listed(tidegate, "tenants", "list")
-    assert row == ["an-organisation-" * 8, "a-team", "a-user-" * 8, "standard"]
+    rows = listed(tidegate, "tenants", "list")
+    assert ["an-organisation-" * 8, "a-team", "a-user-" * 8, "standard"] in rows
 
 
 @pytest.mark.parametrize("line", ["keys create", "tenants set acme"])

@@ -26,6 +26,7 @@ def config(path: Path, **sections: Any) -> str:
         "engines": {"e": {"kind": "scripted"}},
         "models": {name: {"deployments": [{"engine": "e"}]} for name in ("m", "other")},
         "policies": {"narrow": {"models": ["m"]}},
+        "organisations": {"acme": {"teams": {"blue": {"users": {"ann": {}}}}}, "beta": {}},
         "keys": {"reader": {"secret": READER, "scopes": ["admin:read"]}},
         "stores": {"main": {"kind": "local", "path": str(path)}},
         **sections,
@@ -87,7 +88,11 @@ def test_a_key_is_made_used_rotated_and_revoked_and_every_step_holds_at_once(api
     assert api.get(path)["name"] == "laptop"
     new = api("POST", f"{path}/rotate", {"overlap_s": 3600}).json["key"]
     assert [api.models(key) for key in (text, new)] == [["m", "other"]] * 2
-    third = api("POST", f"{path}/rotate", {"overlap_s": 0}).json["key"]
+    early = api("POST", f"{path}/rotate", {"overlap_s": 0})
+    assert (early.status, early.error["code"]) == (409, "conflict")
+    assert f"is valid until {api.get(path)['secrets_expire_at'][1]}" in early.error["message"]
+    assert [api.models(key) for key in (text, new)] == [["m", "other"]] * 2
+    third = api("POST", f"{path}/rotate", {"overlap_s": 0, "force": True}).json["key"]
     assert [api.models(key) for key in (text, new, third)] == [401, 401, ["m", "other"]]
     fourth = api("POST", f"{path}/rotate").json["key"]  # without a body: a day
     assert [api.models(key) for key in (third, fourth)] == [["m", "other"]] * 2
@@ -116,6 +121,20 @@ def test_a_tenant_gets_a_policy_that_holds_at_once(api: Api) -> None:
     api("POST", "/admin/tenants", {"organisation": "acme", "team": "blue", "policy": "default"})
     assert api.models(made["key"]) == ["m", "other"]
     assert [one["team"] for one in api.get("/admin/tenants")["tenants"]] == ["", "blue"]
+
+
+def test_a_tenant_keeps_the_policy_of_the_configuration(tmp_path: Path) -> None:
+    organisations = {"acme": {"policy": "narrow", "teams": {"blue": {}}}}
+    with run_gateway(config(tmp_path / "keys.db", organisations=organisations)) as gateway:
+        api = Api(gateway)
+        made = api.create(organisation="acme", team="blue")
+        refused = api("POST", "/admin/tenants", {"organisation": "acme", "policy": "default"})
+        assert (refused.status, refused.error["code"]) == (409, "conflict")
+        assert "The configuration gives 'acme' the policy 'narrow'" in refused.error["message"]
+        assert api.models(made["key"]) == ["m"]
+        team = {"organisation": "acme", "team": "blue", "policy": "default"}
+        assert api("POST", "/admin/tenants", team).status == 200
+        assert api.models(made["key"]) == ["m", "other"]
 
 
 def test_every_change_is_logged_with_the_key_that_made_it(api: Api) -> None:
@@ -169,6 +188,46 @@ def test_lists_come_in_pages(api: Api) -> None:
     assert rest["next"] is None
     log = api.get("/admin/log?limit=5")
     assert (log["next"], len(api.get(f"/admin/log?after={log['next']}")["changes"])) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"organisation": "acmee"}, "organisation", "there is no 'acmee'; did you mean 'acme'?"),
+        ({"organisation": "gamma"}, "organisation", "there is no 'gamma'; there are: acme, beta, stored."),
+        ({"organisation": "acme", "team": "bleu"}, "team", "no 'bleu' in 'acme'; did you mean 'blue'?"),
+        ({"organisation": "beta", "team": "blue"}, "team", "no 'blue' in 'beta'; there are: none."),
+        (
+            {"organisation": "acme", "team": "blue", "user": "bob"},
+            "user",
+            "no 'bob' in 'acme/blue'; there are: ann.",
+        ),
+        ({"organisation": "acme", "user": "ann"}, "user", "no 'ann' in 'acme'; there are: bob."),
+        ({"organisation": "acme", "team": "blue", "user": "ann"}, None, ""),
+        ({"organisation": "acme", "user": "bob"}, None, ""),
+        ({"organisation": "stored", "team": "red"}, None, ""),
+    ],
+)
+def test_a_key_belongs_to_tenants_that_are_there(
+    api: Api, fields: dict[str, str], param: str | None, words: str
+) -> None:
+    api("POST", "/admin/tenants", {"organisation": "acme", "user": "bob"})
+    api("POST", "/admin/tenants", {"organisation": "stored", "team": "red"})
+    answer = api("POST", "/admin/keys", fields)
+    assert answer.status == (400 if param else 201), answer.body
+    if param:
+        assert answer.error["param"] == param
+        assert f"The field '{param}' names no {param}: " in answer.error["message"]
+        assert words in answer.error["message"]
+        assert "`tidegate tenants set` or POST /admin/tenants makes a tenant" in answer.error["message"]
+
+
+def test_an_error_lists_a_few_of_many_tenants(api: Api) -> None:
+    for number in range(30):
+        api("POST", "/admin/tenants", {"organisation": "many", "team": f"team-{number:02}"})
+    message = api("POST", "/admin/keys", {"organisation": "many", "team": "x"}).error["message"]
+    assert "there are: team-00, team-01, " in message
+    assert "team-19 and 10 more." in message
 
 
 # -------------------------------------------------------------------------------------------------------- who may give what
@@ -343,6 +402,19 @@ def test_new_digests_are_made_with_the_first_pepper(tmp_path: Path) -> None:
     with run_gateway(config(path, auth={"pepper": "the next pepper of these tests"})) as gateway:
         api = Api(gateway)
         assert [api.models(key) for key in (old, new, renewed)] == [401, ["m", "other"], ["m", "other"]]
+
+
+def test_a_key_with_another_pepper_than_that_of_the_store_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    with run_gateway(config(path)) as gateway:
+        made = Api(gateway).create()
+    with run_gateway(config(path, auth={"pepper": "a pepper of somebody else"})) as gateway:
+        api = Api(gateway)
+        for url in ("/admin/keys", f"/admin/keys/{made['id']}/rotate"):
+            answer = api("POST", url, {})
+            assert (answer.status, answer.error["code"]) == (409, "conflict")
+            assert "made with another pepper" in answer.error["message"]
+        assert [one["version"] for one in api.get("/admin/keys")["keys"]] == [1]
 
 
 def test_secrets_are_shown_once_and_nowhere_else(api: Api, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,23 @@ def test_a_tenant_of_the_store_counts_at_its_own_level() -> None:
     assert policies.of(Key(id="1", secrets=(), caller=ANN, above=above)).name == "team"
     # The same key with another tenant above it is another object, and is looked at anew.
     assert policies.of(Key(id="1", secrets=(), caller=ANN)).name == "organisation"
+
+
+@pytest.mark.parametrize("level", ["organisation", "team", "user"])
+def test_the_configuration_decides_over_the_store(level: str) -> None:
+    policies = compiled(policies={**NAMED, "other": {}}, organisations=tree({level}))
+    names = {"organisation": (), "team": ("blue",), "user": ("blue", "ann")}[level]
+    above = (msgspec.structs.replace(Tenant("acme", *names), policy="other"),)
+    configured = Key(id="1", secrets=(), caller=ANN)
+    stored = Key(id="2", secrets=(), caller=ANN, above=above)
+    assert policies.namings(stored) == policies.namings(configured)
+    assert policies.of(stored).name == level
+
+
+def test_a_tenant_without_a_policy_in_the_configuration_may_have_one_in_the_store() -> None:
+    policies = compiled(policies=NAMED, organisations=tree(set()))
+    above = (Tenant("acme", "blue", policy="team"),)
+    assert policies.of(Key(id="1", secrets=(), caller=ANN, above=above)).name == "team"
 
 
 def test_a_policy_that_is_not_there_refuses_the_key() -> None:

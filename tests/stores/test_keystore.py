@@ -150,6 +150,17 @@ async def test_tenants_are_set_and_listed_in_order(keys):
         await keys.set_tenant(Tenant(""), by="root")
 
 
+async def test_the_mark_of_a_pepper_is_replaced_only_by_one_who_knows_it(open_keys):
+    async with open_keys() as keys:
+        assert await keys.keep_mark([b"first"])
+        assert await keys.keep_mark([b"first"])
+        assert not await keys.keep_mark([b"other", b"another"])
+        assert await keys.keep_mark([b"second", b"first"])
+    async with open_keys() as keys:
+        assert not await keys.keep_mark([b"first"])
+        assert await keys.keep_mark([b"second"])
+
+
 async def test_a_key_comes_with_the_tenants_above_it(keys):
     organisation, team, user = (
         Tenant("acme", policy="o"),

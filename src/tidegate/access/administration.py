@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from tidegate.access.keys import ID_CHARACTERS, KeyText, Peppers, new_id, new_text, renewed
+from tidegate.access.keys import ID_CHARACTERS, LIVE_SECRETS, KeyText, Peppers, new_id, new_text, renewed
+from tidegate.access.tenants import check_known, check_store_decides
 from tidegate.access.wanted import NewKey, NewTenant, Rotation
+from tidegate.config.tenants import TenantNames
 from tidegate.errors import Conflict, Forbidden, NotFound
 from tidegate.ports import KeyStore, Wall
 from tidegate.types import Caller, Change, Key, Secret, Tenant
 from tidegate.types.caller import INFERENCE
+
+_PAGE = 1000
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -33,9 +38,10 @@ class Made(msgspec.Struct, frozen=True):
 class Administration:
     """The keys and tenants of one store.
 
-    `policies` are the names of the policies there are; None if they are not known. `changed` is told the id of each key
-    that was changed, and "" for a change of a tenant, before the change is answered. Without `peppers` no secret can
-    be made.
+    `policies` are the names of the policies there are; None if they are not known. `tenants` are those of the
+    configuration with the policies that they name, "" for one that names none; the store may have more. `changed` is
+    told the id of each key that was changed, and "" for a change of a tenant, before the change is answered. Without
+    `peppers` no secret can be made.
     """
 
     def __init__(
@@ -45,18 +51,27 @@ class Administration:
         wall: Wall,
         *,
         policies: Collection[str] | None = None,
+        tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._peppers = peppers
         self._wall = wall
         self._policies = policies
+        self._configured = tenants
         self._changed = changed
 
     async def create(self, wanted: NewKey, actor: Actor) -> Made:
-        """Make a key. Raises BadRequest for a wrong field, and Forbidden for a scope that the actor may not give."""
+        """Make a key.
+
+        Raises BadRequest for a wrong field, Forbidden for a scope that the actor may not give, and Conflict if the keys
+        of the store have another pepper.
+        """
         wanted.check(self._policies)
         _check_gift(wanted.scopes, actor)
+        if wanted.organisation:
+            check_known(wanted, await self._known(wanted.organisation))
+        await self._check_pepper()
         now, text = self._wall(), new_text(new_id())
         key = Key(
             id=text.id,
@@ -87,14 +102,20 @@ class Administration:
         return key
 
     async def rotate(self, id: str, wanted: Rotation, actor: Actor) -> Made:
-        """Make a new secret for a key. Raises as `create` does, NotFound, and Conflict for a revoked key."""
+        """Make a new secret for a key. Raises as `create` does, NotFound, and Conflict.
+
+        It is a conflict if the key was revoked, or if this would end a secret before the time that was promised for it.
+        """
         wanted.check()
         old = await self.find(id)
         _check_gift(old.caller.scopes, actor)
         if old.revoked_at is not None:
             raise Conflict(f"The key {id} was revoked: make another one")
-        text = new_text(id)
-        key = renewed(old, self._digest(text), old_until=self._wall() + wanted.overlap_s)
+        now, text = self._wall(), new_text(id)
+        if not wanted.force:
+            _check_promise(old, now)
+        await self._check_pepper()
+        key = renewed(old, self._digest(text), old_until=now + wanted.overlap_s)
         await self._save(key, old.version, actor)
         return Made(key, text)
 
@@ -108,8 +129,9 @@ class Administration:
         return key
 
     async def set_tenant(self, wanted: NewTenant, actor: Actor) -> Tenant:
-        """Make a tenant, or give it another policy. Raises BadRequest for a wrong field."""
+        """Make a tenant, or give it another policy. Raises as `check` and `check_store_decides` do."""
         tenant = wanted.check(self._policies)
+        check_store_decides(tenant, self._configured)
         await self._store.set_tenant(tenant, by=actor.name)
         self._changed("")
         return tenant
@@ -125,6 +147,29 @@ class Administration:
     async def log(self, *, after: int, most: int) -> Sequence[Change]:
         """Return lines of the admin log in the order in which they were written."""
         return await self._store.log(after=after, most=most)
+
+    async def _known(self, organisation: str) -> list[TenantNames]:
+        """The tenants of an organisation; if there are none, those of every organisation."""
+        known = [*self._configured, *await self._stored(organisation)]
+        if any(one[0] == organisation for one in known):
+            return known
+        return known + await self._stored("")
+
+    async def _stored(self, organisation: str) -> list[TenantNames]:
+        found: list[TenantNames] = []
+        page: Sequence[Tenant] = ()
+        while page := await self._store.tenants(organisation, after=page[-1] if page else None, most=_PAGE):
+            found += [(one.organisation, one.team, one.user) for one in page]
+        return found
+
+    async def _check_pepper(self) -> None:
+        """Raise Conflict if the store had another pepper before. A key that is made with a wrong one would never work."""
+        assert self._peppers is not None, "there is no mark without a pepper"
+        if not await self._store.keep_mark(self._peppers.marks()):
+            raise Conflict(
+                "The keys of this store were made with another pepper than the one given, so a key that is made now would"
+                " not work: give the pepper of the store, or list it in 'auth.pepper' after the new one"
+            )
 
     def _digest(self, text: KeyText) -> bytes:
         assert self._peppers is not None, "a secret cannot be digested without a pepper"
@@ -167,6 +212,16 @@ def state(key: Key, now: float) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and now >= key.expires_at else "valid"
+
+
+def _check_promise(key: Key, now: float) -> None:
+    """Raise Conflict if a new secret would end one that was to be valid for longer."""
+    until = [secret.expires_at for secret in key.secrets[LIVE_SECRETS - 1 :] if secret.expires_at is not None]
+    if until and now < max(until):
+        raise Conflict(
+            f"An older secret of the key {key.id} is valid until {date(max(until))}: wait until then, or rotate with"
+            ' `--force` or `"force": true`, which ends it now'
+        )
 
 
 def _check_gift(scopes: Collection[str], actor: Actor) -> None:

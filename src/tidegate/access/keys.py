@@ -31,6 +31,7 @@ PEPPER_BYTES = 16
 _FORM = re.compile(rf"tg_([0-9a-z]{{{ID_CHARACTERS}}})_([0-9a-z]{{{SECRET_CHARACTERS + 1}}})")
 _VALUES = {digit: value for value, digit in enumerate(DIGITS)}
 _NO_DIGEST = bytes(32)
+_MARKED = "the mark of a pepper"  # it has not the form of a key
 
 
 class KeyText(msgspec.Struct, frozen=True):
@@ -88,6 +89,10 @@ class Peppers:
     def digest(self, text: str) -> bytes:
         """Return the digest to keep of a new key."""
         return self._peppers[0].digest(text)
+
+    def marks(self) -> tuple[bytes, ...]:
+        """Return what tells each pepper from another one and opens nothing, the newest first."""
+        return self.digests(_MARKED)
 
     def digests(self, text: str) -> tuple[bytes, ...]:
         """Return the digest of a text under every pepper, the newest first."""

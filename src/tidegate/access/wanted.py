@@ -46,9 +46,10 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new secret for a key. The old one stays valid for `overlap_s`."""
+    """A new secret for a key. The old one stays valid for `overlap_s`. `force` ends one that is older still."""
 
     overlap_s: float = DAY_S
+    force: bool = False
 
     def check(self) -> None:
         """Raise BadRequest for a field that is wrong."""

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from tidegate.access.administration import Administration, Made, shown
 from tidegate.access.keys import PEPPER_BYTES
+from tidegate.access.tenants import check_known
 from tidegate.access.wanted import NewKey, Rotation
 from tidegate.cli import settings, store
 from tidegate.cli.store import PEPPER, AsJson, ConfigPath, StorePath
@@ -30,7 +31,9 @@ Examples
 
 `export {PEPPER}=$(openssl rand -hex 32)`: once, and kept where your secrets are; `auth: {{pepper: ${{{PEPPER}}}}}`
 
-`tidegate keys create --name laptop --organisation acme --team blue`: makes a key and shows its secret
+`tidegate keys create --name laptop`: makes a key and shows its secret
+
+`tidegate keys create --organisation acme --team blue`: one of a team that the configuration or `tidegate tenants set` made
 
 `tidegate keys rotate ID --overlap 1d`: a new secret; the old one is valid for one more day
 
@@ -99,6 +102,8 @@ def create(  # noqa: PLR0913 - an option each
     place = store.place_of(store_path, config)
     with store.told(place):
         wanted.check(place.policies)  # before there is a new file
+        if not place.path.is_file():
+            check_known(wanted, place.tenants)
 
     async def make(keys: Administration) -> Made:
         return await keys.create(wanted, store.actor())
@@ -174,6 +179,7 @@ def rotate(
     /,
     *,
     overlap: str = "1d",
+    force: Annotated[bool, Parameter(negative="")] = False,
     store_path: StorePath = None,
     config: ConfigPath = None,
     as_json: AsJson = False,
@@ -186,6 +192,8 @@ def rotate(
         The public part of the key: what stands between tg_ and the next underscore.
     overlap
         How long the old secret stays valid, such as 7d, 12h, 30m or 0s.
+    force
+        End a secret that is older still and that is valid from an earlier rotation. Default: that is refused.
     store_path
         The file of the store. Default: the store of the configuration.
     config
@@ -194,7 +202,7 @@ def rotate(
         Print JSON.
 
     """
-    wanted = Rotation(overlap_s=_seconds("--overlap", overlap) or 0.0)
+    wanted = Rotation(overlap_s=_seconds("--overlap", overlap) or 0.0, force=force)
 
     async def change(keys: Administration) -> Made:
         return await keys.rotate(id, wanted, store.actor())

@@ -6,10 +6,11 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from tidegate.cli import settings
 from tidegate.config import LocalStoreConfig
 from tidegate.config.reading import variable
 from tidegate.config.references import DEFAULT_POLICY as DEFAULT
+from tidegate.config.tenants import TenantNames, tenants_of
 from tidegate.errors import BadRequest, ConfigError, Conflict, Forbidden, NotFound, Overloaded
 from tidegate.kernel.plain import plain, plain_json
 from tidegate.stores.local import LocalStore
@@ -43,11 +45,15 @@ AsJson = Annotated[bool, Parameter("--json", negative="")]
 
 
 class Place(NamedTuple):
-    """A store: its file, and what the configuration says of it. Without a configuration, `policies` is None."""
+    """A store: its file, and what the configuration says of it. Without a configuration, `policies` is None.
+
+    `tenants` are those of the configuration, with the policies that they name.
+    """
 
     path: Path
     peppers: tuple[str, ...] = ()
     policies: Collection[str] | None = None
+    tenants: Mapping[TenantNames, str] = MappingProxyType({})
 
 
 def now() -> float:
@@ -65,9 +71,9 @@ def place_of(store: Path | None, config: Path | None) -> Place:
         return Place(store, (pepper,) if pepper else ())
     loaded, source = settings.load(config)
     peppers = tuple(pepper.get_secret_value() for pepper in loaded.auth.pepper or ())
-    policies = {DEFAULT, *loaded.policies}
+    policies, tenants = {DEFAULT, *loaded.policies}, dict(tenants_of(loaded.organisations))
     if store is not None:
-        return Place(store, peppers, policies)
+        return Place(store, peppers, policies, tenants)
     found = next(iter(loaded.stores.values()), None)
     if found is None:
         settings.fail(
@@ -76,7 +82,7 @@ def place_of(store: Path | None, config: Path | None) -> Place:
         )
     if not isinstance(found, LocalStoreConfig):
         settings.fail(f"{source}: these commands change stores of the kind local only; use the admin API")
-    return Place(found.path, peppers, policies)
+    return Place(found.path, peppers, policies, tenants)
 
 
 @contextmanager
@@ -183,6 +189,6 @@ async def _within(place: Place, peppers: Peppers | None, work: Work[T]) -> T:
     try:
         keys = store.keys()
         assert keys is not None
-        return await work(Administration(keys, peppers, now, policies=place.policies))
+        return await work(Administration(keys, peppers, now, policies=place.policies, tenants=place.tenants))
     finally:
         await store.close()

@@ -6,6 +6,7 @@ import msgspec
 from cyclopts import App
 
 from tidegate.access.administration import Administration
+from tidegate.access.tenants import check_store_decides
 from tidegate.access.wanted import NewTenant
 from tidegate.cli import settings, store
 from tidegate.cli.store import AsJson, ConfigPath, StorePath
@@ -100,7 +101,7 @@ def set_(
 
     place = store.place_of(store_path, config)
     with store.told(place):
-        wanted.check(place.policies)  # before there is a new file
+        check_store_decides(wanted.check(place.policies), place.tenants)  # before there is a new file
 
     async def save(keys: Administration) -> Tenant:
         return await keys.set_tenant(wanted, store.actor())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Literal, Self
 
@@ -15,6 +15,8 @@ from tidegate.config.settings import Name, Settings
 SHORTEST_SECRET = 16
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
+TenantNames = tuple[str, str, str]
+"""An organisation, a team and a user; the lower ones are empty for a tenant above them."""
 ScopeName = Literal["inference", "admin:read", "admin:write", "metrics"]
 
 
@@ -36,6 +38,16 @@ class OrganisationConfig(Settings):
 
     policy: str | None = Field(default=None, description="Name of a policy.")
     teams: Mapping[Name, TeamConfig] = Field(default={}, description="The organisation's teams, by name.")
+
+
+def tenants_of(organisations: Mapping[str, OrganisationConfig]) -> Iterator[tuple[TenantNames, str]]:
+    """Yield every tenant of a configuration, and the policy that it names; "" if it names none."""
+    for organisation, settings in organisations.items():
+        yield (organisation, "", ""), settings.policy or ""
+        for team, members in settings.teams.items():
+            yield (organisation, team, ""), members.policy or ""
+            for user, own in members.users.items():
+                yield (organisation, team, user), own.policy or ""
 
 
 class KeyConfig(Settings):

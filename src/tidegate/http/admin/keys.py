@@ -53,6 +53,7 @@ class KeyRoutes:
             runtime.directory.peppers,
             runtime.wall,
             policies=policies.named.keys(),
+            tenants=policies.tenants,
             changed=stored.changed,
         )
 

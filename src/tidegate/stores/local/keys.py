@@ -85,6 +85,10 @@ class LocalKeys:
         await self._writer.run(partial(_set_tenant, tenant=tenant, at=self._wall(), by=by))
         self._wake()
 
+    async def keep_mark(self, marks: Sequence[bytes]) -> bool:
+        """Keep the first mark of a pepper, unless one is kept that is not among them. Return whether it is kept now."""
+        return await self._writer.run(partial(_keep_mark, marks=marks))
+
     async def used(self, at: Mapping[str, float]) -> None:
         """Record times of last use; an earlier time than the recorded one has no effect."""
         rows = [(when, key_id) for key_id, when in at.items()]
@@ -178,6 +182,17 @@ def _set_tenant(connection: sqlite3.Connection, *, tenant: Tenant, at: float, by
         )
         subject = "/".join(names).rstrip("/")
         _write_log(connection, at, by, (TENANT_SET, subject, msgspec.json.encode(tenant).decode()))
+
+
+def _keep_mark(connection: sqlite3.Connection, *, marks: Sequence[bytes]) -> bool:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        kept = connection.execute("SELECT mark FROM pepper").fetchone()
+        if kept is not None and kept[0] not in marks:
+            return False
+        if kept is None or kept[0] != marks[0]:
+            connection.execute("INSERT OR REPLACE INTO pepper (only, mark) VALUES (1, ?)", (marks[0],))
+    return True
 
 
 def _used(connection: sqlite3.Connection, *, rows: Sequence[tuple[float, str]]) -> None:

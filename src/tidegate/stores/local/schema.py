@@ -56,6 +56,10 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         ) STRICT""",
         "CREATE INDEX counts_by_end ON counts (until)",
     ),
+    (
+        # At most one row: the mark of the pepper that the newest digest was made with.
+        "CREATE TABLE pepper (only INTEGER PRIMARY KEY CHECK (only = 1), mark BLOB NOT NULL) STRICT",
+    ),
 )
 
 
