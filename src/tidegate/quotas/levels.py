@@ -164,7 +164,7 @@ class Limits:
             yield from self._limits(owner)
 
     def _limits(self, owner: Owner) -> Iterator[Counted]:
-        for limit, unit in _limits(owner, self._generation):
+        for limit, unit in _compiled(owner, self._generation):
             known = self._known.get(limit.bucket)
             if known is not None and msgspec.structs.replace(known, generation=limit.generation) == limit:
                 yield known, unit
@@ -219,7 +219,7 @@ def path_of(*names: str) -> str:
     return "/".join([name.replace("%", "%25").replace("/", "%2F") for name in names])
 
 
-def _limits(owner: Owner, generation: tuple[int, int]) -> Iterator[Counted]:
+def _compiled(owner: Owner, generation: tuple[int, int]) -> Iterator[Counted]:
     for dimension, (unit, per) in DIMENSIONS.items():
         most = getattr(owner.limits, dimension)
         if most is None:

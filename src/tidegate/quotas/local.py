@@ -1,8 +1,8 @@
 """The Limiter of one process: quotas in its own memory.
 
-All wants of a call are reserved in one step of the event loop, all or none. What is consumed is stored by the name of the
-limit's bucket and outlives reloads, so that a changed limit grants nothing extra. What a meter is and how an amount fits is
-decided in `meters.py`; which limits a call meets is decided by the caller's policies.
+What a call needs of all its limits is reserved in one step of the event loop, or nothing is. What is consumed is stored
+by the name of the limit's bucket and outlives reloads, so that a changed limit grants nothing extra. What a meter is and
+how an amount fits is decided in `meters.py`; which limits a call meets is decided by the caller's policies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOKED_AT_WHEN_FULL = 64
 
 
 class _Reservation(msgspec.Struct, frozen=True):
-    """An open reservation: its ticket, the meter of each want, and when it was made."""
+    """An open reservation: its ticket, the meter of each limit, and when it was made."""
 
     ticket: Ticket
     meters: list[Meter]

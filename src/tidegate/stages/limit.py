@@ -162,9 +162,8 @@ class Limiting:
         if lines.waiting and call.policy.on_limit == "wait":
             bucket = lines.behind(call.caller.key, held.plan.limits)
             if bucket:
-                self._limiter.adopt(
-                    held.plan.limits
-                )  # also for the earlier calls, which may be of an older snapshot
+                # Also for the earlier calls, which may be of an older snapshot.
+                self._limiter.adopt(held.plan.limits)
                 return self._wait(held, bucket, 0, 0.0)
         try:
             ticket = self._try(held)
