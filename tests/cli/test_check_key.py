@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tidegate import cli
+from command_line import run_command
 
 PEPPER = "a pepper for the tests of check"
 SECRET = "canary-of-the-file-0123456789"
@@ -45,14 +44,7 @@ class Gateway:
 
     def __call__(self, *line: str) -> tuple[int, str, str]:
         """The status of a command, and what it printed on both outputs."""
-        status = 0
-        self._monkeypatch.setattr("sys.argv", ["tidegate", *line])
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        said = self._capsys.readouterr()
-        return status, said.out, said.err
+        return run_command(self._monkeypatch, self._capsys, *line)
 
     def json(self, *line: str) -> tuple[int, Any]:
         status, out, err = self(*line, "--json")

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tidegate import cli
+from command_line import run_command
 
 TO = {"deployments": [{"engine": "e"}]}
 TREE: dict[str, Any] = {
@@ -62,15 +61,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> tuple[int, str]:
-        status = 0
-        try:
-            monkeypatch.setattr("sys.argv", ["tidegate", "check", "--config", str(path), *arguments])
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        told = capsys.readouterr()
-        assert "canary" not in told.out + told.err
-        return status, told.out
+        status, out, _ = run_command(monkeypatch, capsys, "check", "--config", str(path), *arguments)
+        return status, out
 
     return run
 

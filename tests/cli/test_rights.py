@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import run_command
 
 from tidegate import cli
 from tidegate.access.keys import Peppers
@@ -54,15 +55,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     path.write_text(json.dumps(TREE))
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        status = 0
-        try:
-            monkeypatch.setattr("sys.argv", ["tidegate", "check", "--config", str(path), *arguments])
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        told = capsys.readouterr()
-        assert "canary" not in told.out + told.err
-        return status, told.out, told.err
+        return run_command(monkeypatch, capsys, "check", "--config", str(path), *arguments)
 
     return run
 

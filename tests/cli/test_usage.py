@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 from canned import canned, whole
+from command_line import run_command
 from rich.console import Console
 from serving import Running, ask, config_to, run_gateway
 from talking import SCRIPT, chat
 
-from tidegate import cli
 from tidegate.cli.usage import UsageFailed, follow, read
 from tidegate.cli.usage_page import Page, Row, Screen, bar, drawn, duration, number
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
@@ -64,15 +64,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             monkeypatch.delenv("TIDEGATE_KEY", raising=False)
         else:
             monkeypatch.setenv("TIDEGATE_KEY", key)
-        status = 0
-        try:
-            monkeypatch.setattr("sys.argv", ["tidegate", "usage", *arguments])
-            cli.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        told = capsys.readouterr()
-        assert "canary" not in told.out + told.err
-        return status, told.out, told.err
+        return run_command(monkeypatch, capsys, "usage", *arguments)
 
     return run
 
