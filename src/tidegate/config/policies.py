@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator
 
+from tidegate.config.queue import DEFAULT_CLASS
 from tidegate.config.settings import Name, Settings, not_empty
 
 
@@ -66,10 +67,8 @@ class LimitsConfig(Settings):
 class DefaultsConfig(Settings):
     """What holds where a request says nothing."""
 
-    priority: Literal["interactive", "default", "batch"] = Field(
-        default="default",
-        description="Which calls go first at engines that know priorities. vLLM refuses others than `default`"
-        " unless it runs with `--scheduling-policy priority`.",
+    priority: Name = Field(
+        default=DEFAULT_CLASS, description="Class of the calls, one of `queue.classes`: which calls go first."
     )
     deadline_s: float | None = Field(
         default=None, gt=0, description="Longest time a call may take; `server.call_deadline_s` at the most."
