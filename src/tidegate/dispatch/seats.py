@@ -37,6 +37,8 @@ class Waiter(Waiting):
 class Seats:
     """The seats of one engine. `limit` None means that the gateway sets no limit.
 
+    `most` is the limit of the configuration. `limit` may be lower while the engine cannot keep up; `why` is the reason of
+    its last change, such as `settings`.
     `reserved` is the number of seats that only internal calls may take. `ready` tells whether the engine is ready. `line`
     has the calls that wait, and `drain` measures how fast the engine works.
     """
@@ -50,7 +52,8 @@ class Seats:
         clock: Clock = time.monotonic,
     ) -> None:
         """`rules` are the classes of calls, in the order in which they go."""
-        self.limit = limit
+        self.limit = self.most = limit
+        self.why = "settings"
         self.reserved = reserved
         self.in_flight = 0
         self.ready = False
@@ -66,7 +69,8 @@ class Seats:
 
     def set_limit(self, limit: int | None, *, reserved: int = 0) -> None:
         """Set a new limit. A higher limit lets waiting calls continue at once. A lower limit ends no running call."""
-        self.limit, self.reserved = limit, reserved
+        self.limit = self.most = limit
+        self.reserved = reserved
         self.serve_line()
 
     def has_free(self, *, internal: bool = False) -> bool:
