@@ -31,7 +31,8 @@ from tidegate.config import (
     issuer_digest,
     store_digest,
 )
-from tidegate.dispatch.queue import Queue, rules_of
+from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.rules import rules_of
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
 from tidegate.errors import ConfigError, GatewayError, Problem

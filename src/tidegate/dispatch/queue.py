@@ -21,12 +21,12 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.config import QueueConfig
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.forecast import Forecast, forecast
+from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
-from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN, Rule
+from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN
 from tidegate.kernel.promises import Promises
 from tidegate.ports import Clock
 
@@ -41,49 +41,11 @@ _RECENT_S = 5.0
 """The queue counts as overloaded for so long after it has refused a call."""
 
 
-class QueueRules(msgspec.Struct, frozen=True):
-    """The bounds of the queue: calls, their work in tokens, the bytes of their bodies, and the longest wait of any call.
-
-    `classes` are the classes of calls in the order in which they go. Over the share `warn` of a bound, the queue is
-    degraded.
-    """
-
-    max_size: int = 1000
-    max_work: float = 10_000_000
-    max_bytes: int = 256 * 2**20
-    longest_wait_s: float = 600.0
-    warn: float = 0.8
-    classes: tuple[Rule, ...] = ()
-
-
-def rules_of(config: QueueConfig) -> QueueRules:
-    """Return the bounds of a configuration."""
-    return QueueRules(
-        max_size=config.max_size,
-        max_work=config.max_work_tokens,
-        max_bytes=config.max_bytes,
-        longest_wait_s=config.enqueue_timeout_s,
-        warn=config.warn_threshold,
-        classes=tuple(Rule(name, one.share, one.longest_wait_s) for name, one in config.classes.items()),
-    )
-
-
-class Needs(msgspec.Struct, frozen=True):
-    """What the queue has to know of a call. `tenant` shares a class fairly with the others; `group` is its policy's name.
-
-    `prompt` and `completion` are tokens, `size_bytes` is the size of the body, and `deadline` is in seconds of the clock.
-    """
-
-    priority: str
-    tenant: str = ""
-    group: str = ""
-    prompt: int = 0
-    completion: int = 0
-    size_bytes: int = 0
-    deadline: float = float("inf")
-
-
 _OWN_NEEDS = Needs(OWN)
+
+
+def _own_needs() -> Needs:
+    return _OWN_NEEDS
 
 
 # Structs, because their constructors are written in C and every call makes one of each class.
@@ -107,16 +69,20 @@ class Place(msgspec.Struct):
     """A call's rank in the queue. The call keeps it for all its engine calls.
 
     `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
-    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each.
+    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. `describe` returns the
+    call's needs. A call that waits has `needs` and `work`. They take longer to find out than everything else here, so a
+    call that finds a free seat has none.
     """
 
     rank: int
     queue: Queue
-    needs: Needs
+    priority: str
     entered_at: float
+    describe: Callable[[], Needs]
     internal: bool = False
     bound: bool = False
-    work: float = 0.0
+    needs: Needs | None = None
+    work: float | None = None
     counted: bool = False
     predicted_s: float = 0.0
     position: int = 0
@@ -161,17 +127,21 @@ class Place(msgspec.Struct):
     def told(self) -> bytes:
         """Return the value of the header `x-tidegate-queue`."""
         if not self.waited_s:
-            return _AT_ONCE % self.needs.priority.encode()
-        return _WAITED % (
-            self.needs.priority.encode(),
-            self.position,
-            1000 * self.predicted_s,
-            1000 * self.waited_s,
-        )
+            return _AT_ONCE % self.priority.encode()
+        times = 1000 * self.predicted_s, 1000 * self.waited_s
+        return _WAITED % (self.priority.encode(), self.position, self.queue.utilization, *times)
+
+    def described(self) -> Needs:
+        """Return the needs of the call, which are found out once."""
+        needs = self.needs
+        if needs is None:
+            needs = self.needs = self.describe()
+            self.work = needs.work
+        return needs
 
 
 _AT_ONCE = b"class=%b;position=0"
-_WAITED = b"class=%b;position=%d;predicted_ms=%.0f;waited_ms=%.0f"
+_WAITED = b"class=%b;position=%d;utilization=%.2f;predicted_ms=%.0f;waited_ms=%.0f"
 
 
 class Queue:
@@ -196,7 +166,6 @@ class Queue:
         """Is told of every call that has waited for a seat and got one."""
         self._jitter = jitter
         self._ranks = count()
-        self._longest: Mapping[str, float] = MappingProxyType({})
         self._promises: dict[str, Promises] = {}
         self._refused_at = float("-inf")
         self.configure(self.rules)
@@ -210,30 +179,29 @@ class Queue:
 
     # -- the door ------------------------------------------------------------------------------------------------------
 
-    def enter(self, needs: Needs, deployments: Sequence[Deployment]) -> Place:
-        """Return a place for a client's call, which these deployments could serve. Raises Overloaded."""
-        now = self.clock()
-        work = INPUT * needs.prompt + OUTPUT * needs.completion
-        place = Place(next(self._ranks), self, needs, now, False, False, work)
+    def enter(self, priority: str, describe: Callable[[], Needs], deployments: Sequence[Deployment]) -> Place:
+        """Return a place for a client's call of a class, which these deployments could serve. Raises Overloaded."""
+        place = Place(next(self._ranks), self, priority, self.clock(), describe)
         for one in deployments:
             if not one.seats.line.size and one.seats.has_free():
                 return place
-        self._admit(place, [one.seats for one in deployments], now)
+        self._admit(place, [one.seats for one in deployments])
         return place
 
     def enter_own(self, *, bound: bool = False) -> Place:
         """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
-        return Place(next(self._ranks), self, _OWN_NEEDS, self.clock(), True, bound, 1.0)
+        return Place(next(self._ranks), self, OWN, self.clock(), _own_needs, True, bound)
 
     def foretell(self, needs: Needs, deployments: Sequence[Deployment]) -> Forecast:
         """Return what a call would have to expect if it came now."""
         return self._forecast(needs, [one.seats for one in deployments], self.clock())
 
-    def _admit(self, place: Place, seats: Sequence[Seats], now: float) -> None:
+    def _admit(self, place: Place, seats: Sequence[Seats]) -> None:
         """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""
-        expected = self._forecast(place.needs, seats, now)
+        needs, now = place.described(), place.entered_at
+        expected = self._forecast(needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
-        if expected.wait_s > BOUND * (self._until(place, place.needs.deadline) - now):
+        if expected.wait_s > BOUND * (self._until(place, needs.deadline) - now):
             raise self._refuse(place, "wait", expected)
         self._count_in(place, seats, expected)
 
@@ -243,44 +211,45 @@ class Queue:
 
     def _until(self, place: Place, deadline: float) -> float:
         """Return when a call has to have its seat."""
-        longest_s = self._longest.get(place.needs.priority, self.rules.longest_wait_s)
-        return min(deadline, place.entered_at + longest_s)
+        return min(deadline, place.entered_at + self.rules.longest(place.priority))
 
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
     def _count_in(self, place: Place, seats: Sequence[Seats], expected: Forecast | None = None) -> None:
         """Count a call as waiting. Calls behind it have to leave until there is room. Raises Overloaded if none is."""
-        while (bound := self._full_with(place)) is not None:
-            behind = self._behind(place, seats)
+        needs = place.described()
+        while (bound := self._full_with(place, needs)) is not None:
+            behind = self._behind(needs, seats)
             if behind is None:
                 raise self._refuse(place, bound, expected)
             behind.give_way()
         place.counted = True
         self.size += 1
-        self.work += place.work
-        self.bytes += place.needs.size_bytes
+        self.work += needs.work
+        self.bytes += needs.size_bytes
 
     def count_out(self, place: Place) -> None:
         """Count a call as no longer waiting."""
+        needs = place.described()
         place.counted = False
         self.size -= 1
-        self.bytes -= place.needs.size_bytes
-        self.work = self.work - place.work if self.size else 0.0
+        self.bytes -= needs.size_bytes
+        self.work = self.work - needs.work if self.size else 0.0
 
-    def _full_with(self, place: Place) -> str | None:
+    def _full_with(self, place: Place, needs: Needs) -> str | None:
         """Return the bound that the queue would exceed with one more call. One call alone exceeds no bound."""
         rules = self.rules
         if place.internal or not self.size:
             return None
         if self.size >= rules.max_size:
             return "size"
-        if self.work + place.work > rules.max_work:
+        if self.work + needs.work > rules.max_work:
             return "work"
-        return "bytes" if self.bytes + place.needs.size_bytes > rules.max_bytes else None
+        return "bytes" if self.bytes + needs.size_bytes > rules.max_bytes else None
 
-    def _behind(self, place: Place, seats: Sequence[Seats]) -> Waiter | None:
+    def _behind(self, needs: Needs, seats: Sequence[Seats]) -> Waiter | None:
         for one in seats:
-            behind = one.line.newest(place.needs.priority, place.needs.tenant)
+            behind = one.line.newest(needs.priority, needs.tenant)
             if behind is not None:
                 return behind
         return None
@@ -292,11 +261,12 @@ class Queue:
 
     def _refuse(self, place: Place, reason: str, expected: Forecast | None = None) -> Overloaded:
         """Return the refusal of a call, with the time after which it is likely to be served."""
-        now, name = self.clock(), place.needs.priority
+        now, name = self.clock(), place.priority
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
         error = Overloaded(_REASONS[reason], retry_after_s=self._retry_s(place, expected, now))
-        error.queue = _REFUSED % (name.encode(), reason.encode(), place.position, 1000 * place.predicted_s)
+        told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
+        error.queue = _REFUSED % told
         return error
 
     def _retry_s(self, place: Place, expected: Forecast | None, now: float) -> float:
@@ -304,13 +274,13 @@ class Queue:
 
         Those who were refused before come back as well, and new calls take a part of what is left.
         """
-        promises = self._promises.setdefault(place.needs.priority, Promises())
+        promises = self._promises.setdefault(place.priority, Promises())
         wait_s = place.predicted_s
         if expected is not None and 0 < expected.rate < float("inf"):
             wait_s += promises.expected(now) / expected.rate
         wait_s = max(LEAST_RETRY_S, min(MOST_RETRY_S / (1 + JITTER), wait_s / (1 - FRESH)))
         wait_s *= 1 + JITTER * self._jitter()
-        promises.add(place.work, now + wait_s)
+        promises.add(place.described().work, now + wait_s)
         return wait_s
 
     # -- seats ---------------------------------------------------------------------------------------------------------
@@ -318,7 +288,7 @@ class Queue:
     def permit(self, place: Place, deployment: Deployment, *, charged: bool = False) -> Permit:
         """Return the permit for a seat that the place has just taken."""
         now, seats = self.clock(), deployment.seats
-        seats.drain.begin(place.needs.priority, place.work, seats.in_flight - 1, now)
+        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now)
         if place.counted:
             self.count_out(place)
         return Permit(deployment, place, now, charged)
@@ -328,8 +298,9 @@ class Queue:
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
         seats.drain.end(place.work, now - permit.taken_at, seats.in_flight, now)
         if permit.charged and tokens is not None:
-            more = INPUT * tokens[0] + OUTPUT * tokens[1] - place.work
-            seats.line.charge(place.needs.priority, place.needs.tenant, more)
+            needs = place.described()
+            more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
+            seats.line.charge(needs.priority, needs.tenant, more)
         seats.release(internal=place.internal)
 
     async def wait(self, place: Place, candidates: Sequence[Deployment], deadline: float) -> Permit:
@@ -359,14 +330,14 @@ class Queue:
         return self.permit(place, next(one for one in candidates if one.seats is found), charged=True)
 
     def _join(self, place: Place, seats: Sequence[Seats], deadline: float) -> Waiter:
-        needs = place.needs
+        needs = place.described()
         waiter = Waiter(
             place.rank,
             needs.priority,
             needs.tenant,
             deadline=deadline,
             entered_at=place.entered_at,
-            work=place.work,
+            work=needs.work,
             lines=len(seats),
         )
         waiter.seats, waiter.internal = seats, place.internal
@@ -396,7 +367,7 @@ def _ignore(place: Place) -> None:
     del place
 
 
-_REFUSED = b"class=%b;rejected=%b;position=%d;predicted_ms=%.0f"
+_REFUSED = b"class=%b;rejected=%b;position=%d;utilization=%.2f;predicted_ms=%.0f"
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
         "wait": "The gateway is busy: the call would wait too long for an engine",
