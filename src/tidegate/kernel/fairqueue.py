@@ -193,7 +193,7 @@ class _Class(Generic[W]):
             self._forget_absent()
 
     def _forget_absent(self) -> None:
-        """Forget tenants whose calls do not wait. What such a tenant was served matters while it is more than the others."""
+        """Forget tenants without waiting calls. What one was served matters as long as it is more than the others were."""
         level = self._order[0][0] if self._order else self._floor
         absent = [(one.served, name) for name, one in self.tenants.items() if not one.calls]
         kept = {name for _, name in nlargest(_MOST_ABSENT // 2, (one for one in absent if one[0] > level))}
