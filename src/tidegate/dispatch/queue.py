@@ -58,6 +58,10 @@ class Permit(msgspec.Struct):
     charged: bool = False
     held: bool = True
 
+    def answered(self, now: float) -> None:
+        """Note the first byte of a streamed answer."""
+        self.deployment.seats.drain.answered(now - self.taken_at)
+
     def release(self, tokens: tuple[int, int] | None = None) -> None:
         """Give the seat back. Later calls have no effect. `tokens` are those of prompt and answer, if they are known."""
         if self.held:
@@ -201,7 +205,8 @@ class Queue:
         needs, now = place.described(), place.entered_at
         expected = self._forecast(needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
-        if expected.wait_s > BOUND * (self._until(place, needs.deadline) - now):
+        left_s = self._until(place, needs.deadline, seats) - now
+        if expected.wait_s > BOUND * left_s or expected.surely_s > left_s:
             raise self._refuse(place, "wait", expected)
         self._count_in(place, seats, expected)
 
@@ -209,9 +214,11 @@ class Queue:
         ready = [one for one in seats if one.ready] or seats
         return forecast(ready, needs.priority, needs.tenant, needs.deadline, now)
 
-    def _until(self, place: Place, deadline: float) -> float:
-        """Return when a call has to have its seat."""
-        return min(deadline, place.entered_at + self.rules.longest(place.priority))
+    def _until(self, place: Place, deadline: float, seats: Sequence[Seats]) -> float:
+        """Return when a call has to have its seat, so that the engine's first byte still comes in time."""
+        longest_s = self.rules.longest(place.priority)
+        first_byte_s = min(longest_s / 2, *(one.drain.first_byte_s for one in seats))
+        return min(deadline, place.entered_at + longest_s - first_byte_s)
 
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
@@ -285,10 +292,12 @@ class Queue:
 
     # -- seats ---------------------------------------------------------------------------------------------------------
 
-    def permit(self, place: Place, deployment: Deployment, *, charged: bool = False) -> Permit:
-        """Return the permit for a seat that the place has just taken."""
+    def permit(
+        self, place: Place, deployment: Deployment, *, charged: bool = False, early: bool = False
+    ) -> Permit:
+        """Return the permit for a seat that the place has just taken. `early` is that of the call in line."""
         now, seats = self.clock(), deployment.seats
-        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now)
+        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now, early=early)
         if place.counted:
             self.count_out(place)
         return Permit(deployment, place, now, charged)
@@ -296,7 +305,10 @@ class Queue:
     def give_back(self, permit: Permit, tokens: tuple[int, int] | None) -> None:
         """Free the seat of a permit. `tokens` are those of `Permit.release`."""
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
-        seats.drain.end(place.work, now - permit.taken_at, seats.in_flight, now)
+        # The rate is measured in expected work, as the work that waits is, so that errors of all expectations cancel out.
+        # What is expected now counts, because expectations change.
+        work = place.describe().work if permit.charged else None
+        seats.drain.end(work, now - permit.taken_at, seats.in_flight, now)
         if permit.charged and tokens is not None:
             needs = place.described()
             more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
@@ -309,7 +321,7 @@ class Queue:
         if not place.counted:
             self._count_in(place, seats)
         waiter = self._join(place, seats, deadline)
-        taken, until = False, self._until(place, deadline)
+        taken, until = False, self._until(place, deadline, seats)
         try:
             async with asyncio.timeout(until - self.clock()):
                 found = await waiter.turn
@@ -327,7 +339,8 @@ class Queue:
         place.waited_s = max(self.clock() - place.entered_at, 1e-6)
         if not place.internal:
             self.observe(place)
-        return self.permit(place, next(one for one in candidates if one.seats is found), charged=True)
+        deployment = next(one for one in candidates if one.seats is found)
+        return self.permit(place, deployment, charged=True, early=waiter.early)
 
     def _join(self, place: Place, seats: Sequence[Seats], deadline: float) -> Waiter:
         needs = place.described()

@@ -180,7 +180,9 @@ class _Rounds(msgspec.Struct):
 
     def _answered(self, spent: Spent) -> None:
         """The first batch is there."""
-        spent.first_byte_at = self.clock()
+        spent.first_byte_at = now = self.clock()
+        if self.call.stream and self.permit is not None:
+            self.permit.answered(now)
         standing = self.standing
         if standing is not None and (standing.model.count or standing.credentials.count):
             standing.answered()
