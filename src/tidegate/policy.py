@@ -126,9 +126,12 @@ class Policies:
         named: Mapping[str, Policy],
         tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         sections: Sections = NO_SECTIONS,
+        classes: Mapping[str, int] = PRIORITIES,
     ) -> None:
         """`named` has the policy `default`; `tenants` has those of the configuration and the names of their policies."""
         self.named = named
+        self.classes = classes
+        """The number of each class that a request may name, the first class first."""
         self.tenants = tenants
         """The tenants of the configuration, and the policies that they name; "" for one that names none."""
         unnamed = [Naming("policy", DEFAULT, DEFAULT)]

@@ -23,6 +23,7 @@ from tidegate.errors import GatewayError
 from tidegate.http.access import needed
 from tidegate.http.admin import usage
 from tidegate.stages.authenticate import OPEN
+from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
 Json = dict[str, Any]
@@ -132,8 +133,8 @@ _ONLY_STREAMED: Json = {
 _SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
 
 
-def describe(models: Models, cold: Iterable[Route]) -> Json:
-    """Return the whole document. `cold` are the routes that make no call."""
+def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> Json:
+    """Return the whole document. `cold` are the routes that make no call, `classes` those that a request may name."""
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
@@ -156,6 +157,7 @@ def describe(models: Models, cold: Iterable[Route]) -> Json:
         "components": {
             "schemas": {**schemas, "Error": _error_schema()},
             "headers": {"RequestId": {"required": True, "schema": {"type": "string"}}},
+            "parameters": _narrowing(classes),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -197,11 +199,30 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
         "operationId": endpoint.value.replace("/", "_"),
         "summary": summary,
         "security": _SECURITY,
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _narrowing(())],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
         },
         "responses": {"200": _response("The answer, whole or streamed", content), **_failures()},
+    }
+
+
+def _narrowing(classes: Iterable[str]) -> Json:
+    """Return the headers with which a call makes less of its policy, by their names among the components."""
+    return {
+        "Priority": {
+            "name": PRIORITY.decode(),
+            "in": "header",
+            "description": "The class of the call, if it goes later than that of the caller's policy.",
+            "schema": {"enum": [*classes]},
+        },
+        "DeadlineMs": {
+            "name": DEADLINE_MS.decode(),
+            "in": "header",
+            "description": "Milliseconds from the arrival of the request, if they end before the policy's deadline.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
     }
 
 
