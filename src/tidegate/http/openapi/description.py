@@ -138,10 +138,11 @@ def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> J
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
+    headers = _narrowing(classes)
     for endpoint, (body, summary) in _CALLS.items():
         fields = _fields(models, endpoint)
         schemas[body.__name__] = _request(schemas[body.__name__], fields)
-        paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary)}
+        paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary, headers)}
     for route in cold:
         paths.update(_cold_path(route))
     return {
@@ -157,7 +158,6 @@ def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> J
         "components": {
             "schemas": {**schemas, "Error": _error_schema()},
             "headers": {"RequestId": {"required": True, "schema": {"type": "string"}}},
-            "parameters": _narrowing(classes),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -189,7 +189,7 @@ def _request(typed: Json, fields: Sequence[str]) -> Json:
     return whole
 
 
-def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
+def _call(endpoint: Endpoint, schema: str, summary: str, headers: Sequence[Json]) -> Json:
     answer: Json = {"$ref": "#/components/schemas/Answer"}
     content: Json = {"application/json": {"schema": answer}}
     if endpoint is not Endpoint.EMBEDDINGS:
@@ -199,7 +199,7 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
         "operationId": endpoint.value.replace("/", "_"),
         "summary": summary,
         "security": _SECURITY,
-        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _narrowing(())],
+        "parameters": [*headers],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
@@ -208,22 +208,22 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
     }
 
 
-def _narrowing(classes: Iterable[str]) -> Json:
-    """Return the headers with which a call makes less of its policy, by their names among the components."""
-    return {
-        "Priority": {
+def _narrowing(classes: Iterable[str]) -> list[Json]:
+    """Return the headers with which a call makes less of its policy, as parameters."""
+    return [
+        {
             "name": PRIORITY.decode(),
             "in": "header",
             "description": "The class of the call, if it goes later than that of the caller's policy.",
-            "schema": {"enum": [*classes]},
+            "schema": {"type": "string", "enum": [*classes]},
         },
-        "DeadlineMs": {
+        {
             "name": DEADLINE_MS.decode(),
             "in": "header",
             "description": "Milliseconds from the arrival of the request, if they end before the policy's deadline.",
             "schema": {"type": "integer", "minimum": 1},
         },
-    }
+    ]
 
 
 def _failures() -> Json:
