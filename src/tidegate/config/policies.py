@@ -68,8 +68,8 @@ class DefaultsConfig(Settings):
 
     priority: Literal["interactive", "default", "batch"] = Field(
         default="default",
-        description="Which calls go first at engines that know priorities. vLLM refuses others than `default`"
-        " unless it runs with `--scheduling-policy priority`.",
+        description="The class of the calls: which go first at engines that get it, see `sends_priority`. The header"
+        " `x-tidegate-priority` of a request may name a later class.",
     )
     deadline_s: float | None = Field(
         default=None, gt=0, description="Longest time a call may take; `server.call_deadline_s` at the most."
