@@ -391,7 +391,7 @@ def test_a_scripted_server_refuses_in_their_words(kind: str, body: bytes) -> Non
         ("vllm", {"sends_priority": True}, 5, 5),
         ("vllm", {"sends_priority": True}, -1, -1),
         ("vllm", {"sends_priority": True}, 0, None),  # what vLLM takes it to be
-        ("vllm", {}, 1, None),  # by default it would refuse the call
+        ("vllm", {}, 1, None),  # by default it may refuse the call
         ("vllm", {"sends_priority": False}, -1, None),
         ("sglang", {}, 1, -1),
         ("sglang", {}, 5, -5),

@@ -235,7 +235,7 @@ class VllmConfig(HttpEngineConfig):
     sends_priority: bool = Field(
         default=False,
         description="Whether calls are sent with the number of their class. Set it to `true` for a server that runs with"
-        " `--scheduling-policy priority`; any other refuses such calls.",
+        " `--scheduling-policy priority`. Without this option, some versions of vLLM refuse such calls.",
     )
 
 

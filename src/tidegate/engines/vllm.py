@@ -31,7 +31,8 @@ class VllmEngine(TellingEngine):
     def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
         """See `OpenAIEngine.fields`. vLLM serves lower priorities first, as the gateway does.
 
-        vLLM refuses a priority other than 0 unless it runs with `--scheduling-policy priority`. A call without one has 0.
+        Unless it runs with `--scheduling-policy priority`, vLLM refuses a priority other than 0 or, as 0.32 does, ignores
+        it. A call without one has 0.
         """
         if self._sends_priority and ask.priority:
             return {**ask.fields, "priority": msgspec.Raw(b"%d" % ask.priority)}
