@@ -20,6 +20,7 @@ from tidegate.dispatch.queue import Place
 from tidegate.policy import Policy
 from tidegate.types import (
     ANSWER,
+    DEFAULT_PRIORITY,
     Caller,
     ChatRequest,
     Endpoint,
@@ -29,6 +30,7 @@ from tidegate.types import (
     Message,
     Messages,
     Parent,
+    Priority,
     Record,
     Request,
     Spent,
@@ -61,11 +63,13 @@ class Call(msgspec.Struct, kw_only=True):
     The request, once its body is read: `request` is the typed form. `fields` is the body as a mapping from top-level name
     to unparsed JSON. The body for the engine is rebuilt from `fields`, so an unchanged value arrives byte for byte.
     `messages` are parsed from `fields` on first use. If `is_large`, `request` lacks the long values: see
-    `http/apis/large.py`.
+    `http/apis/large.py`. `body_bytes` is the size of the body. `limit` sets `prompt_tokens` if it counts them; -1 says that
+    they were not counted.
 
     In the stages: `onward` holds headers for the engine. `reply_headers` are sent with every kind of answer, errors
     included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
-    which runs it in every case. `admit` sets the `place`, `route` the `candidates`, and `attempt` the `deployment` that it
+    which runs it in every case. The first stage that needs them sets the `deployments` of the model.
+    `admit` sets the `place`, `route` the `candidates`, and `attempt` the `deployment` that it
     asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins; `when_sooner`
     is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed until the
     client has received it.
@@ -93,13 +97,16 @@ class Call(msgspec.Struct, kw_only=True):
     fields: dict[str, msgspec.Raw] = {}
     messages: Sequence[Message] = ()
     is_large: bool = False
+    body_bytes: int = 0
+    prompt_tokens: int = -1
     stream: bool = False
     choices: int = 1
-    priority: int = 0
+    priority: Priority = DEFAULT_PRIORITY
     onward: Headers = []
     reply_headers: Headers = []
     route: str = ""
     place: Place | None = None
+    deployments: Sequence[Deployment] = ()
     candidates: Sequence[Deployment] = ()
     deployment: Deployment | None = None
     spent: list[Spent] = []

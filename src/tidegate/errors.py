@@ -292,6 +292,13 @@ class Overloaded(GatewayError):
     retryable = True
     level = logging.WARNING
     aggregated = True
+    queue: bytes = b""
+    """What the queue says of the call, for the header `x-tidegate-queue`. Empty if the queue did not refuse it."""
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """See `GatewayError.headers`; and what the queue says."""
+        found = super().headers()
+        return [*found, (b"x-tidegate-queue", self.queue)] if self.queue else found
 
 
 class UpstreamBusy(Overloaded):

@@ -283,10 +283,11 @@ class Gateway:
         self.runtime.spawn(previous.retire(), name="drain the previous configuration")
 
     def _take(self, snapshot: Snapshot) -> None:
-        """Give the runtime what it has of a snapshot: the keys, the store of its counts and the numbers of seats."""
+        """Give the runtime what it has of a snapshot: the keys, the store of its counts, the queue and the seats."""
         engines = snapshot.config.engines
         self.runtime.recognise(snapshot.config, snapshot.stores.values())
         self.runtime.count_in(snapshot.stores.values())
+        self.runtime.arrange(snapshot.config.queue)
         self.runtime.set_limits({name: (one, engines[name]) for name, one in snapshot.engines.items()})
 
     def _gauges(self) -> list[Metric]:

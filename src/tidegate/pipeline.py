@@ -22,6 +22,7 @@ from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.queue import Queue
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Clock, Sink, Wall
+from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
@@ -67,6 +68,7 @@ class Parts(msgspec.Struct, frozen=True):
     limit: Limiting
     models: Models
     queue: Queue
+    lengths: OutputEstimate
 
 
 def _no_time() -> float:
@@ -82,6 +84,7 @@ NO_PARTS = Parts(
     Limiting(Quotas(_no_time, _no_time), Counting(_NO_MODELS), _no_time),
     _NO_MODELS,
     Queue(_no_time),
+    OutputEstimate(),
 )
 """Empty parts, for listing the stages without a gateway."""
 
@@ -103,11 +106,15 @@ def the_way(parts: Parts) -> list[Stage]:
         Stage("account", "the ledger: intent now, settlement at the end"),
         Stage("screen", "input rails that are rules: microseconds, inline"),
         Stage("recall", "answer from the exact or semantic cache, or join an identical call"),
-        Stage("admit", "a place in the queue, first come, first served", Admit(parts.queue)),
+        Stage(
+            "admit",
+            "a place in the queue, if the wait is not too long",
+            Admit(parts.queue, parts.models, parts.lengths),
+        ),
         Stage("guard", "input rails that are models, in parallel, while queued"),
         Stage("remember", "session, user and global memory into the prompt"),
         Stage("route", "order the deployments that can serve", Route(parts.models)),
-        Stage("attempt", "take a seat, ask the engine, pass the answer on", Attempt(clock)),
+        Stage("attempt", "take a seat, ask the engine, pass the answer on", Attempt(clock, parts.lengths)),
     ]
 
 

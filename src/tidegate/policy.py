@@ -10,19 +10,18 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.config import Config, LimitsConfig, PolicyConfig, ServerConfig, digest
+from tidegate.config.queue import DEFAULT_CLASS
 from tidegate.config.tenants import TenantNames, tenants_of
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
 from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens, path_of
-from tidegate.types import Caller, Key, Limit
+from tidegate.types import DEFAULT_PRIORITY, Caller, Key, Limit, Priority
 
 DEFAULT = "default"
 """The name of the policy of callers for whom no policy is named; it exists without being configured."""
 
-PRIORITIES: Mapping[str, int] = MappingProxyType({"interactive": -1, "default": 0, "batch": 1})
-"""The number of each class of calls: the lower one goes first."""
 # What says who calls and what they may do, and never changes an answer; a policy's own section is added to each digest.
-_NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies", "stores")
+_NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies", "queue", "stores")
 # So many keys have their policy at hand; the store may know more.
 MOST_KEYS = 10_000
 
@@ -31,7 +30,7 @@ class Policy(msgspec.Struct, frozen=True):
     """A named set of rights and defaults.
 
     `models` are the models that may be asked for; None allows all. `max_body_bytes` is the largest request body.
-    `deadline_s` is the longest time a call may take. `priority` is a number of `PRIORITIES`. `max_tokens` is the length of
+    `deadline_s` is the longest time a call may take. `priority` is the class of the calls. `max_tokens` is the length of
     an answer where the request names none; None leaves that to the engine. `limits` are those that a call under this policy
     meets at every level. `on_limit`, `strict`, `count` and `internal_calls` are the settings of the same names. `digest`
     changes whenever a setting changes that can change an answer; cache keys have to contain it.
@@ -42,7 +41,7 @@ class Policy(msgspec.Struct, frozen=True):
     deadline_s: float = 600.0
     digest: bytes = b""
     models: Patterns | None = None
-    priority: int = 0
+    priority: Priority = DEFAULT_PRIORITY
     max_tokens: int | None = None
     limits: Limits = NO_LIMITS
     on_limit: str = "refuse"
@@ -126,12 +125,12 @@ class Policies:
         named: Mapping[str, Policy],
         tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         sections: Sections = NO_SECTIONS,
-        classes: Mapping[str, int] = PRIORITIES,
+        classes: Mapping[str, Priority] = MappingProxyType({}),
     ) -> None:
         """`named` has the policy `default`; `tenants` has those of the configuration and the names of their policies."""
         self.named = named
         self.classes = classes
-        """The number of each class that a request may name, the first class first."""
+        """The classes that a request may name, in the order in which they go."""
         self.tenants = tenants
         """The tenants of the configuration, and the policies that they name; "" for one that names none."""
         unnamed = [Naming("policy", DEFAULT, DEFAULT)]
@@ -219,12 +218,24 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
     """
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
-    named = {name: _compiled(name, section, server, answers) for name, section in sections.items()}
+    priorities = priorities_of(config)
+    named = {
+        name: _compiled(name, section, server, answers, priorities) for name, section in sections.items()
+    }
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
-    return Policies(named, dict(tenants_of(config.organisations)), Sections(sections, models, generation))
+    tenants = dict(tenants_of(config.organisations))
+    return Policies(named, tenants, Sections(sections, models, generation), priorities)
 
 
-def _compiled(name: str, section: PolicyConfig, server: ServerConfig, answers: str) -> Policy:
+def priorities_of(config: Config) -> Mapping[str, Priority]:
+    """Return the classes of calls by name, in the order in which they go."""
+    names = list(config.queue.classes)
+    return {name: Priority(name, at - names.index(DEFAULT_CLASS)) for at, name in enumerate(names)}
+
+
+def _compiled(
+    name: str, section: PolicyConfig, server: ServerConfig, answers: str, priorities: Mapping[str, Priority]
+) -> Policy:
     defaults = section.defaults
     models = Patterns(section.models)
     return Policy(
@@ -233,7 +244,7 @@ def _compiled(name: str, section: PolicyConfig, server: ServerConfig, answers: s
         deadline_s=min(defaults.deadline_s or server.call_deadline_s, server.call_deadline_s),
         digest=hashlib.sha256(f"{answers} {digest(section)}".encode()).digest(),
         models=None if models.listed == ("*",) else models,
-        priority=PRIORITIES[defaults.priority],
+        priority=priorities[defaults.priority],
         max_tokens=defaults.max_tokens,
         on_limit=section.on_limit,
         strict=section.strict,

@@ -25,18 +25,21 @@ from tidegate.config import (
     Config,
     EngineConfig,
     JwtConfig,
+    QueueConfig,
     StoreConfig,
     engine_digest,
     issuer_digest,
     store_digest,
 )
 from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.rules import rules_of
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Identifies, Internal, Store, Wall
+from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+FIRST_TOKENS = 256
+"""The length of an answer for the queue, as long as no answer is known."""
 
 
 class RunningEngine:
@@ -166,6 +172,8 @@ class Runtime:
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
+        self.lengths = OutputEstimate(first=FIRST_TOKENS)
+        """How long the answers of each model and key are."""
         self.quotas = Quotas(clock, wall)
         self.metrics.add_gauges(self.quotas.metrics)
         self._vocabulary: Count | None = None
@@ -249,9 +257,22 @@ class Runtime:
         if isinstance(engine, CountsOddities):
             engine.odd = partial(self.metrics.odd_answer, name)
         await engine.open(self)
-        running = RunningEngine(name, engine, self._seats.setdefault(name, Seats()), self.clock)
+        running = RunningEngine(name, engine, self._seats_of(name), self.clock)
         running.probing = self.spawn(_keep_probing(running), name=f"probe {name}")
         return running
+
+    def _seats_of(self, name: str) -> Seats:
+        found = self._seats.get(name)
+        if found is None:
+            found = self._seats[name] = Seats(rules=self.queue.rules.classes, clock=self.clock)
+        return found
+
+    def arrange(self, config: QueueConfig) -> None:
+        """Put the settings of the queue in force. The calls that wait keep their places."""
+        rules = rules_of(config)
+        self.queue.configure(rules)
+        for seats in self._seats.values():
+            seats.line.configure(rules.classes)
 
     def set_limits(self, engines: Mapping[str, tuple[RunningEngine, EngineConfig]]) -> None:
         """Set the number of seats of each engine: from its configuration, or else from the open engine's capabilities."""

@@ -128,6 +128,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             ),
             models=models,
             queue=runtime.queue,
+            lengths=runtime.lengths,
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
         return Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))

@@ -174,7 +174,7 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
 def test_after_a_refusal_nothing_is_passed(run: Run, config: str) -> None:
     _, told = explained(run, config, body_of(REFUSED["a model that is none"]))
     states = {stage["name"]: stage["state"] for stage in told["stages"]}
-    assert (states["admit"], states["route"], states["attempt"]) == ("passed", "refused", "not reached")
+    assert (states["admit"], states["route"], states["attempt"]) == ("refused", "not reached", "not reached")
     assert told["places"] == []
 
 

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 
 from tidegate.call import Call, Head
 from tidegate.errors import BadRequest
-from tidegate.policy import DEFAULT, PRIORITIES, Policies, Policy
+from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.stages.authenticate import Authenticate
-from tidegate.types import Endpoint, Exit
+from tidegate.types import Endpoint, Exit, Priority
 
 PRIORITY, DEADLINE = b"x-tidegate-priority", b"x-tidegate-deadline-ms"
 ARRIVED_AT, POLICY_S = 100.0, 5.0
+CLASSES = {name: Priority(name, at) for at, name in enumerate(("interactive", "default", "batch"), start=-1)}
 
 
 def call(headers: Mapping[bytes, bytes], *, priority: str = "default", purpose: str = "answer") -> Call:
     """A call that `authenticate` has let in under a policy of this class."""
-    policy = Policy(deadline_s=POLICY_S, priority=PRIORITIES[priority])
+    policy = Policy(deadline_s=POLICY_S, priority=CLASSES[priority])
     made = Call(
         id="c",
         endpoint=Endpoint.CHAT,
@@ -32,24 +33,25 @@ def call(headers: Mapping[bytes, bytes], *, priority: str = "default", purpose: 
         deadline=ARRIVED_AT + 600,
         purpose=purpose,
     )
-    assert Authenticate(Policies({DEFAULT: policy}))(made) is None
+    assert Authenticate(Policies({DEFAULT: policy}, classes=CLASSES))(made) is None
     return made
 
 
 # ---------------------------------------------------------------------------------------------------------------- the class
 
 
-@pytest.mark.parametrize("policy", PRIORITIES)
-@pytest.mark.parametrize("asked", PRIORITIES)
+@pytest.mark.parametrize("policy", CLASSES)
+@pytest.mark.parametrize("asked", CLASSES)
 def test_a_class_is_narrowed_and_never_widened(policy: str, asked: str) -> None:
     made = call({PRIORITY: asked.encode()}, priority=policy)
-    assert made.priority == max(PRIORITIES[policy], PRIORITIES[asked])
+    assert made.priority.rank == max(CLASSES[policy].rank, CLASSES[asked].rank)
+    assert CLASSES[made.priority.name] is made.priority
     assert made.deadline == ARRIVED_AT + POLICY_S
 
 
-@pytest.mark.parametrize("policy", PRIORITIES)
+@pytest.mark.parametrize("policy", CLASSES)
 def test_without_the_header_the_class_is_that_of_the_policy(policy: str) -> None:
-    assert call({}, priority=policy).priority == PRIORITIES[policy]
+    assert call({}, priority=policy).priority is CLASSES[policy]
 
 
 @pytest.mark.parametrize(
@@ -66,11 +68,11 @@ def test_a_class_that_there_is_not_is_refused_with_those_that_there_are(value: b
 
 def test_spaces_around_a_value_mean_nothing() -> None:
     made = call({PRIORITY: b" batch\t", DEADLINE: b"\t 1500 "})
-    assert (made.priority, made.deadline) == (PRIORITIES["batch"], ARRIVED_AT + 1.5)
+    assert (made.priority, made.deadline) == (CLASSES["batch"], ARRIVED_AT + 1.5)
 
 
 def test_the_classes_are_those_of_the_policies() -> None:
-    classes = {"people": 0, "robots": 1}
+    classes = {"people": Priority("people", 0), "robots": Priority("robots", 1)}
     policies = Policies({DEFAULT: Policy()}, classes=classes)
     made = Call(
         id="c",
@@ -82,7 +84,7 @@ def test_the_classes_are_those_of_the_policies() -> None:
         deadline=600.0,
     )
     Authenticate(policies)(made)
-    assert made.priority == 1
+    assert made.priority is classes["robots"]
     made.head = Head("/", {PRIORITY: b"batch"})
     with pytest.raises(BadRequest, match="people, robots"):
         Authenticate(policies)(made)
@@ -127,4 +129,4 @@ def test_any_bytes_are_a_deadline_or_a_refusal(value: bytes) -> None:
 
 def test_both_headers_leave_the_gateways_own_calls_alone() -> None:
     made = call({PRIORITY: b"nonsense", DEADLINE: b"nonsense"}, purpose="judge:facts")
-    assert (made.priority, made.deadline) == (0, ARRIVED_AT + POLICY_S)
+    assert (made.priority.name, made.deadline) == ("default", ARRIVED_AT + POLICY_S)

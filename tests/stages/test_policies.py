@@ -121,7 +121,7 @@ def test_no_policy_goes_beyond_the_server() -> None:
     assert (found["more"].deadline_s, found["more"].max_body_bytes) == (60, 1000)
     assert (found["default"].deadline_s, found["default"].max_body_bytes) == (60, 1000)
     less = found["less"]
-    assert (less.deadline_s, less.max_body_bytes, less.max_tokens, less.priority) == (5, 10, 7, 1)
+    assert (less.deadline_s, less.max_body_bytes, less.max_tokens, less.priority.name) == (5, 10, 7, "batch")
 
 
 def digests(**sections: Any) -> dict[str, bytes]:

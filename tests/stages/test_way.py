@@ -31,6 +31,7 @@ from tidegate.http.apis import openai
 from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Host, Sink
+from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.runtime import make_engine
 from tidegate.stages.authenticate import Authenticate
@@ -98,7 +99,8 @@ def one() -> float:
 
 def parts(models: Models, *sinks: Sink) -> Parts:
     limit = Limiting(Quotas(one, one), Counting(models), one)
-    return Parts(one, one, sinks, Authenticate(Policies({DEFAULT: Policy()})), limit, models, Queue(one))
+    gate = Authenticate(Policies({DEFAULT: Policy()}))
+    return Parts(one, one, sinks, gate, limit, models, Queue(one), OutputEstimate())
 
 
 def way(models: Models, *sinks: Sink) -> Pipeline:

@@ -24,9 +24,10 @@ from tidegate.http.apis import openai
 from tidegate.pipeline import NO_PARTS, Parts, Stage, the_way
 from tidegate.policy import Policies, compile_policies
 from tidegate.ports import Engine
+from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import load_vocabulary
-from tidegate.runtime import make_engine
+from tidegate.runtime import FIRST_TOKENS, make_engine
 from tidegate.stages.attempt import ask_for
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
@@ -177,6 +178,7 @@ class _Dry:
             deadline=now + self._policy.deadline_s,
             policy=self._policy,
             priority=self._policy.priority,
+            body_bytes=len(body),
         )
         openai.read(body, call, max_depth=server.max_json_depth, max_containers=server.max_json_containers)
         if self._policy.max_tokens is not None and is_unbounded(call):
@@ -197,6 +199,7 @@ class _Dry:
                 limit=Limiting(self._quotas, self._counting(placed), self._clock),
                 models=placed,
                 queue=Queue(self._clock),
+                lengths=OutputEstimate(first=FIRST_TOKENS),
             )
         )
 

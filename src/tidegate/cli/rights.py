@@ -19,12 +19,11 @@ from tidegate.dispatch.deployments import Models
 from tidegate.errors import ConfigError, Forbidden, NotFound, Problem
 from tidegate.http.access import NEEDS
 from tidegate.kernel.patterns import Patterns
-from tidegate.policy import DEFAULT, PRIORITIES, Policies, Policy, compile_policies
+from tidegate.policy import DEFAULT, Policies, Policy, compile_policies
 from tidegate.quotas.levels import END_USER, MODEL
 from tidegate.stages.authenticate import OPEN
 from tidegate.types import Key, Limit, Per
 
-_CLASSES = {number: name for name, number in PRIORITIES.items()}
 _OVER = MappingProxyType(
     {"refuse": "calls are refused", "wait": "calls wait within their deadline (on_limit)"}
 )
@@ -232,7 +231,7 @@ def _rights(config: Config, policy: Policy) -> Rights:
     return Rights(
         policy=policy.name,
         models=visible,
-        priority=_CLASSES[policy.priority],
+        priority=policy.priority.name,
         deadline_s=policy.deadline_s,
         max_body_bytes=policy.max_body_bytes,
         max_tokens=policy.max_tokens,

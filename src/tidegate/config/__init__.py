@@ -25,6 +25,7 @@ from tidegate.config.jwt import ClaimsConfig, JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import DeploymentConfig, ModelConfig
 from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
+from tidegate.config.queue import ClassConfig, QueueConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
@@ -39,6 +40,7 @@ __all__ = [
     "AdminConfig",
     "AuthConfig",
     "ClaimsConfig",
+    "ClassConfig",
     "Config",
     "DefaultsConfig",
     "DeploymentConfig",
@@ -57,6 +59,7 @@ __all__ = [
     "OpenAIConfig",
     "OrganisationConfig",
     "PolicyConfig",
+    "QueueConfig",
     "ScriptedConfig",
     "ServerConfig",
     "Settings",

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator
 
+from tidegate.config.queue import DEFAULT_CLASS
 from tidegate.config.settings import Name, Settings, not_empty
 
 
@@ -66,10 +67,10 @@ class LimitsConfig(Settings):
 class DefaultsConfig(Settings):
     """What holds where a request says nothing."""
 
-    priority: Literal["interactive", "default", "batch"] = Field(
-        default="default",
-        description="The class of the calls: which go first at engines that get it, see `sends_priority`. The header"
-        " `x-tidegate-priority` of a request may name a later class.",
+    priority: Name = Field(
+        default=DEFAULT_CLASS,
+        description="Class of the calls, one of `queue.classes`: which calls go first, also at engines with"
+        " `sends_priority`. The header `x-tidegate-priority` of a request may name a later class.",
     )
     deadline_s: float | None = Field(
         default=None, gt=0, description="Longest time a call may take; `server.call_deadline_s` at the most."

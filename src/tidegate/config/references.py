@@ -13,6 +13,8 @@ from tidegate.config.document import joined
 from tidegate.errors import Problem
 
 DEFAULT_POLICY = "default"
+_CLASSES = ("interactive", "default", "batch")
+"""The classes of calls of a file that names none."""
 
 
 def dangling_engines(models: Any, engines: Any) -> list[Problem]:
@@ -34,7 +36,7 @@ def dangling_engines(models: Any, engines: Any) -> list[Problem]:
 
 def dangling_tenants(top: Mapping[str, Any]) -> list[Problem]:
     """Unknown policies and tenants, and what keys and `auth` must agree on."""
-    return [*_policies(top), *_tenants(top), *_same_secrets(top), *_unused(top)]
+    return [*_policies(top), *_priorities(top), *_tenants(top), *_same_secrets(top), *_unused(top)]
 
 
 def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
@@ -43,6 +45,15 @@ def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
         named = holder.get("policy")
         if isinstance(named, str) and named not in known:
             yield _unknown(f"{path}.policy", "policy", named, known)
+
+
+def _priorities(top: Mapping[str, Any]) -> Iterator[Problem]:
+    known = [name for name, _ in _entries(dict(_entries(top.get("queue"))).get("classes"))] or _CLASSES
+    for name, policy in _entries(top.get("policies")):
+        named = dict(_entries(dict(_entries(policy)).get("defaults"))).get("priority")
+        if isinstance(named, str) and named not in known:
+            path = f"{joined('policies', name)}.defaults.priority"
+            yield _unknown(path, "class of calls", named, known, places="queue.classes")
 
 
 def _holders(top: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -122,9 +133,12 @@ def _unused(top: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(f"{joined('keys', name)}.digest", "needs auth.pepper, which it was made with")
 
 
-def _unknown(path: str, kind: str, name: str, names: Collection[str], *, of: str = "") -> Problem:
+def _unknown(
+    path: str, kind: str, name: str, names: Collection[str], *, of: str = "", places: str = ""
+) -> Problem:
     known = ", ".join(sorted(names)) or "none"
-    return Problem(path, f"there is no {kind} '{name}'{of}; there are: {known}")
+    where = f" (see {places})" if places else ""
+    return Problem(path, f"there is no {kind} '{name}'{of}; there are: {known}{where}")
 
 
 def _entries(value: Any) -> list[tuple[str, Any]]:

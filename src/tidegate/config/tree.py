@@ -16,6 +16,7 @@ from tidegate.config.jwt import JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import ModelConfig
 from tidegate.config.policies import LimitsConfig, PolicyConfig
+from tidegate.config.queue import QueueConfig
 from tidegate.config.quotas import QuotasConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
@@ -43,6 +44,7 @@ class Config(Settings):
     policies: Mapping[Name, PolicyConfig] = Field(
         default={}, description="What callers may do, by name; `default` holds for those who name none."
     )
+    queue: QueueConfig = Field(default=QueueConfig(), description="Which calls wait for an engine.")
     quotas: QuotasConfig = Field(default=QuotasConfig(), description="How limits are counted.")
     organisations: Mapping[Name, OrganisationConfig] = Field(
         default={}, description="Who the callers are, by name."

@@ -1,22 +1,51 @@
-"""The queue: decides which call gets the next seat. Today the order is first come, first served.
+"""The queue: decides at the door which calls may wait for a seat, and gives each of them a Place.
+
+A call is refused at the door if it would wait too long: if the predicted wait is over 0.8 of the time that is left of its
+class's longest wait and of its deadline. It is also refused if the queue is full of calls that go before it; otherwise a
+call behind it has to leave. So those who are served are served in time, however many are refused.
 
 A waiting call holds no seat. It holds a Place, which gives it a Permit for each engine call. The call keeps its rank
-between engine calls. Internal calls, which the gateway makes itself, go before clients' calls and may use reserved seats.
-Otherwise an internal call could wait for the client's call that waits for it.
+between engine calls, and its age counts from the moment it entered, also while it is not ready for a seat. Internal calls,
+which the gateway makes itself, go before clients' calls and may use reserved seats. Otherwise an internal call could wait
+for the client's call that waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
+from types import MappingProxyType
 
 import msgspec
 
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.seats import Waiter
+from tidegate.dispatch.forecast import Forecast, forecast
+from tidegate.dispatch.rules import Needs, QueueRules
+from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
+from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN
+from tidegate.kernel.promises import Promises
 from tidegate.ports import Clock
+
+BOUND = 0.8
+"""A call is refused if its predicted wait is over this share of the time that it can wait."""
+FRESH = 0.5
+"""The share of the capacity that new calls are expected to take from those who come back after a refusal."""
+LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
+JITTER = 0.3
+"""`Retry-After` is longer than computed by up to this share, so that refused clients do not come back all at once."""
+_RECENT_S = 5.0
+"""The queue counts as overloaded for so long after it has refused a call."""
+
+
+_OWN_NEEDS = Needs(OWN)
+
+
+def _own_needs() -> Needs:
+    return _OWN_NEEDS
 
 
 # Structs, because their constructors are written in C and every call makes one of each class.
@@ -24,44 +53,59 @@ class Permit(msgspec.Struct):
     """A seat of an engine, taken until `release`."""
 
     deployment: Deployment
-    internal: bool = False
+    place: Place
+    taken_at: float
+    charged: bool = False
     held: bool = True
 
-    def release(self) -> None:
-        """Give the seat back. Later calls have no effect."""
+    def release(self, tokens: tuple[int, int] | None = None) -> None:
+        """Give the seat back. Later calls have no effect. `tokens` are those of prompt and answer, if they are known."""
         if self.held:
             self.held = False
-            self.deployment.seats.release(internal=self.internal)
+            self.place.queue.give_back(self, tokens)
 
 
 class Place(msgspec.Struct):
     """A call's rank in the queue. The call keeps it for all its engine calls.
 
     `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
+    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. `describe` returns the
+    call's needs. A call that waits has `needs` and `work`. They take longer to find out than everything else here, so a
+    call that finds a free seat has none.
     """
 
     rank: int
-    clock: Clock
+    queue: Queue
+    priority: str
+    entered_at: float
+    describe: Callable[[], Needs]
     internal: bool = False
     bound: bool = False
+    needs: Needs | None = None
+    work: float | None = None
+    counted: bool = False
+    predicted_s: float = 0.0
+    position: int = 0
+    waited_s: float = 0.0
 
     def try_dispatch(self, candidates: Sequence[Deployment]) -> Permit | None:
         """Take a seat of the first candidate that has one free and no calls in line. Returns None if there is no such one.
 
         An internal call may go before the calls in line.
         """
+        internal = self.internal
         for deployment in candidates:
             seats = deployment.seats
-            if (self.internal or not seats.waiting) and seats.try_take(internal=self.internal):
-                return Permit(deployment, self.internal)
+            if (internal or not seats.line.size) and seats.try_take(internal=internal):
+                return self.queue.permit(self, deployment)
         return None
 
     async def dispatch(self, candidates: Sequence[Deployment], deadline: float) -> Permit:
         """Take a seat of the first candidate that has one free; wait until there is one.
 
-        `deadline` is a time of `clock`. Raises DeadlineExceeded, and Overloaded if the line of every candidate is full.
-        Raises NotSupported if another call waits for this one and no candidate has reserved seats, since the two calls
-        could wait for each other.
+        `deadline` is in seconds of the clock. Raises DeadlineExceeded, and Overloaded if the queue has no room or the call
+        has waited for the longest wait of its class. Raises NotSupported if another call waits for this one and no
+        candidate has reserved seats, since the two calls could wait for each other.
         """
         permit = self.try_dispatch(candidates)
         if permit is not None:
@@ -72,41 +116,265 @@ class Place(msgspec.Struct):
                 f"The engine '{name}' is full and keeps no seat for the gateway's own calls: set"
                 f" engines.{name}.reserved_seats"
             )
-        return await self._wait(candidates, deadline)
+        return await self.queue.wait(self, candidates, deadline)
 
-    async def _wait(self, candidates: Sequence[Deployment], deadline: float) -> Permit:
-        waiter = Waiter(self.rank, [one.seats for one in candidates], internal=self.internal)
-        full = 0
-        for seats in waiter.seats:
-            try:
-                seats.join_line(waiter)
-            except Overloaded:
-                full += 1
-                if full == len(candidates):
-                    raise
-        taken = False
-        try:
-            async with asyncio.timeout(deadline - self.clock()):
-                found = await waiter.turn
-            taken = True
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed while waiting for the engine") from error
-        finally:
-            waiter.leave_all()
-            if not taken and waiter.turn.done() and not waiter.turn.cancelled():
-                # The wait was cut short in the same moment as the seat was assigned: return the seat.
-                waiter.turn.result().release(internal=self.internal)
-        deployment = next(one for one in candidates if one.seats is found)
-        return Permit(deployment, self.internal)
+    def leave(self, error: BaseException | None = None) -> None:
+        """Count the call as no longer waiting. It may be counted again if it waits again."""
+        del error
+        if self.counted:
+            self.queue.count_out(self)
+
+    def told(self) -> bytes:
+        """Return the value of the header `x-tidegate-queue`."""
+        if not self.waited_s:
+            return _AT_ONCE % self.priority.encode()
+        times = 1000 * self.predicted_s, 1000 * self.waited_s
+        return _WAITED % (self.priority.encode(), self.position, self.queue.utilization, *times)
+
+    def described(self) -> Needs:
+        """Return the needs of the call, which are found out once."""
+        needs = self.needs
+        if needs is None:
+            needs = self.needs = self.describe()
+            self.work = needs.work
+        return needs
+
+
+_AT_ONCE = b"class=%b;position=0"
+_WAITED = b"class=%b;position=%d;utilization=%.2f;predicted_ms=%.0f;waited_ms=%.0f"
 
 
 class Queue:
-    """Creates places, each ranked behind all earlier ones."""
+    """All calls that wait, and what was refused. It lasts as long as the process."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Clock,
+        rules: QueueRules | None = None,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`jitter` returns a number from 0 to 1."""
+        self.clock = clock
+        self.rules = rules or QueueRules()
+        self.size = 0
+        self.work = 0.0
+        self.bytes = 0
+        self.refusals: dict[tuple[str, str], int] = {}
+        """The number of refused calls, by class and reason."""
+        self.observe: Callable[[Place], None] = _ignore
+        """Is told of every call that has waited for a seat and got one."""
+        self._jitter = jitter
         self._ranks = count()
+        self._promises: dict[str, Promises] = {}
+        self._refused_at = float("-inf")
+        self.configure(self.rules)
 
-    def enter(self, *, internal: bool = False, bound: bool = False) -> Place:
-        """Return a place for one call. `Place` describes the two flags."""
-        return Place(next(self._ranks), self._clock, internal, bound)
+    def configure(self, rules: QueueRules) -> None:
+        """Set the bounds. The calls that wait keep their places."""
+        self.rules = rules
+        self._longest = MappingProxyType(
+            {rule.name: min(rule.longest_wait_s, rules.longest_wait_s) for rule in rules.classes}
+        )
+
+    # -- the door ------------------------------------------------------------------------------------------------------
+
+    def enter(self, priority: str, describe: Callable[[], Needs], deployments: Sequence[Deployment]) -> Place:
+        """Return a place for a client's call of a class, which these deployments could serve. Raises Overloaded."""
+        place = Place(next(self._ranks), self, priority, self.clock(), describe)
+        for one in deployments:
+            if not one.seats.line.size and one.seats.has_free():
+                return place
+        self._admit(place, [one.seats for one in deployments])
+        return place
+
+    def enter_own(self, *, bound: bool = False) -> Place:
+        """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
+        return Place(next(self._ranks), self, OWN, self.clock(), _own_needs, True, bound)
+
+    def foretell(self, needs: Needs, deployments: Sequence[Deployment]) -> Forecast:
+        """Return what a call would have to expect if it came now."""
+        return self._forecast(needs, [one.seats for one in deployments], self.clock())
+
+    def _admit(self, place: Place, seats: Sequence[Seats]) -> None:
+        """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""
+        needs, now = place.described(), place.entered_at
+        expected = self._forecast(needs, seats, now)
+        place.predicted_s, place.position = expected.wait_s, expected.position
+        if expected.wait_s > BOUND * (self._until(place, needs.deadline) - now):
+            raise self._refuse(place, "wait", expected)
+        self._count_in(place, seats, expected)
+
+    def _forecast(self, needs: Needs, seats: Sequence[Seats], now: float) -> Forecast:
+        ready = [one for one in seats if one.ready] or seats
+        return forecast(ready, needs.priority, needs.tenant, needs.deadline, now)
+
+    def _until(self, place: Place, deadline: float) -> float:
+        """Return when a call has to have its seat."""
+        return min(deadline, place.entered_at + self.rules.longest(place.priority))
+
+    # -- the bounds ----------------------------------------------------------------------------------------------------
+
+    def _count_in(self, place: Place, seats: Sequence[Seats], expected: Forecast | None = None) -> None:
+        """Count a call as waiting. Calls behind it have to leave until there is room. Raises Overloaded if none is."""
+        needs = place.described()
+        while (bound := self._full_with(place, needs)) is not None:
+            behind = self._behind(needs, seats)
+            if behind is None:
+                raise self._refuse(place, bound, expected)
+            behind.give_way()
+        place.counted = True
+        self.size += 1
+        self.work += needs.work
+        self.bytes += needs.size_bytes
+
+    def count_out(self, place: Place) -> None:
+        """Count a call as no longer waiting."""
+        needs = place.described()
+        place.counted = False
+        self.size -= 1
+        self.bytes -= needs.size_bytes
+        self.work = self.work - needs.work if self.size else 0.0
+
+    def _full_with(self, place: Place, needs: Needs) -> str | None:
+        """Return the bound that the queue would exceed with one more call. One call alone exceeds no bound."""
+        rules = self.rules
+        if place.internal or not self.size:
+            return None
+        if self.size >= rules.max_size:
+            return "size"
+        if self.work + needs.work > rules.max_work:
+            return "work"
+        return "bytes" if self.bytes + needs.size_bytes > rules.max_bytes else None
+
+    def _behind(self, needs: Needs, seats: Sequence[Seats]) -> Waiter | None:
+        for one in seats:
+            behind = one.line.newest(needs.priority, needs.tenant)
+            if behind is not None:
+                return behind
+        return None
+
+    def _shed(self, place: Place, waiter: Waiter) -> None:
+        waiter.leave()
+        place.leave()
+        waiter.turn.set_exception(self._refuse(place, "shed"))
+
+    def _refuse(self, place: Place, reason: str, expected: Forecast | None = None) -> Overloaded:
+        """Return the refusal of a call, with the time after which it is likely to be served."""
+        now, name = self.clock(), place.priority
+        self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
+        self._refused_at = now
+        error = Overloaded(_REASONS[reason], retry_after_s=self._retry_s(place, expected, now))
+        told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
+        error.queue = _REFUSED % told
+        return error
+
+    def _retry_s(self, place: Place, expected: Forecast | None, now: float) -> float:
+        """Return after how many seconds a refused client should come back.
+
+        Those who were refused before come back as well, and new calls take a part of what is left.
+        """
+        promises = self._promises.setdefault(place.priority, Promises())
+        wait_s = place.predicted_s
+        if expected is not None and 0 < expected.rate < float("inf"):
+            wait_s += promises.expected(now) / expected.rate
+        wait_s = max(LEAST_RETRY_S, min(MOST_RETRY_S / (1 + JITTER), wait_s / (1 - FRESH)))
+        wait_s *= 1 + JITTER * self._jitter()
+        promises.add(place.described().work, now + wait_s)
+        return wait_s
+
+    # -- seats ---------------------------------------------------------------------------------------------------------
+
+    def permit(self, place: Place, deployment: Deployment, *, charged: bool = False) -> Permit:
+        """Return the permit for a seat that the place has just taken."""
+        now, seats = self.clock(), deployment.seats
+        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now)
+        if place.counted:
+            self.count_out(place)
+        return Permit(deployment, place, now, charged)
+
+    def give_back(self, permit: Permit, tokens: tuple[int, int] | None) -> None:
+        """Free the seat of a permit. `tokens` are those of `Permit.release`."""
+        place, seats, now = permit.place, permit.deployment.seats, self.clock()
+        seats.drain.end(place.work, now - permit.taken_at, seats.in_flight, now)
+        if permit.charged and tokens is not None:
+            needs = place.described()
+            more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
+            seats.line.charge(needs.priority, needs.tenant, more)
+        seats.release(internal=place.internal)
+
+    async def wait(self, place: Place, candidates: Sequence[Deployment], deadline: float) -> Permit:
+        """Wait for a seat of one of the candidates; see `Place.dispatch`."""
+        seats = [one.seats for one in candidates]
+        if not place.counted:
+            self._count_in(place, seats)
+        waiter = self._join(place, seats, deadline)
+        taken, until = False, self._until(place, deadline)
+        try:
+            async with asyncio.timeout(until - self.clock()):
+                found = await waiter.turn
+            taken = True
+        except TimeoutError as error:
+            if until < deadline:
+                raise self._refuse(place, "timeout") from error
+            raise DeadlineExceeded("The deadline passed while the call waited for an engine") from error
+        finally:
+            waiter.leave()
+            place.leave()
+            if not taken and (turn := waiter.turn).done() and not turn.cancelled() and not turn.exception():
+                # The wait was cut short in the same moment as the seat was assigned: return the seat.
+                turn.result().release(internal=place.internal)
+        place.waited_s = max(self.clock() - place.entered_at, 1e-6)
+        if not place.internal:
+            self.observe(place)
+        return self.permit(place, next(one for one in candidates if one.seats is found), charged=True)
+
+    def _join(self, place: Place, seats: Sequence[Seats], deadline: float) -> Waiter:
+        needs = place.described()
+        waiter = Waiter(
+            place.rank,
+            needs.priority,
+            needs.tenant,
+            deadline=deadline,
+            entered_at=place.entered_at,
+            work=needs.work,
+            lines=len(seats),
+        )
+        waiter.seats, waiter.internal = seats, place.internal
+        waiter.give_way = partial(self._shed, place, waiter)
+        waiter.turn = asyncio.get_running_loop().create_future()
+        for one in seats:
+            one.line.add(waiter)
+        return waiter
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def utilization(self) -> float:
+        """The share of the fullest bound that is used."""
+        rules = self.rules
+        return max(self.size / rules.max_size, self.work / rules.max_work, self.bytes / rules.max_bytes)
+
+    @property
+    def state(self) -> str:
+        """`healthy`, `degraded` if a bound is nearly reached, or `overloaded` if calls were refused lately."""
+        if self.clock() - self._refused_at < _RECENT_S:
+            return "overloaded"
+        return "degraded" if self.utilization > self.rules.warn else "healthy"
+
+
+def _ignore(place: Place) -> None:
+    del place
+
+
+_REFUSED = b"class=%b;rejected=%b;position=%d;utilization=%.2f;predicted_ms=%.0f"
+_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "wait": "The gateway is busy: the call would wait too long for an engine",
+        "size": "The gateway is busy: too many calls wait for an engine",
+        "work": "The gateway is busy: too much work waits for an engine",
+        "bytes": "The gateway is busy: the requests that wait for an engine fill its memory",
+        "shed": "The gateway is busy: calls with a higher priority took this one's place in the queue",
+        "timeout": "The gateway is busy: the call has waited for an engine as long as its class may",
+    }
+)

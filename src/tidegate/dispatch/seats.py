@@ -1,99 +1,112 @@
 """The seats of an engine: they limit how many calls the engine gets at once.
 
 Seats belong to an engine's name and last as long as the process, so calls from before and after a reload share one limit.
-Calls over the limit wait in a line of bounded length, first come, first served.
+Calls over the limit wait in the engine's line.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from tidegate.errors import Overloaded
+from tidegate.kernel.drain import Drain
+from tidegate.kernel.fairqueue import FairQueue, Rule, Waiting
+from tidegate.ports import Clock
 
-MAX_WAITING = 1024
+
+class Waiter(Waiting):
+    """One call in the lines of every engine that could serve it. `turn` gets the seats of which it has one.
+
+    `give_way` refuses the call, so that another one can wait in its place.
+    """
+
+    __slots__ = ("give_way", "internal", "seats", "turn")
+
+    seats: Sequence[Seats]
+    internal: bool
+    turn: asyncio.Future[Seats]
+    give_way: Callable[[], None]
+
+    def leave(self) -> None:
+        """Leave all lines."""
+        for seats in self.seats:
+            seats.line.remove(self)
 
 
 class Seats:
     """The seats of one engine. `limit` None means that the gateway sets no limit.
 
-    `reserved` is the number of seats that only internal calls may take. `ready` tells whether the engine is ready.
+    `most` is the limit of the configuration. `limit` may be lower while the engine cannot keep up; `why` is the reason of
+    its last change, such as `settings`.
+    `reserved` is the number of seats that only internal calls may take. `ready` tells whether the engine is ready. `line`
+    has the calls that wait, and `drain` measures how fast the engine works.
     """
 
-    def __init__(self, limit: int | None = None, *, reserved: int = 0) -> None:
-        self.limit = limit
+    def __init__(
+        self,
+        limit: int | None = None,
+        *,
+        reserved: int = 0,
+        rules: Sequence[Rule] = (),
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`rules` are the classes of calls, in the order in which they go."""
+        self.limit = self.most = limit
+        self.why = "settings"
         self.reserved = reserved
         self.in_flight = 0
         self.ready = False
+        self.line = FairQueue[Waiter](rules)
+        self.drain = Drain(clock())
         self._internal = 0
-        self._line: list[Waiter] = []
+        self._clock = clock
 
     @property
     def waiting(self) -> int:
         """The number of calls in line."""
-        return len(self._line)
+        return self.line.size
 
     def set_limit(self, limit: int | None, *, reserved: int = 0) -> None:
         """Set a new limit. A higher limit lets waiting calls continue at once. A lower limit ends no running call."""
-        self.limit, self.reserved = limit, reserved
-        self._serve_line()
+        self.limit = self.most = limit
+        self.reserved = reserved
+        self.serve_line()
+
+    def has_free(self, *, internal: bool = False) -> bool:
+        """Whether a call could take a seat now."""
+        limit = self.limit
+        if limit is None:
+            return True
+        if internal:
+            return self.in_flight < limit
+        return self.in_flight < limit and self.in_flight - self._internal < limit - self.reserved
 
     def try_take(self, *, internal: bool = False) -> bool:
         """Take a seat if one is free, even while calls wait in line. Return whether a seat was taken."""
-        if self.limit is not None:
-            clients_full = self.in_flight - self._internal >= self.limit - self.reserved
-            if self.in_flight >= self.limit or (clients_full and not internal):
-                return False
+        if not self.has_free(internal=internal):
+            return False
         self.in_flight += 1
         self._internal += internal
         return True
 
     def release(self, *, internal: bool = False) -> None:
-        """Give a seat back. The first call in line that may use the seat gets it."""
+        """Give a seat back. The call in line that goes next and may use the seat gets it."""
         self.in_flight -= 1
         self._internal -= internal
-        if self._line:
-            self._serve_line()
+        if self.line.size:
+            self.serve_line()
 
-    def join_line(self, waiter: Waiter) -> None:
-        """Put a call in line, by its rank. Raises Overloaded if the line is full."""
-        if len(self._line) >= MAX_WAITING:
-            raise Overloaded("the engine is busy and its line is full", retry_after_s=5)
-        insort(self._line, waiter, key=_rank)
+    def rate(self, now: float) -> float:
+        """Return the work for clients that the engine gets through in a second if all its seats are busy."""
+        if self.limit is None:
+            return float("inf")
+        return self.drain.rate(max(1, self.limit - self.reserved), self.in_flight, now)
 
-    def leave_line(self, waiter: Waiter) -> None:
-        """Remove a call from the line, if it is in line."""
-        if waiter in self._line:
-            self._line.remove(waiter)
-
-    def _serve_line(self) -> None:
-        for waiter in list(self._line):
-            if waiter.turn.done():
-                continue
-            if self.try_take(internal=waiter.internal):
-                waiter.turn.set_result(self)
-                waiter.leave_all()
-            elif waiter.internal:  # if an internal call gets no seat, no call behind it can
-                break
-
-
-class Waiter:
-    """One call in the lines of every engine that could serve it."""
-
-    __slots__ = ("internal", "rank", "seats", "turn")
-
-    def __init__(self, rank: int, seats: Sequence[Seats], *, internal: bool) -> None:
-        self.rank = rank
-        self.internal = internal
-        self.seats = seats
-        self.turn: asyncio.Future[Seats] = asyncio.get_running_loop().create_future()
-
-    def leave_all(self) -> None:
-        """Leave all lines."""
-        for seats in self.seats:
-            seats.leave_line(self)
-
-
-def _rank(waiter: Waiter) -> tuple[bool, int]:
-    return (not waiter.internal, waiter.rank)
+    def serve_line(self) -> None:
+        """Give the free seats to the calls in line."""
+        now = self._clock()
+        while (waiter := self.line.next(now)) is not None and self.try_take(internal=waiter.internal):
+            self.line.serve(waiter, now)
+            waiter.leave()
+            waiter.turn.set_result(self)

@@ -159,6 +159,7 @@ class CallEndpoint:
         body = await read_body(scope, receive, call, gateway.bodies)
         call.received_at = gateway.clock()
         call.deadline = min(call.deadline + call.received_at - call.arrived_at, call.own_deadline)
+        call.body_bytes = len(body)
         depth, containers = settings.max_json_depth, settings.max_json_containers
         if len(body) <= LARGE_BYTES:
             openai.read(body, call, max_depth=depth, max_containers=containers)

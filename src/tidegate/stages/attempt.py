@@ -26,9 +26,10 @@ from tidegate.errors import (
     misnamed,
 )
 from tidegate.ports import Clock
+from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
-from tidegate.types import Ask, Batch, Generation, Reply, Spent
+from tidegate.types import ANSWER, Ask, Batch, Generation, Reply, Spent
 
 SAME_ENGINE_AGAIN = 2
 TIMER_S = 0.001
@@ -53,7 +54,7 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
         call.deadline,
         call.stream,
         call.choices,
-        call.priority,
+        call.priority.rank,
         call.room,
         call.is_large,
     )
@@ -80,12 +81,14 @@ _USAGE = msgspec.Raw(b'{"include_usage":true}')
 class Attempt:
     """Answers every call. Being the last stage, it never passes a call on."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, lengths: OutputEstimate) -> None:
+        """`lengths` learns how long answers are."""
         self._clock = clock
+        self._lengths = lengths
 
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
-        rounds = _Rounds(call, self._clock, call.candidates)
+        rounds = _Rounds(call, self._clock, self._lengths, call.candidates)
         rounds.counts = call.policy.limits is not NO_LIMITS
         call.exit.push(rounds.close)
         return Reply(rounds)
@@ -100,6 +103,7 @@ class _Rounds(msgspec.Struct):
 
     call: Call
     clock: Clock
+    lengths: OutputEstimate
     untried: Sequence[Deployment]
     same: int = 0
     batches: AsyncGenerator[Batch, None] | None = None
@@ -149,6 +153,8 @@ class _Rounds(msgspec.Struct):
                 error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in self.untried))
                 raise
             call.waited_s += self.clock() - began
+        if not call.spent:
+            call.reply_headers.append((b"x-tidegate-queue", place.told()))
         self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
         if now >= call.deadline:
@@ -218,8 +224,12 @@ class _Rounds(msgspec.Struct):
         """Record the end of the engine call and free its seat, before the client has read the rest."""
         spent.outcome, spent.ended_at = outcome, self.clock()
         self.batches = None
+        usage = spent.usage
+        if usage is not None and outcome == "ok" and spent.purpose == ANSWER:
+            call = self.call
+            self.lengths.learn(call.caller.key, call.route, usage.completion_tokens // call.choices)
         if self.permit is not None:
-            self.permit.release()
+            self.permit.release(usage and (usage.prompt_tokens, usage.completion_tokens))
 
     def _may_go_on(self, error: GatewayError) -> bool:
         """Return whether another round is allowed, and set `untried` for it."""

@@ -21,6 +21,7 @@ from tidegate.quotas.needs import Need, Price, Prices, no_prices, used
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.refusals import never_fits
 from tidegate.stages.counting import Counting, answer_tokens, made
+from tidegate.stages.route import deployments_of
 from tidegate.types import ANSWER, Headers, Limit, Ticket
 
 HOLD_S = 30.0
@@ -119,12 +120,13 @@ class Limiting:
     # -- what a call needs ---------------------------------------------------------------------------------------------
 
     def _plan(self, call: Call) -> Plan:
-        call.route, _ = self._models.find(call.model, call.policy.models)
+        deployments_of(call, self._models)
         user = call.request.user if call.request is not None else None
         return call.policy.limits.plan(call.model, call.route, user or "")
 
     def _held(self, call: Call, plan: Plan, prompt: int, most_prompt: int) -> _Held:
         """Return the call with what it needs. `max_tokens` is set if the policy wants a bound and the request has none."""
+        call.prompt_tokens = prompt
         completion = answer_tokens(call)
         estimated = completion is None
         if completion is None:

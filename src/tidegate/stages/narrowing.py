@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from tidegate.call import Call
 from tidegate.errors import BadRequest
+from tidegate.types import Priority
 
 PRIORITY = b"x-tidegate-priority"
 """The name of a class. A class that goes before that of the policy has no effect."""
@@ -17,27 +18,30 @@ DEADLINE_MS = b"x-tidegate-deadline-ms"
 """Milliseconds from the arrival of the request's head. More than the policy allows has no effect."""
 
 
-def narrow(call: Call, classes: Mapping[str, int]) -> None:
-    """Apply the headers to a call that has its policy.
+def narrow(call: Call, classes: Mapping[str, Priority]) -> None:
+    """Apply the headers to a call that has its policy. `classes` are those that a request may name.
 
-    `classes` maps the name of each class to its number: the lower one goes first. Raises BadRequest for a header that has
-    another form.
+    Raises BadRequest for a header that has another form.
     """
     headers = call.head.headers
     if PRIORITY in headers:
-        call.priority = max(call.priority, _number(headers[PRIORITY], classes))
+        call.priority = max(call.priority, _class(headers[PRIORITY], classes), key=_rank)
     if DEADLINE_MS in headers:
         call.own_deadline = call.arrived_at + _seconds(headers[DEADLINE_MS])
         call.sooner(call.own_deadline)
 
 
-def _number(value: bytes, classes: Mapping[str, int]) -> int:
-    number = classes.get(value.strip().decode("latin-1"))
-    if number is None:
+def _rank(one: Priority) -> int:
+    return one.rank
+
+
+def _class(value: bytes, classes: Mapping[str, Priority]) -> Priority:
+    found = classes.get(value.strip().decode(errors="replace"))
+    if found is None:
         raise BadRequest(
             f"The header '{PRIORITY.decode()}' names no class: send one of {', '.join(classes)}, or leave it out"
         )
-    return number
+    return found
 
 
 def _seconds(value: bytes) -> float:

@@ -40,11 +40,18 @@ class Route:
         return f"model '{call.model}'{matched}: engine '{able[0].engine_name}'{of}"
 
     def _able(self, call: Call) -> list[Deployment]:
-        call.route, deployments = self._models.find(call.model, call.policy.models)
+        deployments = deployments_of(call, self._models)
         able = [one for one in deployments if _takes(call, one)]
         if not able:
             raise _nearest_refusal(call, deployments)
         return able
+
+
+def deployments_of(call: Call, models: Models) -> Sequence[Deployment]:
+    """Return the deployments of a call's model, and note them in the call. Raises ModelNotFound."""
+    if not call.deployments:
+        call.route, call.deployments = models.find(call.model, call.policy.models)
+    return call.deployments
 
 
 def _busyness(deployment: Deployment) -> tuple[bool, int]:

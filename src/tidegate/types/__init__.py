@@ -21,6 +21,7 @@ from tidegate.types.caller import ANSWER, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
+from tidegate.types.priority import DEFAULT_PRIORITY, Priority
 from tidegate.types.quota import (
     Amounts,
     Change,
@@ -59,6 +60,7 @@ from tidegate.types.verdict import (
 
 __all__ = [
     "ANSWER",
+    "DEFAULT_PRIORITY",
     "Action",
     "Amounts",
     "Answer",
@@ -95,6 +97,7 @@ __all__ = [
     "Per",
     "PeriodCount",
     "Piece",
+    "Priority",
     "PromptDetails",
     "RailFacts",
     "Record",

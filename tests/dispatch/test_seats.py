@@ -11,23 +11,34 @@ from hypothesis import strategies as st
 
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.queue import Permit, Place, Queue
-from tidegate.dispatch.seats import MAX_WAITING, Seats
+from tidegate.dispatch.rules import Needs, QueueRules
+from tidegate.dispatch.seats import Seats
 from tidegate.errors import DeadlineExceeded, Overloaded
 
 pytestmark = pytest.mark.anyio
 LONG_S = 60.0
 
 
+def needs() -> Needs:
+    return Needs("default")
+
+
 class Room:
     """One engine's seats and the queue before them."""
 
-    def __init__(self, limit: int | None = None, *, reserved: int = 0) -> None:
+    def __init__(
+        self, limit: int | None = None, *, reserved: int = 0, rules: QueueRules | None = None
+    ) -> None:
         self.seats = Seats(limit, reserved=reserved)
-        self.queue = Queue(time.monotonic)
+        self.queue = Queue(time.monotonic, rules)
         self.deployment = Deployment("e", None, self.seats)
 
+    def enter(self) -> Place:
+        return self.queue.enter("default", needs, [self.deployment])
+
     async def take(self, patience_s: float = LONG_S, *, internal: bool = False) -> Permit:
-        return await self.wait(self.queue.enter(internal=internal), patience_s)
+        place = self.queue.enter_own() if internal else self.enter()
+        return await self.wait(place, patience_s)
 
     async def wait(self, place: Place, patience_s: float = LONG_S) -> Permit:
         return await place.dispatch([self.deployment], time.monotonic() + patience_s)
@@ -71,10 +82,12 @@ async def test_those_over_the_limit_are_served_in_order() -> None:
 async def test_a_place_keeps_its_rank_for_another_round() -> None:
     room, order = Room(1), list[str]()
     held = await room.take()
-    early, late = room.queue.enter(), room.queue.enter()
+    early, late = room.enter(), room.enter()
+
+    deadline = time.monotonic() + LONG_S
 
     async def call(name: str, place: Place) -> None:
-        permit = await room.wait(place)
+        permit = await place.dispatch([room.deployment], deadline)
         order.append(name)
         permit.release()
 
@@ -95,10 +108,10 @@ async def test_the_end_of_patience_is_a_deadline_and_frees_the_place_in_line() -
     assert room.state == (1, 0)
 
 
-async def test_a_full_line_refuses_with_a_time_to_come_back() -> None:
-    room = Room(1)
+async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    room = Room(1, rules=QueueRules(max_size=20))
     await room.take()
-    waiting = [asyncio.ensure_future(room.take()) for _ in range(MAX_WAITING)]
+    waiting = [asyncio.ensure_future(room.take()) for _ in range(20)]
     await turns()
     with pytest.raises(Overloaded) as raised:
         await room.take()
@@ -107,6 +120,7 @@ async def test_a_full_line_refuses_with_a_time_to_come_back() -> None:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert room.state == (1, 0)
+    assert (room.queue.size, room.queue.work, room.queue.bytes) == (0, 0, 0)
 
 
 async def test_a_seat_given_to_a_call_that_was_just_cancelled_goes_to_the_next() -> None:
@@ -162,9 +176,11 @@ async def test_a_call_takes_the_first_free_seat_of_any_candidate() -> None:
     assert busy.try_take()
     two = [Deployment("busy", None, busy), Deployment("free", None, free)]
     queue = Queue(time.monotonic)
-    permit = await queue.enter().dispatch(two, time.monotonic() + LONG_S)
+    permit = await queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S)
     assert permit.deployment.engine_name == "free"
-    waiting = asyncio.ensure_future(queue.enter().dispatch(two, time.monotonic() + LONG_S))
+    waiting = asyncio.ensure_future(
+        queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S)
+    )
     await turns()
     busy.release()
     assert (await waiting).deployment.engine_name == "busy"
