@@ -41,7 +41,7 @@ class Room:
         return await self.wait(place, patience_s)
 
     async def wait(self, place: Place, patience_s: float = LONG_S) -> Permit:
-        return await place.dispatch([self.deployment], time.monotonic() + patience_s)
+        return await place.dispatch([self.deployment], time.monotonic() + patience_s, needs)
 
     @property
     def state(self) -> tuple[int, int]:
@@ -87,7 +87,7 @@ async def test_a_place_keeps_its_rank_for_another_round() -> None:
     deadline = time.monotonic() + LONG_S
 
     async def call(name: str, place: Place) -> None:
-        permit = await place.dispatch([room.deployment], deadline)
+        permit = await place.dispatch([room.deployment], deadline, needs)
         order.append(name)
         permit.release()
 
@@ -176,10 +176,10 @@ async def test_a_call_takes_the_first_free_seat_of_any_candidate() -> None:
     assert busy.try_take()
     two = [Deployment("busy", None, busy), Deployment("free", None, free)]
     queue = Queue(time.monotonic)
-    permit = await queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S)
+    permit = await queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S, needs)
     assert permit.deployment.engine_name == "free"
     waiting = asyncio.ensure_future(
-        queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S)
+        queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S, needs)
     )
     await turns()
     busy.release()

@@ -28,7 +28,7 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import load_vocabulary
 from tidegate.runtime import FIRST_TOKENS, make_engine
-from tidegate.stages.attempt import ask_for
+from tidegate.stages.asking import ask_for
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting

@@ -44,10 +44,6 @@ _RECENT_S = 5.0
 _OWN_NEEDS = Needs(OWN)
 
 
-def _own_needs() -> Needs:
-    return _OWN_NEEDS
-
-
 # Structs, because their constructors are written in C and every call makes one of each class.
 class Permit(msgspec.Struct):
     """A seat of an engine, taken until `release`."""
@@ -62,31 +58,31 @@ class Permit(msgspec.Struct):
         """Note the first byte of a streamed answer."""
         self.deployment.seats.drain.answered(now - self.taken_at)
 
-    def release(self, tokens: tuple[int, int] | None = None) -> None:
-        """Give the seat back. Later calls have no effect. `tokens` are those of prompt and answer, if they are known."""
+    def release(self, tokens: tuple[int, int] | None = None, expected: Needs | None = None) -> None:
+        """Give the seat back. Later calls have no effect.
+
+        `tokens` are those of prompt and answer, if they are known. `expected` is what would be expected of the call now.
+        """
         if self.held:
             self.held = False
-            self.place.queue.give_back(self, tokens)
+            self.place.queue.give_back(self, tokens, expected)
 
 
 class Place(msgspec.Struct):
     """A call's rank in the queue. The call keeps it for all its engine calls.
 
     `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
-    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. `describe` returns the
-    call's needs. A call that waits has `needs` and `work`. They take longer to find out than everything else here, so a
-    call that finds a free seat has none.
+    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. A call that waits has
+    `needs`. It takes longer to find them out than everything else here, so a call that finds a free seat has none.
     """
 
     rank: int
     queue: Queue
     priority: str
     entered_at: float
-    describe: Callable[[], Needs]
     internal: bool = False
     bound: bool = False
     needs: Needs | None = None
-    work: float | None = None
     counted: bool = False
     predicted_s: float = 0.0
     position: int = 0
@@ -104,12 +100,14 @@ class Place(msgspec.Struct):
                 return self.queue.permit(self, deployment)
         return None
 
-    async def dispatch(self, candidates: Sequence[Deployment], deadline: float) -> Permit:
+    async def dispatch(
+        self, candidates: Sequence[Deployment], deadline: float, describe: Callable[[], Needs]
+    ) -> Permit:
         """Take a seat of the first candidate that has one free; wait until there is one.
 
-        `deadline` is in seconds of the clock. Raises DeadlineExceeded, and Overloaded if the queue has no room or the call
-        has waited for the longest wait of its class. Raises NotSupported if another call waits for this one and no
-        candidate has reserved seats, since the two calls could wait for each other.
+        `deadline` is in seconds of the clock. `describe` returns the call's needs. Raises DeadlineExceeded, and Overloaded
+        if the queue has no room or the call has waited for the longest wait of its class. Raises NotSupported if another
+        call waits for this one and no candidate has reserved seats, since the two calls could wait for each other.
         """
         permit = self.try_dispatch(candidates)
         if permit is not None:
@@ -120,13 +118,15 @@ class Place(msgspec.Struct):
                 f"The engine '{name}' is full and keeps no seat for the gateway's own calls: set"
                 f" engines.{name}.reserved_seats"
             )
-        return await self.queue.wait(self, candidates, deadline)
+        if self.needs is None:
+            self.needs = describe()
+        return await self.queue.wait(self, self.needs, candidates, deadline)
 
     def leave(self, error: BaseException | None = None) -> None:
         """Count the call as no longer waiting. It may be counted again if it waits again."""
         del error
-        if self.counted:
-            self.queue.count_out(self)
+        if self.counted and self.needs is not None:
+            self.queue.count_out(self, self.needs)
 
     def told(self) -> bytes:
         """Return the value of the header `x-tidegate-queue`."""
@@ -134,14 +134,6 @@ class Place(msgspec.Struct):
             return _AT_ONCE % self.priority.encode()
         times = 1000 * self.predicted_s, 1000 * self.waited_s
         return _WAITED % (self.priority.encode(), self.position, self.queue.utilization, *times)
-
-    def described(self) -> Needs:
-        """Return the needs of the call, which are found out once."""
-        needs = self.needs
-        if needs is None:
-            needs = self.needs = self.describe()
-            self.work = needs.work
-        return needs
 
 
 _AT_ONCE = b"class=%b;position=0"
@@ -184,31 +176,35 @@ class Queue:
     # -- the door ------------------------------------------------------------------------------------------------------
 
     def enter(self, priority: str, describe: Callable[[], Needs], deployments: Sequence[Deployment]) -> Place:
-        """Return a place for a client's call of a class, which these deployments could serve. Raises Overloaded."""
-        place = Place(next(self._ranks), self, priority, self.clock(), describe)
+        """Return a place for a client's call of a class, which these deployments could serve. Raises Overloaded.
+
+        `describe` returns the call's needs.
+        """
+        place = Place(next(self._ranks), self, priority, self.clock())
         for one in deployments:
             if not one.seats.line.size and one.seats.has_free():
                 return place
-        self._admit(place, [one.seats for one in deployments])
+        place.needs = describe()
+        self._admit(place, place.needs, [one.seats for one in deployments])
         return place
 
     def enter_own(self, *, bound: bool = False) -> Place:
         """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
-        return Place(next(self._ranks), self, OWN, self.clock(), _own_needs, True, bound)
+        return Place(next(self._ranks), self, OWN, self.clock(), internal=True, bound=bound, needs=_OWN_NEEDS)
 
     def foretell(self, needs: Needs, deployments: Sequence[Deployment]) -> Forecast:
         """Return what a call would have to expect if it came now."""
         return self._forecast(needs, [one.seats for one in deployments], self.clock())
 
-    def _admit(self, place: Place, seats: Sequence[Seats]) -> None:
+    def _admit(self, place: Place, needs: Needs, seats: Sequence[Seats]) -> None:
         """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""
-        needs, now = place.described(), place.entered_at
+        now = place.entered_at
         expected = self._forecast(needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
         left_s = self._until(place, needs.deadline, seats) - now
         if expected.wait_s > BOUND * left_s or expected.surely_s > left_s:
-            raise self._refuse(place, "wait", expected)
-        self._count_in(place, seats, expected)
+            raise self._refuse(place, needs, "wait", expected)
+        self._count_in(place, needs, seats, expected)
 
     def _forecast(self, needs: Needs, seats: Sequence[Seats], now: float) -> Forecast:
         ready = [one for one in seats if one.ready] or seats
@@ -222,22 +218,22 @@ class Queue:
 
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
-    def _count_in(self, place: Place, seats: Sequence[Seats], expected: Forecast | None = None) -> None:
+    def _count_in(
+        self, place: Place, needs: Needs, seats: Sequence[Seats], expected: Forecast | None = None
+    ) -> None:
         """Count a call as waiting. Calls behind it have to leave until there is room. Raises Overloaded if none is."""
-        needs = place.described()
         while (bound := self._full_with(place, needs)) is not None:
             behind = self._behind(needs, seats)
             if behind is None:
-                raise self._refuse(place, bound, expected)
+                raise self._refuse(place, needs, bound, expected)
             behind.give_way()
         place.counted = True
         self.size += 1
         self.work += needs.work
         self.bytes += needs.size_bytes
 
-    def count_out(self, place: Place) -> None:
+    def count_out(self, place: Place, needs: Needs) -> None:
         """Count a call as no longer waiting."""
-        needs = place.described()
         place.counted = False
         self.size -= 1
         self.bytes -= needs.size_bytes
@@ -261,22 +257,24 @@ class Queue:
                 return behind
         return None
 
-    def _shed(self, place: Place, waiter: Waiter) -> None:
+    def _shed(self, place: Place, needs: Needs, waiter: Waiter) -> None:
         waiter.leave()
         place.leave()
-        waiter.turn.set_exception(self._refuse(place, "shed"))
+        waiter.turn.set_exception(self._refuse(place, needs, "shed"))
 
-    def _refuse(self, place: Place, reason: str, expected: Forecast | None = None) -> Overloaded:
+    def _refuse(
+        self, place: Place, needs: Needs, reason: str, expected: Forecast | None = None
+    ) -> Overloaded:
         """Return the refusal of a call, with the time after which it is likely to be served."""
         now, name = self.clock(), place.priority
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
-        error = Overloaded(_REASONS[reason], retry_after_s=self._retry_s(place, expected, now))
+        error = Overloaded(_REASONS[reason], retry_after_s=self._retry_s(place, needs, expected, now))
         told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
         error.queue = _REFUSED % told
         return error
 
-    def _retry_s(self, place: Place, expected: Forecast | None, now: float) -> float:
+    def _retry_s(self, place: Place, needs: Needs, expected: Forecast | None, now: float) -> float:
         """Return after how many seconds a refused client should come back.
 
         Those who were refused before come back as well, and new calls take a part of what is left.
@@ -287,7 +285,7 @@ class Queue:
             wait_s += promises.expected(now) / expected.rate
         wait_s = max(LEAST_RETRY_S, min(MOST_RETRY_S / (1 + JITTER), wait_s / (1 - FRESH)))
         wait_s *= 1 + JITTER * self._jitter()
-        promises.add(place.described().work, now + wait_s)
+        promises.add(needs.work, now + wait_s)
         return wait_s
 
     # -- seats ---------------------------------------------------------------------------------------------------------
@@ -297,30 +295,31 @@ class Queue:
     ) -> Permit:
         """Return the permit for a seat that the place has just taken. `early` is that of the call in line."""
         now, seats = self.clock(), deployment.seats
-        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now, early=early)
-        if place.counted:
-            self.count_out(place)
+        needs = place.needs
+        seats.drain.begin(place.priority, needs and needs.work, seats.in_flight - 1, now, early=early)
+        if needs is not None and place.counted:
+            self.count_out(place, needs)
         return Permit(deployment, place, now, charged)
 
-    def give_back(self, permit: Permit, tokens: tuple[int, int] | None) -> None:
-        """Free the seat of a permit. `tokens` are those of `Permit.release`."""
+    def give_back(self, permit: Permit, tokens: tuple[int, int] | None, expected: Needs | None) -> None:
+        """Free the seat of a permit; see `Permit.release`."""
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
         # The rate is measured in expected work, as the work that waits is, so that errors of all expectations cancel out.
         # What is expected now counts, because expectations change.
-        work = place.describe().work if permit.charged else None
-        seats.drain.end(work, now - permit.taken_at, seats.in_flight, now)
-        if permit.charged and tokens is not None:
-            needs = place.described()
+        seats.drain.end(expected and expected.work, now - permit.taken_at, seats.in_flight, now)
+        if permit.charged and tokens is not None and (needs := place.needs) is not None:
             more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
             seats.line.charge(needs.priority, needs.tenant, more)
         seats.release(internal=place.internal)
 
-    async def wait(self, place: Place, candidates: Sequence[Deployment], deadline: float) -> Permit:
+    async def wait(
+        self, place: Place, needs: Needs, candidates: Sequence[Deployment], deadline: float
+    ) -> Permit:
         """Wait for a seat of one of the candidates; see `Place.dispatch`."""
         seats = [one.seats for one in candidates]
         if not place.counted:
-            self._count_in(place, seats)
-        waiter = self._join(place, seats, deadline)
+            self._count_in(place, needs, seats)
+        waiter = self._join(place, needs, seats, deadline)
         taken, until = False, self._until(place, deadline, seats)
         try:
             async with asyncio.timeout(until - self.clock()):
@@ -328,7 +327,7 @@ class Queue:
             taken = True
         except TimeoutError as error:
             if until < deadline:
-                raise self._refuse(place, "timeout") from error
+                raise self._refuse(place, needs, "timeout") from error
             raise DeadlineExceeded("The deadline passed while the call waited for an engine") from error
         finally:
             waiter.leave()
@@ -342,8 +341,7 @@ class Queue:
         deployment = next(one for one in candidates if one.seats is found)
         return self.permit(place, deployment, charged=True, early=waiter.early)
 
-    def _join(self, place: Place, seats: Sequence[Seats], deadline: float) -> Waiter:
-        needs = place.described()
+    def _join(self, place: Place, needs: Needs, seats: Sequence[Seats], deadline: float) -> Waiter:
         waiter = Waiter(
             place.rank,
             needs.priority,
@@ -354,7 +352,7 @@ class Queue:
             lines=len(seats),
         )
         waiter.seats, waiter.internal = seats, place.internal
-        waiter.give_way = partial(self._shed, place, waiter)
+        waiter.give_way = partial(self._shed, place, needs, waiter)
         waiter.turn = asyncio.get_running_loop().create_future()
         for one in seats:
             one.line.add(waiter)

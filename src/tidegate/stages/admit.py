@@ -11,15 +11,10 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.forecast import Forecast
 from tidegate.dispatch.queue import BOUND, Queue
-from tidegate.dispatch.rules import Needs
 from tidegate.quotas.estimate import OutputEstimate
-from tidegate.stages.counting import answer_tokens
+from tidegate.stages.needs import needs_of
 from tidegate.stages.route import deployments_of
 from tidegate.types import ANSWER
-
-MOST_ROUGH_TOKENS = 100_000
-"""A prompt that was not counted has at most so many tokens for the queue: a larger body is mostly images."""
-_BYTES_PER_TOKEN = 4
 
 
 class Admit:
@@ -37,34 +32,18 @@ class Admit:
             call.place = self._queue.enter_own(bound=call.parent is not None)
             return
         deployments = deployments_of(call, self._models)
-        place = call.place = self._queue.enter(call.priority.name, partial(self._needs, call), deployments)
+        place = call.place = self._queue.enter(
+            call.priority.name, partial(needs_of, call, self._lengths), deployments
+        )
         if place.counted:
             call.exit.push(place.leave)
 
     def foretell(self, call: Call) -> str:
         """Say what the call would have to expect in the queue as it is now."""
-        needs = self._needs(call)
+        needs = needs_of(call, self._lengths)
         expected = self._queue.foretell(needs, deployments_of(call, self._models))
         work = f"{needs.prompt + needs.completion} tokens ({needs.prompt} prompt, about {needs.completion} answer)"
         return f"class '{needs.priority}', {work}; {_expected(expected)}"
-
-    def _needs(self, call: Call) -> Needs:
-        prompt, caller, policy = call.prompt_tokens, call.caller, call.policy
-        if prompt < 0:
-            prompt = min(call.body_bytes // _BYTES_PER_TOKEN, MOST_ROUGH_TOKENS)
-        completion = answer_tokens(call)
-        expected = self._lengths.expect(caller.key, call.route) * call.choices
-        if completion is None or completion > expected:
-            completion = expected
-        return Needs(
-            call.priority.name,
-            caller.organisation or caller.key,
-            policy.name,
-            prompt,
-            completion,
-            call.body_bytes,
-            call.deadline,
-        )
 
 
 def _expected(expected: Forecast) -> str:

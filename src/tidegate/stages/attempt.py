@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -29,53 +30,13 @@ from tidegate.ports import Clock
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
-from tidegate.types import ANSWER, Ask, Batch, Generation, Reply, Spent
+from tidegate.stages.asking import ask_for, asks_usage
+from tidegate.stages.needs import needs_of
+from tidegate.types import ANSWER, Batch, Reply, Spent, Usage
 
 SAME_ENGINE_AGAIN = 2
 TIMER_S = 0.001
 """Timers of the event loop and of the engine's client go off at the deadline up to this much before or after it."""
-_ENCODER = msgspec.json.Encoder()
-
-
-def ask_for(call: Call, deployment: Deployment) -> Ask:
-    """Return the Ask of a call for one deployment, with the engine's own name for the model if it has one."""
-    fields, model = call.fields, deployment.model
-    if call.stream and deployment.engine.capabilities.stream_usage and not asks_usage(call):
-        fields = {**fields, "stream_options": _options_with_usage(call)}
-    if model is not None and model != call.model:
-        fields = {**fields, "model": msgspec.Raw(_ENCODER.encode(model))}
-    return Ask(
-        call.id,
-        call.endpoint,
-        model or call.model,
-        fields,
-        call.messages,
-        call.onward,
-        call.deadline,
-        call.stream,
-        call.choices,
-        call.priority.rank,
-        call.room,
-        call.is_large,
-    )
-
-
-def asks_usage(call: Call) -> bool:
-    """Return whether the client wants the event with the token counts at the end of its stream."""
-    request = call.request
-    options = request.stream_options if isinstance(request, Generation) else None
-    # Engines differ in what they make of a text or a number, so only `true` counts.
-    return options is not None and options.get("include_usage") is True
-
-
-def _options_with_usage(call: Call) -> msgspec.Raw:
-    """The client's `stream_options`, which ask for the token counts: every stream is charged with them."""
-    request = call.request
-    options = request.stream_options if isinstance(request, Generation) else None
-    return msgspec.Raw(_ENCODER.encode({**options, "include_usage": True})) if options else _USAGE
-
-
-_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
 class Attempt:
@@ -148,7 +109,9 @@ class _Rounds(msgspec.Struct):
         if permit is None:
             began = self.clock()
             try:
-                permit = await place.dispatch(self.untried, call.deadline)
+                permit = await place.dispatch(
+                    self.untried, call.deadline, partial(needs_of, call, self.lengths)
+                )
             except GatewayError as error:
                 error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in self.untried))
                 raise
@@ -231,7 +194,14 @@ class _Rounds(msgspec.Struct):
             call = self.call
             self.lengths.learn(call.caller.key, call.route, usage.completion_tokens // call.choices)
         if self.permit is not None:
-            self.permit.release(usage and (usage.prompt_tokens, usage.completion_tokens))
+            self._release(self.permit, usage)
+
+    def _release(self, permit: Permit, usage: Usage | None) -> None:
+        if permit.place.needs is None:
+            permit.release()
+            return
+        tokens = usage and (usage.prompt_tokens, usage.completion_tokens)
+        permit.release(tokens, needs_of(self.call, self.lengths) if permit.charged else None)
 
     def _may_go_on(self, error: GatewayError) -> bool:
         """Return whether another round is allowed, and set `untried` for it."""

@@ -11,7 +11,7 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import BadRequest, GatewayError
 from tidegate.quotas.tokens import MOST_TOKENS, Count, most_of_json, prompt_of, tokens_of_json
-from tidegate.stages.attempt import ask_for
+from tidegate.stages.asking import ask_for
 from tidegate.types import ChatRequest, CompletionRequest, Generation, Length, Messages
 
 ENGINE_TIMEOUT_S = 2.0
