@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from chaos.exchange import Door, Exchange, body
@@ -108,13 +108,13 @@ class Crowd:
     seats: int
     kinds: tuple[Kind, ...]
     chance: random.Random
-    patience_s: tuple[float, float] = PATIENCE_S
+    most_tries: int = TRIES
     tries: list[Try] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rate = capacity_per_s(self.seats)
 
-    async def arrive(self, phases: list[tuple[float, float]], told: Callable[[], None] = lambda: None) -> None:
+    async def arrive(self, phases: list[tuple[float, float]]) -> None:
         """Let clients arrive: `phases` has loads, as multiples of the capacity, and their seconds. All hang up at the end."""
         async with asyncio.TaskGroup() as group:
             clients: set[asyncio.Task[None]] = set()
@@ -124,7 +124,6 @@ class Crowd:
                 client = group.create_task(self._client(random.Random(self.chance.random())))
                 clients.add(client)
                 client.add_done_callback(clients.discard)
-                told()
             for client in list(clients):
                 client.cancel()
 
@@ -143,11 +142,11 @@ class Crowd:
         tokens = tokens_drawn(chance)
         content = body(f"ttft={TTFT_S * 1000:g} itl={ITL_S * 1000:g} tokens={tokens}", words=chance.randint(5, 60))
         refusals = 0
-        for number in range(TRIES):
+        for number in range(self.most_tries):
             attempt = Try(kind, tenant, tokens, number, self.door.send(content, key_of(tenant)), refusals)
             self.tries.append(attempt)
             try:
-                await self._wait(attempt, chance.uniform(*self.patience_s))
+                await self._wait(attempt, chance.uniform(*PATIENCE_S))
             except asyncio.CancelledError:
                 attempt.exchange.leave()
                 raise
