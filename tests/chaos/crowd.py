@@ -58,7 +58,7 @@ def capacity_per_s(seats: int) -> float:
 
 @dataclass(slots=True)
 class Try:
-    """One attempt of a client. `number` is 0 for the first one. `refused_before` counts the refusals before this attempt."""
+    """One attempt of a client. `number` is 0 for the first one, and `refused_before` counts the refusals before it."""
 
     kind: Kind
     tenant: str
@@ -110,17 +110,20 @@ class Crowd:
     chance: random.Random
     most_tries: int = TRIES
     tries: list[Try] = field(default_factory=list)
+    late_s: list[float] = field(default_factory=list)
+    """How late each client came. If these are not small, the machine is too slow to measure with."""
 
     def __post_init__(self) -> None:
         self._rate = capacity_per_s(self.seats)
 
     async def arrive(self, phases: list[tuple[float, float]]) -> None:
-        """Let clients arrive: `phases` has loads, as multiples of the capacity, and their seconds. All hang up at the end."""
+        """Let clients arrive, and hang up at the end. `phases` are loads, as multiples of the capacity, and seconds."""
         async with asyncio.TaskGroup() as group:
             clients: set[asyncio.Task[None]] = set()
             for at in self._arrivals(phases):
                 while (early := at - self.door.clock()) > 0:
                     await asyncio.sleep(early)
+                self.late_s.append(-early)
                 client = group.create_task(self._client(random.Random(self.chance.random())))
                 clients.add(client)
                 client.add_done_callback(clients.discard)
@@ -140,7 +143,9 @@ class Crowd:
         kind = chance.choices(self.kinds, [one.mix for one in self.kinds])[0]
         tenant = chance.choices(list(kind.tenants), list(kind.tenants.values()))[0]
         tokens = tokens_drawn(chance)
-        content = body(f"ttft={TTFT_S * 1000:g} itl={ITL_S * 1000:g} tokens={tokens}", words=chance.randint(5, 60))
+        content = body(
+            f"ttft={TTFT_S * 1000:g} itl={ITL_S * 1000:g} tokens={tokens}", words=chance.randint(5, 60)
+        )
         refusals = 0
         for number in range(self.most_tries):
             attempt = Try(kind, tenant, tokens, number, self.door.send(content, key_of(tenant)), refusals)

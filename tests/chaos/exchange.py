@@ -106,9 +106,7 @@ class Exchange:
     def _read_head(self, head: str) -> None:
         line, *lines = head.split("\r\n")
         self.status = int(line.split(" ")[1])
-        self.headers = {
-            name.lower(): value for name, _, value in (each.partition(": ") for each in lines)
-        }
+        self.headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines)}
 
     @property
     def retry_after_s(self) -> float | None:
@@ -144,6 +142,10 @@ class Door(Protocol):
         """Send a request on a new connection. Its `leave` closes it."""
         ...
 
-    def memory_bytes(self) -> int:
-        """The resident memory of the gateway's process; 0 if it has no process of its own."""
+    def memory_mib(self) -> float | None:
+        """The largest resident memory of the gateway's process so far; None if it has no process of its own."""
+        ...
+
+    async def engine_most(self) -> int:
+        """The most calls that the engine has had at once."""
         ...

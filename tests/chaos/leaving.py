@@ -63,7 +63,7 @@ async def _round(world: Processes, number: int, chance: random.Random, found: Le
 
 
 def _send(door: Door, name: str) -> Exchange:
-    return door.send(body("tokens=100000 itl=20", user=name), key_of("one"))
+    return door.send(body("tokens=300 itl=100", user=name), key_of("one"))
 
 
 async def _entries(world: Processes, names: list[str]) -> dict[str, dict[str, object]]:

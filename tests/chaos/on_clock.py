@@ -95,8 +95,12 @@ class OnClock:
         wire.protocol.data_received(request(content, key, *headers))
         return exchange
 
-    def memory_bytes(self) -> int:
-        return 0
+    def memory_mib(self) -> None:
+        return None
+
+    async def engine_most(self) -> int:
+        most: int = self.engine.most
+        return most
 
     async def quiet(self) -> None:
         """Wait until no call runs."""

@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from chaos.configured import configuration
-from chaos.crowd import Crowd, Try, kinds
+from chaos.crowd import Crowd, kinds
 from chaos.exchange import Door
-from chaos.figures import Cell, cell_of, second_tries
+from chaos.figures import Cell, cell_of
 
 SEATS = 64
 LOADS = (1.0, 2.0, 10.0)
@@ -25,36 +25,29 @@ class OpenWorld(Protocol):
 
 async def overloaded(
     open_world: OpenWorld, queue: str, load: float, *, seconds: float, seed: int, seats: int = SEATS
-) -> tuple[Cell, list[Try]]:
+) -> Cell:
     """Run one cell: a crowd at a load, for `seconds` after the warm-up."""
-    mixed = kinds()
-    async with open_world(configuration(seats, mixed), queue=queue) as door:
-        crowd = Crowd(door, seats, mixed, random.Random(seed))
-        began = door.clock()
-        held = door.memory_bytes()
-        await crowd.arrive([(load, WARM_S + seconds)])
-        grown = door.memory_bytes() / held - 1 if held else None
-        window = began + WARM_S, began + WARM_S + seconds
-        cell = cell_of(crowd.tries, mixed, queue=queue, load=f"{load:g}x", seats=seats, window=window)
-        cell.memory_growth = grown
-        cell.second_try, cell.second_tries = second_tries(crowd.tries)
-        return cell, crowd.tries
+    return await _met(open_world, queue, [(load, WARM_S + seconds)], f"{load:g}x", seed=seed, seats=seats)
 
 
 BURST = [(1.0, 20.0), (2.0, 5.0), (0.5, 25.0)]
 """Loads and seconds: the seats fill, a burst of twice the capacity, and then half of it."""
 
 
-async def burst(
-    open_world: OpenWorld, queue: str, *, times: int, seed: int, seats: int = SEATS
-) -> tuple[Cell, list[Try]]:
+async def burst(open_world: OpenWorld, queue: str, *, times: int, seed: int, seats: int = SEATS) -> Cell:
     """Run bursts, one after the other, with one crowd."""
+    return await _met(open_world, queue, BURST * times, "burst", seed=seed, seats=seats)
+
+
+async def _met(
+    open_world: OpenWorld, queue: str, phases: list[tuple[float, float]], load: str, *, seed: int, seats: int
+) -> Cell:
     mixed = kinds()
     async with open_world(configuration(seats, mixed), queue=queue) as door:
         crowd = Crowd(door, seats, mixed, random.Random(seed))
-        began = door.clock()
-        await crowd.arrive(BURST * times)
-        window = began + WARM_S, door.clock()
-        cell = cell_of(crowd.tries, mixed, queue=queue, load="burst", seats=seats, window=window)
-        cell.second_try, cell.second_tries = second_tries(crowd.tries)
-        return cell, crowd.tries
+        begin = door.clock() + WARM_S
+        await crowd.arrive(phases)
+        cell = cell_of(crowd, queue=queue, load=load, window=(begin, door.clock()))
+        cell.memory_mib = door.memory_mib()
+        cell.engine_most = await door.engine_most()
+        return cell

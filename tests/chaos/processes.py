@@ -24,7 +24,6 @@ from chaos.exchange import Exchange, request
 
 PATIENCE_S = 30.0
 _ENGINE_OPTIONS = {"tokens": "tokens", "itl_ms": "itl", "ttft_ms": "ttft"}
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class _Connection(asyncio.Protocol):
@@ -79,9 +78,15 @@ class Processes:
         except OSError:
             connection.exchange.closed()
 
-    def memory_bytes(self) -> int:
-        pages = Path(f"/proc/{self._gateway.pid}/statm").read_text("ascii").split()[1]
-        return int(pages) * _PAGE_BYTES
+    def memory_mib(self) -> float:
+        status = Path(f"/proc/{self._gateway.pid}/status").read_text("ascii")
+        found = re.search(r"VmHWM:\s*(\d+) kB", status)
+        assert found
+        return int(found[1]) / 1024
+
+    async def engine_most(self) -> int:
+        most: int = (await self.engine_record())["max_in_flight"]
+        return most
 
     async def engine_record(self) -> dict[str, Any]:
         """What the engine has received and sent: see `tidegate.engines.scripted.record`."""
@@ -99,7 +104,10 @@ async def processes(sections: Mapping[str, Any], *, queue: str) -> AsyncIterator
     """Run a scripted engine and a gateway with one of the queues."""
     own = dict(sections["engines"]["script"])
     options = [
-        part for name, short in _ENGINE_OPTIONS.items() if name in own for part in ("--set", f"{short}={own.pop(name)}")
+        part
+        for name, short in _ENGINE_OPTIONS.items()
+        if name in own
+        for part in ("--set", f"{short}={own.pop(name)}")
     ]
     async with _process(["tidegate", "scripted", "--port", "0", *options]) as (_, engine_url):
         engine = {"kind": "openai", "url": f"{engine_url}/v1", "max_connections": 4096, **own}

@@ -7,7 +7,7 @@ import json
 import random
 
 from chaos.configured import configuration
-from chaos.crowd import Crowd, Kind, Try, key_of, kinds
+from chaos.crowd import Crowd, Kind, key_of, kinds
 from chaos.exchange import Door, Exchange
 from chaos.figures import Cell, cell_of
 from chaos.overload import WARM_S, OpenWorld
@@ -66,15 +66,11 @@ FLOOD = {"interactive": 10.0, "default": 0.5, "batch": 0.5}
 FLOOD_SEATS = 32
 
 
-async def flooded(
-    open_world: OpenWorld, queue: str, *, seconds: float, seed: int
-) -> tuple[Cell, list[Try]]:
-    """Run a flood of interactive calls over clients of the other classes that alone would fill the seats."""
+async def flooded(open_world: OpenWorld, queue: str, *, seconds: float, seed: int) -> Cell:
+    """Run a flood of interactive calls over clients of the other classes that together would fill the seats."""
     mixed = kinds(**FLOOD)
     async with open_world(configuration(FLOOD_SEATS, mixed), queue=queue) as door:
         crowd = Crowd(door, FLOOD_SEATS, mixed, random.Random(seed), most_tries=1)
-        began = door.clock()
+        begin = door.clock() + WARM_S
         await crowd.arrive([(sum(FLOOD.values()), WARM_S + seconds)])
-        window = began + WARM_S, began + WARM_S + seconds
-        cell = cell_of(crowd.tries, mixed, queue=queue, load="flood", seats=FLOOD_SEATS, window=window)
-        return cell, crowd.tries
+        return cell_of(crowd, queue=queue, load="flood", window=(begin, door.clock()))
