@@ -24,7 +24,7 @@ async def fair(open_world: OpenWorld, queue: str, *, seconds: float) -> dict[str
     """The parts of the tokens, 1 for each read and 2 for each written, that two backlogged tenants got."""
     kind = Kind("default", 3600.0, 1.0, dict.fromkeys(COSTS, 1.0))
     # The length comes from `max_tokens`, so that nothing but the words is in the prompt.
-    sections = configuration(FAIR_SEATS, [kind], tokens=10_000, itl_ms=FAIR_ITL_S * 1000)
+    sections = configuration(FAIR_SEATS, [kind], tokens=COSTS["long"][1], itl_ms=FAIR_ITL_S * 1000)
     async with open_world(sections, queue=queue) as door:
         began, spent = door.clock(), dict.fromkeys(COSTS, 0.0)
         begin, end = began + 0.1 * seconds, began + seconds
