@@ -27,7 +27,7 @@ class Cell:
     - `goodput`: the part of the seconds of the seats that was spent on calls whose first token came within the promise of
       their class; `used`: on all calls that were answered.
     - `ttft`: for each class, the 99th percentile of the time to the first token of the calls that got one, as a multiple
-      of the promise.
+      of the promise; None if there were no such calls.
     - `share`: the part of those seconds that each class got.
     - `left`: the part of the attempts whose client lost patience.
     - `forecast`: the median error of the predicted waits, of the `forecasts` calls that waited more than 250 ms.
@@ -41,7 +41,7 @@ class Cell:
     load: str
     goodput: float
     used: float
-    ttft: dict[str, float]
+    ttft: dict[str, float | None]
     share: dict[str, float]
     statuses: dict[int, int]
     attempts: int
@@ -80,7 +80,7 @@ def cell_of(crowd: Crowd, *, queue: str, load: str, window: tuple[float, float])
         load=load,
         goodput=good / capacity,
         used=all_seconds / capacity,
-        ttft={one.name: _ttft_p99(within, one) for one in kinds},
+        ttft={one.name: _ttft_p99(tries, one, window) for one in kinds},
         share={name: part / (all_seconds or 1.0) for name, part in seconds.items()},
         statuses=dict(sorted(statuses.items())),
         attempts=len(tries),
@@ -101,10 +101,14 @@ def compare_memory(cells: Sequence[Cell]) -> None:
             cell.memory_growth = cell.memory_mib / cells[0].memory_mib - 1
 
 
-def _ttft_p99(tries: Sequence[Try], kind: Kind) -> float:
-    return percentile(
-        (one.ttft_s / kind.slo_s for one in tries if one.kind is kind and one.ttft_s is not None), 0.99
-    )
+def _ttft_p99(tries: Iterable[Try], kind: Kind, window: tuple[float, float]) -> float | None:
+    begin, end = window
+    found = [
+        one.ttft_s / kind.slo_s
+        for one in tries
+        if one.kind is kind and one.ttft_s is not None and begin <= (one.exchange.first_at or 0.0) < end
+    ]
+    return percentile(found, 0.99) if found else None
 
 
 def _refusals_s(tries: Iterable[Try]) -> Iterable[float]:
@@ -138,7 +142,7 @@ def table(cells: Sequence[Cell]) -> str:
     )
     lines = [head]
     for one in cells:
-        ratios = "  ".join(f"{name[:3]} {ratio:.2f}" for name, ratio in one.ttft.items())
+        ratios = "  ".join(f"{name[:3]} {_ratio(ratio)}" for name, ratio in one.ttft.items())
         shares = " / ".join(f"{part:.0%}" for part in one.share.values())
         error = "-" if one.forecast is None else f"±{one.forecast:.0%}"
         memory = "-" if one.memory_growth is None else f"{one.memory_growth:+.1%}"
@@ -148,3 +152,7 @@ def table(cells: Sequence[Cell]) -> str:
             f" {one.left:5.0%} {one.refusal_p99_ms:6.1f} ms {error:>9} {memory:>7}  {statuses}"
         )
     return "\n".join(lines)
+
+
+def _ratio(value: float | None) -> str:
+    return "   -" if value is None else f"{value:.2f}"

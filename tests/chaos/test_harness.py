@@ -28,7 +28,7 @@ def test_first_come_first_served_collapses_at_twice_the_load() -> None:
         ]
         assert cells[1].used >= used
         assert cells[1].goodput <= goodput
-        assert cells[1].ttft["interactive"] > 2
+        assert (cells[1].ttft["interactive"] or 0) > 2
         assert cells[1].engine_most == 32
         broken = [one.name for one in of_overload(cells) if not one.kept]
         assert any("goodput" in name for name in broken)
