@@ -30,7 +30,8 @@ class Cell:
       of the promise; None if there were no such calls.
     - `share`: the part of those seconds that each class got.
     - `left`: the part of the attempts whose client lost patience.
-    - `forecast`: the median error of the predicted waits, of the `forecasts` calls that waited more than 250 ms.
+    - `forecast`: the median error of the predicted waits, of the `forecasts` calls that waited more than 250 ms;
+      `forecast_of`: the same for each class.
     - `second_try`: the part of the `second_tries` clients, refused once, whom the second try served.
     - `memory_mib`: the largest resident memory of the gateway; `memory_growth`: against the lowest load.
     - `engine_most`: the most calls that the engine had at once.
@@ -49,6 +50,7 @@ class Cell:
     refusal_p99_ms: float
     forecast: float | None
     forecasts: int
+    forecast_of: dict[str, float | None]
     second_try: float | None
     second_tries: int
     late_p99_ms: float
@@ -73,7 +75,8 @@ def cell_of(crowd: Crowd, *, queue: str, load: str, window: tuple[float, float])
     all_seconds, capacity = sum(seconds.values()), crowd.seats * (end - begin)
     within = [one for one in tries if begin <= one.exchange.sent_at < end]
     statuses = Counter(one.status for one in tries if one.exchange.ended_at and not one.exchange.left_at)
-    errors = forecast_errors(tries)
+    errors = {one.name: forecast_errors(each for each in tries if each.kind is one) for one in kinds}
+    all_errors = [error for each in errors.values() for error in each]
     second_try, second = second_tries(tries)
     return Cell(
         queue=queue,
@@ -86,12 +89,17 @@ def cell_of(crowd: Crowd, *, queue: str, load: str, window: tuple[float, float])
         attempts=len(tries),
         left=sum(one.left for one in tries) / max(1, len(tries)),
         refusal_p99_ms=1000 * percentile(_refusals_s(within), 0.99),
-        forecast=statistics.median(errors) if errors else None,
-        forecasts=len(errors),
+        forecast=_median(all_errors),
+        forecasts=len(all_errors),
+        forecast_of={name: _median(each) for name, each in errors.items()},
         second_try=second_try,
         second_tries=second,
         late_p99_ms=1000 * percentile(crowd.late_s, 0.99),
     )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def compare_memory(cells: Sequence[Cell]) -> None:

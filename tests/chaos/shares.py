@@ -12,8 +12,8 @@ from chaos.exchange import Door, Exchange
 from chaos.figures import Cell, cell_of
 from chaos.overload import WARM_S, OpenWorld
 
-COSTS = {"long": (200, 40), "short": (20, 4)}
-"""Words of the prompt and tokens of the answer of each tenant's calls."""
+COSTS = {"long": (2000, 40), "short": (200, 4)}
+"""Words of the prompt and tokens of the answer of each tenant's calls. The few tokens around a prompt do not count here."""
 FAIR_ITL_S = 0.02
 AT_ONCE = 24
 """The calls that each tenant keeps open: more than there are seats, so that both always wait."""
