@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import resource
 import sys
@@ -156,6 +157,7 @@ def main() -> int:
     # A crowd that waits in a line without a bound has thousands of connections.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gc.disable()  # a pause of the clients would look like one of the gateway
     print(f"seed {options.seed}, {options.seconds:g} s each")
     try:
         report = uvloop.run(run(options))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from chaos.crowd import Crowd, Kind, Try
 
@@ -57,9 +56,6 @@ class Cell:
     memory_mib: float | None = None
     memory_growth: float | None = None
     engine_most: int | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def cell_of(crowd: Crowd, *, queue: str, load: str, window: tuple[float, float]) -> Cell:

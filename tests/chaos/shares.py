@@ -61,13 +61,13 @@ def _within(exchange: Exchange, window: tuple[float, float]) -> float:
     return max(0.0, end - begin) / length
 
 
-FLOOD = {"interactive": 10.0, "default": 0.5, "batch": 0.5}
-"""The load of each class, as multiples of the capacity."""
+FLOOD = {"interactive": 10.0, "default": 0.25, "batch": 0.25}
+"""The load of each class, as multiples of the capacity. First come, first served would give the others 2 % each."""
 FLOOD_SEATS = 32
 
 
 async def flooded(open_world: OpenWorld, queue: str, *, seconds: float, seed: int) -> Cell:
-    """Run a flood of interactive calls over clients of the other classes that together would fill the seats."""
+    """Run a flood of interactive calls over clients of the other classes, which are 5 % of all."""
     mixed = kinds(**FLOOD)
     async with open_world(configuration(FLOOD_SEATS, mixed), queue=queue) as door:
         crowd = Crowd(door, FLOOD_SEATS, mixed, random.Random(seed), most_tries=1)
