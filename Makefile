@@ -18,7 +18,7 @@ FUZZ_VENV := .venv-fuzz
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check bench bench-instructions fuzz e2e-vllm docs lock
+.PHONY: help serve test check bench bench-instructions chaos fuzz e2e-vllm docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ bench: $(DEV) ## Measure the gateway against the floor and against direct access
 
 bench-instructions: $(DEV) ## Count instructions and system calls, which no neighbour moves (two trees: ARGS="--before DIR")
 	@$(BIN)/python benchmarks/instructions.py $(ARGS)
+
+chaos: $(DEV) ## Overload real processes and see what was promised kept, 16 minutes (less: ARGS="--seconds 15"; ARGS="--help")
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -21,11 +22,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self.now += 1e-5
-        if not self._ready and (
-            timers := [timer.when() for timer in self._scheduled if not timer.cancelled()]
-        ):
-            self.now = max(self.now, min(timers))
+        if not self._ready:
+            self._drop_cancelled()
+            if self._scheduled:
+                self.now = max(self.now, self._scheduled[0].when())
         super()._run_once()
+
+    def _drop_cancelled(self) -> None:
+        """Take cancelled timers from the front, as the loop itself does in its turn: the first one is then the next."""
+        while self._scheduled and self._scheduled[0].cancelled():
+            timer = heapq.heappop(self._scheduled)
+            timer._scheduled = False
+            self._timer_cancelled_count -= 1
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
