@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.queue import Needs, Permit, Place, Queue, QueueRules
+from tidegate.dispatch.queue import Needs, Permit, Place, Queue
+from tidegate.dispatch.rules import QueueRules
 from tidegate.dispatch.seats import Seats
 from tidegate.errors import DeadlineExceeded, Overloaded
 

@@ -21,51 +21,19 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.config import QueueConfig
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.forecast import Forecast, forecast
+from tidegate.dispatch.forecast import Forecast, Outlook, forecast
+from tidegate.dispatch.retries import Retries
+from tidegate.dispatch.rules import QueueRules
 from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
-from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN, Rule
-from tidegate.kernel.promises import Promises
+from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN
 from tidegate.ports import Clock
 
 BOUND = 0.8
 """A call is refused if its predicted wait is over this share of the time that it can wait."""
-FRESH = 0.5
-"""The share of the capacity that new calls are expected to take from those who come back after a refusal."""
-LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
-JITTER = 0.3
-"""`Retry-After` is longer than computed by up to this share, so that refused clients do not come back all at once."""
 _RECENT_S = 5.0
 """The queue counts as overloaded for so long after it has refused a call."""
-
-
-class QueueRules(msgspec.Struct, frozen=True):
-    """The bounds of the queue: calls, their work in tokens, the bytes of their bodies, and the longest wait of any call.
-
-    `classes` are the classes of calls in the order in which they go. Over the share `warn` of a bound, the queue is
-    degraded.
-    """
-
-    max_size: int = 1000
-    max_work: float = 10_000_000
-    max_bytes: int = 256 * 2**20
-    longest_wait_s: float = 600.0
-    warn: float = 0.8
-    classes: tuple[Rule, ...] = ()
-
-
-def rules_of(config: QueueConfig) -> QueueRules:
-    """Return the bounds of a configuration."""
-    return QueueRules(
-        max_size=config.max_size,
-        max_work=config.max_work_tokens,
-        max_bytes=config.max_bytes,
-        longest_wait_s=config.enqueue_timeout_s,
-        warn=config.warn_threshold,
-        classes=tuple(Rule(name, one.share, one.longest_wait_s) for name, one in config.classes.items()),
-    )
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -190,14 +158,15 @@ class Queue:
         self.size = 0
         self.work = 0.0
         self.bytes = 0
+        self.places: dict[int, Place] = {}
+        """The calls that are counted as waiting, by rank."""
         self.refusals: dict[tuple[str, str], int] = {}
         """The number of refused calls, by class and reason."""
         self.observe: Callable[[Place], None] = _ignore
         """Is told of every call that has waited for a seat and got one."""
-        self._jitter = jitter
+        self._retries = Retries(jitter)
         self._ranks = count()
         self._longest: Mapping[str, float] = MappingProxyType({})
-        self._promises: dict[str, Promises] = {}
         self._refused_at = float("-inf")
         self.configure(self.rules)
 
@@ -225,15 +194,24 @@ class Queue:
         """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
         return Place(next(self._ranks), self, _OWN_NEEDS, self.clock(), True, bound, 1.0)
 
-    def foretell(self, needs: Needs, deployments: Sequence[Deployment]) -> Forecast:
-        """Return what a call would have to expect if it came now."""
-        return self._forecast(needs, [one.seats for one in deployments], self.clock())
+    def foretell(self, needs: Needs, seats: Sequence[Seats]) -> Outlook:
+        """Return what a client's call would have to expect if it came now and these engines could serve it."""
+        now = self.clock()
+        if any(not one.line.size and one.has_free() for one in seats):
+            return Outlook(needs.priority)
+        place = Place(-1, self, needs, now, work=INPUT * needs.prompt + OUTPUT * needs.completion)
+        expected = self._forecast(needs, seats, now)
+        refused = self._bound_of(place, seats)
+        if expected.wait_s > self._bound_s(place, now):
+            refused = "wait"
+        retry_s = self._retries.least_s(needs.priority, expected, now) if refused else 0.0
+        return Outlook(needs.priority, expected.position, expected.wait_s, refused or "", retry_s)
 
     def _admit(self, place: Place, seats: Sequence[Seats], now: float) -> None:
         """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""
         expected = self._forecast(place.needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
-        if expected.wait_s > BOUND * (self._until(place, place.needs.deadline) - now):
+        if expected.wait_s > self._bound_s(place, now):
             raise self._refuse(place, "wait", expected)
         self._count_in(place, seats, expected)
 
@@ -241,10 +219,17 @@ class Queue:
         ready = [one for one in seats if one.ready] or seats
         return forecast(ready, needs.priority, needs.tenant, needs.deadline, now)
 
+    def longest_wait_s(self, priority: str) -> float:
+        """Return the longest wait of a class in seconds."""
+        return self._longest.get(priority, self.rules.longest_wait_s)
+
     def _until(self, place: Place, deadline: float) -> float:
         """Return when a call has to have its seat."""
-        longest_s = self._longest.get(place.needs.priority, self.rules.longest_wait_s)
-        return min(deadline, place.entered_at + longest_s)
+        return min(deadline, place.entered_at + self.longest_wait_s(place.needs.priority))
+
+    def _bound_s(self, place: Place, now: float) -> float:
+        """Return the longest predicted wait with which a call is let in."""
+        return BOUND * (self._until(place, place.needs.deadline) - now)
 
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
@@ -256,6 +241,7 @@ class Queue:
                 raise self._refuse(place, bound, expected)
             behind.give_way()
         place.counted = True
+        self.places[place.rank] = place
         self.size += 1
         self.work += place.work
         self.bytes += place.needs.size_bytes
@@ -263,6 +249,7 @@ class Queue:
     def count_out(self, place: Place) -> None:
         """Count a call as no longer waiting."""
         place.counted = False
+        del self.places[place.rank]
         self.size -= 1
         self.bytes -= place.needs.size_bytes
         self.work = self.work - place.work if self.size else 0.0
@@ -277,6 +264,11 @@ class Queue:
         if self.work + place.work > rules.max_work:
             return "work"
         return "bytes" if self.bytes + place.needs.size_bytes > rules.max_bytes else None
+
+    def _bound_of(self, place: Place, seats: Sequence[Seats]) -> str | None:
+        """Return the bound that keeps a call out, if no other call would leave for it."""
+        bound = self._full_with(place)
+        return bound if bound is not None and self._behind(place, seats) is None else None
 
     def _behind(self, place: Place, seats: Sequence[Seats]) -> Waiter | None:
         for one in seats:
@@ -295,23 +287,12 @@ class Queue:
         now, name = self.clock(), place.needs.priority
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
-        error = Overloaded(_REASONS[reason], retry_after_s=self._retry_s(place, expected, now))
+        expected = expected or Forecast(place.predicted_s, place.position, 0.0)
+        error = Overloaded(
+            _REASONS[reason], retry_after_s=self._retries.promise(name, place.work, expected, now)
+        )
         error.queue = _REFUSED % (name.encode(), reason.encode(), place.position, 1000 * place.predicted_s)
         return error
-
-    def _retry_s(self, place: Place, expected: Forecast | None, now: float) -> float:
-        """Return after how many seconds a refused client should come back.
-
-        Those who were refused before come back as well, and new calls take a part of what is left.
-        """
-        promises = self._promises.setdefault(place.needs.priority, Promises())
-        wait_s = place.predicted_s
-        if expected is not None and 0 < expected.rate < float("inf"):
-            wait_s += promises.expected(now) / expected.rate
-        wait_s = max(LEAST_RETRY_S, min(MOST_RETRY_S / (1 + JITTER), wait_s / (1 - FRESH)))
-        wait_s *= 1 + JITTER * self._jitter()
-        promises.add(place.work, now + wait_s)
-        return wait_s
 
     # -- seats ---------------------------------------------------------------------------------------------------------
 

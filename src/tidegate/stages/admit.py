@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
-from tidegate.dispatch.forecast import Forecast
+from tidegate.dispatch.forecast import Outlook
 from tidegate.dispatch.queue import BOUND, Needs, Queue
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.stages.counting import answer_tokens
@@ -34,18 +34,23 @@ class Admit:
             call.place = self._queue.enter_own(bound=call.parent is not None)
             return
         deployments = deployments_of(call, self._models)
-        place = call.place = self._queue.enter(self._needs(call), deployments)
+        place = call.place = self._queue.enter(self.needs(call), deployments)
         if place.counted:
             call.exit.push(place.leave)
 
     def foretell(self, call: Call) -> str:
         """Say what the call would have to expect in the queue as it is now."""
-        needs = self._needs(call)
-        expected = self._queue.foretell(needs, deployments_of(call, self._models))
+        needs = self.needs(call)
+        found = self._queue.foretell(needs, [one.seats for one in deployments_of(call, self._models)])
         work = f"{needs.prompt + needs.completion} tokens ({needs.prompt} prompt, about {needs.completion} answer)"
-        return f"class '{needs.priority}', {work}; {_expected(expected)}"
+        longest_s = min(self._queue.longest_wait_s(needs.priority), call.deadline - call.arrived_at)
+        return (
+            f"class '{needs.priority}', {work}; {_expected(found)}; it waits {longest_s:g} s at most, and is refused if"
+            f" the predicted wait is over {BOUND * longest_s:g} s"
+        )
 
-    def _needs(self, call: Call) -> Needs:
+    def needs(self, call: Call) -> Needs:
+        """Return what the queue has to know of a call."""
         prompt, caller, policy = call.prompt_tokens, call.caller, call.policy
         if prompt < 0:
             prompt = min(call.body_bytes // _BYTES_PER_TOKEN, MOST_ROUGH_TOKENS)
@@ -64,10 +69,5 @@ class Admit:
         )
 
 
-def _expected(expected: Forecast) -> str:
-    if not expected.wait_s:
-        return "a seat at once"
-    return (
-        f"place {expected.position}, about {expected.wait_s:.1f} s; it is refused if that is over {BOUND:g} of the"
-        " time that it can wait"
-    )
+def _expected(found: Outlook) -> str:
+    return f"place {found.position}, about {found.wait_s:.1f} s" if found.position else "a seat at once"
