@@ -155,6 +155,7 @@ class Gateway:
             self.runtime.ask = self.ask
             self._take(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
+            self.runtime.observe_queue()
             if self._path is not None:
                 watching = watch(self._path, self.try_reload, spawn=self.runtime.spawn, seen=self._seen)
                 self.runtime.spawn(watching, name="watch the config file")

@@ -180,7 +180,6 @@ class Runtime:
         self._vocabulary: Count | None = None
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
-        self.metrics.add_gauges(QueueMetrics(self.queue, self._seats).collect)
         self._engines = Lending[RunningEngine](RunningEngine.close)
         self._issuers = Lending["Issuer"](lambda issuer: issuer.close())
         self._stores = Lending[RunningStore](self._close_store)
@@ -268,6 +267,10 @@ class Runtime:
         if found is None:
             found = self._seats[name] = Seats(rules=self.queue.rules.classes, clock=self.clock)
         return found
+
+    def observe_queue(self) -> None:
+        """Have the metrics of the queue. A supervisor has none: it has a runtime, and no calls of its own."""
+        self.metrics.add_gauges(QueueMetrics(self.queue, self._seats).collect)
 
     def arrange(self, config: QueueConfig) -> None:
         """Put the settings of the queue in force. The calls that wait keep their places."""
