@@ -15,7 +15,7 @@ import pytest
 from canned import canned, whole
 from command_line import run_command
 from rich.console import Console
-from serving import Running, ask, config_to, eventually, run_gateway, wire
+from serving import Running, config_to, eventually, run_gateway, wire
 from talking import SCRIPT, chat
 
 from tidegate.cli.running.queue_page import drawn, seconds
@@ -56,11 +56,23 @@ def config(engine: ScriptedServer) -> str:
 
 @pytest.fixture(scope="module")
 def gateway(config: str) -> Iterator[Running]:
-    """A gateway that has answered a call, and whose only seat is taken now. Two calls of ann and one of bob wait."""
+    """A gateway whose only seat is taken. Two calls of ann and one of bob wait. One call before them has waited."""
     with run_gateway(config) as gateway, ExitStack() as clients:
-        headers = {"authorization": f"Bearer {SECRETS['bob']}"}
-        assert ask(f"{gateway.base_url}/chat/completions", chat("ttft=200 tokens=50"), headers).status == 200
         queue, seats = gateway.gateway.runtime.queue, gateway.gateway.snapshot.engines["upstream"].seats
+
+        async def take() -> None:
+            assert seats.try_take()
+
+        async def release() -> None:
+            seats.release()
+
+        gateway.run(take())
+        first = clients.enter_context(wire(gateway.url))
+        first.post(chat("ttft=50 tokens=50"), f"authorization: Bearer {SECRETS['bob']}")
+        eventually(lambda: queue.size == 1, "the first call waits")
+        gateway.run(release())
+        assert first.read_head()[0] == 200
+        eventually(lambda: seats.in_flight == 0, "the first call is served")
         for size, name in enumerate(("bob", "ann", "ann", "bob")):
             client = clients.enter_context(wire(gateway.url))
             client.post(chat("ttft=600000 tokens=50"), f"authorization: Bearer {SECRETS[name]}")

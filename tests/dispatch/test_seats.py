@@ -10,13 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.queue import Needs, Permit, Place, Queue
-from tidegate.dispatch.rules import QueueRules
+from tidegate.dispatch.queue import Permit, Place, Queue
+from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats
 from tidegate.errors import DeadlineExceeded, Overloaded
 
 pytestmark = pytest.mark.anyio
 LONG_S = 60.0
+
+
+def needs() -> Needs:
+    return Needs("default")
 
 
 class Room:
@@ -30,7 +34,7 @@ class Room:
         self.deployment = Deployment("e", None, self.seats)
 
     def enter(self) -> Place:
-        return self.queue.enter(Needs("default"), [self.deployment])
+        return self.queue.enter("default", needs, [self.deployment])
 
     async def take(self, patience_s: float = LONG_S, *, internal: bool = False) -> Permit:
         place = self.queue.enter_own() if internal else self.enter()
@@ -172,10 +176,10 @@ async def test_a_call_takes_the_first_free_seat_of_any_candidate() -> None:
     assert busy.try_take()
     two = [Deployment("busy", None, busy), Deployment("free", None, free)]
     queue = Queue(time.monotonic)
-    permit = await queue.enter(Needs("default"), two).dispatch(two, time.monotonic() + LONG_S)
+    permit = await queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S)
     assert permit.deployment.engine_name == "free"
     waiting = asyncio.ensure_future(
-        queue.enter(Needs("default"), two).dispatch(two, time.monotonic() + LONG_S)
+        queue.enter("default", needs, two).dispatch(two, time.monotonic() + LONG_S)
     )
     await turns()
     busy.release()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.queue import Needs, Queue
-from tidegate.dispatch.rules import QueueRules
+from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.state import Inquiry, QueueState, state_of
 from tidegate.errors import Overloaded
@@ -27,11 +29,11 @@ def of_worker(waiting: int, *, most: int = 4, refused: int = 0, limit: int | Non
     while limit is not None and seats.try_take():
         pass
     for at in range(waiting):
-        queue.enter(Needs("default", "ab"[at % 2], "p", 10, 0, 100), [deployment])
+        queue.enter("default", partial(Needs, "default", "ab"[at % 2], "p", 10, 0, 100), [deployment])
     for _ in range(refused):
         queue.rules = QueueRules(max_size=waiting, classes=CLASSES)
         try:
-            queue.enter(Needs("default", "a", prompt=1), [deployment])
+            queue.enter("default", partial(Needs, "default", "a"), [deployment])
         except Overloaded:
             queue.rules = QueueRules(max_size=most, classes=CLASSES)
     inquiry = Inquiry("m", "default", "c")

@@ -23,7 +23,6 @@ from tidegate.dispatch.seats import Seats
 from tidegate.engines.preview import Outgoing, Preview
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
 from tidegate.http.apis import openai
-from tidegate.kernel.fairqueue import INPUT, OUTPUT
 from tidegate.pipeline import NO_PARTS, Parts, Stage, the_way
 from tidegate.policy import Policies, compile_policies
 from tidegate.ports import Engine
@@ -200,9 +199,8 @@ class _Dry:
     def _queued(self, call: Call) -> Queued:
         queue, models = Queue(self._clock, rules_of(self._config.queue)), Models(self._models)
         needs = Admit(queue, models, OutputEstimate(first=FIRST_TOKENS)).needs(call)
-        longest_s = min(queue.longest_wait_s(needs.priority), self._policy.deadline_s)
-        work = INPUT * needs.prompt + OUTPUT * needs.completion
-        return Queued(needs.priority, "", work, longest_s, BOUND * longest_s)
+        longest_s = min(queue.rules.longest(needs.priority), self._policy.deadline_s)
+        return Queued(needs.priority, "", needs.work, longest_s, BOUND * longest_s)
 
     def _parse(self, endpoint: Endpoint, body: bytes) -> Call:
         server, now = self._config.server, self._clock()

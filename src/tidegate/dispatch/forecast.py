@@ -50,7 +50,7 @@ def forecast(seats: Sequence[Seats], priority: str, tenant: str, deadline: float
     calls = 0
     for one in seats:
         ahead, whole = one.line.ahead(priority, tenant, deadline), one.rate(now)
-        before = sum(one.drain.rate_of(name) for name in ahead.classes)
+        before = sum(one.drain.rate_of(name, now) for name in ahead.classes)
         own, higher = own + ahead.own, higher + ahead.higher
         calls = max(calls, ahead.calls)  # a call that waits for several engines stands in each of their lines
         rate += whole

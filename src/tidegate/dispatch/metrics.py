@@ -28,7 +28,7 @@ class QueueMetrics:
 
     def observe(self, place: Place) -> None:
         """Count a call that has waited and got its seat."""
-        needs = place.needs
+        needs = place.described()
         key = needs.priority, needs.group
         waits = self._waits.get(key)
         if waits is None:

@@ -24,7 +24,7 @@ import msgspec
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.forecast import Forecast, Outlook, forecast
 from tidegate.dispatch.retries import Retries
-from tidegate.dispatch.rules import QueueRules
+from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
 from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN
@@ -36,22 +36,11 @@ _RECENT_S = 5.0
 """The queue counts as overloaded for so long after it has refused a call."""
 
 
-class Needs(msgspec.Struct, frozen=True):
-    """What the queue has to know of a call. `tenant` shares a class fairly with the others; `group` is its policy's name.
-
-    `prompt` and `completion` are tokens, `size_bytes` is the size of the body, and `deadline` is in seconds of the clock.
-    """
-
-    priority: str
-    tenant: str = ""
-    group: str = ""
-    prompt: int = 0
-    completion: int = 0
-    size_bytes: int = 0
-    deadline: float = float("inf")
-
-
 _OWN_NEEDS = Needs(OWN)
+
+
+def _own_needs() -> Needs:
+    return _OWN_NEEDS
 
 
 # Structs, because their constructors are written in C and every call makes one of each class.
@@ -75,16 +64,20 @@ class Place(msgspec.Struct):
     """A call's rank in the queue. The call keeps it for all its engine calls.
 
     `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
-    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each.
+    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. `describe` returns the
+    call's needs. A call that waits has `needs` and `work`. They take longer to find out than everything else here, so a
+    call that finds a free seat has none.
     """
 
     rank: int
     queue: Queue
-    needs: Needs
+    priority: str
     entered_at: float
+    describe: Callable[[], Needs]
     internal: bool = False
     bound: bool = False
-    work: float = 0.0
+    needs: Needs | None = None
+    work: float | None = None
     counted: bool = False
     predicted_s: float = 0.0
     position: int = 0
@@ -129,17 +122,21 @@ class Place(msgspec.Struct):
     def told(self) -> bytes:
         """Return the value of the header `x-tidegate-queue`."""
         if not self.waited_s:
-            return _AT_ONCE % self.needs.priority.encode()
-        return _WAITED % (
-            self.needs.priority.encode(),
-            self.position,
-            1000 * self.predicted_s,
-            1000 * self.waited_s,
-        )
+            return _AT_ONCE % self.priority.encode()
+        times = 1000 * self.predicted_s, 1000 * self.waited_s
+        return _WAITED % (self.priority.encode(), self.position, self.queue.utilization, *times)
+
+    def described(self) -> Needs:
+        """Return the needs of the call, which are found out once."""
+        needs = self.needs
+        if needs is None:
+            needs = self.needs = self.describe()
+            self.work = needs.work
+        return needs
 
 
 _AT_ONCE = b"class=%b;position=0"
-_WAITED = b"class=%b;position=%d;predicted_ms=%.0f;waited_ms=%.0f"
+_WAITED = b"class=%b;position=%d;utilization=%.2f;predicted_ms=%.0f;waited_ms=%.0f"
 
 
 class Queue:
@@ -166,7 +163,6 @@ class Queue:
         """Is told of every call that has waited for a seat and got one."""
         self._retries = Retries(jitter)
         self._ranks = count()
-        self._longest: Mapping[str, float] = MappingProxyType({})
         self._refused_at = float("-inf")
         self.configure(self.rules)
 
@@ -179,39 +175,40 @@ class Queue:
 
     # -- the door ------------------------------------------------------------------------------------------------------
 
-    def enter(self, needs: Needs, deployments: Sequence[Deployment]) -> Place:
-        """Return a place for a client's call, which these deployments could serve. Raises Overloaded."""
-        now = self.clock()
-        work = INPUT * needs.prompt + OUTPUT * needs.completion
-        place = Place(next(self._ranks), self, needs, now, False, False, work)
+    def enter(self, priority: str, describe: Callable[[], Needs], deployments: Sequence[Deployment]) -> Place:
+        """Return a place for a client's call of a class, which these deployments could serve. Raises Overloaded."""
+        place = Place(next(self._ranks), self, priority, self.clock(), describe)
         for one in deployments:
             if not one.seats.line.size and one.seats.has_free():
                 return place
-        self._admit(place, [one.seats for one in deployments], now)
+        self._admit(place, [one.seats for one in deployments])
         return place
 
     def enter_own(self, *, bound: bool = False) -> Place:
         """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
-        return Place(next(self._ranks), self, _OWN_NEEDS, self.clock(), True, bound, 1.0)
+        return Place(next(self._ranks), self, OWN, self.clock(), _own_needs, True, bound)
 
     def foretell(self, needs: Needs, seats: Sequence[Seats]) -> Outlook:
         """Return what a client's call would have to expect if it came now and these engines could serve it."""
         now = self.clock()
         if any(not one.line.size and one.has_free() for one in seats):
             return Outlook(needs.priority)
-        place = Place(-1, self, needs, now, work=INPUT * needs.prompt + OUTPUT * needs.completion)
+        place = Place(-1, self, needs.priority, now, lambda: needs)
         expected = self._forecast(needs, seats, now)
-        refused = self._bound_of(place, seats)
-        if expected.wait_s > self._bound_s(place, now):
+        refused = self._full_with(place, needs)
+        if refused is not None and self._behind(needs, seats) is not None:
+            refused = None  # a call behind this one would leave
+        if expected.wait_s > self._bound_s(place, needs.deadline):
             refused = "wait"
         retry_s = self._retries.least_s(needs.priority, expected, now) if refused else 0.0
         return Outlook(needs.priority, expected.position, expected.wait_s, refused or "", retry_s)
 
-    def _admit(self, place: Place, seats: Sequence[Seats], now: float) -> None:
+    def _admit(self, place: Place, seats: Sequence[Seats]) -> None:
         """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""
-        expected = self._forecast(place.needs, seats, now)
+        needs, now = place.described(), place.entered_at
+        expected = self._forecast(needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
-        if expected.wait_s > self._bound_s(place, now):
+        if expected.wait_s > self._bound_s(place, needs.deadline):
             raise self._refuse(place, "wait", expected)
         self._count_in(place, seats, expected)
 
@@ -219,60 +216,53 @@ class Queue:
         ready = [one for one in seats if one.ready] or seats
         return forecast(ready, needs.priority, needs.tenant, needs.deadline, now)
 
-    def longest_wait_s(self, priority: str) -> float:
-        """Return the longest wait of a class in seconds."""
-        return self._longest.get(priority, self.rules.longest_wait_s)
-
     def _until(self, place: Place, deadline: float) -> float:
         """Return when a call has to have its seat."""
-        return min(deadline, place.entered_at + self.longest_wait_s(place.needs.priority))
+        return min(deadline, place.entered_at + self.rules.longest(place.priority))
 
-    def _bound_s(self, place: Place, now: float) -> float:
+    def _bound_s(self, place: Place, deadline: float) -> float:
         """Return the longest predicted wait with which a call is let in."""
-        return BOUND * (self._until(place, place.needs.deadline) - now)
+        return BOUND * (self._until(place, deadline) - place.entered_at)
 
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
     def _count_in(self, place: Place, seats: Sequence[Seats], expected: Forecast | None = None) -> None:
         """Count a call as waiting. Calls behind it have to leave until there is room. Raises Overloaded if none is."""
-        while (bound := self._full_with(place)) is not None:
-            behind = self._behind(place, seats)
+        needs = place.described()
+        while (bound := self._full_with(place, needs)) is not None:
+            behind = self._behind(needs, seats)
             if behind is None:
                 raise self._refuse(place, bound, expected)
             behind.give_way()
         place.counted = True
         self.places[place.rank] = place
         self.size += 1
-        self.work += place.work
-        self.bytes += place.needs.size_bytes
+        self.work += needs.work
+        self.bytes += needs.size_bytes
 
     def count_out(self, place: Place) -> None:
         """Count a call as no longer waiting."""
+        needs = place.described()
         place.counted = False
         del self.places[place.rank]
         self.size -= 1
-        self.bytes -= place.needs.size_bytes
-        self.work = self.work - place.work if self.size else 0.0
+        self.bytes -= needs.size_bytes
+        self.work = self.work - needs.work if self.size else 0.0
 
-    def _full_with(self, place: Place) -> str | None:
+    def _full_with(self, place: Place, needs: Needs) -> str | None:
         """Return the bound that the queue would exceed with one more call. One call alone exceeds no bound."""
         rules = self.rules
         if place.internal or not self.size:
             return None
         if self.size >= rules.max_size:
             return "size"
-        if self.work + place.work > rules.max_work:
+        if self.work + needs.work > rules.max_work:
             return "work"
-        return "bytes" if self.bytes + place.needs.size_bytes > rules.max_bytes else None
+        return "bytes" if self.bytes + needs.size_bytes > rules.max_bytes else None
 
-    def _bound_of(self, place: Place, seats: Sequence[Seats]) -> str | None:
-        """Return the bound that keeps a call out, if no other call would leave for it."""
-        bound = self._full_with(place)
-        return bound if bound is not None and self._behind(place, seats) is None else None
-
-    def _behind(self, place: Place, seats: Sequence[Seats]) -> Waiter | None:
+    def _behind(self, needs: Needs, seats: Sequence[Seats]) -> Waiter | None:
         for one in seats:
-            behind = one.line.newest(place.needs.priority, place.needs.tenant)
+            behind = one.line.newest(needs.priority, needs.tenant)
             if behind is not None:
                 return behind
         return None
@@ -284,14 +274,14 @@ class Queue:
 
     def _refuse(self, place: Place, reason: str, expected: Forecast | None = None) -> Overloaded:
         """Return the refusal of a call, with the time after which it is likely to be served."""
-        now, name = self.clock(), place.needs.priority
+        now, name = self.clock(), place.priority
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
         expected = expected or Forecast(place.predicted_s, place.position, 0.0)
-        error = Overloaded(
-            _REASONS[reason], retry_after_s=self._retries.promise(name, place.work, expected, now)
-        )
-        error.queue = _REFUSED % (name.encode(), reason.encode(), place.position, 1000 * place.predicted_s)
+        retry_s = self._retries.promise(name, place.described().work, expected, now)
+        error = Overloaded(_REASONS[reason], retry_after_s=retry_s)
+        told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
+        error.queue = _REFUSED % told
         return error
 
     # -- seats ---------------------------------------------------------------------------------------------------------
@@ -299,7 +289,7 @@ class Queue:
     def permit(self, place: Place, deployment: Deployment, *, charged: bool = False) -> Permit:
         """Return the permit for a seat that the place has just taken."""
         now, seats = self.clock(), deployment.seats
-        seats.drain.begin(place.needs.priority, place.work, seats.in_flight - 1, now)
+        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now)
         if place.counted:
             self.count_out(place)
         return Permit(deployment, place, now, charged)
@@ -309,8 +299,9 @@ class Queue:
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
         seats.drain.end(place.work, now - permit.taken_at, seats.in_flight, now)
         if permit.charged and tokens is not None:
-            more = INPUT * tokens[0] + OUTPUT * tokens[1] - place.work
-            seats.line.charge(place.needs.priority, place.needs.tenant, more)
+            needs = place.described()
+            more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
+            seats.line.charge(needs.priority, needs.tenant, more)
         seats.release(internal=place.internal)
 
     async def wait(self, place: Place, candidates: Sequence[Deployment], deadline: float) -> Permit:
@@ -340,14 +331,14 @@ class Queue:
         return self.permit(place, next(one for one in candidates if one.seats is found), charged=True)
 
     def _join(self, place: Place, seats: Sequence[Seats], deadline: float) -> Waiter:
-        needs = place.needs
+        needs = place.described()
         waiter = Waiter(
             place.rank,
             needs.priority,
             needs.tenant,
             deadline=deadline,
             entered_at=place.entered_at,
-            work=place.work,
+            work=needs.work,
             lines=len(seats),
         )
         waiter.seats, waiter.internal = seats, place.internal
@@ -377,7 +368,7 @@ def _ignore(place: Place) -> None:
     del place
 
 
-_REFUSED = b"class=%b;rejected=%b;position=%d;predicted_ms=%.0f"
+_REFUSED = b"class=%b;rejected=%b;position=%d;utilization=%.2f;predicted_ms=%.0f"
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
         "wait": "The gateway is busy: the call would wait too long for an engine",

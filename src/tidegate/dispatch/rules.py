@@ -1,11 +1,11 @@
-"""The bounds of the queue and its classes of calls, as a configuration sets them."""
+"""The bounds of the queue, and what the queue has to know of a call."""
 
 from __future__ import annotations
 
 import msgspec
 
 from tidegate.config import QueueConfig
-from tidegate.kernel.fairqueue import Rule
+from tidegate.kernel.fairqueue import INPUT, OUTPUT, Rule
 
 
 class QueueRules(msgspec.Struct, frozen=True):
@@ -22,6 +22,13 @@ class QueueRules(msgspec.Struct, frozen=True):
     warn: float = 0.8
     classes: tuple[Rule, ...] = ()
 
+    def longest(self, priority: str) -> float:
+        """Return the longest wait in seconds of a call of a class."""
+        for rule in self.classes:
+            if rule.name == priority:
+                return min(rule.longest_wait_s, self.longest_wait_s)
+        return self.longest_wait_s
+
 
 def rules_of(config: QueueConfig) -> QueueRules:
     """Return the bounds of a configuration."""
@@ -33,3 +40,23 @@ def rules_of(config: QueueConfig) -> QueueRules:
         warn=config.warn_threshold,
         classes=tuple(Rule(name, one.share, one.longest_wait_s) for name, one in config.classes.items()),
     )
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What the queue has to know of a call. `tenant` shares a class fairly with the others; `group` is its policy's name.
+
+    `prompt` and `completion` are tokens, `size_bytes` is the size of the body, and `deadline` is in seconds of the clock.
+    """
+
+    priority: str
+    tenant: str = ""
+    group: str = ""
+    prompt: int = 0
+    completion: int = 0
+    size_bytes: int = 0
+    deadline: float = float("inf")
+
+    @property
+    def work(self) -> float:
+        """The work of the call in tokens of input, at least one."""
+        return float(max(1, INPUT * self.prompt + OUTPUT * self.completion))

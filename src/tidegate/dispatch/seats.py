@@ -60,7 +60,7 @@ class Seats:
         self.in_flight = 0
         self.ready = False
         self.line = FairQueue[Waiter](rules)
-        self.drain = Drain()
+        self.drain = Drain(clock())
         self._internal = 0
         self._clock = clock
 

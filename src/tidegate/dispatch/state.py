@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from tidegate.dispatch.forecast import Outlook
-from tidegate.dispatch.queue import Needs, Place, Queue
+from tidegate.dispatch.queue import Place, Queue
+from tidegate.dispatch.rules import Needs
 from tidegate.dispatch.seats import Seats
 from tidegate.kernel.fairqueue import OWN, Rule
 
@@ -153,15 +154,15 @@ def classes_of(queue: Queue) -> list[ClassState]:
     """Return the classes in the order in which they go. Others are listed as long as their calls wait."""
     waiting, work = defaultdict[str, int](int), defaultdict[str, float](float)
     for place in queue.places.values():
-        waiting[place.needs.priority] += 1
-        work[place.needs.priority] += place.work
+        waiting[place.priority] += 1
+        work[place.priority] += place.described().work
     rules = {rule.name: rule for rule in queue.rules.classes}
     listed = [*([OWN] if OWN in waiting else ()), *rules, *(waiting.keys() - rules.keys() - {OWN})]
     return [
         ClassState(
             name or INTERNAL,
             rules.get(name, Rule(name)).share,
-            queue.longest_wait_s(name),
+            queue.rules.longest(name),
             waiting[name],
             work[name],
         )
@@ -173,7 +174,8 @@ def _tenants(places: Iterable[Place]) -> list[TenantState]:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for place in places:
         if not place.internal:
-            found[place.needs.tenant, place.needs.priority].append(place.work)
+            needs = place.described()
+            found[needs.tenant, needs.priority].append(needs.work)
     tenants = [TenantState(tenant, name, len(calls), sum(calls)) for (tenant, name), calls in found.items()]
     return sorted(tenants, key=lambda one: -one.work)
 

@@ -16,69 +16,84 @@ _FEW = 32
 class Drain:
     """The work that an engine completes and begins. `now` is in seconds of one clock throughout."""
 
-    __slots__ = ("_all", "_area", "_at", "_begun", "_calls", "_decayed_at", "_held_s", "_time_s", "_work")
+    __slots__ = (
+        "_all",
+        "_area",
+        "_at",
+        "_begun",
+        "_calls",
+        "_decayed_at",
+        "_held_s",
+        "_known",
+        "_time_s",
+        "_work",
+    )
 
-    def __init__(self) -> None:
-        self._at = self._decayed_at = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self._at = self._decayed_at = now
         self._area = 0.0  # seconds of busy seats
         self._time_s = 0.0
-        self._work = 0.0  # of completed calls
+        self._work = 0.0  # of completed calls whose work is known
+        self._known = 0.0
         self._held_s = 0.0  # seconds for which completed calls held their seats
         self._calls = 0.0
         self._all = 0
         self._begun: dict[str, float] = {}
 
-    def begin(self, priority: str, work: float, busy: int, now: float) -> None:
-        """A call of a class begins. `busy` seats were busy until now."""
-        self._advance(busy, now)
-        self._begun[priority] = self._begun.get(priority, 0.0) + work
+    def begin(self, priority: str, work: float | None, busy: int, now: float) -> None:
+        """A call of a class begins. `busy` seats were busy until now. `work` may be None for a call that has not waited."""
+        self._area += busy * (now - self._at)
+        self._at = now
+        if work is not None:
+            self._begun[priority] = self._begun.get(priority, 0.0) + work
 
-    def end(self, work: float, held_s: float, busy: int, now: float) -> None:
-        """A call has ended after it has held its seat for some time. `busy` seats were busy until now."""
-        self._advance(busy, now)
-        self._work += work
+    def end(self, work: float | None, held_s: float, busy: int, now: float) -> None:
+        """A call has ended after it has held its seat for some time. `busy` seats were busy until now.
+
+        A call whose work is not known counts as one with the mean work of those whose work is known.
+        """
+        self._area += busy * (now - self._at)
+        self._at = now
         self._held_s += held_s
         self._calls += 1
         self._all += 1
+        if work is not None:
+            self._work += work
+            self._known += 1
+        if now - self._decayed_at > 1:
+            self._decay(now)
 
     def rate(self, seats: int, busy: int, now: float) -> float:
         """Return the work that so many busy seats complete in a second. It is infinite as long as nothing is known."""
-        self._advance(busy, now)
-        if not self._all or not self._work:
+        if not self._all or not self._known:
             return float("inf")
         # After a start, short calls have ended and long ones have not. Until each seat had a call that ended, the time of
         # the calls that run still says more about the start than about the engine.
         turned_over = min(1.0, self._all / max(1, busy))
-        seat_s = self._held_s + turned_over * max(0.0, self._area - self._held_s)
-        return seats * self._work / max(seat_s, 1e-6)
+        area = self._area + busy * (now - self._at)
+        seat_s = self._held_s + turned_over * max(0.0, area - self._held_s)
+        return seats * self._calls * self.mean_work() / max(seat_s, 1e-6)
 
     def mean_work(self) -> float:
         """Return the mean work of a call; 0 as long as nothing is known."""
-        return self._work / self._calls if self._calls else 0.0
+        return self._work / self._known if self._known else 0.0
 
-    def rate_of(self, priority: str) -> float:
-        """Return the work of a class that begins in a second."""
-        return self._begun.get(priority, 0.0) / self._time_s if self._time_s else 0.0
-
-    def _advance(self, busy: int, now: float) -> None:
-        if not self._at:
-            self._at = self._decayed_at = now
-        passed = now - self._at
-        if passed > 0:
-            self._area += busy * passed
-            self._time_s += passed
-            self._at = now
-            if now - self._decayed_at > 1:
-                self._decay(now)
+    def rate_of(self, priority: str, now: float) -> float:
+        """Return the work of a class that begins in a second, among the calls that had to wait."""
+        return self._begun.get(priority, 0.0) / max(1.0, self._time_s + now - self._decayed_at)
 
     def _decay(self, now: float) -> None:
-        kept = max(0.0, 1 - (now - self._decayed_at) / MEMORY_S)
+        passed = now - self._decayed_at
+        kept = kept_s = max(0.0, 1 - passed / MEMORY_S)
         self._decayed_at = now
-        self._time_s *= kept
+        self._time_s = (self._time_s + passed) * kept
         self._begun = {name: work * kept for name, work in self._begun.items() if work * kept > 1e-3}
         if self._calls > _FEW:
             kept = max(kept, _FEW / self._calls)
             self._area *= kept
-            self._work *= kept
             self._held_s *= kept
             self._calls *= kept
+        if self._known > _FEW:
+            kept = max(kept_s, _FEW / self._known)
+            self._work *= kept
+            self._known *= kept

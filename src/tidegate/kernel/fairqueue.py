@@ -17,12 +17,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import nlargest
 from typing import Generic, NamedTuple, TypeVar
 
 AGED = 0.8
 """A call that has waited for this share of the longest wait of its class goes before all other classes."""
 INPUT, OUTPUT = 1, 2
 """The work of one token."""
+_MOST_ABSENT = 1024
+"""So many tenants are remembered whose calls do not wait at present."""
 OWN = ""
 """The class of the gateway's own calls. It goes before all others."""
 
@@ -186,12 +189,15 @@ class _Class(Generic[W]):
         del self._order[bisect_left(self._order, key)]
         if not self._order:
             self._floor = max(self._floor, key[0])
-        if len(self.tenants) > 2 * len(self._order) + 64:
-            # What a tenant was served matters while it is more than what the others were.
-            level = self._order[0][0] if self._order else self._floor
-            self.tenants = {
-                name: tenant for name, tenant in self.tenants.items() if tenant.calls or tenant.served > level
-            }
+        if len(self.tenants) > 2 * len(self._order) + _MOST_ABSENT:
+            self._forget_absent()
+
+    def _forget_absent(self) -> None:
+        """Forget tenants without waiting calls. What one was served matters as long as it is more than the others were."""
+        level = self._order[0][0] if self._order else self._floor
+        absent = [(one.served, name) for name, one in self.tenants.items() if not one.calls]
+        kept = {name for _, name in nlargest(_MOST_ABSENT // 2, (one for one in absent if one[0] > level))}
+        self.tenants = {name: one for name, one in self.tenants.items() if one.calls or name in kept}
 
 
 class FairQueue(Generic[W]):

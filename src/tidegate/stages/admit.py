@@ -5,10 +5,13 @@ The stage itself never waits. The place gains age while later stages run, and `a
 
 from __future__ import annotations
 
+from functools import partial
+
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.forecast import Outlook
-from tidegate.dispatch.queue import BOUND, Needs, Queue
+from tidegate.dispatch.queue import BOUND, Queue
+from tidegate.dispatch.rules import Needs
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.route import deployments_of
@@ -34,7 +37,7 @@ class Admit:
             call.place = self._queue.enter_own(bound=call.parent is not None)
             return
         deployments = deployments_of(call, self._models)
-        place = call.place = self._queue.enter(self.needs(call), deployments)
+        place = call.place = self._queue.enter(call.priority.name, partial(self.needs, call), deployments)
         if place.counted:
             call.exit.push(place.leave)
 
@@ -43,7 +46,7 @@ class Admit:
         needs = self.needs(call)
         found = self._queue.foretell(needs, [one.seats for one in deployments_of(call, self._models)])
         work = f"{needs.prompt + needs.completion} tokens ({needs.prompt} prompt, about {needs.completion} answer)"
-        longest_s = min(self._queue.longest_wait_s(needs.priority), call.deadline - call.arrived_at)
+        longest_s = min(self._queue.rules.longest(needs.priority), call.deadline - call.arrived_at)
         return (
             f"class '{needs.priority}', {work}; {_expected(found)}; it waits {longest_s:g} s at most, and is refused if"
             f" the predicted wait is over {BOUND * longest_s:g} s"
