@@ -275,7 +275,12 @@ def state(**more: Any) -> QueueState:
 
 
 def engine_state(**more: Any) -> EngineState:
-    outlooks = [Outlook("batch", 3, 61.0), Outlook("fast", 9, 99.0, "wait", 12.0), Outlook("free")]
+    outlooks = [
+        Outlook("batch", 3, 61.0),
+        Outlook("fast", 9, 99.0, "wait", 12.0),
+        Outlook("free"),
+        Outlook("new", 2, None),
+    ]
     fields: dict[str, Any] = {
         "engine": "gpu",
         "ready": True,
@@ -308,6 +313,7 @@ def test_an_engine_is_shown_with_its_limit_and_why_it_moved() -> None:
     assert "a new batch call: place 3, about 1m 1s" in text
     assert "a new fast call: refused (wait), to come back after 12s" in text
     assert "a new free call: a seat at once" in text
+    assert "a new new call: place 2; how fast the engine is was not measured yet" in text
     assert "no limit" in text_of(state(engines=[engine_state(limit=None, most=None, rate=None)]))
     assert "not ready" in text_of(state(engines=[engine_state(ready=False)]))
 
@@ -342,7 +348,7 @@ def test_refusals_workers_and_many_tenants() -> None:
     assert "(without a key)" in text_of(state(tenants=[TenantState("", "batch", 1, 1.0)]))
 
 
-@pytest.mark.parametrize(("amount", "shown"), [(0, "0.0 s"), (9.94, "9.9 s"), (10, "10s"), (61, "1m 1s")])
+@pytest.mark.parametrize(("amount", "shown"), [(0, "0.0s"), (9.94, "9.9s"), (10, "10s"), (61, "1m 1s")])
 def test_times(amount: float, shown: str) -> None:
     assert seconds(amount) == shown
 

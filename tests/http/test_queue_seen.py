@@ -187,6 +187,18 @@ def test_a_full_queue_is_foretold(queue: dict[str, int], tokens: int, reason: st
     run(scene())
 
 
+def test_before_anything_was_measured_only_the_place_is_foretold() -> None:
+    async def scene() -> None:
+        async with gateway_in_hand(sections=SECTIONS, max_in_flight=1) as gateway:
+            send(gateway, "eve")
+            send(gateway, "eve")
+            await asyncio.sleep(0.1)
+            told = (await get(gateway, "/admin/queue?model=m")).json["forecast"]
+            assert (told["position"], told["wait_s"], told["refused"]) == (2, None, "")
+
+    run(scene())
+
+
 def test_a_free_seat_means_no_wait() -> None:
     async def scene() -> None:
         async with gateway_in_hand(sections=SECTIONS, max_in_flight=1) as gateway:

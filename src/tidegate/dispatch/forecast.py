@@ -28,13 +28,14 @@ class Forecast(NamedTuple):
 class Outlook(msgspec.Struct, frozen=True, rename={"priority": "class"}):
     """What a call of a class would have to expect, for people to read.
 
-    `position` is 0 if a seat is free. `refused` is the reason of the refusal, empty if the call may wait; a refused client
-    would be told to come back after `retry_after_s` or a little more.
+    `position` is 0 if a seat is free. `wait_s` is None as long as nothing is known of the engines. `refused` is the reason
+    of the refusal, empty if the call may wait; a refused client would be told to come back after `retry_after_s` or a
+    little more.
     """
 
     priority: str
     position: int = 0
-    wait_s: float = 0.0
+    wait_s: float | None = 0.0
     refused: str = ""
     retry_after_s: float = 0.0
 

@@ -201,7 +201,8 @@ class Queue:
         if expected.wait_s > self._bound_s(place, needs.deadline):
             refused = "wait"
         retry_s = self._retries.least_s(needs.priority, expected, now) if refused else 0.0
-        return Outlook(needs.priority, expected.position, expected.wait_s, refused or "", retry_s)
+        wait_s = None if expected.rate == float("inf") else expected.wait_s
+        return Outlook(needs.priority, expected.position, wait_s, refused or "", retry_s)
 
     def _admit(self, place: Place, seats: Sequence[Seats]) -> None:
         """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""

@@ -73,4 +73,10 @@ class Admit:
 
 
 def _expected(found: Outlook) -> str:
-    return f"place {found.position}, about {found.wait_s:.1f} s" if found.position else "a seat at once"
+    if not found.position:
+        return "a seat at once"
+    return (
+        f"place {found.position}"
+        if found.wait_s is None
+        else f"place {found.position}, about {found.wait_s:.1f} s"
+    )

@@ -66,7 +66,7 @@ def _worker(number: int, one: QueueState) -> WorkerState:
 
 
 def _worst(forecasts: Iterable[Outlook]) -> Outlook | None:
-    return max(forecasts, key=lambda one: (bool(one.refused), one.wait_s, one.position), default=None)
+    return max(forecasts, key=lambda one: (bool(one.refused), one.wait_s or 0.0, one.position), default=None)
 
 
 def _alike(rows: Iterable[T], *names: str) -> list[list[T]]:

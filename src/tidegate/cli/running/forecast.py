@@ -23,7 +23,7 @@ def foretold(told: Explained, url: str) -> Explained:
         model=told.model, priority=queued.priority, tenant=queued.tenant or None, tokens=round(queued.work)
     )
     found = asyncio.run(_ask(RunningGateway(url, option=OPTION), path))
-    if found.wait_s > queued.refused_over_s and not found.refused:
+    if (found.wait_s or 0.0) > queued.refused_over_s and not found.refused:
         # The gateway does not know the deadline of the call.
         found = msgspec.structs.replace(found, refused="wait")
     return msgspec.structs.replace(told, queue=msgspec.structs.replace(queued, forecast=found))

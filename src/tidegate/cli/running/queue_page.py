@@ -53,12 +53,14 @@ def expected(one: Outlook) -> str:
         return f"refused ({plain(one.refused)}), to come back after {seconds(one.retry_after_s)}"
     if not one.position:
         return "a seat at once"
+    if one.wait_s is None:
+        return f"place {one.position}; how fast the engine is was not measured yet"
     return f"place {one.position}, about {seconds(one.wait_s)}"
 
 
 def seconds(amount: float) -> str:
     """Return a time, with a tenth of a second below ten."""
-    return f"{amount:.1f} s" if amount < 10 else duration(amount)
+    return f"{amount:.1f}s" if amount < 10 else duration(amount)
 
 
 def _grid(*widths: int, right: Iterable[int] = ()) -> Table:
