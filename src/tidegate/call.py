@@ -8,6 +8,7 @@ for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 from uuid import uuid4
 
@@ -74,7 +75,8 @@ class Call(msgspec.Struct, kw_only=True):
     client has received it.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
-    `received_at` when the whole request was.
+    `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,
+    which the request itself sets and which counts from `arrived_at`.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Call(msgspec.Struct, kw_only=True):
     arrived_at: float
     received_at: float
     deadline: float
+    own_deadline: float = inf
     request_id: str = ""
     head: Head = Head()
     caller: Caller = Caller()

@@ -125,9 +125,12 @@ class Policies:
         named: Mapping[str, Policy],
         tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         sections: Sections = NO_SECTIONS,
+        classes: Mapping[str, Priority] = MappingProxyType({}),
     ) -> None:
         """`named` has the policy `default`; `tenants` has those of the configuration and the names of their policies."""
         self.named = named
+        self.classes = classes
+        """The classes that a request may name, in the order in which they go."""
         self.tenants = tenants
         """The tenants of the configuration, and the policies that they name; "" for one that names none."""
         unnamed = [Naming("policy", DEFAULT, DEFAULT)]
@@ -220,7 +223,8 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
         name: _compiled(name, section, server, answers, priorities) for name, section in sections.items()
     }
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
-    return Policies(named, dict(tenants_of(config.organisations)), Sections(sections, models, generation))
+    tenants = dict(tenants_of(config.organisations))
+    return Policies(named, tenants, Sections(sections, models, generation), priorities)
 
 
 def priorities_of(config: Config) -> Mapping[str, Priority]:

@@ -173,7 +173,7 @@ class Runtime:
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
-        self.lengths = OutputEstimate(first=FIRST_TOKENS)
+        self.lengths = OutputEstimate(first=FIRST_TOKENS, prior=0)
         """How long the answers of each model and key are."""
         self.quotas = Quotas(clock, wall)
         self.metrics.add_gauges(self.quotas.metrics)

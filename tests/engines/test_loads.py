@@ -385,19 +385,30 @@ def test_a_scripted_server_refuses_in_their_words(kind: str, body: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "priority", "sent"),
+    ("kind", "settings", "priority", "sent"),
     [
-        ("vllm", 5, 5),
-        ("vllm", -2, -2),
-        ("sglang", 5, -5),
-        ("vllm", 0, None),
-        ("sglang", 0, None),
-        ("openai", 5, None),
+        ("vllm", {"sends_priority": True}, 1, 1),
+        ("vllm", {"sends_priority": True}, 5, 5),
+        ("vllm", {"sends_priority": True}, -1, -1),
+        ("vllm", {"sends_priority": True}, 0, None),  # what vLLM takes it to be
+        ("vllm", {}, 1, None),  # by default it may refuse the call
+        ("vllm", {"sends_priority": False}, -1, None),
+        ("sglang", {}, 1, -1),
+        ("sglang", {}, 5, -5),
+        ("sglang", {}, -1, 1),
+        ("sglang", {}, 0, 0),  # without one, a call would go behind those of the class `batch`
+        ("sglang", {"sends_priority": True}, -2, 2),
+        ("sglang", {"sends_priority": False}, 1, None),
+        ("sglang", {"sends_priority": False}, 0, None),
+        ("openai", {}, 5, None),
     ],
 )
-def test_a_priority_means_the_same_to_every_engine(kind: str, priority: int, sent: int | None) -> None:
+def test_a_priority_means_the_same_to_every_engine(
+    kind: str, settings: Mapping[str, bool], priority: int, sent: int | None
+) -> None:
     engine_class = registry.find("tidegate.engines", kind)
-    engine: OpenAIEngine = engine_class(engine_class.Config(kind=kind, url="http://127.0.0.1:9/v1"))
+    made = engine_class.Config(kind=kind, url="http://127.0.0.1:9/v1", **settings)
+    engine: OpenAIEngine = engine_class(made)
     asked = Ask("1", Endpoint.CHAT, "m", {"model": msgspec.Raw(b'"m"')}, [], [], 1.0, priority=priority)
     assert msgspec.json.decode(engine.body(asked)).get("priority") == sent
 

@@ -35,12 +35,12 @@ SECTIONS: dict[str, Any] = {
     },
     "organisations": {"acme": {}},
 }
-LONG = "ttft=4000 tokens=4"
+LONG = "ttft=1000 tokens=4"
 
 
 @asynccontextmanager
 async def busy(**queue: Any) -> AsyncIterator[GatewayInHand]:
-    """A gateway with one seat, which has served two calls of four seconds, one of which waited, and now serves a third."""
+    """A gateway with one seat, which has served two calls of a second, one of which waited, and now serves a third."""
     sections = SECTIONS | ({"queue": queue} if queue else {})
     async with gateway_in_hand(sections=sections, max_in_flight=1) as gateway:
         await until(gateway.gateway.ready, "the first probe")
@@ -120,7 +120,7 @@ def test_what_waits_is_told_by_class_tenant_and_engine() -> None:
             assert [forecast[name]["position"] for name in ("interactive", "default", "batch")] == [2, 4, 5]
             waits = [forecast[name]["wait_s"] for name in ("interactive", "default", "batch")]
             assert waits == sorted(waits)
-            assert waits[0] > 4
+            assert waits[0] > 1
             for client in clients:
                 assert (await answer(client)).status == 200
             page = (await get(gateway, "/admin/queue")).json
@@ -148,7 +148,7 @@ def test_the_forecast_of_one_call_is_what_that_call_then_hears() -> None:
 
 def test_a_call_that_would_be_refused_is_foretold_with_the_reason_and_the_retry() -> None:
     async def scene() -> None:
-        classes = {"interactive": {"longest_wait_s": 2}, "default": {}, "batch": {}}
+        classes = {"interactive": {"longest_wait_s": 0.5}, "default": {}, "batch": {}}
         async with busy(classes=classes) as gateway:
             told = (await get(gateway, "/admin/queue?model=m&priority=interactive")).json["forecast"]
             assert told["refused"] == "wait"
@@ -305,7 +305,7 @@ def test_the_metrics_tell_the_same() -> None:
             found = await samples(gateway)
             assert found["queue_wait_seconds_count['interactive', 'fast']"] == 1
             assert found["queue_wait_seconds_count['default', 'default']"] == 2  # with one before
-            assert 2 < found["queue_wait_seconds_sum['interactive', 'fast']"] < 5
+            assert 0.5 < found["queue_wait_seconds_sum['interactive', 'fast']"] < 1.5
             assert found["queue_predicted_ratio_count['interactive']"] == 1
             assert 0.5 < found["queue_predicted_ratio_sum['interactive']"] < 2
             assert found["queue_size['interactive']"] == 0

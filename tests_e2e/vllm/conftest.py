@@ -42,7 +42,7 @@ def vllm(say: Callable[[str], None]) -> Iterator[Vllm]:
 
 def config(vllm: Vllm) -> str:
     """Two engines that are the same server: one gets all calls at once, of the other the gateway keeps the line itself."""
-    engine = {"kind": "vllm", "url": vllm.base_url}
+    engine = {"kind": "vllm", "url": vllm.base_url, "sends_priority": True}
     return json.dumps(
         {
             "engines": {"gpu": engine, "gpu-in-line": {**engine, "max_in_flight": QUEUED}},

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
@@ -24,7 +24,7 @@ from vllm_server import MODEL, QUEUED, SLOTS, Vllm
 from tidegate.config import VllmConfig
 from tidegate.engines.vllm import VllmEngine
 from tidegate.errors import UpstreamBusy
-from tidegate.types import Call, Endpoint, Exit, Load
+from tidegate.types import Ask, Endpoint, Load
 
 AT_ONCE = 20
 
@@ -79,6 +79,20 @@ def test_vllms_refusal_is_saturation_and_the_next_call_goes_through(
     assert all(int(error.response.headers["retry-after"]) >= 1 for error in refused)
     assert all(answer == 24 for answer in answers if isinstance(answer, int))
     assert ask(f"{gateway.url}/readyz", method="GET").status == 200
+    assert client.chat.completions.create(**long_call(3)).choices[0].finish_reason == "length"
+
+
+def test_a_full_vllm_refuses_a_stream_too_before_it_begins(
+    client: OpenAI, gateway: Process, vllm: Vllm
+) -> None:
+    with busy(client, QUEUED):
+        eventually(lambda: vllm.gauge("num_requests_waiting") == QUEUED - SLOTS, "vLLM's queue is full")
+        with pytest.raises(openai.InternalServerError) as raised:
+            client.chat.completions.create(**long_call(3), stream=True)
+        assert ask(f"{gateway.url}/readyz", method="GET").status == 200
+    error = raised.value
+    assert (error.status_code, error.code) == (503, "engine_overloaded")
+    assert int(error.response.headers["retry-after"]) >= 1
     assert client.chat.completions.create(**long_call(3)).choices[0].finish_reason == "length"
 
 
@@ -167,6 +181,21 @@ def test_an_answer_that_its_client_does_not_wait_for_is_stopped_in_vllm(
     assert took_s < 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_is_stopped_in_vllm_at_its_deadline(
+    gateway: Process, vllm: Vllm, stream: bool, say: Callable[[str], None]
+) -> None:
+    asked = long_call(1800) | {"stream": stream}
+    body = json.dumps(asked | asked.pop("extra_body"))
+    headers = {"content-type": "application/json", "x-tidegate-deadline-ms": "1000"}
+    answer = ask(f"{gateway.base_url}/chat/completions", body.encode(), headers)
+    took_s = until_idle_s(vllm)
+    say(f"    vLLM stopped {took_s * 1000:.0f} ms after the deadline of the call")
+    assert answer.status == (200 if stream else 504)
+    assert b'"deadline_exceeded"' in answer.body
+    assert took_s < 1
+
+
 # ------------------------------------------------------------------------------------------------------------------ load
 
 
@@ -179,7 +208,7 @@ class Host:
 @asynccontextmanager
 async def adapter(vllm: Vllm) -> AsyncIterator[VllmEngine]:
     """The gateway's own adapter, without a gateway around it."""
-    engine = VllmEngine(VllmConfig(kind="vllm", url=vllm.base_url))
+    engine = VllmEngine(VllmConfig(kind="vllm", url=vllm.base_url, sends_priority=True))
     await engine.open(Host())  # type: ignore[arg-type]
     try:
         yield engine
@@ -240,17 +269,17 @@ def test_load_is_what_vllm_has_to_do(client: OpenAI, vllm: Vllm, gateway: Proces
 # -------------------------------------------------------------------------------------------------------- a place in line
 
 
-def call(tokens: int, priority: int) -> Call:
+def asked_for(tokens: int, priority: int) -> Ask:
     asked = long_call(tokens)
     asked |= asked.pop("extra_body") | {"stream": True}
-    return Call(
-        id=uuid.uuid4().hex,
-        endpoint=Endpoint.CHAT,
-        model=MODEL,
-        fields={name: msgspec.Raw(msgspec.json.encode(value)) for name, value in asked.items()},
-        exit=Exit(),
-        received_at=0,
-        deadline=0,
+    return Ask(
+        uuid.uuid4().hex,
+        Endpoint.CHAT,
+        MODEL,
+        {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in asked.items()},
+        [],
+        [],
+        time.monotonic() + 120,
         stream=True,
         priority=priority,
     )
@@ -259,7 +288,7 @@ def call(tokens: int, priority: int) -> Call:
 async def served_at(engine: VllmEngine, tokens: int, priority: int = 0) -> float:
     """When its first token came."""
     first = 0.0
-    async for _ in engine.stream(call(tokens, priority), time.monotonic() + 120):
+    async for _ in engine.stream(asked_for(tokens, priority)):
         first = first or time.monotonic()
     return first
 
@@ -283,6 +312,31 @@ def test_a_priority_that_the_gateway_gives_moves_a_call_ahead_of_others_that_wai
 
     early, late = asyncio.run(main())
     assert early < min(late)
+
+
+def test_a_class_that_a_request_names_lets_others_go_first(client: OpenAI, vllm: Vllm) -> None:
+    """Calls of the class `batch` wait in vLLM, and a later one of the class `default` goes before them."""
+    behind = {"x-tidegate-priority": "batch"}
+
+    def first_token_at(tokens: int, headers: Mapping[str, str]) -> float:
+        with client.chat.completions.create(
+            **long_call(tokens), stream=True, extra_headers=headers
+        ) as stream:
+            at = [time.monotonic() for _ in stream]
+        return at[0]
+
+    def waiting(calls: int) -> None:
+        eventually(lambda: vllm.gauge("num_requests_waiting") == calls, "they wait in vLLM")
+
+    with ThreadPoolExecutor(QUEUED) as pool:
+        for index in range(SLOTS):  # they end one after the other
+            pool.submit(first_token_at, 120 + 20 * index, {})
+        eventually(lambda: vllm.gauge("num_requests_running") == SLOTS, "vLLM is full")
+        late = [pool.submit(first_token_at, 8, behind) for _ in range(2)]
+        waiting(2)
+        early = pool.submit(first_token_at, 8, {})
+        waiting(3)
+        assert early.result() < min(one.result() for one in late)
 
 
 def test_the_adapter_too_calls_a_full_queue_busy(vllm: Vllm) -> None:

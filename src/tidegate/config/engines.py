@@ -232,9 +232,22 @@ class OpenAIConfig(HttpEngineConfig):
 class VllmConfig(HttpEngineConfig):
     """A vLLM server. Its own request fields are passed on too."""
 
+    sends_priority: bool = Field(
+        default=False,
+        description="Whether calls are sent with the number of their class. Set it to `true` for a server that runs with"
+        " `--scheduling-policy priority`. Without this option, some versions of vLLM refuse such calls.",
+    )
+
 
 class SglangConfig(HttpEngineConfig):
     """An SGLang server. Its own request fields are passed on too."""
+
+    sends_priority: bool = Field(
+        default=True,
+        description="Whether calls are sent with the number of their class. A server without"
+        " `--enable-priority-scheduling` ignores it. Set it to `false` for one that runs with"
+        " `--abort-on-priority-when-disabled`, or with `--schedule-low-priority-values-first`.",
+    )
 
 
 class LlamaCppConfig(HttpEngineConfig):

@@ -68,7 +68,9 @@ class DefaultsConfig(Settings):
     """What holds where a request says nothing."""
 
     priority: Name = Field(
-        default=DEFAULT_CLASS, description="Class of the calls, one of `queue.classes`: which calls go first."
+        default=DEFAULT_CLASS,
+        description="Class of the calls, one of `queue.classes`: which calls go first, also at engines with"
+        " `sends_priority`. The header `x-tidegate-priority` of a request may name a later class.",
     )
     deadline_s: float | None = Field(
         default=None, gt=0, description="Longest time a call may take; `server.call_deadline_s` at the most."

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf, sqrt
 from typing import NamedTuple
 
 import msgspec
 
 from tidegate.dispatch.seats import Seats
 
+SURE = 3.0
+"""The standard deviations within which 999 of 1,000 waits are, if they are distributed normally."""
 _LEAST_SHARE = 0.01
 """A class without a reserved share is expected to get this part of the work, so that a forecast is never infinite."""
 
@@ -16,11 +19,13 @@ _LEAST_SHARE = 0.01
 class Forecast(NamedTuple):
     """What a new call has to expect.
 
-    `wait_s` is the time until it gets a seat, and `position` its place in line. `rate` is the work for its class that is
-    done in a second; it is infinite as long as nothing is known of the engines.
+    `wait_s` is the time until it gets a seat, and `position` its place in line. The wait is nearly always under `surely_s`:
+    the more calls have to end before it, the less their lengths matter. `rate` is the work for its class that is done in a
+    second; it is infinite as long as nothing is known of the engines.
     """
 
     wait_s: float
+    surely_s: float
     position: int
     rate: float
 
@@ -47,18 +52,29 @@ def forecast(seats: Sequence[Seats], priority: str, tenant: str, deadline: float
     up. For the classes that go before, the higher one of two estimates holds: that they only get done what waits now, or
     that their calls keep coming as they did lately. A class gets its reserved share in any case.
     """
-    own = higher = rate = undisturbed = share_rate = next_s = 0.0
-    calls = 0
+    own = higher = rate = undisturbed = share_rate = reserved = debt = early = next_s = 0.0
+    aged_s = inf
+    own_calls = higher_calls = 0
     for one in seats:
-        ahead, whole = one.line.ahead(priority, tenant, deadline), one.rate(now)
-        before = sum(one.drain.rate_of(name, now) for name in ahead.classes)
-        own, higher = own + ahead.own, higher + ahead.higher
-        calls = max(calls, ahead.calls)  # a call that waits for several engines stands in each of their lines
-        rate += whole
-        undisturbed += whole * (1 - ahead.behind)
-        share_rate += max(whole * max(ahead.share, _LEAST_SHARE), whole * (1 - ahead.behind) - before)
-        next_s = max(next_s, one.drain.mean_work())
-    if rate == float("inf"):
-        return Forecast(0.0, calls + 1, rate)
-    wait_s = max((own + higher) / undisturbed, own / share_rate) + next_s / rate
-    return Forecast(wait_s, calls + 1, share_rate)
+        ahead, whole, drain = one.line.ahead(priority, tenant, deadline), one.rate(now), one.drain
+        before = sum(drain.rate_of(name, now) for name in ahead.before)
+        behind = sum(max(rule.share * whole, drain.early_rate_of(rule.name, now)) for rule in ahead.behind)
+        least = whole * max(ahead.share, _LEAST_SHARE)
+        own, higher, rate = own + ahead.own, higher + ahead.higher, rate + whole
+        undisturbed += max(least, whole - behind)
+        share_rate += max(least, whole - before - behind)
+        reserved, debt = reserved + least, debt + ahead.debt
+        next_s = max(next_s, drain.mean_work())
+        aged_s = min(aged_s, ahead.aged_s)
+        early = max(early, drain.early_part_of(priority))
+        # A call that waits for several engines stands in each of their lines.
+        own_calls, higher_calls = max(own_calls, ahead.own_calls), max(higher_calls, ahead.higher_calls)
+    position = own_calls + higher_calls + 1
+    if rate == inf:
+        return Forecast(0.0, 0.0, position, rate)
+    wait_s = max((own + higher) / undisturbed, own / share_rate)
+    # While the classes before it always wait, a class gets its share, and more only once its calls have aged.
+    wait_s += early * max(0.0, min((own + debt) / reserved, max(aged_s, wait_s)) - wait_s)
+    wait_s += next_s / rate
+    ends = wait_s * rate / next_s  # so many calls end meanwhile
+    return Forecast(wait_s, wait_s * (1 + SURE / sqrt(ends)), position, share_rate)

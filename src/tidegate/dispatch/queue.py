@@ -53,6 +53,10 @@ class Permit(msgspec.Struct):
     charged: bool = False
     held: bool = True
 
+    def answered(self, now: float) -> None:
+        """Note the first byte of a streamed answer."""
+        self.deployment.seats.drain.answered(now - self.taken_at)
+
     def release(self, tokens: tuple[int, int] | None = None) -> None:
         """Give the seat back. Later calls have no effect. `tokens` are those of prompt and answer, if they are known."""
         if self.held:
@@ -198,7 +202,7 @@ class Queue:
         refused = self._full_with(place, needs)
         if refused is not None and self._behind(needs, seats) is not None:
             refused = None  # a call behind this one would leave
-        if expected.wait_s > self._bound_s(place, needs.deadline):
+        if self._is_late(place, expected, needs.deadline, seats):
             refused = "wait"
         retry_s = self._retries.least_s(needs.priority, expected, now) if refused else 0.0
         wait_s = None if expected.rate == float("inf") else expected.wait_s
@@ -209,7 +213,7 @@ class Queue:
         needs, now = place.described(), place.entered_at
         expected = self._forecast(needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
-        if expected.wait_s > self._bound_s(place, needs.deadline):
+        if self._is_late(place, expected, needs.deadline, seats):
             raise self._refuse(place, "wait", expected)
         self._count_in(place, seats, expected)
 
@@ -217,13 +221,16 @@ class Queue:
         ready = [one for one in seats if one.ready] or seats
         return forecast(ready, needs.priority, needs.tenant, needs.deadline, now)
 
-    def _until(self, place: Place, deadline: float) -> float:
-        """Return when a call has to have its seat."""
-        return min(deadline, place.entered_at + self.rules.longest(place.priority))
+    def _until(self, place: Place, deadline: float, seats: Sequence[Seats]) -> float:
+        """Return when a call has to have its seat, so that the engine's first byte still comes in time."""
+        longest_s = self.rules.longest(place.priority)
+        first_byte_s = min(longest_s / 2, *(one.drain.first_byte_s for one in seats))
+        return min(deadline, place.entered_at + longest_s - first_byte_s)
 
-    def _bound_s(self, place: Place, deadline: float) -> float:
-        """Return the longest predicted wait with which a call is let in."""
-        return BOUND * (self._until(place, deadline) - place.entered_at)
+    def _is_late(self, place: Place, expected: Forecast, deadline: float, seats: Sequence[Seats]) -> bool:
+        """Whether the call would wait too long to be let in."""
+        left_s = self._until(place, deadline, seats) - place.entered_at
+        return expected.wait_s > BOUND * left_s or expected.surely_s > left_s
 
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
@@ -278,7 +285,7 @@ class Queue:
         now, name = self.clock(), place.priority
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
-        expected = expected or Forecast(place.predicted_s, place.position, 0.0)
+        expected = expected or Forecast(place.predicted_s, place.predicted_s, place.position, 0.0)
         retry_s = self._retries.promise(name, place.described().work, expected, now)
         error = Overloaded(_REASONS[reason], retry_after_s=retry_s)
         told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
@@ -287,10 +294,12 @@ class Queue:
 
     # -- seats ---------------------------------------------------------------------------------------------------------
 
-    def permit(self, place: Place, deployment: Deployment, *, charged: bool = False) -> Permit:
-        """Return the permit for a seat that the place has just taken."""
+    def permit(
+        self, place: Place, deployment: Deployment, *, charged: bool = False, early: bool = False
+    ) -> Permit:
+        """Return the permit for a seat that the place has just taken. `early` is that of the call in line."""
         now, seats = self.clock(), deployment.seats
-        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now)
+        seats.drain.begin(place.priority, place.work, seats.in_flight - 1, now, early=early)
         if place.counted:
             self.count_out(place)
         return Permit(deployment, place, now, charged)
@@ -298,7 +307,10 @@ class Queue:
     def give_back(self, permit: Permit, tokens: tuple[int, int] | None) -> None:
         """Free the seat of a permit. `tokens` are those of `Permit.release`."""
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
-        seats.drain.end(place.work, now - permit.taken_at, seats.in_flight, now)
+        # The rate is measured in expected work, as the work that waits is, so that errors of all expectations cancel out.
+        # What is expected now counts, because expectations change.
+        work = place.describe().work if permit.charged else None
+        seats.drain.end(work, now - permit.taken_at, seats.in_flight, now)
         if permit.charged and tokens is not None:
             needs = place.described()
             more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
@@ -311,7 +323,7 @@ class Queue:
         if not place.counted:
             self._count_in(place, seats)
         waiter = self._join(place, seats, deadline)
-        taken, until = False, self._until(place, deadline)
+        taken, until = False, self._until(place, deadline, seats)
         try:
             async with asyncio.timeout(until - self.clock()):
                 found = await waiter.turn
@@ -329,7 +341,8 @@ class Queue:
         place.waited_s = max(self.clock() - place.entered_at, 1e-6)
         if not place.internal:
             self.observe(place)
-        return self.permit(place, next(one for one in candidates if one.seats is found), charged=True)
+        deployment = next(one for one in candidates if one.seats is found)
+        return self.permit(place, deployment, charged=True, early=waiter.early)
 
     def _join(self, place: Place, seats: Sequence[Seats], deadline: float) -> Waiter:
         needs = place.described()

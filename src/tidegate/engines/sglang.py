@@ -23,6 +23,10 @@ class SglangEngine(TellingEngine):
     Config: ClassVar[type[HttpEngineConfig]] = SglangConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.SGLANG
 
+    def __init__(self, config: SglangConfig) -> None:
+        super().__init__(config)
+        self._sends_priority = config.sends_priority
+
     async def load(self) -> Load:
         """Return the load in SGLang's /v1/loads or /metrics, or else the gateway's own count. Raises UpstreamError."""
         page = await self._pages.get("v1/loads?include=core")
@@ -34,8 +38,9 @@ class SglangEngine(TellingEngine):
     def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
         """See `OpenAIEngine.fields`. SGLang serves higher priorities first, so the gateway's priority is negated.
 
-        SGLang ignores priorities unless it runs with `--enable-priority-scheduling`.
+        SGLang ignores priorities unless it runs with `--enable-priority-scheduling`. With this option it serves calls
+        without a priority last and preempts them first, so 0 is sent too.
         """
-        if ask.priority:
+        if self._sends_priority:
             return {**ask.fields, "priority": msgspec.Raw(b"%d" % -ask.priority)}
         return ask.fields

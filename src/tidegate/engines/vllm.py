@@ -19,6 +19,10 @@ class VllmEngine(TellingEngine):
     Config: ClassVar[type[HttpEngineConfig]] = VllmConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.VLLM
 
+    def __init__(self, config: VllmConfig) -> None:
+        super().__init__(config)
+        self._sends_priority = config.sends_priority
+
     async def load(self) -> Load:
         """Return the load in vLLM's /metrics, or the gateway's own count if it has no such page. Raises UpstreamError."""
         page, own = await self._pages.get("metrics"), await super().load()
@@ -27,8 +31,9 @@ class VllmEngine(TellingEngine):
     def fields(self, ask: Ask) -> Mapping[str, msgspec.Raw]:
         """See `OpenAIEngine.fields`. vLLM serves lower priorities first, as the gateway does.
 
-        vLLM refuses a priority other than 0 unless it runs with `--scheduling-policy priority`.
+        Unless it runs with `--scheduling-policy priority`, vLLM refuses a priority other than 0 or, as 0.32 does, ignores
+        it. A call without one has 0.
         """
-        if ask.priority:
+        if self._sends_priority and ask.priority:
             return {**ask.fields, "priority": msgspec.Raw(b"%d" % ask.priority)}
         return ask.fields

@@ -149,12 +149,16 @@ class CallEndpoint:
             raise responder.why(cancelled) from None
 
     async def _receive(self, call: Call, scope: Scope, receive: Receive) -> None:
-        """Read the body into the call. The deadline is moved by the time that the body took to arrive."""
+        """Read the body into the call.
+
+        The deadline is moved by the time that the body took to arrive, unless the client has set one: it counts the time
+        from its request on, however long it takes to send it.
+        """
         gateway = self._gateway
         settings = gateway.settings
         body = await read_body(scope, receive, call, gateway.bodies)
         call.received_at = gateway.clock()
-        call.deadline += call.received_at - call.arrived_at
+        call.deadline = min(call.deadline + call.received_at - call.arrived_at, call.own_deadline)
         call.body_bytes = len(body)
         depth, containers = settings.max_json_depth, settings.max_json_containers
         if len(body) <= LARGE_BYTES:

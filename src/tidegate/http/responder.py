@@ -185,7 +185,10 @@ class Responder:
                 self._task.cancel()
 
     def end_overdue(self) -> None:
-        """End a call whose body did not arrive in time or whose answer was not sent in time. Each has the whole limit."""
+        """End a call whose body did not arrive in time or whose answer was not sent in time.
+
+        Each has the whole limit of the policy. A deadline that the request sets is one for both.
+        """
         if self.finished:
             return  # the answer is complete, so the client may read the rest at its own speed
         what = "answer was sent" if self._attended else "request's body had come"

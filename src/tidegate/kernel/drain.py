@@ -9,6 +9,7 @@ from __future__ import annotations
 
 MEMORY_S = 20.0
 """What was measured loses its weight with this time constant."""
+_NOTHING = 1e-3
 _FEW = 32
 """So many completed calls are never forgotten, because fewer say too little."""
 
@@ -23,8 +24,11 @@ class Drain:
         "_begun",
         "_calls",
         "_decayed_at",
+        "_early",
+        "_first_s",
         "_held_s",
         "_known",
+        "_spread_s",
         "_time_s",
         "_work",
     )
@@ -39,13 +43,37 @@ class Drain:
         self._calls = 0.0
         self._all = 0
         self._begun: dict[str, float] = {}
+        self._early: dict[str, float] = {}
+        self._first_s, self._spread_s = -1.0, 0.0
 
-    def begin(self, priority: str, work: float | None, busy: int, now: float) -> None:
-        """A call of a class begins. `busy` seats were busy until now. `work` may be None for a call that has not waited."""
+    def begin(self, priority: str, work: float | None, busy: int, now: float, *, early: bool = False) -> None:
+        """A call of a class begins. `busy` seats were busy until now.
+
+        `work` may be None for a call that has not waited. `early` is that of the call in line.
+        """
         self._area += busy * (now - self._at)
         self._at = now
         if work is not None:
             self._begun[priority] = self._begun.get(priority, 0.0) + work
+            if early:
+                self._early[priority] = self._early.get(priority, 0.0) + work
+
+    def answered(self, after_s: float) -> None:
+        """A streamed call got its first byte so long after the engine was asked."""
+        if self._first_s < 0:
+            self._first_s, self._spread_s = after_s, after_s / 2
+            return
+        off = after_s - self._first_s
+        self._first_s += off / 8
+        self._spread_s += (abs(off) - self._spread_s) / 4
+
+    @property
+    def first_byte_s(self) -> float:
+        """The time from asking the engine to its first byte that is rarely exceeded; 0 as long as nothing is known.
+
+        It is computed as TCP computes its timeout (Jacobson and Karels, 1988; RFC 6298).
+        """
+        return self._first_s + 4 * self._spread_s if self._first_s >= 0 else 0.0
 
     def end(self, work: float | None, held_s: float, busy: int, now: float) -> None:
         """A call has ended after it has held its seat for some time. `busy` seats were busy until now.
@@ -80,14 +108,29 @@ class Drain:
 
     def rate_of(self, priority: str, now: float) -> float:
         """Return the work of a class that begins in a second, among the calls that had to wait."""
-        return self._begun.get(priority, 0.0) / max(1.0, self._time_s + now - self._decayed_at)
+        return self._begun.get(priority, 0.0) / self._measured_s(now)
+
+    def early_rate_of(self, priority: str, now: float) -> float:
+        """Return the work of a class that begins in a second before calls of a class that goes first."""
+        return self._early.get(priority, 0.0) / self._measured_s(now)
+
+    def early_part_of(self, priority: str) -> float:
+        """Return the part of the work of a class, 0 to 1, that begins before calls of a class that goes first."""
+        return self._early.get(priority, 0.0) / max(self._begun.get(priority, 0.0), _NOTHING)
+
+    def _measured_s(self, now: float) -> float:
+        return max(1.0, self._time_s + now - self._decayed_at)
 
     def _decay(self, now: float) -> None:
         passed = now - self._decayed_at
         kept = kept_s = max(0.0, 1 - passed / MEMORY_S)
         self._decayed_at = now
         self._time_s = (self._time_s + passed) * kept
-        self._begun = {name: work * kept for name, work in self._begun.items() if work * kept > 1e-3}
+        for works in (self._begun, self._early):
+            for name in list(works):
+                works[name] *= kept
+                if works[name] < _NOTHING:
+                    del works[name]
         if self._calls > _FEW:
             kept = max(kept, _FEW / self._calls)
             self._area *= kept

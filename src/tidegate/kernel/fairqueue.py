@@ -26,6 +26,7 @@ INPUT, OUTPUT = 1, 2
 """The work of one token."""
 _MOST_ABSENT = 1024
 """So many tenants are remembered whose calls do not wait at present."""
+_LATELY = 64
 OWN = ""
 """The class of the gateway's own calls. It goes before all others."""
 
@@ -42,10 +43,11 @@ class Waiting:
     """A call in a line. `rank` orders calls by their entry; a call that is in several lines has the same rank in all.
 
     `work` is what the call is expected to cost. `portion` is the part of it that this line has to do, if other lines may
-    serve the call as well. `deadline` and `entered_at` are in seconds of the clock.
+    serve the call as well. `deadline` and `entered_at` are in seconds of the clock. `early` becomes true if the call is
+    served while calls of a class wait that goes before its own.
     """
 
-    __slots__ = ("deadline", "entered_at", "portion", "priority", "rank", "tenant", "work")
+    __slots__ = ("deadline", "early", "entered_at", "portion", "priority", "rank", "tenant", "work")
 
     def __init__(  # noqa: PLR0913 - a value each
         self,
@@ -66,6 +68,7 @@ class Waiting:
         self.entered_at = entered_at
         self.work = work
         self.portion = work / lines
+        self.early = False
 
 
 W = TypeVar("W", bound=Waiting)
@@ -74,10 +77,11 @@ W = TypeVar("W", bound=Waiting)
 class _Tenant(Generic[W]):
     """The waiting calls of one tenant in one class, the earliest deadline first, and the work that it was served."""
 
-    __slots__ = ("calls", "served", "since", "work")
+    __slots__ = ("calls", "lately", "served", "since", "work")
 
     def __init__(self, served: float) -> None:
         self.served = served
+        self.lately = 0.0
         self.since = 0
         self.calls: list[tuple[float, int, W]] = []
         self.work = 0.0
@@ -96,6 +100,8 @@ class _Class(Generic[W]):
         # The tenants with waiting calls, the least served first; equals in the order in which they began to wait.
         self._order: list[tuple[float, int, str]] = []
         self._floor = 0.0
+        self._lately = 0.0
+        """The work that was served lately: the sum of that of the tenants."""
 
     def add(self, call: W) -> None:
         tenant = self.tenants.get(call.tenant)
@@ -142,20 +148,40 @@ class _Class(Generic[W]):
         if waits:
             insort(self._order, self._key(name, tenant))
 
+    def note_served(self, call: W) -> None:
+        """Count the work of a call as served. Old work counts less, once a few dozen calls have been served since."""
+        self.charge(call.tenant, call.work)
+        self.tenants[call.tenant].lately += call.work
+        self._lately += call.work
+        if self._lately > _LATELY * max(1.0, call.work):
+            self._lately = 0.0
+            for tenant in self.tenants.values():
+                tenant.lately /= 2
+                self._lately += tenant.lately
+
     @property
     def head(self) -> W:
         """The next call of the class, which must not be empty."""
         return self.tenants[self._order[0][2]].calls[0][2]
 
     def ahead(self, name: str, deadline: float) -> tuple[float, int]:
-        """Return the work, and the number of calls, that go before a new call of a tenant."""
+        """Return the work, and the number of calls, that go before a new call of a tenant.
+
+        The higher one of two estimates holds: that the other tenants only get done what waits now, or that they keep
+        getting the part of the work that they got lately. A tenant gets its equal part in any case.
+        """
         own = self.tenants.get(name)
         served = max(own.served if own else 0.0, self._order[0][0] if self._order else self._floor)
-        work, calls = 0.0, 0
+        work, calls, others = 0.0, 0, len(self._order)
         if own is not None and own.calls:
             before = bisect_left(own.calls, (deadline, 1 << 62))
             calls = before
             work = own.work if before == len(own.calls) else own.work * before / len(own.calls)
+            others -= 1
+        part = 1.0
+        if self._lately:
+            part = max(1 / (others + 1), own.lately / self._lately if own is not None else 0.0)
+        lasting, lasting_calls = work / part, round(calls / part)
         # The others are served up to the level at which this tenant will be, and one call more where they are below it.
         level = served + work
         for other, _, other_name in self._order:
@@ -167,7 +193,7 @@ class _Class(Generic[W]):
                 theirs = min(tenant.work, level - other + mean)
                 work += theirs
                 calls += round(theirs / mean)
-        return work, calls
+        return max(work, lasting), max(calls, lasting_calls)
 
     def newest(self) -> W:
         """The call that entered last, of the tenant with the most work waiting. The class must not be empty."""
@@ -243,15 +269,18 @@ class FairQueue(Generic[W]):
         """Take a call out of the line that `next` has returned just now, and count its work as served."""
         chosen = self._choose(now)
         reserved = chosen is not None and chosen[1]
+        first = None
         for kind in self._classes.values():
             if kind.size:
+                first = first or kind.rule.name
                 kind.owed += kind.rule.share * call.work
+        call.early = first != call.priority
         kind = self._classes[call.priority]
         if reserved:
             kind.owed -= call.work
         elif kind.owed > 0:
             kind.owed = max(0.0, kind.owed - call.work)
-        kind.charge(call.tenant, call.work)
+        kind.note_served(call)
         self.remove(call)
 
     def charge(self, priority: str, tenant: str, work: float) -> None:
@@ -262,9 +291,10 @@ class FairQueue(Generic[W]):
 
     def ahead(self, priority: str, tenant: str, deadline: float) -> Ahead:
         """Return what goes before a new call. Calls that enter later are not known, and so not in it."""
-        before, behind_share, work, calls = True, 0.0, 0.0, 0
+        before, work, calls = True, 0.0, 0
         own = 0.0, 0
         higher: list[str] = []
+        behind: list[Rule] = []
         for name, one in self._classes.items():
             if name == priority:
                 before = False
@@ -274,10 +304,13 @@ class FairQueue(Generic[W]):
                 work += one.work
                 calls += one.size
             elif one.size:
-                behind_share += one.rule.share
+                behind.append(one.rule)
         found = self._classes.get(priority)
-        share = found.rule.share if found is not None else 0.0
-        return Ahead(own[0], work, calls + own[1], share, behind_share, tuple(higher))
+        rule = found.rule if found is not None else Rule(priority)
+        debt = max(0.0, -found.owed) if found is not None else 0.0
+        return Ahead(
+            *own, work, calls, rule.share, debt, AGED * rule.longest_wait_s, tuple(higher), tuple(behind)
+        )
 
     def newest(self, priority: str, tenant: str) -> W | None:
         """Return the call that has to leave so that a new call can enter a full line. None if the new call has to leave.
@@ -323,17 +356,21 @@ class FairQueue(Generic[W]):
 class Ahead(NamedTuple):
     """What goes before a new call.
 
-    `own` is the work in its class, and `higher` that of the classes before it. `share` is the reserved share of its class,
-    and `behind` that of the classes behind it whose calls wait. `calls` counts the calls that go before, and `classes`
-    names the classes before it.
+    `own` and `own_calls` are the work and the calls in its class, `higher` and `higher_calls` those of the classes before
+    it. `share` is the reserved share of its class, of which it got `debt` too much, in work. A call goes before the other
+    classes once it has waited for `aged_s`. `before` names the classes before it, and `behind` has the classes behind it
+    whose calls wait.
     """
 
     own: float
+    own_calls: int
     higher: float
-    calls: int
+    higher_calls: int
     share: float
-    behind: float
-    classes: tuple[str, ...]
+    debt: float
+    aged_s: float
+    before: tuple[str, ...]
+    behind: tuple[Rule, ...]
 
 
 def _most_aged(waiting: Iterable[_Class[W]], now: float) -> _Class[W] | None:

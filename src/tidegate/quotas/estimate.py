@@ -37,12 +37,12 @@ class _Mean:
 
     __slots__ = ("_above", "_first", "_memory", "_seen", "tokens")
 
-    def __init__(self, above: _Mean | None, first: int, memory: int) -> None:
+    def __init__(self, above: _Mean | None, first: int, memory: int, seen: int = _PRIOR) -> None:
         self.tokens: float = above.tokens if above else first
         self._above = above
         self._first = first
         self._memory = memory
-        self._seen = _PRIOR
+        self._seen = seen
 
     def learn(self, tokens: int) -> None:
         seen, mean = self._seen, self.tokens
@@ -61,13 +61,13 @@ class OutputEstimate:
     """Estimates the tokens of an answer by key and model.
 
     At most `most` pairs are kept, and as many models; the one that was learned the longest time ago leaves. `first` is the
-    estimate as long as nothing is known. Both methods take constant time.
+    estimate as long as nothing is known, and counts as much as `prior` answers after that. Both methods take constant time.
     """
 
-    def __init__(self, *, most: int = 10_000, first: int = 1024) -> None:
+    def __init__(self, *, most: int = 10_000, first: int = 1024, prior: int = _PRIOR) -> None:
         self._most = most
         self._first = first
-        self._all = _Mean(None, first, _MEMORY_SHARED)
+        self._all = _Mean(None, first, _MEMORY_SHARED, prior)
         self._models: OrderedDict[str, _Mean] = OrderedDict()
         self._pairs: OrderedDict[tuple[str, str], _Mean] = OrderedDict()
 

@@ -17,7 +17,14 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.queue import Permit
 from tidegate.dispatch.standing import Standing
-from tidegate.errors import Again, DeadlineExceeded, GatewayError, UpstreamModelNotFound, misnamed
+from tidegate.errors import (
+    Again,
+    DeadlineExceeded,
+    GatewayError,
+    UpstreamModelNotFound,
+    UpstreamTimeout,
+    misnamed,
+)
 from tidegate.ports import Clock
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
@@ -25,6 +32,8 @@ from tidegate.quotas.tokens import tokens_in
 from tidegate.types import ANSWER, Ask, Batch, Generation, Reply, Spent
 
 SAME_ENGINE_AGAIN = 2
+TIMER_S = 0.001
+"""Timers of the event loop and of the engine's client go off at the deadline up to this much before or after it."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -180,21 +189,32 @@ class _Rounds(msgspec.Struct):
 
     def _answered(self, spent: Spent) -> None:
         """The first batch is there."""
-        spent.first_byte_at = self.clock()
+        spent.first_byte_at = now = self.clock()
+        if self.call.stream and self.permit is not None:
+            self.permit.answered(now)
         standing = self.standing
         if standing is not None and (standing.model.count or standing.credentials.count):
             standing.answered()
 
     def _goes_on(self, spent: Spent, error: GatewayError) -> bool:
         """Take in a failed round. Return whether another round begins."""
-        self._end(spent, error.code)
+        self._end(spent, DeadlineExceeded.code if self._out_of_time(error) else error.code)
         if self.standing is not None:
             self.standing.failed(error, self.call.caller.key)
         return not spent.first_byte_at and self._may_go_on(error)
 
+    def _out_of_time(self, error: GatewayError) -> bool:
+        """Whether a timeout is the end of the call's own time. The engine would have had more, so it is not at fault."""
+        timed_out = isinstance(error, UpstreamTimeout) or isinstance(error.__cause__, TimeoutError)
+        return timed_out and self.clock() + TIMER_S >= self.call.deadline
+
     def _explained(self, error: GatewayError, spent: Spent) -> GatewayError:
         """The error with the place where it happened. A model that is not there is the mistake of whoever named it."""
         error.upstream.engine, error.upstream.model = spent.engine, spent.model
+        if spent.outcome != error.code:
+            late = DeadlineExceeded("The deadline passed before the engine had answered")
+            late.upstream = error.upstream
+            return late
         if isinstance(error, UpstreamModelNotFound):
             if spent.model != self.call.model:
                 return misnamed(error, self.call.route)

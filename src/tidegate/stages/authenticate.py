@@ -13,6 +13,7 @@ from tidegate.config import Config, ServerConfig
 from tidegate.errors import Forbidden, GatewayError
 from tidegate.policy import Policies, Policy, compile_policies
 from tidegate.ports import Identifies
+from tidegate.stages.narrowing import narrow
 from tidegate.types import ANSWER, Caller, Key
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
 
@@ -45,11 +46,15 @@ class Authenticate:
         self._anybody = Visitor(Caller(scopes=frozenset({OPEN, *free})), policies.default)
 
     def __call__(self, call: Call) -> Awaitable[None] | None:
-        """Set the caller, its policy and the deadline that the policy allows. Raises what `admit` raises."""
+        """Set the caller, its policy, and the class and deadline that policy and request allow together.
+
+        Raises what `admit` raises, and BadRequest for a header of `narrowing` that cannot be read.
+        """
         if call.purpose != ANSWER:
             return _apply(self.policies.house, call)
         if not self.closed:
-            return _apply(self.policies.default, call)
+            _apply(self.policies.default, call)
+            return narrow(call, self.policies.classes)
         assert self._keys is not None, "only keys open a closed gateway"
         text = presented(call.head.headers)
         key = self._keys.recall(text)
@@ -91,6 +96,7 @@ class Authenticate:
         call.caller = key.caller
         _apply(self.policies.of(key), call)
         check_scope(INFERENCE, key.caller)
+        narrow(call, self.policies.classes)
 
 
 def _apply(policy: Policy, call: Call) -> None:

@@ -24,6 +24,7 @@ from tidegate.errors import GatewayError
 from tidegate.http.access import needed
 from tidegate.http.admin import queue, usage
 from tidegate.stages.authenticate import OPEN
+from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
 Json = dict[str, Any]
@@ -144,15 +145,16 @@ _ONLY_STREAMED: Json = {
 _SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
 
 
-def describe(models: Models, cold: Iterable[Route]) -> Json:
-    """Return the whole document. `cold` are the routes that make no call."""
+def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> Json:
+    """Return the whole document. `cold` are the routes that make no call, `classes` those that a request may name."""
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
+    headers = _narrowing(classes)
     for endpoint, (body, summary) in _CALLS.items():
         fields = _fields(models, endpoint)
         schemas[body.__name__] = _request(schemas[body.__name__], fields)
-        paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary)}
+        paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary, headers)}
     for route in cold:
         paths.update(_cold_path(route))
     return {
@@ -199,7 +201,7 @@ def _request(typed: Json, fields: Sequence[str]) -> Json:
     return whole
 
 
-def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
+def _call(endpoint: Endpoint, schema: str, summary: str, headers: Sequence[Json]) -> Json:
     answer: Json = {"$ref": "#/components/schemas/Answer"}
     content: Json = {"application/json": {"schema": answer}}
     if endpoint is not Endpoint.EMBEDDINGS:
@@ -209,12 +211,31 @@ def _call(endpoint: Endpoint, schema: str, summary: str) -> Json:
         "operationId": endpoint.value.replace("/", "_"),
         "summary": summary,
         "security": _SECURITY,
+        "parameters": [*headers],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
         },
         "responses": {"200": _response("The answer, whole or streamed", content), **_failures()},
     }
+
+
+def _narrowing(classes: Iterable[str]) -> list[Json]:
+    """Return the headers with which a call makes less of its policy, as parameters."""
+    return [
+        {
+            "name": PRIORITY.decode(),
+            "in": "header",
+            "description": "The class of the call, if it goes later than that of the caller's policy.",
+            "schema": {"type": "string", "enum": [*classes]},
+        },
+        {
+            "name": DEADLINE_MS.decode(),
+            "in": "header",
+            "description": "Milliseconds from the arrival of the request, if they end before the policy's deadline.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+    ]
 
 
 def _failures() -> Json:

@@ -32,6 +32,8 @@ class Document:
             # Imported late, because few clients request the document and an import above would slow down every start.
             from tidegate.http.openapi.description import describe  # noqa: PLC0415
 
-            self._body = msgspec.json.encode(describe(snapshot.models, self._cold))
+            self._body = msgspec.json.encode(
+                describe(snapshot.models, self._cold, snapshot.authenticate.policies.classes)
+            )
             self._made_for = snapshot.config
         return Response(self._body, media_type="application/json")
