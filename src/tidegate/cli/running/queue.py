@@ -21,8 +21,8 @@ app = App(
     help="Show which calls wait at a running gateway, and for what.",
     help_epilogue=f"""The queue is degraded if one of its bounds is used by more than `queue.warn_threshold` (80 %), and
 overloaded if it has refused a call in the last 5 s. Work is counted in tokens: those of the prompt, and twice those of the
-answer. The limit of an engine may be lower than its `max_in_flight` while the engine cannot keep up; "why" says why it was
-changed last. Of tenants, those with the most work that waits are shown.
+answer. The limit of an engine may be lower than its `max_in_flight` while the engine cannot keep up; the page has the
+reason then. Of tenants, those with the most work that waits are shown.
 
 A gateway with keys wants a key with the scope {SCOPE}. It is read from the environment variable {KEY}.
 
