@@ -26,6 +26,7 @@ from tidegate.config import (
     AdminConfig,
     AuthConfig,
     ClaimsConfig,
+    ClassConfig,
     Config,
     DefaultsConfig,
     DeploymentConfig,
@@ -38,6 +39,7 @@ from tidegate.config import (
     ModelConfig,
     OrganisationConfig,
     PolicyConfig,
+    QueueConfig,
     ServerConfig,
     Settings,
     StoreConfig,
@@ -66,6 +68,8 @@ SECTIONS: list[tuple[str, type[Settings]]] = [
     ("policies.NAME", PolicyConfig),
     ("policies.NAME.defaults", DefaultsConfig),
     ("policies.NAME.limits", LimitsConfig),
+    ("queue", QueueConfig),
+    ("queue.classes.NAME", ClassConfig),
     ("organisations.NAME", OrganisationConfig),
     ("organisations.NAME.teams.NAME", TeamConfig),
     ("organisations.NAME.teams.NAME.users.NAME", UserConfig),
@@ -158,9 +162,17 @@ def default_in_words(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, dict):  # of sections by name
+        return ", ".join(f"`{name}: {section_in_words(section)}`" for name, section in value.items())
     if isinstance(value, tuple):
         return f"`[{', '.join(map(quoted, value))}]`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def section_in_words(section: Settings) -> str:
+    """Return the settings of a section, which are numbers."""
+    told = (f"{name}: {getattr(section, name):g}" for name in type(section).model_fields)
+    return f"{{{', '.join(told)}}}"
 
 
 def quoted(text: str) -> str:

@@ -20,6 +20,7 @@ from tidegate.budget import ByteBudget
 from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
 from tidegate.config.exposure import check_exposure
+from tidegate.dispatch.state import Glance, Inquiry, QueueState, glance, state_of
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
 from tidegate.files import Stamp, stamp
 from tidegate.ports import Clock, Spawn
@@ -154,6 +155,7 @@ class Gateway:
             self.runtime.ask = self.ask
             self._take(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
+            self.runtime.observe_queue()
             if self._path is not None:
                 watching = watch(self._path, self.try_reload, spawn=self.runtime.spawn, seen=self._seen)
                 self.runtime.spawn(watching, name="watch the config file")
@@ -227,6 +229,23 @@ class Gateway:
     async def consumed(self, level: str = "") -> Consumed:
         """Return what is consumed of limits now, of one level if one is given. Raises GatewayError."""
         return consumed(self.runtime.quotas.limiter, self.snapshot.config, level)
+
+    @property
+    def queue_glance(self) -> Glance:
+        """The queue in a few numbers. It never changes the state: calls that can be served at once are welcome."""
+        return glance(self.runtime.queue)
+
+    def own_queue_state(self, inquiry: Inquiry | None = None) -> QueueState:
+        """Return the queue of this process now. Raises ModelNotFound for an inquiry about an unknown model."""
+        snapshot, found = self.snapshot, []
+        if inquiry is not None:
+            found = [one.seats for one in snapshot.models.find(inquiry.model)[1]]
+        engines = {name: one.seats for name, one in snapshot.engines.items()}
+        return state_of(self.runtime.queue, engines, inquiry, found)
+
+    async def queue_state(self, inquiry: Inquiry | None = None) -> QueueState:
+        """Return the queue now, with what the call of an inquiry has to expect. Raises GatewayError."""
+        return self.own_queue_state(inquiry)
 
     async def reload(self) -> Reloaded:
         """Read the config file again and put it in force. Raises ConfigError; nothing has changed in this case.

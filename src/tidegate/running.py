@@ -1,17 +1,21 @@
-"""An open store: its readiness, its keys, the counts that it keeps, and the background tasks of these."""
+"""Open stores, with their background tasks, and the metrics of open engines."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, Protocol
+
+from prometheus_client.core import Metric
 
 from tidegate.access.stored import StoredKeys
+from tidegate.dispatch.seats import Seats
 from tidegate.errors import GatewayError
 from tidegate.ports import Clock, Spawn, Store
-from tidegate.types import PeriodCount
+from tidegate.telemetry.metrics import gauge
+from tidegate.types import Load, PeriodCount
 
 PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
@@ -71,3 +75,45 @@ class RunningStore:
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
             await self.probe()
+
+
+class OpenEngine(Protocol):
+    """What the metrics need to know of an open engine."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine can serve calls."""
+        ...
+
+    name: str
+    seats: Seats
+    load: Load | None
+
+
+def engine_gauges(engines: Collection[OpenEngine]) -> Iterable[Metric]:
+    """Yield the metrics of open engines."""
+    for name, meaning, rows in (
+        ("engine_ready", "1 if the engine is ready.", [(one.name, one.ready) for one in engines]),
+        ("engine_in_flight", "Calls at the engine.", [(one.name, one.seats.in_flight) for one in engines]),
+        ("engine_waiting", "Calls waiting for a seat.", [(one.name, one.seats.waiting) for one in engines]),
+    ):
+        yield gauge(name, meaning, ["engine"], (([engine], number) for engine, number in rows))
+    told = [(one.name, one.load) for one in engines if one.load is not None]
+    yield gauge(
+        "engine_running",
+        "Calls the engine reports at work, from all its clients; without a report, the gateway's own count.",
+        ["engine"],
+        (([name], load.running) for name, load in told),
+    )
+    yield gauge(
+        "engine_queued",
+        "Calls waiting in the engine's own queue.",
+        ["engine"],
+        (([name], load.waiting) for name, load in told if load.waiting is not None),
+    )
+    yield gauge(
+        "engine_kv_usage",
+        "Share of the engine's key-value cache in use, 0 to 1.",
+        ["engine"],
+        (([name], load.kv_usage) for name, load in told if load.kv_usage is not None),
+    )

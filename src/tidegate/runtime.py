@@ -31,6 +31,7 @@ from tidegate.config import (
     issuer_digest,
     store_digest,
 )
+from tidegate.dispatch.metrics import QueueMetrics
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.rules import rules_of
 from tidegate.dispatch.seats import Seats
@@ -43,7 +44,7 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
-from tidegate.running import PROBE_EVERY_S, PROBE_TIMEOUT_S, RunningStore
+from tidegate.running import PROBE_EVERY_S, PROBE_TIMEOUT_S, RunningStore, engine_gauges
 from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
@@ -267,6 +268,10 @@ class Runtime:
             found = self._seats[name] = Seats(rules=self.queue.rules.classes, clock=self.clock)
         return found
 
+    def observe_queue(self) -> None:
+        """Have the metrics of the queue. A supervisor has none: it has a runtime, and no calls of its own."""
+        self.metrics.add_gauges(QueueMetrics(self.queue, self._seats).collect)
+
     def arrange(self, config: QueueConfig) -> None:
         """Put the settings of the queue in force. The calls that wait keep their places."""
         rules = rules_of(config)
@@ -369,38 +374,5 @@ class Runtime:
 
     def _gauges(self) -> Iterable[Metric]:
         # One row per name: while a reload drains, two engines may have the same name. They share their seats.
-        rows = list({running.name: running for running in self.engines()}.values())
-        yield gauge(
-            "engine_ready", "1 if the engine is ready.", ["engine"], (([r.name], r.ready) for r in rows)
-        )
-        yield gauge(
-            "engine_in_flight",
-            "Calls at the engine.",
-            ["engine"],
-            (([r.name], r.seats.in_flight) for r in rows),
-        )
-        yield gauge(
-            "engine_waiting",
-            "Calls waiting for a seat.",
-            ["engine"],
-            (([r.name], r.seats.waiting) for r in rows),
-        )
-        told = [(running.name, running.load) for running in rows if running.load is not None]
-        yield gauge(
-            "engine_running",
-            "Calls the engine reports at work, from all its clients; without a report, the gateway's own count.",
-            ["engine"],
-            (([name], load.running) for name, load in told),
-        )
-        yield gauge(
-            "engine_queued",
-            "Calls waiting in the engine's own queue.",
-            ["engine"],
-            (([name], load.waiting) for name, load in told if load.waiting is not None),
-        )
-        yield gauge(
-            "engine_kv_usage",
-            "Share of the engine's key-value cache in use, 0 to 1.",
-            ["engine"],
-            (([name], load.kv_usage) for name, load in told if load.kv_usage is not None),
-        )
+        rows = {running.name: running for running in self.engines()}
+        return engine_gauges(rows.values())

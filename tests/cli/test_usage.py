@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from rich.console import Console
 from serving import Running, ask, config_to, run_gateway
 from talking import SCRIPT, chat
 
-from tidegate.cli.usage import UsageFailed, follow, read
-from tidegate.cli.usage_page import Page, Row, Screen, bar, drawn, duration, number
+from tidegate.cli.running.admin import GatewayFailed
+from tidegate.cli.running.drawing import bar, duration, number
+from tidegate.cli.running.screen import Screen, follow
+from tidegate.cli.running.usage import read_usage
+from tidegate.cli.running.usage_page import Page, Row, drawn
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
 
 SECRETS = {name: f"canary-{name}-0123456789abcdef" for name in ("ann", "ops")}
 POLICY = {"limits": {"requests_per_day": 4, "tokens_per_day": 2_000_000}, "enforce": False}
+HERE = partial(drawn, title="http://here")
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -247,14 +252,14 @@ class Stopped(Exception):
     """What Ctrl-C is in these tests."""
 
 
-def followed(answers: list[bytes | UsageFailed], *, terminal: bool) -> str:
+def followed(answers: list[bytes | GatewayFailed], *, terminal: bool) -> str:
     """Follow a gateway that gives these answers, one after each pause. Returns what the screen has shown."""
     left, out = list(answers), io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=80, color_system=None)
 
     async def answer() -> bytes:
         one = left.pop(0)
-        if isinstance(one, UsageFailed):
+        if isinstance(one, GatewayFailed):
             raise one
         return one
 
@@ -262,8 +267,8 @@ def followed(answers: list[bytes | UsageFailed], *, terminal: bool) -> str:
         if not left:
             raise Stopped
 
-    with pytest.raises(Stopped), Screen(console, "http://here", live=True) as screen:
-        asyncio.run(follow(answer, screen, pause))
+    with pytest.raises(Stopped), Screen(console, HERE, live=True) as screen:
+        asyncio.run(follow(answer, read_usage, screen, pause))
     assert not left
     return out.getvalue()
 
@@ -276,7 +281,7 @@ def test_each_answer_is_shown(terminal: bool) -> None:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_gateway_that_is_away_for_a_while_is_followed_further(terminal: bool) -> None:
-    shown = followed([page(1), UsageFailed("it is away"), b"odd", page(7)], terminal=terminal)
+    shown = followed([page(1), GatewayFailed("it is away"), b"odd", page(7)], terminal=terminal)
     away = shown.index("Not up to date: it is away")
     assert shown.index("not the usage of a gateway") > away
     assert shown.rindex("7 of 10") > away
@@ -285,12 +290,12 @@ def test_a_gateway_that_is_away_for_a_while_is_followed_further(terminal: bool) 
 
 
 def test_a_gateway_that_never_answered_is_not_followed() -> None:
-    with pytest.raises(UsageFailed, match="it is away"):
-        asyncio.run(follow(fails, Screen(Console(file=io.StringIO()), "http://here", live=False), fails))
+    with pytest.raises(GatewayFailed, match="it is away"):
+        asyncio.run(follow(fails, read_usage, Screen(Console(file=io.StringIO()), HERE, live=False), fails))
 
 
 async def fails() -> Any:
-    raise UsageFailed("it is away")
+    raise GatewayFailed("it is away")
 
 
 def test_ctrl_c_ends_it_well(gateway: Running) -> None:
@@ -303,7 +308,7 @@ def test_ctrl_c_ends_it_well(gateway: Running) -> None:
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
-        pages = [read(process.stdout.readline()) for _ in range(2)]
+        pages = [read_usage(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert all(one.limits for one in pages)
@@ -315,7 +320,7 @@ def test_ctrl_c_ends_it_well(gateway: Running) -> None:
 def text_of(shown: Page, *, ascii_only: bool = False, color: bool = False) -> str:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=color, color_system="standard" if color else None)
-    console.print(drawn(shown, "http://here", ascii_only=ascii_only))
+    console.print(HERE(shown, ascii_only=ascii_only))
     return out.getvalue()
 
 

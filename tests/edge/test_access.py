@@ -45,6 +45,7 @@ GUARDED = {
     ("POST", "/v1/embeddings"): "inference",
     ("POST", "/admin/reload"): "admin:write",
     ("GET", "/admin/usage"): "admin:read",
+    ("GET", "/admin/queue"): "admin:read",
     ("GET", "/admin/keys"): "admin:read",
     ("POST", "/admin/keys"): "admin:write",
     ("GET", "/admin/keys/0123456789"): "admin:read",
@@ -272,6 +273,7 @@ def test_open_routes_answer_everybody_and_tell_the_state_only(gateway: Guarded) 
             "status": "ready",
             "engines": {"upstream": "ready"},
             "stores": {"main": "ready"},
+            "queue": {"state": "healthy", "utilization": 0, "size": 0, "max_size": 1000, "rejected": 0},
         }
 
 

@@ -83,6 +83,14 @@ def lines(page: bytes) -> set[str]:
     return {line for line in page.decode().splitlines() if not line.startswith("#")}
 
 
+def test_the_utilization_of_the_queues_is_that_of_the_fullest_one() -> None:
+    everyone = {
+        at: families([gauge("queue_utilization", "Used.", [], [((), used)])])
+        for at, used in enumerate((0.5, 0.75, 0.25))
+    }
+    assert lines(Totals().render([], everyone)) == {"tidegate_queue_utilization 0.75"}
+
+
 def test_counts_add_up_over_the_living_the_silent_and_the_dead() -> None:
     totals = Totals()
     own = [gauge("workers", "Workers.", [], [((), 2)])]

@@ -443,3 +443,34 @@ def test_the_usage_of_all_workers_is_added_up(engine: ScriptedServer) -> None:
         wrong = ask(f"{admin_url(process)}/admin/usage?level=x", headers=TOKEN, method="GET")
         assert (wrong.status, wrong.error["param"]) == (400, "level")
         assert ask(f"{admin_url(process)}/admin/usage", headers=headers, method="GET").status == 403
+
+
+def test_the_queues_of_all_workers_are_seen_as_one(engine: ScriptedServer) -> None:
+    headers = {"authorization": "Bearer ann-sends-this-key"}
+    more: dict[str, Any] = {"keys": {"ann": {"secret": "ann-sends-this-key"}}, "queue": {"max_size": 7}}
+    with serve(config(engine.base_url, **more), args=TWO) as process:
+        eventually(lambda: all_ready(process), "readiness")
+        for place in [process.url] * 6 + [admin_url(process)]:
+            page = ask(f"{place}/admin/queue?model=free&tokens=5", headers=TOKEN, method="GET").json
+            assert (page["state"], page["size"], page["max_size"], page["silent_workers"]) == (
+                "healthy",
+                0,
+                14,
+                0,
+            )
+            assert [(one["worker"], one["max_size"]) for one in page["workers"]] == [(0, 7), (1, 7)]
+            assert page["forecast"]["position"] == 0
+        details = ask(f"{admin_url(process)}/readyz", headers=TOKEN, method="GET").json
+        assert details["queue"] == {
+            "state": "healthy",
+            "utilization": 0,
+            "size": 0,
+            "max_size": 14,
+            "rejected": 0,
+        }
+        assert [one["queue"]["max_size"] for one in details["workers"]] == [7, 7]
+        metrics = ask(f"{admin_url(process)}/metrics", headers=TOKEN, method="GET").body.decode()
+        assert 'tidegate_queue_state{state="healthy"} 2.0' in metrics
+        wrong = ask(f"{admin_url(process)}/admin/queue?model=free&priority=x", headers=TOKEN, method="GET")
+        assert (wrong.status, wrong.error["param"]) == (400, "priority")
+        assert ask(f"{admin_url(process)}/admin/queue", headers=headers, method="GET").status == 403

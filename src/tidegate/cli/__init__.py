@@ -47,7 +47,14 @@ app.command(
     "tidegate.cli.tenants:app", name="tenants", help="Organisations, teams and users, and their policies."
 )
 app.command(
-    "tidegate.cli.usage:app", name="usage", help="Show what is used of each limit of a running gateway."
+    "tidegate.cli.running.usage:app",
+    name="usage",
+    help="Show what is used of each limit of a running gateway.",
+)
+app.command(
+    "tidegate.cli.running.queue:app",
+    name="queue",
+    help="Show which calls wait at a running gateway, and for what.",
 )
 app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
 app.command(

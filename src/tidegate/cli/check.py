@@ -29,12 +29,13 @@ _SIGNS = MappingProxyType({"ok": "ok     ", "warning": "warning", "wrong": "wron
 _STYLES = MappingProxyType({"ok": "", "warning": "yellow", "wrong": "bold red", "not asked": "dim"})
 
 
-def check(
+def check(  # noqa: PLR0913 - an option each
     *,
     config: Annotated[Path | None, Parameter(("--config", "-c"))] = None,
     explain: Annotated[Path | None, Parameter(("--explain", "-x"), allow_leading_hyphen=True)] = None,
     endpoint: Literal["chat.completions", "completions", "embeddings"] | None = None,
     key: str | None = None,
+    gateway: str | None = None,
     connect: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
@@ -46,6 +47,8 @@ def check(
     With --key: what a key of the configuration may do. Together with --explain: what a request with that key would become.
 
     With --connect: asks every engine behind a URL for its models, and says what is wrong.
+
+    With --explain and --gateway: also the place in the queue of a running gateway, and about how long it would wait.
 
     Nothing is started, and without --connect no engine is asked: names of hosts are looked up. Ends with status 2 and every
     mistake when the file is wrong, and with status 1 when an engine is, or when the key or the request would be refused.
@@ -60,6 +63,8 @@ def check(
         Where that request would be sent, below /v1. Default: what its fields speak for.
     key
         The name of a key under `keys`, `admin.token`, or the id of a key in the store.
+    gateway
+        With --explain: the URL of a running gateway, which is asked for the place of the request in its queue.
     connect
         Ask the engines, at most ten seconds or so; nothing is generated.
     as_json
@@ -74,9 +79,9 @@ def check(
     if connect and key is not None:
         settings.fail("--connect and --key exclude each other: give one of them")
     if explain is not None:
-        _explain(loaded, path, (explain, endpoint, key), as_json=as_json)
-    elif endpoint is not None:
-        settings.fail("--endpoint goes with --explain")
+        _explain(loaded, path, (explain, endpoint, key, gateway), as_json=as_json)
+    elif endpoint is not None or gateway is not None:
+        settings.fail(f"--{'gateway' if gateway is not None else 'endpoint'} goes with --explain")
     elif key is not None:
         _show_key(loaded, _find(loaded, key), as_json=as_json)
     else:
@@ -180,10 +185,17 @@ def _show_key(config: Config, key: rights.Found, *, as_json: bool) -> None:
 
 
 def _explain(
-    config: Config, path: Path | None, request: tuple[Path, str | None, str | None], *, as_json: bool
+    config: Config,
+    path: Path | None,
+    request: tuple[Path, str | None, str | None, str | None],
+    *,
+    as_json: bool,
 ) -> None:
     # Only this needs the request path and the engines.
     from tidegate.cli import explain, explanation  # noqa: PLC0415
+    from tidegate.cli.running import forecast  # noqa: PLC0415
+    from tidegate.cli.running.admin import GatewayFailed  # noqa: PLC0415
+    from tidegate.cli.running.screen import fail  # noqa: PLC0415
 
     body = _read(request[0])
     endpoint = explain.ENDPOINTS[request[1]] if request[1] else _speaks_for(body)
@@ -192,10 +204,15 @@ def _explain(
         told = explain.explain(
             config, endpoint, body, source=str(path) if path else None, key=key, now=store.now()
         )
+        if request[3] is not None:
+            told = forecast.foretold(told, request[3])
     except ConfigError as error:
         settings.fail(str(error))
+    except GatewayFailed as failed:
+        fail(failed, as_json=as_json)
     print(explanation.as_json(told)) if as_json else explanation.show(told, Console())
-    if told.refused is not None:
+    at_the_door = told.queue is not None and told.queue.forecast is not None and told.queue.forecast.refused
+    if told.refused is not None or at_the_door:
         sys.exit(1)
 
 

@@ -16,7 +16,9 @@ from tidegate.call import Call
 from tidegate.cli.admission import Admission, Refusal, admit
 from tidegate.config import Config, DeploymentConfig
 from tidegate.dispatch.deployments import Deployment, Models
-from tidegate.dispatch.queue import Queue
+from tidegate.dispatch.forecast import Outlook
+from tidegate.dispatch.queue import BOUND, Queue
+from tidegate.dispatch.rules import rules_of
 from tidegate.dispatch.seats import Seats
 from tidegate.engines.preview import Outgoing, Preview
 from tidegate.errors import ConfigError, GatewayError, PayloadTooLarge, Problem
@@ -32,6 +34,7 @@ from tidegate.stages.asking import ask_for
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
+from tidegate.stages.needs import needs_of
 from tidegate.types import Endpoint, Exit, Key
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
@@ -64,10 +67,25 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     refused: Refusal | None = None
 
 
+class Queued(msgspec.Struct, frozen=True, rename={"priority": "class"}):
+    """The call in the queue: its class, the tenant that shares the class with others, and its work in tokens.
+
+    It waits `longest_wait_s` at most. It is refused at once if the predicted wait is over `refused_over_s`. `forecast` is
+    what a running gateway foretells, if one was asked.
+    """
+
+    priority: str
+    tenant: str
+    work: float
+    longest_wait_s: float
+    refused_over_s: float
+    forecast: Outlook | None = None
+
+
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """The whole explanation. `places` are in the order in which they would be chosen while all of them are idle.
 
-    `policy` and `deadline_s` are None if the key is refused.
+    `policy` and `deadline_s` are None if the key is refused. `queue` is None if the call is refused before the queue.
     """
 
     source: str | None
@@ -77,6 +95,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[Passed]
     model: str | None = None
     route: str | None = None
+    queue: Queued | None = None
     places: list[Place] = []
     refused: Refusal | None = None
 
@@ -100,7 +119,12 @@ def explain(
     told = Explained(source=source, endpoint=endpoint.value, policy=None, deadline_s=None, stages=[])
     if admission.refused is not None:
         return msgspec.structs.replace(told, stages=_kept_out(admission), refused=admission.refused)
-    return _Dry(config, policies, admission).explain(told, endpoint, body)
+    caller = None if key is None else key.caller
+    told = _Dry(config, policies, admission).explain(told, endpoint, body)
+    if told.queue is None or caller is None:
+        return told
+    tenant = caller.organisation or caller.key
+    return msgspec.structs.replace(told, queue=msgspec.structs.replace(told.queue, tenant=tenant))
 
 
 def _kept_out(admission: Admission) -> list[Passed]:
@@ -163,7 +187,19 @@ class _Dry:
         if route is not None:
             for deployment in self._models[route]:
                 places.append(self._place(endpoint, body, (route, deployment)))
-        return msgspec.structs.replace(told, model=call.model, route=route, places=places, refused=refused)
+        return msgspec.structs.replace(
+            told,
+            model=call.model,
+            route=route,
+            queue=self._queued(call) if refused is None else None,
+            places=places,
+            refused=refused,
+        )
+
+    def _queued(self, call: Call) -> Queued:
+        needs = needs_of(call, OutputEstimate(first=FIRST_TOKENS))
+        longest_s = min(rules_of(self._config.queue).longest(needs.priority), self._policy.deadline_s)
+        return Queued(needs.priority, "", needs.work, longest_s, BOUND * longest_s)
 
     def _parse(self, endpoint: Endpoint, body: bytes) -> Call:
         server, now = self._config.server, self._clock()
@@ -198,7 +234,7 @@ class _Dry:
                 authenticate=_Admitted(self._policies, self._note),
                 limit=Limiting(self._quotas, self._counting(placed), self._clock),
                 models=placed,
-                queue=Queue(self._clock),
+                queue=Queue(self._clock, rules_of(self._config.queue)),
                 lengths=OutputEstimate(first=FIRST_TOKENS),
             )
         )

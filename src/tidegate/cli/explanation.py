@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tidegate.cli.admission import Refusal
 from tidegate.cli.explain import Explained, Place
+from tidegate.cli.running.queue_page import expected
 from tidegate.engines.preview import Outgoing
 from tidegate.kernel.plain import plain, plain_json
 
@@ -36,6 +37,9 @@ def show(told: Explained, console: Console) -> None:
         console.print(escape(deadline), highlight=False)
     console.print()
     console.print(_way(told))
+    if told.queue is not None and told.queue.forecast is not None:
+        words = f"\nThe gateway's queue now: {expected(told.queue.forecast)}"
+        console.print(plain(words), markup=False, highlight=False)
     if told.refused is not None:
         _show_refusal(told.refused, console)
     if len(told.places) > 1:

@@ -63,10 +63,10 @@ class Models:
             for prefix, name in self._prefixes:
                 if model.startswith(prefix):
                     return name, self._deployments[name]
-        raise ModelNotFound(_unknown(model, self.visible(allowed)), param="model")
+        raise ModelNotFound(unknown(model, self.visible(allowed)), param="model")
 
 
-def _unknown(model: str, names: Sequence[str]) -> str:
+def unknown(model: str, names: Sequence[str]) -> str:
     """Return the message for an unknown model. It lists `names`, the models that the caller may use."""
     meant = nearest(model, (name for name in names if not name.endswith("*")))
     guess = f" did you mean '{meant}'?" if meant else ""

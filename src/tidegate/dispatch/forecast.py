@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import inf, sqrt
 from typing import NamedTuple
 
+import msgspec
+
 from tidegate.dispatch.seats import Seats
 
 SURE = 3.0
@@ -26,6 +28,21 @@ class Forecast(NamedTuple):
     surely_s: float
     position: int
     rate: float
+
+
+class Outlook(msgspec.Struct, frozen=True, rename={"priority": "class"}):
+    """What a call of a class would have to expect, for people to read.
+
+    `position` is 0 if a seat is free. `wait_s` is None as long as nothing is known of the engines. `refused` is the reason
+    of the refusal, empty if the call may wait; a refused client would be told to come back after `retry_after_s` or a
+    little more.
+    """
+
+    priority: str
+    position: int = 0
+    wait_s: float | None = 0.0
+    refused: str = ""
+    retry_after_s: float = 0.0
 
 
 def forecast(seats: Sequence[Seats], priority: str, tenant: str, deadline: float, now: float) -> Forecast:

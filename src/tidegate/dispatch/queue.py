@@ -22,21 +22,16 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.forecast import Forecast, forecast
+from tidegate.dispatch.forecast import Forecast, Outlook, forecast
+from tidegate.dispatch.retries import Retries
 from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
 from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN
-from tidegate.kernel.promises import Promises
 from tidegate.ports import Clock
 
 BOUND = 0.8
 """A call is refused if its predicted wait is over this share of the time that it can wait."""
-FRESH = 0.5
-"""The share of the capacity that new calls are expected to take from those who come back after a refusal."""
-LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
-JITTER = 0.3
-"""`Retry-After` is longer than computed by up to this share, so that refused clients do not come back all at once."""
 _RECENT_S = 5.0
 """The queue counts as overloaded for so long after it has refused a call."""
 
@@ -156,13 +151,14 @@ class Queue:
         self.size = 0
         self.work = 0.0
         self.bytes = 0
+        self.waiting: dict[int, Needs] = {}
+        """The calls that are counted as waiting, by rank."""
         self.refusals: dict[tuple[str, str], int] = {}
         """The number of refused calls, by class and reason."""
         self.observe: Callable[[Place], None] = _ignore
         """Is told of every call that has waited for a seat and got one."""
-        self._jitter = jitter
+        self._retries = Retries(jitter)
         self._ranks = count()
-        self._promises: dict[str, Promises] = {}
         self._refused_at = float("-inf")
         self.configure(self.rules)
 
@@ -192,17 +188,28 @@ class Queue:
         """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
         return Place(next(self._ranks), self, OWN, self.clock(), internal=True, bound=bound, needs=_OWN_NEEDS)
 
-    def foretell(self, needs: Needs, deployments: Sequence[Deployment]) -> Forecast:
-        """Return what a call would have to expect if it came now."""
-        return self._forecast(needs, [one.seats for one in deployments], self.clock())
+    def foretell(self, needs: Needs, seats: Sequence[Seats]) -> Outlook:
+        """Return what a client's call would have to expect if it came now and these engines could serve it."""
+        now = self.clock()
+        if any(not one.line.size and one.has_free() for one in seats):
+            return Outlook(needs.priority)
+        place = Place(-1, self, needs.priority, now, needs=needs)
+        expected = self._forecast(needs, seats, now)
+        refused = self._full_with(place, needs)
+        if refused is not None and self._behind(needs, seats) is not None:
+            refused = None  # a call behind this one would leave
+        if self._is_late(place, expected, needs.deadline, seats):
+            refused = "wait"
+        retry_s = self._retries.least_s(needs.priority, expected, now) if refused else 0.0
+        wait_s = None if expected.rate == float("inf") else expected.wait_s
+        return Outlook(needs.priority, expected.position, wait_s, refused or "", retry_s)
 
     def _admit(self, place: Place, needs: Needs, seats: Sequence[Seats]) -> None:
         """Count the call as waiting. Raises Overloaded if it would wait too long, or if there is no room for it."""
         now = place.entered_at
         expected = self._forecast(needs, seats, now)
         place.predicted_s, place.position = expected.wait_s, expected.position
-        left_s = self._until(place, needs.deadline, seats) - now
-        if expected.wait_s > BOUND * left_s or expected.surely_s > left_s:
+        if self._is_late(place, expected, needs.deadline, seats):
             raise self._refuse(place, needs, "wait", expected)
         self._count_in(place, needs, seats, expected)
 
@@ -216,6 +223,11 @@ class Queue:
         first_byte_s = min(longest_s / 2, *(one.drain.first_byte_s for one in seats))
         return min(deadline, place.entered_at + longest_s - first_byte_s)
 
+    def _is_late(self, place: Place, expected: Forecast, deadline: float, seats: Sequence[Seats]) -> bool:
+        """Whether the call would wait too long to be let in."""
+        left_s = self._until(place, deadline, seats) - place.entered_at
+        return expected.wait_s > BOUND * left_s or expected.surely_s > left_s
+
     # -- the bounds ----------------------------------------------------------------------------------------------------
 
     def _count_in(
@@ -228,6 +240,7 @@ class Queue:
                 raise self._refuse(place, needs, bound, expected)
             behind.give_way()
         place.counted = True
+        self.waiting[place.rank] = needs
         self.size += 1
         self.work += needs.work
         self.bytes += needs.size_bytes
@@ -235,6 +248,7 @@ class Queue:
     def count_out(self, place: Place, needs: Needs) -> None:
         """Count a call as no longer waiting."""
         place.counted = False
+        del self.waiting[place.rank]
         self.size -= 1
         self.bytes -= needs.size_bytes
         self.work = self.work - needs.work if self.size else 0.0
@@ -269,24 +283,12 @@ class Queue:
         now, name = self.clock(), place.priority
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
-        error = Overloaded(_REASONS[reason], retry_after_s=self._retry_s(place, needs, expected, now))
+        expected = expected or Forecast(place.predicted_s, place.predicted_s, place.position, 0.0)
+        retry_s = self._retries.promise(name, needs.work, expected, now)
+        error = Overloaded(_REASONS[reason], retry_after_s=retry_s)
         told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
         error.queue = _REFUSED % told
         return error
-
-    def _retry_s(self, place: Place, needs: Needs, expected: Forecast | None, now: float) -> float:
-        """Return after how many seconds a refused client should come back.
-
-        Those who were refused before come back as well, and new calls take a part of what is left.
-        """
-        promises = self._promises.setdefault(place.priority, Promises())
-        wait_s = place.predicted_s
-        if expected is not None and 0 < expected.rate < float("inf"):
-            wait_s += promises.expected(now) / expected.rate
-        wait_s = max(LEAST_RETRY_S, min(MOST_RETRY_S / (1 + JITTER), wait_s / (1 - FRESH)))
-        wait_s *= 1 + JITTER * self._jitter()
-        promises.add(needs.work, now + wait_s)
-        return wait_s
 
     # -- seats ---------------------------------------------------------------------------------------------------------
 

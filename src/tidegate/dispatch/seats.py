@@ -54,6 +54,8 @@ class Seats:
         """`rules` are the classes of calls, in the order in which they go."""
         self.limit = self.most = limit
         self.why = "settings"
+        self.changes: dict[str, int] = {}
+        """How often the limit was changed, by the reason."""
         self.reserved = reserved
         self.in_flight = 0
         self.ready = False
@@ -69,8 +71,17 @@ class Seats:
 
     def set_limit(self, limit: int | None, *, reserved: int = 0) -> None:
         """Set a new limit. A higher limit lets waiting calls continue at once. A lower limit ends no running call."""
-        self.limit = self.most = limit
         self.reserved = reserved
+        first, self.most = self.most is None, limit
+        if first:
+            self.limit = limit
+        self.move(limit, "settings")
+
+    def move(self, limit: int | None, why: str) -> None:
+        """Set a limit for now, up to `most`. `why` is one of a few words. Waiting calls get the seats that become free."""
+        if limit != self.limit:
+            self.limit, self.why = limit, why
+            self.changes[why] = self.changes.get(why, 0) + 1
         self.serve_line()
 
     def has_free(self, *, internal: bool = False) -> bool:

@@ -30,6 +30,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "/metrics": METRICS,
         "/admin/reload": ADMIN_WRITE,
         "/admin/usage": ADMIN_READ,
+        "/admin/queue": ADMIN_READ,
         "GET /admin/keys": ADMIN_READ,
         "POST /admin/keys": ADMIN_WRITE,
         "/admin/keys/{id}": ADMIN_READ,

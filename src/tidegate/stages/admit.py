@@ -9,7 +9,7 @@ from functools import partial
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
-from tidegate.dispatch.forecast import Forecast
+from tidegate.dispatch.forecast import Outlook
 from tidegate.dispatch.queue import BOUND, Queue
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.stages.needs import needs_of
@@ -41,15 +41,20 @@ class Admit:
     def foretell(self, call: Call) -> str:
         """Say what the call would have to expect in the queue as it is now."""
         needs = needs_of(call, self._lengths)
-        expected = self._queue.foretell(needs, deployments_of(call, self._models))
+        found = self._queue.foretell(needs, [one.seats for one in deployments_of(call, self._models)])
         work = f"{needs.prompt + needs.completion} tokens ({needs.prompt} prompt, about {needs.completion} answer)"
-        return f"class '{needs.priority}', {work}; {_expected(expected)}"
+        longest_s = min(self._queue.rules.longest(needs.priority), call.deadline - call.arrived_at)
+        return (
+            f"class '{needs.priority}', {work}; {_expected(found)}; it waits {longest_s:g} s at most, and is refused if"
+            f" the predicted wait is over {BOUND * longest_s:g} s"
+        )
 
 
-def _expected(expected: Forecast) -> str:
-    if not expected.wait_s:
+def _expected(found: Outlook) -> str:
+    if not found.position:
         return "a seat at once"
     return (
-        f"place {expected.position}, about {expected.wait_s:.1f} s; it is refused if that is over {BOUND:g} of the"
-        " time that it can wait"
+        f"place {found.position}"
+        if found.wait_s is None
+        else f"place {found.position}, about {found.wait_s:.1f} s"
     )

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from tidegate.config import Config, read_text, warnings
 from tidegate.config.exposure import check_exposure, exposure
+from tidegate.dispatch.state import Inquiry, QueueState
 from tidegate.errors import ConfigError, Problem
 from tidegate.files import Stamp, stamp
 from tidegate.gateway import Reloaded, no_file, watch
@@ -33,6 +34,7 @@ from tidegate.workers.epochs import Change, change_all
 from tidegate.workers.line import Handlers, NoAnswer
 from tidegate.workers.llamas import Llamas, Loan
 from tidegate.workers.member import Member
+from tidegate.workers.queues import glances, together
 from tidegate.workers.shares import Source, refuse_unshareable
 from tidegate.workers.totals import Totals
 from tidegate.workers.worker import Report, Start
@@ -81,6 +83,7 @@ class Supervisor:
             "scrape": self._on_scrape,
             "reload": self._on_reload,
             "consumed": self._on_consumed,
+            "queue": self._on_queue,
         }
         self._members: dict[int, Member] = {}
         self._totals = Totals()
@@ -226,6 +229,9 @@ class Supervisor:
     async def _on_consumed(self, body: bytes) -> Consumed:
         return await self.consumed(msgspec.json.decode(body, type=str))
 
+    async def _on_queue(self, body: bytes) -> QueueState:
+        return await self.queue_state(msgspec.json.decode(body, type=Inquiry | None))
+
     # -- all workers as one gateway --------------------------------------------------------------------------------
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
@@ -236,10 +242,10 @@ class Supervisor:
         ]
         for n, r in reports.items():
             rows[n] |= {"status": r.state, "pid": r.pid, "calls": r.calls, "engines": r.engines}
-            rows[n] |= {"reasons": r.reasons} if r.reasons else {}
+            rows[n] |= {"queue": r.queue, **({"reasons": r.reasons} if r.reasons else {})}
         ready = all(row["status"] == "ready" for row in rows)
         state = "draining" if self._ending.is_set() else "ready" if ready else "not ready"
-        return state, {"workers": rows}
+        return state, {"queue": glances([r.queue for r in reports.values()]), "workers": rows}
 
     async def scrape(self) -> bytes:
         """Return the metrics of all workers, added up."""
@@ -251,6 +257,15 @@ class Supervisor:
         """Return what all workers have consumed of limits, of one level if one is given."""
         heard = (await self._ask_all("consumption", Consumed, level)).values()
         return added_up([*heard], self._config, workers=self._count)
+
+    async def queue_state(self, inquiry: Inquiry | None = None) -> QueueState:
+        """Return the queues of all workers as one, with what the call of an inquiry has to expect."""
+        return together(await self._ask_all("waiting", QueueState, inquiry), workers=self._count)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._config
 
     async def _reports(self) -> dict[int, Report]:
         """Return the reports of the workers that answer."""

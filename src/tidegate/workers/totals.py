@@ -1,19 +1,23 @@
 """The metrics of all workers, added up.
 
 The sums of counters and histograms include workers that have died, so that no sum ever falls. Gauges are added up over the
-workers that answer. `engine_ready` is 1 only if it is 1 for all of them.
+workers that answer. `engine_ready` is 1 only if it is 1 for all of them, and `queue_utilization` is that of the fullest
+queue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import add
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 
-_OF_ALL = frozenset(("tidegate_engine_ready",))
+_TOGETHER = MappingProxyType({"tidegate_engine_ready": min, "tidegate_queue_utilization": max})
+"""What is not added up."""
 
 Sample = tuple[str, dict[str, str], float]
 
@@ -98,8 +102,7 @@ def _added(parts: Iterable[Family]) -> list[Family]:
             key = (name, frozenset(labels.items()))
             if key in samples:
                 before = samples[key][2]
-                together = min(before, value) if name in _OF_ALL else before + value
-                samples[key] = (name, labels, together)
+                samples[key] = (name, labels, _TOGETHER.get(name, add)(before, value))
             else:
                 samples[key] = (name, labels, value)
     return [Family(f.name, f.meaning, f.kind, list(samples.values())) for f, samples in sums.values()]

@@ -18,6 +18,7 @@ import msgspec
 import uvloop
 
 from tidegate.config import Config, EmbeddedConfig, EngineConfig
+from tidegate.dispatch.state import Glance, Inquiry, QueueState
 from tidegate.engines.embedded.engine import EmbeddedEngine
 from tidegate.engines.embedded.llama import LentLlama
 from tidegate.errors import ConfigError, Overloaded, Problem
@@ -59,6 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     engines: dict[str, str]
     reasons: dict[str, str]
     calls: int
+    queue: Glance
     metrics: list[Family]
 
 
@@ -85,6 +87,14 @@ class WorkerGateway(Gateway):
         except NoAnswer as error:
             raise Overloaded(f"The usage is not available now: {error}", retry_after_s=1) from error
         return msgspec.json.decode(answer, type=Consumed)
+
+    async def queue_state(self, inquiry: Inquiry | None = None) -> QueueState:
+        """Return the queues of all workers. Raises Overloaded."""
+        try:
+            answer = await self._line.ask("queue", inquiry, within_s=SCRAPE_WITHIN_S)
+        except NoAnswer as error:
+            raise Overloaded(f"The queue cannot be seen now: {error}", retry_after_s=1) from error
+        return msgspec.json.decode(answer, type=QueueState)
 
     async def reload(self) -> Reloaded:
         """Have every worker reload. Raises Overloaded, or ConfigError, in which case no worker has changed."""
@@ -113,6 +123,7 @@ class Worker:
             "abandon": self._on_abandon,
             "report": self._on_report,
             "consumption": self._on_consumption,
+            "waiting": self._on_waiting,
         }
 
     async def _on_start(self, body: bytes) -> None:
@@ -142,12 +153,16 @@ class Worker:
             engines=gateway.engine_states,
             reasons=gateway.reasons,
             calls=int(total(metrics, "tidegate_requests_total")),
+            queue=gateway.queue_glance,
             metrics=metrics,
         )
 
     async def _on_consumption(self, body: bytes) -> Consumed:
         level = msgspec.json.decode(body, type=str)
         return consumed(self._gateway.runtime.quotas.limiter, self._gateway.snapshot.config, level)
+
+    async def _on_waiting(self, body: bytes) -> QueueState:
+        return self._gateway.own_queue_state(msgspec.json.decode(body, type=Inquiry | None))
 
     async def run(self, line: Line, gone: asyncio.Task[None]) -> None:
         """Wait for the start message, serve, then drain. `gone` is done once the supervisor has ended."""

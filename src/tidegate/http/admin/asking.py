@@ -32,12 +32,21 @@ def query_of(request: Request, known: Collection[str]) -> Mapping[str, str]:
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise BadRequest(
-                f"There is no query parameter '{name[:40]}' here; there are: {', '.join(known) or 'none'}"
+                f"There is no query parameter '{name[:40]}' here{meant(name, known)}",
+                param=name[:40],
             )
         if name in found:
             raise BadRequest(f"The query parameter '{name}' is given twice: give it once", param=name)
         found[name] = value
     return found
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """The end of a sentence about an unknown word: the known word that was probably meant, or all of them."""
+    if not known:
+        return "; there are none"
+    found = nearest(word, known)
+    return f"; did you mean '{found}'?" if found else f"; there are: {', '.join(known)}"
 
 
 def number(query: Mapping[str, str], name: str, default: int, *, most: int = 2**63 - 1) -> int:

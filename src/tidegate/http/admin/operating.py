@@ -9,9 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate.config import Config
+from tidegate.dispatch.state import Inquiry, QueueState
 from tidegate.errors import ConfigError, GatewayError, ModelNotFound
 from tidegate.gateway import Gateway, Reloaded
 from tidegate.http.access import visitor_of
+from tidegate.http.admin.queue import queue_route
 from tidegate.http.admin.usage import usage_route
 from tidegate.http.answers import as_error, as_json
 from tidegate.quotas.consumed import Consumed
@@ -38,9 +41,18 @@ class Operator(Protocol):
         """What is consumed of limits now, of one level if one is given. Raises GatewayError."""
         ...
 
+    async def queue_state(self, inquiry: Inquiry | None = None) -> QueueState:
+        """The queue now, with what the call of an inquiry has to expect. Raises GatewayError."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        ...
+
 
 def admin_routes(operator: Operator) -> list[Route]:
-    """Health, readiness, metrics, reload and usage, for Starlette's router. They have to be `guarded`."""
+    """Health, readiness, metrics, reload, usage and the queue, for Starlette's router. They have to be `guarded`."""
 
     async def health(_: Request) -> Response:
         return as_json({"status": "ok"})
@@ -67,6 +79,7 @@ def admin_routes(operator: Operator) -> list[Route]:
         Route("/metrics", metrics, methods=["GET"]),
         Route("/admin/reload", reload, methods=["POST"]),
         usage_route(operator.consumed),
+        queue_route(operator.queue_state, lambda: operator.config),
     ]
 
 
@@ -85,8 +98,11 @@ class Admin:
         ]
 
     async def readiness(self) -> tuple[str, dict[str, object]]:
-        """See `Operator`; the details are the state of each engine and store, and why engines are not ready."""
-        details: dict[str, object] = {"engines": self._gateway.engine_states}
+        """See `Operator`; the details are the state of each engine and store, why engines are not ready, and the queue."""
+        details: dict[str, object] = {
+            "engines": self._gateway.engine_states,
+            "queue": self._gateway.queue_glance,
+        }
         if stores := self._gateway.store_states:
             details["stores"] = stores
         if reasons := self._gateway.reasons:
@@ -104,6 +120,15 @@ class Admin:
     async def consumed(self, level: str = "") -> Consumed:
         """See `Operator`."""
         return await self._gateway.consumed(level)
+
+    async def queue_state(self, inquiry: Inquiry | None = None) -> QueueState:
+        """See `Operator`."""
+        return await self._gateway.queue_state(inquiry)
+
+    @property
+    def config(self) -> Config:
+        """See `Operator`."""
+        return self._gateway.snapshot.config
 
     async def _models(self, request: Request) -> Response:
         names = self._gateway.snapshot.models.visible(visitor_of(request).policy.models)

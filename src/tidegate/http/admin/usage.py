@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidegate.errors import BadRequest, GatewayError
+from tidegate.http.admin.asking import meant, query_of
 from tidegate.http.answers import as_error, as_json
-from tidegate.kernel.nearest import nearest
 from tidegate.quotas.consumed import Consumed, share_used
 from tidegate.quotas.levels import DIMENSIONS, LEVELS
 from tidegate.types import Consumption, Per, Unit
@@ -41,7 +41,7 @@ def usage_route(consumed: Callable[[str], Awaitable[Consumed]]) -> Route:
 
     async def usage(request: Request) -> Response:
         try:
-            asked = read(request.query_params.multi_items())
+            asked = read(query_of(request, PARAMETERS))
             return as_json(page(await consumed(asked.level), asked))
         except GatewayError as error:
             return as_error(error)
@@ -49,20 +49,11 @@ def usage_route(consumed: Callable[[str], Awaitable[Consumed]]) -> Route:
     return Route("/admin/usage", usage, methods=["GET"])
 
 
-def read(parameters: Iterable[tuple[str, str]]) -> Asked:
+def read(found: Mapping[str, str]) -> Asked:
     """Read the parameters of a query. Raises BadRequest, which names the parameter that is wrong."""
-    found: dict[str, str] = {}
-    for name, value in parameters:
-        if name not in PARAMETERS:
-            raise BadRequest(
-                f"There is no query parameter '{name[:40]}' here{_meant(name, PARAMETERS)}", param=name[:40]
-            )
-        if name in found:
-            raise BadRequest(f"The query parameter '{name}' is given twice: give it once", param=name)
-        found[name] = value
     level, tenant, most = (found.get(name, "") for name in PARAMETERS)
     if "level" in found and level not in LEVELS:
-        raise BadRequest(f"There is no level '{level[:40]}'{_meant(level, LEVELS)}", param="level")
+        raise BadRequest(f"There is no level '{level[:40]}'{meant(level, LEVELS)}", param="level")
     if "tenant" in found and not tenant:
         raise BadRequest(
             "The query parameter 'tenant' is empty: give a name, or leave it out", param="tenant"
@@ -110,8 +101,3 @@ def _row(one: Consumption) -> Iterator[tuple[str, Any]]:
 
 def _rank(level: str) -> int:
     return LEVELS.index(level) if level in LEVELS else len(LEVELS)
-
-
-def _meant(word: str, known: tuple[str, ...]) -> str:
-    meant = nearest(word, known)
-    return f"; did you mean '{meant}'?" if meant else f"; there are: {', '.join(known)}"

@@ -19,9 +19,10 @@ from starlette.routing import Route
 from tidegate import errors
 from tidegate.access.wanted import NewKey, NewTenant, Rotation
 from tidegate.dispatch.deployments import Models
+from tidegate.dispatch.state import STATES
 from tidegate.errors import GatewayError
 from tidegate.http.access import needed
-from tidegate.http.admin import usage
+from tidegate.http.admin import queue, usage
 from tidegate.stages.authenticate import OPEN
 from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
@@ -63,6 +64,11 @@ _USAGE: Json = {
     "required": ["limits", "more", "configured", "silent_workers"],
     "properties": {"limits": {"type": "array", "items": {"type": "object"}}},
 }
+_QUEUE: Json = {
+    "type": "object",
+    "required": ["state", "utilization", "size", "max_size", "rejected", "classes", "tenants", "engines"],
+    "properties": {"state": {"enum": [*STATES]}, "classes": {"type": "array", "items": {"type": "object"}}},
+}
 _KEY: Json = {"type": "object", "required": ["id", "state", "scopes", "version"]}
 _MADE: Json = {**_KEY, "required": [*_KEY["required"], "key"]}
 _PAGE: Json = {"type": "object", "required": ["next"]}
@@ -88,6 +94,12 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
             _USAGE,
             {503: "The workers cannot be asked now"},
             query=usage.PARAMETERS,
+        ),
+        "/admin/queue": _Cold(
+            "What waits for engines, and what a new call has to expect",
+            _QUEUE,
+            {503: "The workers cannot be asked now"},
+            query=queue.PARAMETERS,
         ),
         "GET /admin/keys": _Cold(
             "Keys of the store", _PAGE, _NO_STORE, query=("organisation", "after", "limit")

@@ -1,21 +1,17 @@
-"""How `tidegate usage` shows the usage: a table with a bar for each limit, once or again and again."""
+"""How `tidegate usage` shows the usage: a table with a bar for each limit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 import msgspec
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.cli.running.drawing import ALMOST, BAR, bar, duration, number
 from tidegate.kernel.plain import plain
 
-ALMOST = 0.8
-"""A limit of which more than this share is used is coloured."""
-_BAR = 10
 _NO_LIMITS = (
     "This gateway has no limits. To set one, add this to its configuration:\n\n"
     "policies:\n  default:\n    limits: {requests_per_minute: 60}\n\n"
@@ -56,52 +52,11 @@ class Page(msgspec.Struct, frozen=True):
     silent_workers: int = 0
 
 
-class Screen:
-    """Shows pages. A live screen redraws in place on a terminal, and prints every page elsewhere."""
+def drawn(page: Page, *, title: str, ascii_only: bool = False, chosen: str = "") -> RenderableType:
+    """Return a page for people: a table for each tenant.
 
-    def __init__(self, console: Console, title: str, *, live: bool, chosen: str = "") -> None:
-        """`chosen` has the options that choose among the limits; empty if the page is of all limits."""
-        self._console = console
-        self._title = title
-        self._chosen = chosen
-        self._page: Page | None = None
-        self._live = Live(console=console, auto_refresh=False) if live and console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def show(self, page: Page) -> None:
-        """Show a page."""
-        self._page = page
-        self._draw(self._drawn(page))
-
-    def complain(self, why: str) -> None:
-        """Show why there is no present page, below the last one."""
-        words = Text(f"Not up to date: {plain(why)}", style="red")
-        if self._live is None or self._page is None:
-            self._draw(words)
-        else:
-            self._draw(Group(self._drawn(self._page), words))
-
-    def _drawn(self, page: Page) -> RenderableType:
-        ascii_only = self._console.options.ascii_only
-        return drawn(page, self._title, ascii_only=ascii_only, chosen=self._chosen)
-
-    def _draw(self, what: RenderableType) -> None:
-        if self._live is not None:
-            self._live.update(what, refresh=True)
-        else:
-            self._console.print(what)
-
-
-def drawn(page: Page, title: str, *, ascii_only: bool = False, chosen: str = "") -> RenderableType:
-    """Return a page for people: a table for each tenant. `chosen` is that of a Screen."""
+    `chosen` has the options that choose among the limits; it is empty if the page is of all limits.
+    """
     notes: list[RenderableType] = []
     if page.more:
         notes.append(
@@ -136,7 +91,7 @@ def _by_tenant(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 def _table(rows: Sequence[Row], *, ascii_only: bool) -> Table:
     """Return the limits of one tenant. The widths are fixed, so that the tables are aligned."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    for width in (27, _BAR + 6):
+    for width in (27, BAR + 6):
         table.add_column(width=width)
     for width in (15, 16):
         table.add_column(width=width, justify="right")
@@ -161,36 +116,6 @@ def _style(row: Row) -> str:
     if row.left < 0:
         return "red"
     return "yellow" if row.used_share > ALMOST else ""
-
-
-def bar(share: float, *, ascii_only: bool = False) -> str:
-    """Return a bar of ten characters. It is full only if nothing is left, and empty only if nothing is used."""
-    filled = min(round(_BAR * share), _BAR)
-    if 0 < share < 1:
-        filled = min(max(filled, 1), _BAR - 1)
-    full, empty = ("#", ".") if ascii_only else ("█", "░")
-    return full * filled + empty * (_BAR - filled)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in its two largest units, such as `11h 2m`. It is rounded up to seconds."""
-    left = int(-(-seconds // 1))
-    parts: list[str] = []
-    for size, name in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count}{name}")
-    return " ".join(one for one in parts[:2] if not one.startswith("0")) or "0s"
-
-
-def number(amount: float) -> str:
-    """Return a number in at most six characters: whole below 10,000, else with three digits and a letter."""
-    if abs(amount) < 9_999.5:
-        return f"{amount:,.0f}"
-    for size, letter in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
-        if abs(amount) < 999.5 * size:
-            return f"{amount / size:.3g}{letter}"
-    return f"{amount:.2e}"
 
 
 def _amount(amount: float, unit: str) -> str:
