@@ -131,9 +131,8 @@ async def gateway_on_clock(
         return engines[-1]
 
     runtime = Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=made)
-    seats = config.engines["script"].max_in_flight
-    if (other := queue_named(queue, clock, seats or 0)) is not None:
-        runtime.queue = other  # type: ignore[assignment]
+    if (other := queue_named(queue, clock)) is not None:
+        runtime.queue = other
     async with Gateway(config, path=path, runtime=runtime) as gateway:
         yield OnClock(gateway, EdgeServer(create_app(gateway), config.server), engines[0])
 

@@ -22,9 +22,8 @@ from tidegate.runtime import Runtime
 async def main(path: Path, queue: str) -> None:
     config = load(path)
     runtime = Runtime()
-    seats = config.engines["script"].max_in_flight
-    if (other := queue_named(queue, time.monotonic, seats or 0)) is not None:
-        runtime.queue = other  # type: ignore[assignment]
+    if (other := queue_named(queue, time.monotonic)) is not None:
+        runtime.queue = other
     listener = bind(config.server)
     async with Gateway(config, runtime=runtime) as gateway:
         server = GatewayServer(gateway, listener)

@@ -274,6 +274,8 @@ class FairQueue(Generic[W]):
             if kind.size:
                 first = first or kind.rule.name
                 kind.owed += kind.rule.share * call.work
+            elif kind.owed < 0:  # what a class got too much is forgotten at the rate of its share
+                kind.owed = min(0.0, kind.owed + kind.rule.share * call.work)
         call.early = first != call.priority
         kind = self._classes[call.priority]
         if reserved:
