@@ -7,6 +7,8 @@ clients are this process. The scenarios:
              2, 5 and 60 s, at 1, 2 and 10 times the capacity. Clients wait 20 to 40 s and try three times: when they were
              told to come back, or at once after they lost patience. Beside the gateway's own queue the table has plain
              first come, first served (`fifo`), and the same with a line of at most 100 (`fifo-100`).
+  waits      the longest waits of the defaults, and patient clients: predicted against real waits, of one class at twice the
+             capacity and of three classes at ten times. (Three classes at twice are shown and have no promise to keep.)
   burst      twice the capacity for 5 s, then half of it: of the clients refused once, how many does the second try serve?
   fairness   O2: two tenants that always wait, whose calls cost 10:1. Each gets half of the tokens.
   flood      O3: ten times the capacity of interactive calls. The other classes keep their shares.
@@ -35,9 +37,18 @@ import uvloop
 from chaos.fifo import LONGEST
 from chaos.figures import Cell, compare_memory, table
 from chaos.leaving import leaving
-from chaos.overload import BURST, LOADS, WARM_S, burst, overloaded
+from chaos.overload import BURST, LOADS, WARM_S, burst, overloaded, waits
 from chaos.processes import processes
-from chaos.promises import Promise, of_burst, of_fairness, of_flood, of_leaving, of_overload, of_steady
+from chaos.promises import (
+    Promise,
+    of_burst,
+    of_fairness,
+    of_flood,
+    of_leaving,
+    of_overload,
+    of_steady,
+    of_waits,
+)
 from chaos.shares import fair, flooded
 
 T = TypeVar("T")
@@ -87,6 +98,16 @@ async def _overload(report: Report) -> None:
             report.keep(of_overload(cells, refusal_ms=REFUSAL_MS) + of_steady(cells[1]))
 
 
+async def _waits(report: Report) -> None:
+    options, cells = report.options, list[Cell]()
+    for load, mix in ((2.0, {"default": 1.0}), (2.0, {}), (10.0, {})):
+        work = waits(processes, OWN, load, seconds=options.seconds, seed=options.seed, **mix)
+        cells.append(await shown(f"waits at {load:g}x", WARM_S + options.seconds, work))
+    report.cells += cells
+    print(table(cells), flush=True)
+    report.keep(of_waits([cells[0], cells[2]]))
+
+
 async def _burst(report: Report) -> None:
     options, length_s = report.options, sum(seconds for _, seconds in BURST)
     times = max(1, round(2 * options.seconds / length_s))
@@ -123,6 +144,7 @@ async def _leaving(report: Report) -> None:
 
 SCENARIOS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "overload": _overload,
+    "waits": _waits,
     "burst": _burst,
     "fairness": _fairness,
     "flood": _flood,

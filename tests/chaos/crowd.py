@@ -29,10 +29,12 @@ class Kind:
     tenants: Mapping[str, float]
 
 
-def kinds(**mix: float) -> tuple[Kind, ...]:
+SLOS_S = {"interactive": 2.0, "default": 5.0, "batch": 60.0}
+
+
+def kinds(slos: Mapping[str, float] = SLOS_S, **mix: float) -> tuple[Kind, ...]:
     """The three classes of the gateway. `mix` are their shares of the arrivals, by default 50, 30 and 20 %."""
     shares = mix or {"interactive": 0.5, "default": 0.3, "batch": 0.2}
-    slos = {"interactive": 2.0, "default": 5.0, "batch": 60.0}
     return tuple(
         Kind(name, slos[name], share, {f"{name}-{n}": 2.0**-n for n in range(4)})
         for name, share in shares.items()
@@ -109,6 +111,7 @@ class Crowd:
     kinds: tuple[Kind, ...]
     chance: random.Random
     most_tries: int = TRIES
+    patience_s: tuple[float, float] = PATIENCE_S
     tries: list[Try] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
     """How late each client came. If these are not small, the machine is too slow to measure with."""
@@ -151,7 +154,7 @@ class Crowd:
             attempt = Try(kind, tenant, tokens, number, self.door.send(content, key_of(tenant)), refusals)
             self.tries.append(attempt)
             try:
-                await self._wait(attempt, chance.uniform(*PATIENCE_S))
+                await self._wait(attempt, chance.uniform(*self.patience_s))
             except asyncio.CancelledError:
                 attempt.exchange.leave()
                 raise

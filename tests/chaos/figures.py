@@ -71,7 +71,7 @@ def cell_of(crowd: Crowd, *, queue: str, load: str, window: tuple[float, float])
     all_seconds, capacity = sum(seconds.values()), crowd.seats * (end - begin)
     within = [one for one in tries if begin <= one.exchange.sent_at < end]
     statuses = Counter(one.status for one in tries if one.exchange.ended_at and not one.exchange.left_at)
-    errors = {one.name: forecast_errors(each for each in tries if each.kind is one) for one in kinds}
+    errors = {one.name: forecast_errors(each for each in within if each.kind is one) for one in kinds}
     all_errors = [error for each in errors.values() for error in each]
     second_try, second = second_tries(tries)
     return Cell(

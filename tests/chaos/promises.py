@@ -58,10 +58,15 @@ def of_overload(cells: Sequence[Cell], *, refusal_ms: float | None = None) -> li
 
 
 def of_steady(cell: Cell) -> list[Promise]:
-    """What waits are predicted, and how much of the capacity is used, at a steady load above it."""
+    """How much of the capacity is used at a steady load above it."""
+    return [at_least(f"at {cell.load}: capacity used", cell.used, 0.95)]
+
+
+def of_waits(cells: Sequence[Cell]) -> list[Promise]:
+    """How well waits are predicted. The shorter a wait, the more depends on the lengths of the few answers before it."""
     return [
-        at_least(f"at {cell.load}: capacity used", cell.used, 0.95),
-        at_most(f"at {cell.load}: median error of {cell.forecasts} predicted waits", cell.forecast, 0.2),
+        at_most(f"at {cell.load}: median error of {cell.forecasts} predicted waits", cell.forecast, 0.2)
+        for cell in cells
     ]
 
 

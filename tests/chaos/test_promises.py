@@ -5,8 +5,8 @@ from __future__ import annotations
 from virtual import run
 
 from chaos.on_clock import gateway_on_clock
-from chaos.overload import burst, overloaded
-from chaos.promises import Promise, of_burst, of_fairness, of_flood, of_overload, of_steady
+from chaos.overload import burst, overloaded, waits
+from chaos.promises import Promise, of_burst, of_fairness, of_flood, of_overload, of_steady, of_waits
 from chaos.shares import fair, flooded
 
 SEED = 3
@@ -25,6 +25,14 @@ def test_ten_times_too_much_traffic_costs_those_who_are_served_nothing() -> None
     ]
     assert broken(of_overload(cells) + of_steady(cells[1])) == []
     assert max(cell.engine_most or 0 for cell in cells) == 64
+
+
+def test_waits_are_predicted() -> None:
+    cells = [
+        run(waits(gateway_on_clock, QUEUE, 2.0, seconds=100, seed=SEED, default=1.0)),
+        run(waits(gateway_on_clock, QUEUE, 10.0, seconds=60, seed=SEED)),
+    ]
+    assert broken(of_waits(cells)) == []
 
 
 def test_two_backlogged_tenants_get_half_of_the_tokens_each() -> None:

@@ -27,6 +27,9 @@ INPUT, OUTPUT = 1, 2
 _MOST_ABSENT = 1024
 """So many tenants are remembered whose calls do not wait at present."""
 _LATELY = 64
+_MANY = 64
+"""For more tenants than this, equal parts are good enough."""
+_ROUNDS = 4
 OWN = ""
 """The class of the gateway's own calls. It goes before all others."""
 
@@ -178,9 +181,7 @@ class _Class(Generic[W]):
             calls = before
             work = own.work if before == len(own.calls) else own.work * before / len(own.calls)
             others -= 1
-        part = 1.0
-        if self._lately:
-            part = max(1 / (others + 1), own.lately / self._lately if own is not None else 0.0)
+        part = self._part_of(name, others) if self._lately else 1.0
         lasting, lasting_calls = work / part, round(calls / part)
         # The others are served up to the level at which this tenant will be, and one call more where they are below it.
         level = served + work
@@ -194,6 +195,21 @@ class _Class(Generic[W]):
                 work += theirs
                 calls += round(theirs / mean)
         return max(work, lasting), max(calls, lasting_calls)
+
+    def _part_of(self, name: str, waiting: int) -> float:
+        """Return the part of the work that a tenant gets from now on, if the others go on as they did lately.
+
+        It is the max-min fair share (Bertsekas and Gallager, Data Networks, 1992): a tenant that wants less than an equal
+        part leaves the rest to the others. `waiting` other tenants have waiting calls.
+        """
+        equal = 1 / (waiting + 1)
+        if len(self.tenants) > _MANY:
+            return equal
+        others = [one.lately / self._lately for key, one in self.tenants.items() if key != name]
+        part = equal
+        for _ in range(_ROUNDS):
+            part = max(1 - sum(min(one, part) for one in others), 1 / (len(others) + 1))
+        return part
 
     def newest(self) -> W:
         """The call that entered last, of the tenant with the most work waiting. The class must not be empty."""
