@@ -98,6 +98,8 @@ class RunningEngine:
                     unreachable = None if refused else cause_of(error)
                 load = await self.engine.load() if unreachable is None else None
         self.load = load
+        if load is not None:
+            self.seats.reported(load)
         if unreachable is None:
             self.credentials.probed(refused=refused)
         self.found(unreachable)
@@ -285,7 +287,9 @@ class Runtime:
             limit = config.seats(running.engine.capabilities.slots)
             # The limit may come from the engine itself, and be small. At least one seat stays for clients.
             reserved = config.reserved_seats if limit is None else min(config.reserved_seats, limit - 1)
-            running.seats.set_limit(limit, reserved=reserved)
+            # A limit that the engine reports is what it can run, so only a given one is adapted.
+            adapts = config.adapts and config.max_in_flight is not None
+            running.seats.set_limit(limit, reserved=reserved, adapts=adapts)
         for name in self._seats.keys() - {running.name for running in self.engines()}:
             if not self._seats[name].in_flight:
                 del self._seats[name]

@@ -69,14 +69,14 @@ def gateway(config: str) -> Iterator[Running]:
         gateway.run(take())
         first = clients.enter_context(wire(gateway.url))
         first.post(chat("ttft=50 tokens=50"), f"authorization: Bearer {SECRETS['bob']}")
-        eventually(lambda: queue.size == 1, "the first call waits")
+        eventually(lambda: queue.bounds.size == 1, "the first call waits")
         gateway.run(release())
         assert first.read_head()[0] == 200
         eventually(lambda: seats.in_flight == 0, "the first call is served")
         for size, name in enumerate(("bob", "ann", "ann", "bob")):
             client = clients.enter_context(wire(gateway.url))
             client.post(chat("ttft=600000 tokens=50"), f"authorization: Bearer {SECRETS[name]}")
-            eventually(lambda size=size: queue.size == size and seats.in_flight == 1, "the call waits")
+            eventually(lambda size=size: queue.bounds.size == size and seats.in_flight == 1, "the call waits")
         yield gateway
 
 

@@ -120,7 +120,7 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert room.state == (1, 0)
-    assert (room.queue.size, room.queue.work, room.queue.bytes) == (0, 0, 0)
+    assert (room.queue.bounds.size, room.queue.bounds.work, room.queue.bounds.bytes) == (0, 0, 0)
 
 
 async def test_a_seat_given_to_a_call_that_was_just_cancelled_goes_to_the_next() -> None:

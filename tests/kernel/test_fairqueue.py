@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.kernel.fairqueue import AGED, OWN, FairQueue, Rule, Waiting
+from tidegate.kernel.fairqueue import AGED, OWN, FairQueue, Rule
+from tidegate.kernel.fairtenants import Waiting
 
 RULES = (Rule("interactive", 0.05, 10), Rule("default", 0.05, 60), Rule("batch", 0.05, 600))
 Line = FairQueue[Waiting]

@@ -31,11 +31,11 @@ def of_worker(waiting: int, *, most: int = 4, refused: int = 0, limit: int | Non
     for at in range(waiting):
         queue.enter("default", partial(Needs, "default", "ab"[at % 2], "p", 10, 0, 100), [deployment])
     for _ in range(refused):
-        queue.rules = QueueRules(max_size=waiting, classes=CLASSES)
+        queue.configure(QueueRules(max_size=waiting, classes=CLASSES))
         try:
             queue.enter("default", partial(Needs, "default", "a"), [deployment])
         except Overloaded:
-            queue.rules = QueueRules(max_size=most, classes=CLASSES)
+            queue.configure(QueueRules(max_size=most, classes=CLASSES))
     inquiry = Inquiry("m", "default", "c")
     # As it comes over the line.
     told = msgspec.json.encode(state_of(queue, {"e": seats}, inquiry, [seats]))

@@ -43,6 +43,12 @@ class EngineConfig(Settings):
         description="Seats that are reserved for the gateway's own calls, such as judges. Clients never get them.",
     )
 
+    adapts: bool = Field(
+        default=True,
+        description="Whether the engine gets fewer calls than `max_in_flight` while it cannot keep up: while its first"
+        " bytes are late, its own queue grows, or it answers 429 or 503. It needs a number in `max_in_flight`.",
+    )
+
     @model_validator(mode="after")
     def _a_seat_for_clients(self) -> Self:
         if self.max_in_flight is not None and self.reserved_seats >= self.max_in_flight:

@@ -72,9 +72,12 @@ class QueueMetrics:
         states = (([name], name == queue.state) for name in STATES)
         yield gauge("queue_state", "1 for the state that the queue is in.", ["state"], states)
         yield gauge(
-            "queue_utilization", "Share of the queue's fullest bound in use.", [], [((), queue.utilization)]
+            "queue_utilization",
+            "Share of the queue's fullest bound in use.",
+            [],
+            [((), queue.bounds.utilization)],
         )
-        yield gauge("queue_bytes", "Bytes of the bodies of calls that wait.", [], [((), queue.bytes)])
+        yield gauge("queue_bytes", "Bytes of the bodies of calls that wait.", [], [((), queue.bounds.bytes)])
         yield gauge(
             "queue_size", "Calls that wait.", ["class"], (([one.priority], one.waiting) for one in classes)
         )

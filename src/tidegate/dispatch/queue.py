@@ -21,14 +21,17 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.dispatch.bounds import Bounds
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.forecast import Forecast, Outlook, forecast
 from tidegate.dispatch.retries import Retries
 from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
+from tidegate.kernel.adaptive import Asked
 from tidegate.kernel.fairqueue import INPUT, OUTPUT, OWN
 from tidegate.ports import Clock
+from tidegate.types import Usage
 
 BOUND = 0.8
 """A call is refused if its predicted wait is over this share of the time that it can wait."""
@@ -48,19 +51,36 @@ class Permit(msgspec.Struct):
     taken_at: float
     charged: bool = False
     held: bool = True
+    asked: Asked | None = None
+
+    def streams(self, prompt_tokens: int) -> None:
+        """Note that the engine is asked for a stream now: the time to its first byte tells whether the engine keeps up."""
+        adaptive = self.deployment.seats.adaptive
+        if adaptive is not None:
+            self.asked = adaptive.asked(prompt_tokens, self.taken_at)
 
     def answered(self, now: float) -> None:
-        """Note the first byte of a streamed answer."""
-        self.deployment.seats.drain.answered(now - self.taken_at)
+        """Note the first byte of a stream."""
+        seats = self.deployment.seats
+        seats.drain.answered(now - self.taken_at)
+        if self.asked is not None and seats.adaptive is not None:
+            seats.adaptive.answered(self.asked, now)
 
-    def release(self, tokens: tuple[int, int] | None = None, expected: Needs | None = None) -> None:
+    def refused(self) -> None:
+        """Note that the engine refused the call for lack of capacity."""
+        self.deployment.seats.refused()
+
+    def release(self, usage: Usage | None = None, expected: Needs | None = None) -> None:
         """Give the seat back. Later calls have no effect.
 
-        `tokens` are those of prompt and answer, if they are known. `expected` is what would be expected of the call now.
+        `usage` is what the engine reported, if it did. `expected` is what would be expected of the call now.
         """
         if self.held:
             self.held = False
-            self.place.queue.give_back(self, tokens, expected)
+            adaptive = self.deployment.seats.adaptive
+            if self.asked is not None and adaptive is not None:
+                adaptive.ended(self.asked, usage and usage.prompt_tokens - usage.cached_tokens)
+            self.place.queue.give_back(self, usage, expected)
 
 
 class Place(msgspec.Struct):
@@ -120,15 +140,15 @@ class Place(msgspec.Struct):
     def leave(self, error: BaseException | None = None) -> None:
         """Count the call as no longer waiting. It may be counted again if it waits again."""
         del error
-        if self.counted and self.needs is not None:
-            self.queue.count_out(self, self.needs)
+        if self.counted:
+            self.queue.count_out(self)
 
     def told(self) -> bytes:
         """Return the value of the header `x-tidegate-queue`."""
         if not self.waited_s:
             return _AT_ONCE % self.priority.encode()
         times = 1000 * self.predicted_s, 1000 * self.waited_s
-        return _WAITED % (self.priority.encode(), self.position, self.queue.utilization, *times)
+        return _WAITED % (self.priority.encode(), self.position, self.queue.bounds.utilization, *times)
 
 
 _AT_ONCE = b"class=%b;position=0"
@@ -147,12 +167,7 @@ class Queue:
     ) -> None:
         """`jitter` returns a number from 0 to 1."""
         self.clock = clock
-        self.rules = rules or QueueRules()
-        self.size = 0
-        self.work = 0.0
-        self.bytes = 0
-        self.waiting: dict[int, Needs] = {}
-        """The calls that are counted as waiting, by rank."""
+        self.bounds = Bounds(rules or QueueRules())
         self.refusals: dict[tuple[str, str], int] = {}
         """The number of refused calls, by class and reason."""
         self.observe: Callable[[Place], None] = _ignore
@@ -160,14 +175,15 @@ class Queue:
         self._retries = Retries(jitter)
         self._ranks = count()
         self._refused_at = float("-inf")
-        self.configure(self.rules)
+
+    @property
+    def rules(self) -> QueueRules:
+        """The bounds in force."""
+        return self.bounds.rules
 
     def configure(self, rules: QueueRules) -> None:
         """Set the bounds. The calls that wait keep their places."""
-        self.rules = rules
-        self._longest = MappingProxyType(
-            {rule.name: min(rule.longest_wait_s, rules.longest_wait_s) for rule in rules.classes}
-        )
+        self.bounds.rules = rules
 
     # -- the door ------------------------------------------------------------------------------------------------------
 
@@ -195,7 +211,7 @@ class Queue:
             return Outlook(needs.priority)
         place = Place(-1, self, needs.priority, now, needs=needs)
         expected = self._forecast(needs, seats, now)
-        refused = self._full_with(place, needs)
+        refused = self.bounds.full_with(needs)
         if refused is not None and self._behind(needs, seats) is not None:
             refused = None  # a call behind this one would leave
         if self._is_late(place, expected, needs.deadline, seats):
@@ -234,35 +250,18 @@ class Queue:
         self, place: Place, needs: Needs, seats: Sequence[Seats], expected: Forecast | None = None
     ) -> None:
         """Count a call as waiting. Calls behind it have to leave until there is room. Raises Overloaded if none is."""
-        while (bound := self._full_with(place, needs)) is not None:
+        while not place.internal and (bound := self.bounds.full_with(needs)) is not None:
             behind = self._behind(needs, seats)
             if behind is None:
                 raise self._refuse(place, needs, bound, expected)
             behind.give_way()
         place.counted = True
-        self.waiting[place.rank] = needs
-        self.size += 1
-        self.work += needs.work
-        self.bytes += needs.size_bytes
+        self.bounds.add(place.rank, needs)
 
-    def count_out(self, place: Place, needs: Needs) -> None:
+    def count_out(self, place: Place) -> None:
         """Count a call as no longer waiting."""
         place.counted = False
-        del self.waiting[place.rank]
-        self.size -= 1
-        self.bytes -= needs.size_bytes
-        self.work = self.work - needs.work if self.size else 0.0
-
-    def _full_with(self, place: Place, needs: Needs) -> str | None:
-        """Return the bound that the queue would exceed with one more call. One call alone exceeds no bound."""
-        rules = self.rules
-        if place.internal or not self.size:
-            return None
-        if self.size >= rules.max_size:
-            return "size"
-        if self.work + needs.work > rules.max_work:
-            return "work"
-        return "bytes" if self.bytes + needs.size_bytes > rules.max_bytes else None
+        self.bounds.remove(place.rank)
 
     def _behind(self, needs: Needs, seats: Sequence[Seats]) -> Waiter | None:
         for one in seats:
@@ -286,7 +285,13 @@ class Queue:
         expected = expected or Forecast(place.predicted_s, place.predicted_s, place.position, 0.0)
         retry_s = self._retries.promise(name, needs.work, expected, now)
         error = Overloaded(_REASONS[reason], retry_after_s=retry_s)
-        told = name.encode(), reason.encode(), place.position, self.utilization, 1000 * place.predicted_s
+        told = (
+            name.encode(),
+            reason.encode(),
+            place.position,
+            self.bounds.utilization,
+            1000 * place.predicted_s,
+        )
         error.queue = _REFUSED % told
         return error
 
@@ -299,18 +304,18 @@ class Queue:
         now, seats = self.clock(), deployment.seats
         needs = place.needs
         seats.drain.begin(place.priority, needs and needs.work, seats.in_flight - 1, now, early=early)
-        if needs is not None and place.counted:
-            self.count_out(place, needs)
+        if place.counted:
+            self.count_out(place)
         return Permit(deployment, place, now, charged)
 
-    def give_back(self, permit: Permit, tokens: tuple[int, int] | None, expected: Needs | None) -> None:
+    def give_back(self, permit: Permit, usage: Usage | None, expected: Needs | None) -> None:
         """Free the seat of a permit; see `Permit.release`."""
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
         # The rate is measured in expected work, as the work that waits is, so that errors of all expectations cancel out.
         # What is expected now counts, because expectations change.
         seats.drain.end(expected and expected.work, now - permit.taken_at, seats.in_flight, now)
-        if permit.charged and tokens is not None and (needs := place.needs) is not None:
-            more = INPUT * tokens[0] + OUTPUT * tokens[1] - needs.work
+        if permit.charged and usage is not None and (needs := place.needs) is not None:
+            more = INPUT * usage.prompt_tokens + OUTPUT * usage.completion_tokens - needs.work
             seats.line.charge(needs.priority, needs.tenant, more)
         seats.release(internal=place.internal)
 
@@ -363,17 +368,11 @@ class Queue:
     # -- state ---------------------------------------------------------------------------------------------------------
 
     @property
-    def utilization(self) -> float:
-        """The share of the fullest bound that is used."""
-        rules = self.rules
-        return max(self.size / rules.max_size, self.work / rules.max_work, self.bytes / rules.max_bytes)
-
-    @property
     def state(self) -> str:
         """`healthy`, `degraded` if a bound is nearly reached, or `overloaded` if calls were refused lately."""
         if self.clock() - self._refused_at < _RECENT_S:
             return "overloaded"
-        return "degraded" if self.utilization > self.rules.warn else "healthy"
+        return "degraded" if self.bounds.utilization > self.rules.warn else "healthy"
 
 
 def _ignore(place: Place) -> None:

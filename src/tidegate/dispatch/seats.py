@@ -10,9 +10,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from tidegate.kernel.adaptive import AdaptiveLimit
 from tidegate.kernel.drain import Drain
-from tidegate.kernel.fairqueue import FairQueue, Rule, Waiting
+from tidegate.kernel.fairqueue import FairQueue, Rule
+from tidegate.kernel.fairtenants import Waiting
 from tidegate.ports import Clock
+from tidegate.types import Load
 
 
 class Waiter(Waiting):
@@ -57,6 +60,8 @@ class Seats:
         self.changes: dict[str, int] = {}
         """How often the limit was changed, by the reason."""
         self.reserved = reserved
+        self.adaptive: AdaptiveLimit | None = None
+        """What lowers the limit; None if the limit is fixed."""
         self.in_flight = 0
         self.ready = False
         self.line = FairQueue[Waiter](rules)
@@ -69,13 +74,24 @@ class Seats:
         """The number of calls in line."""
         return self.line.size
 
-    def set_limit(self, limit: int | None, *, reserved: int = 0) -> None:
-        """Set a new limit. A higher limit lets waiting calls continue at once. A lower limit ends no running call."""
+    def set_limit(self, limit: int | None, *, reserved: int = 0, adapts: bool = False) -> None:
+        """Set a new limit. A higher limit lets waiting calls continue at once. A lower limit ends no running call.
+
+        A limit that `adapts` is lowered while the engine cannot keep up, though never below `reserved` and one.
+        """
         self.reserved = reserved
         first, self.most = self.most is None, limit
         if first:
             self.limit = limit
-        self.move(limit, "settings")
+        if limit is None or not adapts:
+            self.adaptive = None
+            self.move(limit, "settings")
+            return
+        if self.adaptive is None:
+            self.adaptive = AdaptiveLimit(least=reserved + 1, most=limit)
+        else:
+            self.adaptive.set_bounds(reserved + 1, limit)
+        self.move(self.adaptive.limit, "settings")
 
     def move(self, limit: int | None, why: str) -> None:
         """Set a limit for now, up to `most`. `why` is one of a few words. Waiting calls get the seats that become free."""
@@ -105,8 +121,36 @@ class Seats:
         """Give a seat back. The call in line that goes next and may use the seat gets it."""
         self.in_flight -= 1
         self._internal -= internal
+        if self.adaptive is not None:
+            self.follow()
         if self.line.size:
             self.serve_line()
+
+    def follow(self) -> None:
+        """Set the limit that fits the engine as it is now, if the limit adapts."""
+        adaptive = self.adaptive
+        if adaptive is not None:
+            adaptive.update(self._clock(), in_flight=self.in_flight, wanted=self.line.size > 0)
+            if adaptive.limit != self.limit:
+                self.move(adaptive.limit, adaptive.why)
+
+    def refused(self) -> None:
+        """Note that the engine refused a call for lack of capacity."""
+        if self.adaptive is not None:
+            self.adaptive.refused(self.in_flight, self._clock())
+            self.follow()
+
+    def reported(self, load: Load) -> None:
+        """Note what the engine reports of its load, which may be due to other clients."""
+        if self.adaptive is not None:
+            self.adaptive.reported(
+                running=load.running,
+                waiting=load.waiting,
+                kv_usage=load.kv_usage,
+                own=self.in_flight,
+                now=self._clock(),
+            )
+            self.follow()
 
     def rate(self, now: float) -> float:
         """Return the work for clients that the engine gets through in a second if all its seats are busy."""

@@ -118,7 +118,7 @@ class QueueState(Glance, frozen=True, kw_only=True):
 def glance(queue: Queue) -> Glance:
     """Return the queue in a few numbers."""
     rejected = sum(queue.refusals.values())
-    return Glance(queue.state, queue.utilization, queue.size, queue.rules.max_size, rejected)
+    return Glance(queue.state, queue.bounds.utilization, queue.bounds.size, queue.rules.max_size, rejected)
 
 
 def state_of(
@@ -129,12 +129,12 @@ def state_of(
 ) -> QueueState:
     """Return the state of a queue in front of these engines. `deployments` are those that could serve the inquiry."""
     rules, seen = queue.rules, glance(queue)
-    tenants = _tenants(queue.waiting.values())
+    tenants = _tenants(queue.bounds.waiting.values())
     return QueueState(
         **msgspec.structs.asdict(seen),
-        work=queue.work,
+        work=queue.bounds.work,
         max_work=rules.max_work,
-        bytes=queue.bytes,
+        bytes=queue.bounds.bytes,
         max_bytes=rules.max_bytes,
         rejections=rejections_of(queue),
         classes=classes_of(queue),
@@ -153,7 +153,7 @@ def rejections_of(queue: Queue) -> list[Rejected]:
 def classes_of(queue: Queue) -> list[ClassState]:
     """Return the classes in the order in which they go. Others are listed as long as their calls wait."""
     waiting, work = defaultdict[str, int](int), defaultdict[str, float](float)
-    for needs in queue.waiting.values():
+    for needs in queue.bounds.waiting.values():
         waiting[needs.priority] += 1
         work[needs.priority] += needs.work
     rules = {rule.name: rule for rule in queue.rules.classes}

@@ -22,6 +22,7 @@ from tidegate.errors import (
     Again,
     DeadlineExceeded,
     GatewayError,
+    UpstreamBusy,
     UpstreamModelNotFound,
     UpstreamTimeout,
     misnamed,
@@ -31,8 +32,8 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import ask_for, asks_usage
-from tidegate.stages.needs import needs_of
-from tidegate.types import ANSWER, Batch, Reply, Spent, Usage
+from tidegate.stages.needs import needs_of, prompt_tokens
+from tidegate.types import ANSWER, Batch, Reply, Spent
 
 SAME_ENGINE_AGAIN = 2
 TIMER_S = 0.001
@@ -125,6 +126,8 @@ class _Rounds(msgspec.Struct):
         self.standing = deployment.standing
         spent = self.spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
         call.spent.append(spent)
+        if call.stream:
+            permit.streams(prompt_tokens(call))
         if call.when_asked is not None:
             call.when_asked()
         batches = self.batches = deployment.engine.stream(ask_for(call, deployment))
@@ -161,6 +164,8 @@ class _Rounds(msgspec.Struct):
 
     def _goes_on(self, spent: Spent, error: GatewayError) -> bool:
         """Take in a failed round. Return whether another round begins."""
+        if self.permit is not None and isinstance(error, UpstreamBusy) and error.upstream.status:
+            self.permit.refused()
         self._end(spent, DeadlineExceeded.code if self._out_of_time(error) else error.code)
         if self.standing is not None:
             self.standing.failed(error, self.call.caller.key)
@@ -194,14 +199,8 @@ class _Rounds(msgspec.Struct):
             call = self.call
             self.lengths.learn(call.caller.key, call.route, usage.completion_tokens // call.choices)
         if self.permit is not None:
-            self._release(self.permit, usage)
-
-    def _release(self, permit: Permit, usage: Usage | None) -> None:
-        if permit.place.needs is None:
-            permit.release()
-            return
-        tokens = usage and (usage.prompt_tokens, usage.completion_tokens)
-        permit.release(tokens, needs_of(self.call, self.lengths) if permit.charged else None)
+            permit = self.permit
+            permit.release(usage, needs_of(self.call, self.lengths) if permit.charged else None)
 
     def _may_go_on(self, error: GatewayError) -> bool:
         """Return whether another round is allowed, and set `untried` for it."""
