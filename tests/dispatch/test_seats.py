@@ -135,6 +135,31 @@ async def test_a_seat_given_to_a_call_that_was_just_cancelled_goes_to_the_next()
     assert room.state == (1, 0)
 
 
+async def test_a_seat_that_becomes_free_as_the_next_call_leaves_goes_to_the_one_behind_it() -> None:
+    room = Room(1)
+    held = await room.take()
+    first, second = (asyncio.ensure_future(room.take()) for _ in range(2))
+    await turns()
+    first.cancel()
+    held.release()  # the first one has not run since
+    await asyncio.gather(first, return_exceptions=True)
+    await second
+    assert room.state == (1, 0)
+
+
+async def test_a_call_that_leaves_as_it_has_to_give_way_leaves() -> None:
+    room = Room(1, rules=QueueRules(max_size=1))
+    await room.take()
+    batch = room.queue.enter("batch", lambda: Needs("batch"), [room.deployment])
+    waiting = asyncio.ensure_future(batch.dispatch([room.deployment], time.monotonic() + LONG_S, needs))
+    await turns()
+    waiting.cancel()
+    room.enter()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()
+    assert (room.seats.waiting, room.queue.bounds.size) == (0, 1)
+
+
 async def test_a_permit_is_given_back_once() -> None:
     room = Room(2)
     permit, _ = await room.take(), await room.take()

@@ -77,4 +77,5 @@ def forecast(seats: Sequence[Seats], priority: str, tenant: str, deadline: float
     wait_s += early * max(0.0, min((own + debt) / reserved, max(aged_s, wait_s)) - wait_s)
     wait_s += next_s / rate
     ends = wait_s * rate / next_s  # so many calls end meanwhile
-    return Forecast(wait_s, wait_s * (1 + SURE / sqrt(ends)), position, share_rate)
+    dispersion = max(one.drain.dispersion(wait_s) for one in seats)
+    return Forecast(wait_s, wait_s * (1 + SURE * sqrt(dispersion / ends)), position, share_rate)

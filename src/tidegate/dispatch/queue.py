@@ -273,6 +273,8 @@ class Queue:
     def _shed(self, place: Place, needs: Needs, waiter: Waiter) -> None:
         waiter.leave()
         place.leave()
+        if waiter.turn.done():
+            return  # its task was cancelled in this turn of the loop
         waiter.turn.set_exception(self._refuse(place, needs, "shed"))
 
     def _refuse(

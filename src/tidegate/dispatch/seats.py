@@ -161,7 +161,12 @@ class Seats:
     def serve_line(self) -> None:
         """Give the free seats to the calls in line."""
         now = self._clock()
-        while (waiter := self.line.next(now)) is not None and self.try_take(internal=waiter.internal):
+        while (waiter := self.line.next(now)) is not None:
+            if waiter.turn.done():  # its task was cancelled in this turn of the loop, and has not run since
+                waiter.leave()
+                continue
+            if not self.try_take(internal=waiter.internal):
+                break
             self.line.serve(waiter, now)
             waiter.leave()
             waiter.turn.set_result(self)

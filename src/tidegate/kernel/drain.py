@@ -27,6 +27,7 @@ class Drain:
         "_early",
         "_first_s",
         "_held_s",
+        "_held_s2",
         "_known",
         "_spread_s",
         "_time_s",
@@ -40,6 +41,7 @@ class Drain:
         self._work = 0.0  # of completed calls whose work is known
         self._known = 0.0
         self._held_s = 0.0  # seconds for which completed calls held their seats
+        self._held_s2 = 0.0  # the sum of their squares
         self._calls = 0.0
         self._all = 0
         self._begun: dict[str, float] = {}
@@ -83,6 +85,7 @@ class Drain:
         self._area += busy * (now - self._at)
         self._at = now
         self._held_s += held_s
+        self._held_s2 += held_s * held_s
         self._calls += 1
         self._all += 1
         if work is not None:
@@ -105,6 +108,20 @@ class Drain:
     def mean_work(self) -> float:
         """Return the mean work of a call; 0 as long as nothing is known."""
         return self._work / self._known if self._known else 0.0
+
+    def dispersion(self, within_s: float) -> float:
+        """Return how irregularly calls end within some seconds: the variance of their number divided by its mean.
+
+        It is 1 within a time that is short against a call, since the ends of many calls that began independently are a
+        Poisson process. Over many calls it is the squared coefficient of variation of their lengths (Cox, Renewal Theory,
+        1962).
+        """
+        if not self._calls or not self._held_s:
+            return 1.0
+        mean_s = self._held_s / self._calls
+        varies = max(0.0, self._held_s2 / self._calls / (mean_s * mean_s) - 1)
+        long = min(1.0, within_s / mean_s)
+        return long * varies + (1 - long)
 
     def rate_of(self, priority: str, now: float) -> float:
         """Return the work of a class that begins in a second, among the calls that had to wait."""
@@ -135,6 +152,7 @@ class Drain:
             kept = max(kept, _FEW / self._calls)
             self._area *= kept
             self._held_s *= kept
+            self._held_s2 *= kept
             self._calls *= kept
         if self._known > _FEW:
             kept = max(kept_s, _FEW / self._known)
