@@ -32,6 +32,11 @@ class Deployment(msgspec.Struct, frozen=True):
     standing: Standing | None = None
 
 
+def seats_of(deployments: Sequence[Deployment]) -> list[Seats]:
+    """Return the seats of the deployments' engines, those of each engine once."""
+    return list(dict.fromkeys(one.seats for one in deployments))
+
+
 class Models:
     """The configured models, by name and by prefix."""
 

@@ -22,7 +22,7 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.dispatch.bounds import Bounds
-from tidegate.dispatch.deployments import Deployment
+from tidegate.dispatch.deployments import Deployment, seats_of
 from tidegate.dispatch.forecast import Forecast, Outlook, forecast
 from tidegate.dispatch.retries import Retries
 from tidegate.dispatch.rules import Needs, QueueRules
@@ -197,7 +197,7 @@ class Queue:
             if not one.seats.line.size and one.seats.has_free():
                 return place
         place.needs = describe()
-        self._admit(place, place.needs, [one.seats for one in deployments])
+        self._admit(place, place.needs, seats_of(deployments))
         return place
 
     def enter_own(self, *, bound: bool = False) -> Place:
@@ -325,7 +325,7 @@ class Queue:
         self, place: Place, needs: Needs, candidates: Sequence[Deployment], deadline: float
     ) -> Permit:
         """Wait for a seat of one of the candidates; see `Place.dispatch`."""
-        seats = [one.seats for one in candidates]
+        seats = seats_of(candidates)
         if not place.counted:
             self._count_in(place, needs, seats)
         waiter = self._join(place, needs, seats, deadline)
