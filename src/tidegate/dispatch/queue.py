@@ -61,10 +61,9 @@ class Permit(msgspec.Struct):
 
     def answered(self, now: float) -> None:
         """Note the first byte of a stream."""
-        seats = self.deployment.seats
-        seats.drain.answered(now - self.taken_at)
-        if self.asked is not None and seats.adaptive is not None:
-            seats.adaptive.answered(self.asked, now)
+        self.deployment.seats.drain.answered(now - self.taken_at)
+        if (asked := self.asked) is not None:
+            asked.limit.answered(asked, now)
 
     def refused(self) -> None:
         """Note that the engine refused the call for lack of capacity."""
@@ -77,9 +76,9 @@ class Permit(msgspec.Struct):
         """
         if self.held:
             self.held = False
-            adaptive = self.deployment.seats.adaptive
-            if self.asked is not None and adaptive is not None:
-                adaptive.ended(self.asked, usage and usage.prompt_tokens - usage.cached_tokens)
+            if (asked := self.asked) is not None:
+                # Not the limit that the seats have now: a reload may have made another, which does not know of this call.
+                asked.limit.ended(asked, usage and usage.prompt_tokens - usage.cached_tokens)
             self.place.queue.give_back(self, usage, expected)
 
 
