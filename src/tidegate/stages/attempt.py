@@ -15,7 +15,8 @@ from typing import Any, Self
 import msgspec
 
 from tidegate.call import Call
-from tidegate.dispatch.deployments import Deployment
+from tidegate.dispatch.choice import tell_route
+from tidegate.dispatch.deployments import Deployment, Group
 from tidegate.dispatch.queue import Permit
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import (
@@ -50,7 +51,8 @@ class Attempt:
 
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
-        rounds = _Rounds(call, self._clock, self._lengths, call.groups[0].deployments)
+        group = call.groups[0]
+        rounds = _Rounds(call, self._clock, self._lengths, group, group.deployments)
         rounds.counts = call.policy.limits is not NO_LIMITS
         call.exit.push(rounds.close)
         return Reply(rounds)
@@ -66,7 +68,9 @@ class _Rounds(msgspec.Struct):
     call: Call
     clock: Clock
     lengths: OutputEstimate
+    group: Group
     untried: Sequence[Deployment]
+    tries: int = 0
     same: int = 0
     batches: AsyncGenerator[Batch, None] | None = None
     permit: Permit | None = None
@@ -121,6 +125,8 @@ class _Rounds(msgspec.Struct):
             call.reply_headers.append((b"x-tidegate-queue", place.told()))
         self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
+        self.tries += 1
+        tell_route(call.reply_headers, self.group, deployment, self.tries)
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
         self.standing = deployment.standing
