@@ -49,7 +49,7 @@ class Choice:
         self.affinity = affinity if self.has_several else "none"
         self.restricts = any(one.can.restricts for one in deployments)
         """Whether a deployment cannot do everything, so that it matters what a request needs."""
-        self._shown = in_header(name)
+        self._told: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
         self._alone = (self._only(deployments),) if len(deployments) == 1 else ()
         self._weights = [(one.engine_name, one.weight) for one in deployments]
         self._orders: dict[int, list[Deployment]] = {}
@@ -82,10 +82,17 @@ class Choice:
             why = "share" if at else self.affinity
         if at:
             tier.insert(0, tier.pop(at))
-        return Group(self.name, tier, why, number, self._shown)
+        return Group(self.name, tier, why, number, self._header(why, tier[0]))
 
     def _only(self, one: Sequence[Deployment]) -> Group:
-        return Group(self.name, one, "only", one[0].tier, self._shown)
+        return Group(self.name, one, "only", one[0].tier, self._header("only", one[0]))
+
+    def _header(self, why: str, first: Deployment) -> tuple[bytes, bytes]:
+        key = why, first.tier, first.shown
+        found = self._told.get(key)
+        if found is None:
+            found = self._told[key] = _header(self.name, why, first, 1)
+        return found
 
     def _lightest(self, tier: Sequence[Deployment]) -> int:
         """Return the index of the one with less work of two that are drawn."""
@@ -127,18 +134,19 @@ def tell_route(headers: Headers, group: Group, deployment: Deployment, tries: in
     `tries` is the number of engine calls, this one included. The reason is that of the group, except that it is `retry`
     after the first try, and `seat` for a deployment that gets the call because those before it had no free seat.
     """
-    why = group.why
-    if tries > 1:
-        why = "retry"
-    elif deployment is not group.deployments[0]:
-        why = "seat"
-    told = (
-        ROUTE,
-        f"model={group.shown}{deployment.shown};why={why};tier={deployment.tier};tries={tries}".encode(),
-    )
-    if tries > 1:
-        for at, (name, _) in enumerate(headers):
-            if name == ROUTE:
-                headers[at] = told
-                return
+    first = deployment is group.deployments[0]
+    if tries == 1:
+        told = group.told if first else None
+        headers.append(told or _header(group.model, group.why if first else "seat", deployment, tries))
+        return
+    told = _header(group.model, "retry", deployment, tries)
+    for at, (name, _) in enumerate(headers):
+        if name == ROUTE:
+            headers[at] = told
+            return
     headers.append(told)
+
+
+def _header(model: str, why: str, deployment: Deployment, tries: int) -> tuple[bytes, bytes]:
+    told = f"model={in_header(model)}{deployment.shown};why={why};tier={deployment.tier};tries={tries}"
+    return ROUTE, told.encode()

@@ -63,15 +63,15 @@ class Deployment(msgspec.Struct, frozen=True):
 class Group(msgspec.Struct, frozen=True):
     """Deployments that a call may go to, the best one first: one tier of one model.
 
-    `model` is the configured name, and `shown` the same as it can stand in a header. `why` is the reason why the first
-    deployment is the first one.
+    `model` is the configured name. `why` is the reason why the first deployment is the first one. `told` is the header of
+    the reply if the first engine call is that to the first deployment.
     """
 
     model: str
     deployments: Sequence[Deployment]
     why: str
     tier: int = 0
-    shown: str = ""
+    told: tuple[bytes, bytes] | None = None
 
 
 def in_header(name: str) -> str:
