@@ -50,6 +50,7 @@ class Choice:
         self.restricts = any(one.can.restricts for one in deployments)
         """Whether a deployment cannot do everything, so that it matters what a request needs."""
         self._told: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
+        self._one_tier = len({one.tier for one in deployments}) == 1
         self._alone = (self._only(deployments),) if len(deployments) == 1 else ()
         self._weights = [(one.engine_name, one.weight) for one in deployments]
         self._orders: dict[int, list[Deployment]] = {}
@@ -67,6 +68,12 @@ class Choice:
         if len(able) == 1:
             return (self._only(able),)
         order = self.deployments if key is None else self._order(key)
+        if self._one_tier and able is self.deployments:
+            for one in order:
+                if one.out:
+                    break
+            else:
+                return (self._group([*order], order[0].tier, key, work),)
         tiers: dict[tuple[bool, int], list[Deployment]] = {}
         for one in order:
             if able is self.deployments or any(one is other for other in able):
@@ -121,9 +128,16 @@ class Choice:
 
 def _within_share(tier: Sequence[Deployment], work: int) -> int:
     """Return the index of the first deployment that has at most its share of the work, and a new call on top of that."""
-    mean = sum(one.load * one.weight for one in tier) / sum(one.weight for one in tier)
-    for at, one in enumerate(tier):
-        if one.load <= MOST_SHARE * mean + work / one.weight:
+    loads: list[float] = []
+    whole = weights = 0.0
+    for one in tier:
+        load, weight = one.load, one.weight
+        loads.append(load)
+        whole += load * weight
+        weights += weight
+    most = MOST_SHARE * whole / weights
+    for at, load in enumerate(loads):
+        if load <= most + work / tier[at].weight:
             return at
     return 0
 
