@@ -62,9 +62,9 @@ class Call(msgspec.Struct, kw_only=True):
 
     The request, once its body is read: `request` is the typed form. `fields` is the body as a mapping from top-level name
     to unparsed JSON. The body for the engine is rebuilt from `fields`, so an unchanged value arrives byte for byte.
-    `messages` are parsed from `fields` on first use. If `is_large`, `request` lacks the long values: see
-    `http/apis/large.py`. `body_bytes` is the size of the body. `limit` sets `prompt_tokens` if it counts them; -1 says that
-    they were not counted.
+    `messages` are parsed from `fields` on first use. If `is_large`, `request` lacks the long values (see
+    `http/apis/large.py`), and `has_images` says whether there are images in the messages. `body_bytes` is the size
+    of the body. `limit` sets `prompt_tokens` if it counts them; -1 says that they were not counted.
 
     In the stages: `onward` holds headers for the engine. `reply_headers` are sent with every kind of answer, errors
     included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
@@ -97,6 +97,7 @@ class Call(msgspec.Struct, kw_only=True):
     fields: dict[str, msgspec.Raw] = {}
     messages: Sequence[Message] = ()
     is_large: bool = False
+    has_images: bool = False
     body_bytes: int = 0
     prompt_tokens: int = -1
     stream: bool = False

@@ -113,7 +113,7 @@ def the_way(parts: Parts) -> list[Stage]:
         ),
         Stage("guard", "input rails that are models, in parallel, while queued"),
         Stage("remember", "session, user and global memory into the prompt"),
-        Stage("route", "order the deployments that can serve", Route(parts.models)),
+        Stage("route", "order the deployments that can serve", Route(parts.models, parts.lengths)),
         Stage(
             "attempt",
             "take a seat, ask the engine, pass the answer on",

@@ -264,7 +264,7 @@ async def test_a_field_that_is_misspelt_is_guessed(field: str, mend: str) -> Non
 async def test_the_least_busy_deployment_serves() -> None:
     engine = Echo()
     busy, idle = Seats(), Seats()
-    busy.in_flight = 2
+    busy.work = 2
     models = Models({"m": [Deployment("busy", engine, busy), Deployment("idle", engine, idle)]})
     pipeline = way(models)
     call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}')

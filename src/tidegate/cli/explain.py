@@ -30,6 +30,7 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import load_vocabulary
 from tidegate.runtime import FIRST_TOKENS, make_engine
+from tidegate.snapshot import deployment_of
 from tidegate.stages.asking import ask_for
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
@@ -287,7 +288,7 @@ class _Dry:
 
     def _deployment(self, chosen: DeploymentConfig) -> Deployment:
         limit = self._config.engines[chosen.engine].max_in_flight
-        return Deployment(chosen.engine, self._engines[chosen.engine], Seats(limit), chosen.model)
+        return deployment_of(chosen, self._engines[chosen.engine], Seats(limit))
 
     def _within_s(self, engine: str) -> float:
         """The call's deadline, or the engine's own total time where that is shorter; seconds."""
