@@ -182,6 +182,7 @@ class Forbidden(BadRequest):
 
 class NotFound(BadRequest):
     """There is no such route or resource."""
+
     status = 404
     code = "not_found"
 

@@ -109,7 +109,7 @@ def the_way(parts: Parts) -> list[Stage]:
         ),
         Stage("account", "the ledger: intent now, settlement at the end"),
         Stage("screen", "input rails that are rules: microseconds, inline"),
-        Stage("recall", "answer from the exact or semantic cache, or join an identical call", parts.recall),
+        Stage("recall", "answer an idempotency key, or join its running answer", parts.recall),
         Stage(
             "admit",
             "a place in the queue, if the wait is not too long",
