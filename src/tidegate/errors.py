@@ -75,9 +75,9 @@ class Upstream(msgspec.Struct):
 class GatewayError(Exception):
     """The failure of a call, reported to its client.
 
-    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header. Without it, a 429 and a 503 use
-    `RETRY_AFTER_S`. `cause` and `upstream` are only for the operator's log. `told_code` replaces `code` in the body, for a
-    code that clients react to. Metrics always count `code`.
+    `message` is public. `retry_after_s` is for the `Retry-After` header, or else `RETRY_AFTER_S` for a 429 or 503. `cause`
+    and `upstream` are only for the operator's log. `told_code` replaces `code` in the body, for a code that clients react
+    to. Metrics always count `code`.
     """
 
     status: int = 500

@@ -156,6 +156,7 @@ def test_the_way_is_the_design() -> None:
         "observe",
         "authenticate",
         "limit",
+        "recall",
         "admit",
         "route",
         "attempt",
