@@ -35,7 +35,7 @@ async def test_five_clients_with_one_key_get_one_answer(engine: ScriptedServer, 
     async def ask() -> tuple[str, str | None]:
         async with client_of(gateway) as client:
             answer = await client.chat.completions.with_raw_response.create(
-                model="m", messages=user("ttft=300 tokens=5"), extra_headers=key
+                model="m", messages=user("ttft=2000 tokens=5"), extra_headers=key
             )
             return answer.headers["x-tidegate-idempotency"], answer.parse().id
 
@@ -48,30 +48,38 @@ async def test_five_clients_with_one_key_get_one_answer(engine: ScriptedServer, 
 
 async def test_streams_too_and_one_that_leaves_hurts_nobody(engine: ScriptedServer, gateway: Running) -> None:
     before, key = asked(engine), {"Idempotency-Key": str(uuid4())}
-    began = asyncio.Event()
+    began, left, reading = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
 
     async def leave() -> None:
         async with client_of(gateway) as client:
             events = await client.chat.completions.create(
-                model="m", messages=user("itl=100 tokens=10"), stream=True, extra_headers=key
+                model="m", messages=user("itl=100 tokens=40"), stream=True, extra_headers=key
             )
             await anext(aiter(events))
             began.set()
-            await asyncio.sleep(0.3)
+            for _ in range(4):
+                await reading.acquire()
             await events.close()
+            left.set()
 
     async def read() -> list[str]:
         await began.wait()
+        found: list[str] = []
         async with client_of(gateway) as client:
             events = await client.chat.completions.create(
-                model="m", messages=user("itl=100 tokens=10"), stream=True, extra_headers=key
+                model="m", messages=user("itl=100 tokens=40"), stream=True, extra_headers=key
             )
-            return [event.model_dump_json() async for event in events]
+            async for event in events:
+                found.append(event.model_dump_json())
+                if len(found) == 1:
+                    reading.release()
+                    await left.wait()
+        return found
 
     leaving = asyncio.create_task(leave())
     found = await asyncio.gather(*(read() for _ in range(4)))
     await leaving
-    assert len(found[0]) >= 10
+    assert len(found[0]) >= 40
     assert all(one == found[0] for one in found)
     assert await read() == found[0]
     assert asked(engine) == before + 1
