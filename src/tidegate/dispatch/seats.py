@@ -134,6 +134,12 @@ class Seats:
             if adaptive.limit != self.limit:
                 self.move(adaptive.limit, adaptive.why)
 
+    def shun(self) -> None:
+        """Have calls in line wait for other engines alone, if these could serve them."""
+        for waiter in list(self.line.calls()):
+            if len(waiter.seats) > 1:
+                self.line.remove(waiter)
+
     def refused(self) -> None:
         """Note that the engine refused a call for lack of capacity."""
         if self.adaptive is not None:
