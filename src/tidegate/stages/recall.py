@@ -73,9 +73,8 @@ class Recall:
 
     async def _recall(self, call: Call, value: bytes) -> Reply:
         _check(value)
-        deployments_of(
-            call, self._models
-        )  # an answer of a model that the caller may no longer ask for is not replayed
+        # Raises for a model that the caller may no longer ask for: its answer is not replayed.
+        deployments_of(call, self._models)
         caller = call.caller
         key = (caller.organisation, caller.team, caller.user, caller.key, value)
         request = await asyncio.to_thread(_digest, call) if call.is_large else _digest(call)

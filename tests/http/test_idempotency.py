@@ -1,4 +1,4 @@
-"""Idempotency keys over real sockets, with the official `openai` package."""
+"""Idempotency keys over real sockets: with the `openai` package, in browsers, and in the description of the API."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import openai
 import pytest
+from canned import canned, whole
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
-from serving import Running
+from serving import Running, ask, config_to, run_gateway
+from talking import CHAT, ENDPOINTS, NEEDED, body_of
 
 from tidegate.engines.scripted.server import ScriptedServer
 
@@ -32,17 +34,17 @@ def client_of(gateway: Running) -> AsyncOpenAI:
 async def test_five_clients_with_one_key_get_one_answer(engine: ScriptedServer, gateway: Running) -> None:
     before, key = asked(engine), {"Idempotency-Key": str(uuid4())}
 
-    async def ask() -> tuple[str, str | None]:
+    async def create() -> tuple[str, str | None]:
         async with client_of(gateway) as client:
             answer = await client.chat.completions.with_raw_response.create(
                 model="m", messages=user("ttft=2000 tokens=5"), extra_headers=key
             )
             return answer.headers["x-tidegate-idempotency"], answer.parse().id
 
-    found = await asyncio.gather(*(ask() for _ in range(5)))
+    found = await asyncio.gather(*(create() for _ in range(5)))
     assert len({answer for _, answer in found}) == 1
     assert sorted(how for how, _ in found) == ["joined"] * 4 + ["new"]
-    assert (await ask())[0] == "replayed"
+    assert (await create())[0] == "replayed"
     assert asked(engine) == before + 1
 
 
@@ -107,3 +109,26 @@ async def test_embeddings_and_completions_too(engine: ScriptedServer, gateway: R
         ]
         assert second[0].id == second[1].id
     assert asked(engine) == before + 2
+
+
+async def test_the_api_describes_the_header(gateway: Running) -> None:
+    described = (await asyncio.to_thread(ask, f"{gateway.url}/openapi.json", method="GET")).json
+    for endpoint in ENDPOINTS:
+        operation = described["paths"][f"/v1/{endpoint}"]["post"]
+        assert "idempotency-key" in [one["name"] for one in operation["parameters"]]
+        assert "idempotency_key_reused" in operation["responses"]["422"]["description"]
+
+
+def test_pages_of_other_origins_may_use_it() -> None:
+    server, origin = {"cors_origins": ["https://app.example"]}, {"origin": "https://app.example"}
+    asking = {"access-control-request-method": "POST", "access-control-request-headers": "idempotency-key"}
+    answer = whole(b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]}')
+    with canned(answer) as engine, run_gateway(config_to(engine.base_url, server=server)) as gateway:
+        url = f"{gateway.base_url}/{CHAT}"
+        allowed = ask(url, headers=origin | asking, method="OPTIONS")
+        found = ask(url, body_of(NEEDED[CHAT]), origin | {"idempotency-key": "a"})
+    assert "idempotency-key" in allowed.headers["access-control-allow-headers"].lower()
+    assert found.headers["x-tidegate-idempotency"] == "new"
+    assert "x-tidegate-idempotency" in found.headers["access-control-expose-headers"]
+    [heard] = engine.heard
+    assert b"idempotency-key" not in heard.headers
