@@ -89,6 +89,11 @@ class Fallbacks(msgspec.Struct, frozen=True):
 NO_FALLBACKS = Fallbacks()
 
 
+def seats_of(deployments: Sequence[Deployment]) -> list[Seats]:
+    """Return the seats of the deployments' engines, those of each engine once."""
+    return list(dict.fromkeys(one.seats for one in deployments))
+
+
 class Models:
     """The configured models, by name and by prefix."""
 

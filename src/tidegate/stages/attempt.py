@@ -190,7 +190,7 @@ class _Rounds(msgspec.Struct):
 
     def _goes_on(self, spent: Spent, error: GatewayError) -> bool:
         """Take in a failed round. Return whether another round begins."""
-        if self.permit is not None and isinstance(error, UpstreamBusy) and error.upstream.status:
+        if self.permit is not None and isinstance(error, UpstreamBusy):
             self.permit.refused()
         self._end(spent, DeadlineExceeded.code if self._out_of_time(error) else error.code)
         if self.standing is not None:
