@@ -21,7 +21,7 @@ DEFAULT = "default"
 """The name of the policy of callers for whom no policy is named; it exists without being configured."""
 
 # What says who calls and what they may do, and never changes an answer; a policy's own section is added to each digest.
-_NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies", "queue", "stores")
+_NOT_ANSWERS = ("admin", "auth", "idempotency", "keys", "organisations", "policies", "queue", "stores")
 # So many keys have their policy at hand; the store may know more.
 MOST_KEYS = 10_000
 

@@ -28,6 +28,7 @@ from tidegate.runtime import RunningEngine, Runtime
 from tidegate.stages.authenticate import authenticate_for
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
+from tidegate.stages.recall import Recall
 from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply
 
@@ -129,12 +130,15 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             limit=Limiting(
                 runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits
             ),
+            recall=Recall(runtime.answers, models, runtime.clock),
             models=models,
             queue=runtime.queue,
             lengths=runtime.lengths,
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        return Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
+        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
+        parts.recall.make_with(snapshot.ask, runtime.spawn)
+        return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")
 
 

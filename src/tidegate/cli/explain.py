@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.caches.answers import Answers
 from tidegate.call import Call
 from tidegate.cli.admission import Admission, Refusal, admit
 from tidegate.config import Config, DeploymentConfig
@@ -36,6 +37,7 @@ from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
 from tidegate.stages.needs import needs_of
+from tidegate.stages.recall import Recall
 from tidegate.types import Endpoint, Exit, Key
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
@@ -234,6 +236,7 @@ class _Dry:
                 sinks=(),
                 authenticate=_Admitted(self._policies, self._note),
                 limit=Limiting(self._quotas, self._counting(placed), self._clock),
+                recall=Recall(Answers(self._clock), placed, self._clock),
                 models=placed,
                 queue=Queue(self._clock, rules_of(self._config.queue)),
                 lengths=OutputEstimate(first=FIRST_TOKENS),
