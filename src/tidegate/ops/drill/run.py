@@ -199,7 +199,7 @@ def _notes(drill: _Drill) -> list[str]:
     found: list[str] = []
     if drill.late_ms() > LATE_MS:
         found.append(
-            f"This machine is too busy for reliable times: the drill sent its calls up to {drill.late_ms():.0f} ms late (p99)."
+            f"This machine is too busy for reliable times: calls were sent up to {drill.late_ms():.0f} ms late (p99)."
         )
     engines = [engine for now in drill.moments for engine in now.engines]
     if not any(engine.breaker for engine in engines):
