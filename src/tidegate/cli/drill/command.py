@@ -74,7 +74,7 @@ def drill(
     Parameters
     ----------
     seconds
-        Length of the load, 10 to 3600. The parts keep their shares.
+        Length of the load, 30 to 3600. The parts keep their shares.
     seed
         Seed of the random arrivals.
     html
@@ -91,10 +91,8 @@ def drill(
     console = Console(stderr=True, quiet=quiet)
     try:
         result = _watched(seconds, seed, console)
-    except NotStarted as error:
-        settings.fail(plain(str(error)))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("Stopped: every process of the drill has ended, and no result was written.", file=sys.stderr)
+        print("Stopped: the processes of the drill have ended, and no result was written.", file=sys.stderr)
         sys.exit(1)
     _keep(result, html, output)
     if as_json:
@@ -118,10 +116,23 @@ def _check(html: Path, output: Path | None) -> None:
 
 
 def _watched(seconds: float, seed: int, console: Console) -> Result:
-    if not console.is_terminal:
-        return uvloop.run(_stoppable(seconds, seed, _Lines(console)))
-    with Screen(console, drawn, live=True) as screen:
-        return uvloop.run(_stoppable(seconds, seed, screen.show))
+    """Play the drill. Ends the command if a process does not start."""
+    try:
+        if not console.is_terminal:
+            return uvloop.run(_stoppable(seconds, seed, _Lines(console)))
+        with Screen(console, drawn, live=True) as screen:
+            return uvloop.run(_stoppable(seconds, seed, screen.show))
+    except* NotStarted as group:
+        settings.fail("\n".join(plain(text) for text in _messages(group)))
+
+
+def _messages(group: BaseExceptionGroup[NotStarted]) -> list[str]:
+    """Return the messages of a group, whose members may be groups too."""
+    return [
+        text
+        for error in group.exceptions
+        for text in (_messages(error) if isinstance(error, BaseExceptionGroup) else [str(error)])
+    ]
 
 
 async def _stoppable(seconds: float, seed: int, show: Show) -> Result:
@@ -162,7 +173,7 @@ def _summary(result: Result, html: Path) -> None:
     console = Console()
     console.print(judged(result.promises))
     for one in result.errors:
-        console.print(Text(plain(f"{one.calls:,} times {one.error}: {one.message}"), "dim"))
+        console.print(Text(plain(f"{one.calls:,} times {one.error} ({one.told}): {one.message}"), "dim"))
     for note in result.notes:
         console.print(Text(note, "yellow"))
     verdict = Text("Every promise was kept.", "green")

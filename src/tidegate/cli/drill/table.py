@@ -46,6 +46,7 @@ def drawn(view: View, *, ascii_only: bool = False) -> RenderableType:
         _classes(by_class(view.calls), recent, min(WINDOW_S, max(view.at_s, 1e-9))),
         Text(),
         _engines(view.now, ascii_only=ascii_only),
+        _queue(view.now),
         Text(),
         _tenants(by_tenant(view.calls), ascii_only=ascii_only),
         Text(),
@@ -126,12 +127,14 @@ def _engines(now: Now | None, *, ascii_only: bool) -> Table:
             UNKNOWN if one.retries is None else number(one.retries),
             number(one.requests),
         )
-    if now is not None:
-        failovers = "" if now.failovers is None else f", {now.failovers:,} failovers"
-        table.add_row(
-            Text(f"queue {now.queue}"), Text(f"{now.waiting:,} wait"), Text(failovers.removeprefix(", "))
-        )
     return table
+
+
+def _queue(now: Now | None) -> Text:
+    if now is None:
+        return Text()
+    failovers = "" if now.failovers is None else f"; {now.failovers:,} failovers"
+    return Text(f"queue {now.queue}, {now.waiting:,} calls wait{failovers}")
 
 
 def _used(one: EngineNow, *, ascii_only: bool) -> str:

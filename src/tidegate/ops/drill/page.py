@@ -103,9 +103,7 @@ def _phases(result: Result) -> Html:
     rows = [
         tag(
             "tr",
-            tag(
-                "th", phase.name if not at else "", tag("small", phase.about) if not at else None, scope="row"
-            ),
+            tag("th", *((f"{phase.name} ", tag("small", phase.about)) if not at else ()), scope="row"),
             tag("td", one.kind),
             tag("td", number(one.sent)),
             tag("td", f"{one.good / one.sent:.1%}" if one.sent else NOTHING),
@@ -116,7 +114,7 @@ def _phases(result: Result) -> Html:
         for phase in result.phases
         for at, one in enumerate(phase.classes)
     ]
-    return scrolling(_head(*heads), rows, "phases")
+    return scrolling(_head(*heads), rows, "criteria")
 
 
 def _counted(count: int, what: str) -> Html:
@@ -141,7 +139,11 @@ def _tenants(result: Result) -> Html:
 
 def _errors(result: Result) -> Html | None:
     rows = [
-        tag("tr", tag("th", one.error, tag("code", one.message), scope="row"), tag("td", number(one.calls)))
+        tag(
+            "tr",
+            tag("th", one.error, tag("code", one.message), scope="row"),
+            tag("td", number(one.calls), tag("small", one.told)),
+        )
         for one in result.errors
     ]
     return scrolling(_head("Error", "Calls"), rows, "errors") if rows else None

@@ -24,7 +24,8 @@ STEADY_LOAD = 0.55
 """Share of the capacity of all three engines that is asked for throughout. Two engines can serve it."""
 FLOOD_LOAD = 3.0
 """Further calls of the class batch during the flood, as a share of what the engines could serve of such calls alone."""
-SHORTEST_S, LONGEST_S = 10.0, 3600.0
+SHORTEST_S, LONGEST_S = 30.0, 3600.0
+"""Bounds for the length. In a shorter drill, a phase has too few calls for a verdict."""
 ENGINES = ("north", "south", "west")
 MODEL = "drill"
 

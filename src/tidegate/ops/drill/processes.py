@@ -159,9 +159,9 @@ async def _gateway(tree: Mapping[str, Any]) -> AsyncGenerator[str]:
     ) as folder:  # only its owner may read it: it has the keys
         path = Path(folder) / "tidegate.yaml"
         path.write_bytes(msgspec.json.encode(tree))  # JSON is YAML too
-        command = (sys.executable, "-m", "tidegate", "serve", "--config", str(path))
+        command = (sys.executable, "-m", "tidegate.ops.drill.gateway", str(path))
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, start_new_session=True
+            *command, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, start_new_session=True
         )
         try:
             url = await _address(process)

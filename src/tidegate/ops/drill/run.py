@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from tidegate.egress.pool import HttpClient
 from tidegate.ops.drill.figures import Now, Seen, by_phase, by_second, by_tenant, percentile, seen
 from tidegate.ops.drill.plan import MODEL, TENANTS, Act, Coming, Phase, Plan, calls, kind_of, make_plan
 from tidegate.ops.drill.processes import WATCHER, Cast, running
-from tidegate.ops.drill.result import Example, Result
+from tidegate.ops.drill.result import Result, examples
 from tidegate.ops.drill.verdict import Evidence, judge
 from tidegate.ops.drill.watch import Watch
 from tidegate.ops.load.client import Ask, ChatClient
@@ -65,7 +64,7 @@ async def run(seconds: float, seed: int, show: Show) -> Result:
             promises=promises,
             phases=by_phase(plan, drill.seen),
             tenants=by_tenant(drill.seen),
-            errors=_errors(drill.seen),
+            errors=examples(drill.seen),
             acts=drill.done,
             timeline=by_second(seconds, drill.seen, drill.moments),
             late_ms=drill.late_ms(),
@@ -186,22 +185,8 @@ def _client(url: str) -> HttpClient:
     return HttpClient(url, timeouts, max_connections=_MOST_CONNECTIONS)
 
 
-def _errors(calls: list[Seen]) -> list[Example]:
-    counts = Counter((one.outcome, one.error) for one in calls if one.error)
-    examples = {(one.outcome, one.error): one.detail for one in calls if one.error}
-    return [
-        Example(f"{what}: {error}", count, examples[what, error])
-        for (what, error), count in counts.most_common()
-    ]
-
-
 def _notes(drill: _Drill) -> list[str]:
-    found: list[str] = []
-    if drill.late_ms() > LATE_MS:
-        found.append(
-            f"This machine is too busy for reliable times: calls were sent up to {drill.late_ms():.0f} ms late (p99)."
-        )
-    engines = [engine for now in drill.moments for engine in now.engines]
-    if not any(engine.breaker for engine in engines):
-        found.append("This gateway tells no breakers and no retries.")
-    return found
+    if drill.late_ms() <= LATE_MS:
+        return []
+    late = f"calls were sent up to {drill.late_ms():.0f} ms late (p99)"
+    return [f"This machine is too busy for reliable times: {late}."]

@@ -13,6 +13,7 @@ from tidegate.ops.load.report.numbers import duration
 from tidegate.ops.load.report.times import clock, clock_ticks
 
 _TONES = ("p50", "p95", "p99", "good", "due", "quiet")
+_MEAN_S = 5
 _BREAKERS = {"closed": 0.0, "half_open": 0.5, "half-open": 0.5, "open": 1.0}
 
 
@@ -46,7 +47,12 @@ def over_time(result: Result) -> list[Html]:
             _engines(seconds, lambda one: one.limit),
         ),
         ("Waiting", "Calls in the queue of the gateway.", "calls", [_waiting(seconds)]),
-        ("Tokens by tenant", "By the second in which the answer ended.", "tok/s", _tenants(seconds)),
+        (
+            "Tokens by tenant",
+            f"Of the answers that ended: the mean of {_MEAN_S} seconds.",
+            "tok/s",
+            _tenants(seconds),
+        ),
         (
             "Breakers",
             "1: the gateway sends no calls to the engine. Between: it tries one.",
@@ -114,9 +120,15 @@ def _waiting(seconds: list[Second]) -> Series:
 
 def _tenants(seconds: list[Second]) -> list[Series]:
     return [
-        Series(name=tenant.name, tone=tone, values=[one.tokens.get(tenant.name) for one in seconds])
+        Series(name=tenant.name, tone=tone, values=_mean([one.tokens.get(tenant.name, 0) for one in seconds]))
         for tenant, tone in zip(TENANTS, _TONES, strict=True)
     ]
+
+
+def _mean(counts: list[int]) -> Values:
+    """Return the mean of each second and those before it: answers of a single second are too few for a picture."""
+    latest = [counts[max(0, at + 1 - _MEAN_S) : at + 1] for at in range(len(counts))]
+    return [sum(part) / len(part) for part in latest]
 
 
 def _engines(seconds: list[Second], pick: Callable[[EngineNow], float | None]) -> list[Series]:

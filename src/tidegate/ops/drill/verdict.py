@@ -45,9 +45,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 def judge(plan: Plan, found: Evidence) -> list[Promise]:
     """Return every promise. A promise for which there are no calls is not kept, since nothing shows it."""
     phases = {phase.name: phase for phase in plan.phases}
+    steady = phases["steady"]
+    # A call that fails after the end of the steady load was hit by the kill, and other promises judge it.
+    unhurt = [one for one in found.calls if one.outcome in {"whole", "shed"} or one.done_s < steady.end_s]
     return [
         *_first_tokens(found.calls),
-        _good("the steady load is served", found.calls, phases["steady"]),
+        _good("the steady load is served", unhurt, steady),
         *_failures(found),
         _not_shed(found.calls),
         _fair(came(found.calls, phases["flood"].begin_s, phases["flood"].end_s)),
