@@ -33,7 +33,7 @@ app = App(
 The drill starts three scripted engines and `tidegate serve` in front of them, each as a process of its own. It sends calls
 of six tenants in three classes, and then, one after the other:
 
-- steady: the engines get 55 % of what they can serve;
+- steady: the engines get half of what they can serve;
 - killed: the process of one engine is killed, as by `kill -9`;
 - slowed: that engine is back, and another one becomes slow;
 - flood: that one is fast again, and two batch tenants send three times what the engines can serve;

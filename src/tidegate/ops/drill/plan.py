@@ -16,11 +16,11 @@ from tidegate.ops.load.plan import arrivals
 
 SEATS = 6
 """Calls that each engine gets at once."""
-TTFT_S, ITL_S = 0.2, 0.05
-"""Time to the first token of a healthy engine, and between its tokens."""
-SLOW = 6
+TTFT_S, ITL_S = 0.2, 0.1
+"""Time to the first token of a healthy engine, and between its tokens. Slow, so that seconds of a seat cost few events."""
+SLOW = 5
 """A slowed engine takes so many times as long for its first token, and half as many times between tokens."""
-STEADY_LOAD = 0.55
+STEADY_LOAD = 0.5
 """Share of the capacity of all three engines that is asked for throughout. Two engines can serve it."""
 FLOOD_LOAD = 3.0
 """Further calls of the class batch during the flood, as a share of what the engines could serve of such calls alone."""
@@ -88,9 +88,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 KINDS = (
-    Kind("interactive", limit_s=2.0, tokens=8, mix=0.5),
-    Kind("default", limit_s=4.0, tokens=16, mix=0.3),
-    Kind("batch", limit_s=8.0, tokens=24, mix=0.2),
+    Kind("interactive", limit_s=3.0, tokens=5, mix=0.5),
+    Kind("default", limit_s=5.0, tokens=9, mix=0.3),
+    Kind("batch", limit_s=8.0, tokens=13, mix=0.2),
 )
 TENANTS = (
     Tenant("web", "interactive", 0.6),
@@ -104,10 +104,10 @@ FLOODING = "batch"
 
 _PHASES = (
     ("steady", f"{STEADY_LOAD:.0%} of what the three engines can serve", 0.2),
-    ("killed", f"the process of the engine '{ENGINES[0]}' is killed", 0.25),
+    ("killed", f"the process of the engine '{ENGINES[0]}' is killed", 0.2),
     ("slowed", f"'{ENGINES[0]}' is back; '{ENGINES[1]}' takes {SLOW} times as long", 0.2),
     ("flood", f"'{ENGINES[1]}' is well again; batch calls come at {FLOOD_LOAD:g} times the capacity", 0.15),
-    ("recovery", "the load of the beginning", 0.2),
+    ("recovery", "the load of the beginning", 0.25),
 )
 
 

@@ -11,7 +11,8 @@ from tidegate.ops.drill.plan import FLOODING, KINDS, Phase, Plan
 
 GOOD_SHARE = 0.95
 """Least share of good answers while nothing fails. The rest is for the chance of the arrivals."""
-MOST_SHED = 0.01
+MOST_SHED = 0.02
+"""A call that has waited for most of its limit goes first, whatever its class, so a flood can cost a few of the others."""
 TOLERANCE = 1.05
 """How far a first token may be beyond its limit, as a factor: the limit ends the wait in the gateway, and the token has to
 travel from the engine to the client."""
