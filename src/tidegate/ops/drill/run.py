@@ -149,9 +149,20 @@ class _Drill:
             await self._until(act.at_s)
             if act.deed == "kill":
                 await self._note_under_way(act.engine)
-            # In a task of its own: the start of a process must not hold up the next act.
-            work.create_task(getattr(self._cast.engines[act.engine], act.deed)())
+            doing = self._do(act)
+            if act.deed == "start":
+                work.create_task(
+                    doing
+                )  # the start of a process takes too long for the next act to wait for it
+            else:
+                await doing
             self.done.append(act)
+            await self._look()
+
+    async def _do(self, act: Act) -> None:
+        engine = self._cast.engines[act.engine]
+        deeds = {"kill": engine.kill, "start": engine.start, "slow": engine.slow, "restore": engine.restore}
+        await deeds[act.deed]()
 
     async def _note_under_way(self, engine: str) -> None:
         now = await self._look()
