@@ -381,10 +381,10 @@ def test_the_page_has_the_verdict_the_promises_and_the_timeline():
     assert titles(found) == [
         "Calls",
         "Time to first token, p99",
+        "Tokens by tenant",
+        "Waiting",
         "Calls at the engines",
         "Limits of the engines",
-        "Waiting",
-        "Tokens by tenant",
     ]
     assert titles(Page(page(result(well(), breakers=True))))[-2:] == ["Breakers", "Retries"]
     phases = [msgspec.json.decode(a["data-chart"] or "")["at"] for a in found.all("div") if "data-chart" in a]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from tidegate.ops.drill.figures import EngineNow, Second
 from tidegate.ops.drill.plan import ENGINES, KINDS, TENANTS
@@ -17,74 +19,54 @@ _MEAN_S = 5
 _BREAKERS = {"closed": 0.0, "half_open": 0.5, "half-open": 0.5, "open": 1.0}
 
 
+class _Plot(msgspec.Struct, frozen=True):
+    title: str
+    about: str
+    unit: str
+    series: list[Series]
+
+
 def over_time(result: Result) -> list[Html]:
     """Return the plots. What the gateway does not tell has none."""
-    seconds = result.timeline
+    plots = (*_of_calls(result.timeline), *_of_engines(result.timeline))
+    known = [plot for plot in plots if any(value is not None for one in plot.series for value in one.values)]
+    return [_timeline(result, plot) for plot in known]
+
+
+def _of_calls(seconds: list[Second]) -> Iterator[_Plot]:
+    about = "By the second in which they came. A good one is whole and in time."
+    yield _Plot("Calls", about, "calls/s", _calls(seconds))
     limits = ", ".join(f"{kind.name} {kind.limit_s:g} s" for kind in KINDS)
-    found = [
-        (
-            "Calls",
-            "By the second in which they came. A good one is whole and in time.",
-            "calls/s",
-            _calls(seconds),
-        ),
-        (
-            "Time to first token, p99",
-            f"Of the calls that came in that second. Limits: {limits}.",
-            "ms",
-            _ttfts(seconds),
-        ),
-        (
-            "Calls at the engines",
-            "Sampled twice a second.",
-            "calls",
-            _engines(seconds, lambda one: one.in_flight),
-        ),
-        (
-            "Limits of the engines",
-            "Calls that each engine gets at once. The gateway lowers this for an engine that cannot keep up.",
-            "calls",
-            _engines(seconds, lambda one: one.limit),
-        ),
-        ("Waiting", "Calls in the queue of the gateway.", "calls", [_waiting(seconds)]),
-        (
-            "Tokens by tenant",
-            f"Of the answers that ended: the mean of {_MEAN_S} seconds.",
-            "tok/s",
-            _tenants(seconds),
-        ),
-        (
-            "Breakers",
-            "1: the gateway sends no calls to the engine. Between: it tries one.",
-            "",
-            _engines(seconds, lambda one: _BREAKERS.get(one.breaker)),
-        ),
-        (
-            "Retries",
-            "Rounds at the engine for calls that had failed elsewhere or there, since the start.",
-            "retries",
-            _engines(seconds, lambda one: one.retries),
-        ),
-    ]
-    return [
-        _timeline(result, title, about, unit, series)
-        for title, about, unit, series in found
-        if _known(series)
-    ]
+    about = f"Of the calls that came in that second. Limits: {limits}."
+    yield _Plot("Time to first token, p99", about, "ms", _ttfts(seconds))
+    about = f"Of the answers that ended: the mean of {_MEAN_S} seconds."
+    yield _Plot("Tokens by tenant", about, "tok/s", _tenants(seconds))
+    yield _Plot("Waiting", "Calls in the queue of the gateway.", "calls", [_waiting(seconds)])
 
 
-def _timeline(result: Result, title: str, about: str, unit: str, series: list[Series]) -> Html:
+def _of_engines(seconds: list[Second]) -> Iterator[_Plot]:
+    in_flight = _engines(seconds, lambda one: one.in_flight)
+    yield _Plot("Calls at the engines", "Sampled twice a second.", "calls", in_flight)
+    about = "Calls that each engine gets at once. The gateway lowers this for an engine that cannot keep up."
+    yield _Plot("Limits of the engines", about, "calls", _engines(seconds, lambda one: one.limit))
+    about = "1: the gateway sends no calls to the engine. Between: it tries one."
+    yield _Plot("Breakers", about, "", _engines(seconds, lambda one: _BREAKERS.get(one.breaker)))
+    about = "Further rounds for calls that had failed, since the start."
+    yield _Plot("Retries", about, "retries", _engines(seconds, lambda one: one.retries))
+
+
+def _timeline(result: Result, plot: _Plot) -> Html:
     end = max(result.seconds, 1e-9)
     moments = [second.at_s + 0.5 for second in result.timeline]
     chart = Chart(
-        title=title,
-        about=about,
-        unit=unit,
+        title=plot.title,
+        about=plot.about,
+        unit=plot.unit,
         xs=[min(1.0, moment / end) for moment in moments],
         x_names=[duration(round(moment)) for moment in moments],
         x_title="",
         ticks=[(at / end, clock(at)) for at in clock_ticks(end)],
-        series=series,
+        series=plot.series,
         bands=[
             Band(begin=one.begin_s / end, end=one.end_s / end, labels=[one.name]) for one in result.phases
         ],
@@ -92,10 +74,6 @@ def _timeline(result: Result, title: str, about: str, unit: str, series: list[Se
         height=130,
     )
     return lines(in_seconds(chart))
-
-
-def _known(series: list[Series]) -> bool:
-    return any(value is not None for one in series for value in one.values)
 
 
 def _calls(seconds: list[Second]) -> list[Series]:
