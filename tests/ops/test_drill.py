@@ -50,7 +50,7 @@ from tidegate.ops.drill.verdict import Evidence, judge
 from tidegate.ops.drill.watch import read
 from tidegate.ops.load.sample import Sample
 
-LENGTHS = st.floats(SHORTEST_S, 300)
+LENGTHS = st.floats(SHORTEST_S, 90)
 KINDS_OF = {tenant.name: tenant.kind for tenant in TENANTS}
 
 
