@@ -372,14 +372,6 @@ class UpstreamMisconfigured(UpstreamError):
     level = logging.ERROR
 
 
-def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
-    """Convert the error for the case that `models.ROUTE` of the configuration, not the client, named the model."""
-    what = f"the engine does not know the model that models.{route} names; the operator has to fix it"
-    found = UpstreamMisconfigured(what)
-    found.cause, found.upstream = error.cause, error.upstream
-    return found
-
-
 class NotSupported(GatewayError):
     """No engine behind this model can do what the request asks for."""
 

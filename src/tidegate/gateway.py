@@ -26,7 +26,8 @@ from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, Upst
 from tidegate.files import Stamp, stamp
 from tidegate.ports import Clock, Spawn
 from tidegate.quotas.consumed import Consumed, consumed
-from tidegate.runtime import RunningEngine, Runtime, probe_all
+from tidegate.running import RunningEngine, probe_all
+from tidegate.runtime import Runtime
 from tidegate.snapshot import Snapshot, assemble
 from tidegate.telemetry.metrics import counter, gauge
 from tidegate.types import Endpoint, Parent, Piece

@@ -1,4 +1,4 @@
-"""Open stores, with their background tasks, and the metrics of open engines."""
+"""Open stores and engines, with their background tasks, their readiness and their metrics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from prometheus_client.core import Metric
 
 from tidegate.access.stored import StoredKeys
 from tidegate.dispatch.seats import Seats
+from tidegate.dispatch.standing import Credentials
 from tidegate.errors import GatewayError
-from tidegate.ports import Clock, Spawn, Store
+from tidegate.ports import Clock, Engine, Spawn, Store
+from tidegate.telemetry.causes import cause_of
 from tidegate.telemetry.metrics import gauge
 from tidegate.types import Load, PeriodCount
 
@@ -117,3 +119,86 @@ def engine_gauges(engines: Collection[OpenEngine]) -> Iterable[Metric]:
         ["engine"],
         (([name], load.kv_usage) for name, load in told if load.kv_usage is not None),
     )
+
+
+class RunningEngine:
+    """An open engine with its name, seats, readiness and load."""
+
+    def __init__(self, name: str, engine: Engine, seats: Seats, clock: Clock) -> None:
+        self.name = name
+        self.engine = engine
+        self.seats = seats
+        self.load: Load | None = None
+        self.credentials = Credentials(clock, self._settle)
+        self._unreachable: str | None = "has not been asked yet"
+        self._told = self._unreachable
+        self.probing: asyncio.Task[NoReturn] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine was reachable at the last probe and accepts the gateway's credentials."""
+        return self.why is None
+
+    @property
+    def why(self) -> str | None:
+        """The reason why the engine is not ready, empty if unknown. None if the engine is ready."""
+        return self.credentials.why if self._unreachable is None else self._unreachable
+
+    async def probe(self) -> None:
+        """Ask the engine whether it is ready and how busy it is, and set `ready` and `load`. Takes at most 5 s."""
+        load, refused = None, False
+        unreachable: str | None = f"does not answer within {PROBE_TIMEOUT_S:g} s"
+        with suppress(TimeoutError, GatewayError):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                try:
+                    unreachable = None if await self.engine.ready() else ""
+                except GatewayError as error:
+                    refused = error.upstream.status == 401
+                    unreachable = None if refused else cause_of(error)
+                load = await self.engine.load() if unreachable is None else None
+        self.load = load
+        if load is not None:
+            self.seats.reported(load)
+        if unreachable is None:
+            self.credentials.probed(refused=refused)
+        self.found(unreachable)
+
+    def found(self, unreachable: str | None) -> None:
+        """Take in the result of a probe: the reason why the engine cannot be reached, or None if it was reached."""
+        self._unreachable = unreachable
+        self._settle()
+
+    def _settle(self) -> None:
+        """Update the seats, and log a changed readiness or reason."""
+        why = self.why
+        self.seats.ready = why is None
+        if why == self._told:
+            return
+        if why is None:
+            log.info("engine %s is ready", self.name)
+        else:
+            log.warning("engine %s is not ready%s", self.name, why and f": {why}")
+        self._told = why
+
+    async def close(self) -> None:
+        """End the probes and close the engine."""
+        if self.probing is not None:
+            self.probing.cancel()
+        await self.engine.close()
+
+
+async def keep_probing(running: RunningEngine) -> NoReturn:
+    """Probe one engine in an endless loop. Each engine has its own task, so a slow engine does not delay other probes."""
+    while True:
+        await probe_all([running])
+        await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def probe_all(engines: Sequence[RunningEngine]) -> None:
+    """Ask every engine whether it is ready. If the probe of an engine raises, the engine is not ready."""
+    probes = (running.probe() for running in engines)
+    for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
+        if isinstance(failure, Exception):
+            running.load = None
+            log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
+            running.found(f"cannot say whether it is ready: {type(failure).__name__}; the log says more")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -34,12 +34,11 @@ from tidegate.config import (
     store_digest,
 )
 from tidegate.dispatch.health import Health
-from tidegate.dispatch.metrics import QueueMetrics
+from tidegate.dispatch.metrics import QueueMetrics, health_metrics
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.rules import rules_of
 from tidegate.dispatch.seats import Seats
-from tidegate.dispatch.standing import Credentials
-from tidegate.errors import ConfigError, GatewayError, Problem
+from tidegate.errors import ConfigError, Problem
 from tidegate.kernel.breaker import BreakerRules
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
@@ -48,11 +47,14 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
-from tidegate.running import PROBE_EVERY_S, PROBE_TIMEOUT_S, RunningStore, engine_gauges
-from tidegate.telemetry.causes import cause_of
+from tidegate.running import (
+    RunningEngine,
+    RunningStore,
+    engine_gauges,
+    keep_probing,
+)
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
-from tidegate.types import Load
 
 if TYPE_CHECKING:
     from tidegate.access.jwt.issuer import Issuer
@@ -64,89 +66,6 @@ log = logging.getLogger(__name__)
 
 FIRST_TOKENS = 256
 """The length of an answer for the queue, as long as no answer is known."""
-
-
-class RunningEngine:
-    """An open engine with its name, seats, readiness and load."""
-
-    def __init__(self, name: str, engine: Engine, seats: Seats, clock: Clock) -> None:
-        self.name = name
-        self.engine = engine
-        self.seats = seats
-        self.load: Load | None = None
-        self.credentials = Credentials(clock, self._settle)
-        self._unreachable: str | None = "has not been asked yet"
-        self._told = self._unreachable
-        self.probing: asyncio.Task[NoReturn] | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether the engine was reachable at the last probe and accepts the gateway's credentials."""
-        return self.why is None
-
-    @property
-    def why(self) -> str | None:
-        """The reason why the engine is not ready, empty if unknown. None if the engine is ready."""
-        return self.credentials.why if self._unreachable is None else self._unreachable
-
-    async def probe(self) -> None:
-        """Ask the engine whether it is ready and how busy it is, and set `ready` and `load`. Takes at most 5 s."""
-        load, refused = None, False
-        unreachable: str | None = f"does not answer within {PROBE_TIMEOUT_S:g} s"
-        with suppress(TimeoutError, GatewayError):
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                try:
-                    unreachable = None if await self.engine.ready() else ""
-                except GatewayError as error:
-                    refused = error.upstream.status == 401
-                    unreachable = None if refused else cause_of(error)
-                load = await self.engine.load() if unreachable is None else None
-        self.load = load
-        if load is not None:
-            self.seats.reported(load)
-        if unreachable is None:
-            self.credentials.probed(refused=refused)
-        self.found(unreachable)
-
-    def found(self, unreachable: str | None) -> None:
-        """Take in the result of a probe: the reason why the engine cannot be reached, or None if it was reached."""
-        self._unreachable = unreachable
-        self._settle()
-
-    def _settle(self) -> None:
-        """Update the seats, and log a changed readiness or reason."""
-        why = self.why
-        self.seats.ready = why is None
-        if why == self._told:
-            return
-        if why is None:
-            log.info("engine %s is ready", self.name)
-        else:
-            log.warning("engine %s is not ready%s", self.name, why and f": {why}")
-        self._told = why
-
-    async def close(self) -> None:
-        """End the probes and close the engine."""
-        if self.probing is not None:
-            self.probing.cancel()
-        await self.engine.close()
-
-
-async def _keep_probing(running: RunningEngine) -> NoReturn:
-    """Probe one engine in an endless loop. Each engine has its own task, so a slow engine does not delay other probes."""
-    while True:
-        await probe_all([running])
-        await asyncio.sleep(PROBE_EVERY_S)
-
-
-async def probe_all(engines: Sequence[RunningEngine]) -> None:
-    """Ask every engine whether it is ready. If the probe of an engine raises, the engine is not ready."""
-    probes = (running.probe() for running in engines)
-    for running, failure in zip(engines, await asyncio.gather(*probes, return_exceptions=True), strict=True):
-        if isinstance(failure, Exception):
-            running.load = None
-            log.error("engine %s cannot say whether it is ready", running.name, exc_info=failure)
-            running.found(f"cannot say whether it is ready: {type(failure).__name__}; the log says more")
 
 
 def make_engine(name: str, config: EngineConfig) -> Engine:
@@ -269,7 +188,7 @@ class Runtime:
             engine.odd = partial(self.metrics.odd_answer, name)
         await engine.open(self)
         running = RunningEngine(name, engine, self._seats_of(name), self.clock)
-        running.probing = self.spawn(_keep_probing(running), name=f"probe {name}")
+        running.probing = self.spawn(keep_probing(running), name=f"probe {name}")
         return running
 
     def _seats_of(self, name: str) -> Seats:
@@ -298,6 +217,7 @@ class Runtime:
     def observe_queue(self) -> None:
         """Have the metrics of the queue. A supervisor has none: it has a runtime, and no calls of its own."""
         self.metrics.add_gauges(QueueMetrics(self.queue, self._seats).collect)
+        self.metrics.add_gauges(lambda: health_metrics(self._health, self.clock()))
 
     def arrange(self, config: QueueConfig) -> None:
         """Put the settings of the queue in force. The calls that wait keep their places."""

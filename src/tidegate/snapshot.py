@@ -23,8 +23,8 @@ from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.ports import Engine, Sink
-from tidegate.running import RunningStore
-from tidegate.runtime import RunningEngine, Runtime
+from tidegate.running import RunningEngine, RunningStore
+from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import authenticate_for
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting

@@ -24,8 +24,8 @@ class Health:
         self.budget = RetryBudget()
         self.slow_s = float("inf")
         """A stream whose first byte takes longer counts as slow."""
-        self.retries = 0
-        """How often a call was tried again because of a failure here."""
+        self.retries = self.failovers = 0
+        """How often a call was tried again here, and elsewhere, because it had failed here."""
         self._label = label
         self._clock = clock
         self._paused_until = float("-inf")

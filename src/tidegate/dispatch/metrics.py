@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
+from tidegate.dispatch.health import Health
 from tidegate.dispatch.queue import Place, Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.state import STATES, classes_of, rejections_of
+from tidegate.kernel.breaker import CLOSED, HALF_OPEN, OPEN
 from tidegate.telemetry.metrics import DURATION, Histogram, gauge
 
 RATIO = (0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
@@ -98,6 +100,36 @@ class QueueMetrics:
             for why, times in seats.changes.items():
                 changes.add_metric([name, why], times)
         yield changes
+
+
+def health_metrics(health: Mapping[tuple[str, str], Health], now: float) -> Iterable[Metric]:
+    """Yield the metrics of breakers and retries. The keys are the names of an engine and a model on it."""
+    yield gauge(
+        "engine_breaker",
+        "1 for the state of the breaker of a model on an engine.",
+        ["engine", "model", "state"],
+        (
+            ([*names, state], one.breaker.state(now) == state)
+            for names, one in health.items()
+            for state in (CLOSED, OPEN, HALF_OPEN)
+        ),
+    )
+    yield _counter(
+        "engine_breaker_openings", "How often breakers opened.", health, lambda one: one.breaker.opened
+    )
+    yield _counter("engine_retries", "Calls tried again on the same engine.", health, lambda one: one.retries)
+    yield _counter(
+        "engine_failovers", "Calls tried elsewhere after a failure here.", health, lambda one: one.failovers
+    )
+
+
+def _counter(
+    name: str, meaning: str, health: Mapping[tuple[str, str], Health], count: Callable[[Health], int]
+) -> Metric:
+    family = CounterMetricFamily(f"tidegate_{name}", meaning, labels=["engine", "model"])
+    for names, one in health.items():
+        family.add_metric(list(names), count(one))
+    return family
 
 
 def _histograms(

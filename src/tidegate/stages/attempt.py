@@ -26,14 +26,13 @@ from tidegate.errors import (
     UpstreamBusy,
     UpstreamModelNotFound,
     UpstreamTimeout,
-    misnamed,
 )
 from tidegate.ports import Clock
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import ask_for, asks_usage
-from tidegate.stages.failover import Failover
+from tidegate.stages.failover import Failover, misnamed
 from tidegate.stages.needs import needs_of, prompt_tokens
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
@@ -207,7 +206,10 @@ class _Rounds(msgspec.Struct):
             return False
         spent.purpose = FAILED
         if asked.health is not None:
-            asked.health.retries += 1
+            if self.failover.only is asked:
+                asked.health.retries += 1
+            else:
+                asked.health.failovers += 1
         return True
 
     def _judge(self, asked: Deployment, error: GatewayError) -> None:

@@ -23,6 +23,7 @@ from tidegate.errors import (
     ContextExceeded,
     GatewayError,
     UpstreamBusy,
+    UpstreamMisconfigured,
     UpstreamModelNotFound,
     UpstreamUnreachable,
 )
@@ -159,3 +160,11 @@ class Failover(msgspec.Struct):
 def _takes_one(failed: Deployment) -> bool:
     """Take a retry from the budget of the deployment that failed."""
     return failed.health is None or failed.health.budget.take()
+
+
+def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
+    """Convert the error for the case that `models.ROUTE` of the configuration, not the client, named the model."""
+    what = f"the engine does not know the model that models.{route} names; the operator has to fix it"
+    found = UpstreamMisconfigured(what)
+    found.cause, found.upstream = error.cause, error.upstream
+    return found
