@@ -27,18 +27,28 @@ Enough = Callable[[World], bool]
 
 
 async def outage(
-    folder: Path, *, fault: Fault, seed: str, clients: int, calm: Callable[[int], bool], enough: Enough
+    folder: Path, *, fault: Fault, seed: str, clients: int, calm: Enough, enough: Enough
 ) -> History:
-    """The first engine fails every call, from the time at which `calm` is False of the next number, until `enough`."""
+    """The first engine fails every call, after enough `calm`, until there is `enough` of that."""
     async with world(folder) as found:
         timing = Timing(ttft_ms=20, itl_ms=2)
-        await crowd(found, calm, clients=clients, seed=seed, timing=timing)
+        await crowd(found, lambda number: not calm(found), clients=clients, seed=seed, timing=timing)
         began_at, failing = time.monotonic(), found.engines[0]
         failing.proxy.plan = always(fault)
         await crowd(found, lambda number: not enough(found), clients=clients, seed=seed, timing=timing)
         found.acts.append(Act(what=OUTAGE, whom=failing.name, began_at=began_at, ended_at=time.monotonic()))
         failing.proxy.plan = sound
         return found.history()
+
+
+def requests(number: int) -> Enough:
+    """So many requests since the start."""
+    return lambda found: len(found.ops) >= number
+
+
+def seconds_passed(seconds: float) -> Enough:
+    """So many seconds since the first request."""
+    return lambda found: bool(found.ops) and time.monotonic() >= found.ops[0].sent_at + seconds
 
 
 async def broken_answers(folder: Path, *, seed: str, clients: int, share: float, enough: Enough) -> History:

@@ -11,7 +11,7 @@ from chaos.faults import checkers
 from chaos.faults.history import History, read_history
 from chaos.faults.nemesis import HARMS
 from chaos.faults.promises import of_outage, of_rules
-from chaos.faults.scenarios import FAILS, broken_answers, during_outage, mid_stream, outage, storm
+from chaos.faults.scenarios import FAILS, broken_answers, during_outage, mid_stream, outage, requests, storm
 from chaos.faults.world import SEATS
 
 SEED = "1"
@@ -56,8 +56,8 @@ def test_an_engine_that_fails_is_hardly_asked(tmp_path: Path, how: str) -> None:
             fault=FAILS[how],
             seed=SEED,
             clients=12,
-            calm=lambda number: number < calm,
-            enough=lambda found: len(found.ops) >= asked,
+            calm=requests(calm),
+            enough=requests(asked),
         )
     )
     assert broken(how, history, tmp_path) == []
