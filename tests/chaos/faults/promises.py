@@ -24,15 +24,15 @@ ANSWERED = 0.9
 
 def of_rules(name: str, history: History, *, seats: int) -> list[Promise]:
     """The rules of every history."""
-    found = {**{rule: check(history) for rule, check in ALWAYS.items()}}
+    found = {rule: check(history) for rule, check in ALWAYS.items()}
     found["no engine over its seats"] = over_seats(history, seats)
     many = len(history.ops)
     answered = sum(op.end == "done" for op in history.ops) / max(1, many)
-    return [
-        at_least(f"{name}: answered in full", answered, 0.25),
+    judged = [
         Promise(f"{name}: {rule}", not broken, broken[0] if broken else f"of {many} requests")
         for rule, broken in found.items()
     ]
+    return [*judged, at_least(f"{name}: answered in full", answered, 0.25)]
 
 
 def of_outage(name: str, history: History, *, times_milliseconds: bool = True) -> list[Promise]:
