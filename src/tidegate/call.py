@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from tidegate.budget import Room
-from tidegate.dispatch.deployments import Deployment
+from tidegate.dispatch.deployments import Deployment, Group
 from tidegate.dispatch.queue import Place
 from tidegate.policy import Policy
 from tidegate.types import (
@@ -68,11 +68,11 @@ class Call(msgspec.Struct, kw_only=True):
 
     In the stages: `onward` holds headers for the engine. `reply_headers` are sent with every kind of answer, errors
     included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
-    which runs it in every case. The first stage that needs them sets the `deployments` of the model.
-    `admit` sets the `place`, `route` the `candidates`, and `attempt` the `deployment` that it
-    asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins; `when_sooner`
-    is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed until the
-    client has received it.
+    which runs it in every case. The first stage that needs them sets the `deployments` of the model. `admit` sets the
+    `place`, `route` the `groups` of deployments in the order in which they are tried, and `attempt` the `deployment` that
+    it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins;
+    `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed
+    until the client has received it.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,
@@ -107,7 +107,7 @@ class Call(msgspec.Struct, kw_only=True):
     route: str = ""
     place: Place | None = None
     deployments: Sequence[Deployment] = ()
-    candidates: Sequence[Deployment] = ()
+    groups: Sequence[Group] = ()
     deployment: Deployment | None = None
     spent: list[Spent] = []
     when_asked: Callable[[], None] | None = None

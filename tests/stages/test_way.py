@@ -391,7 +391,7 @@ async def test_a_field_that_one_deployment_takes_is_no_mistake() -> None:
         call = parse(Endpoint.CHAT, body)
         async with call.exit:
             await go(pipeline, call)
-        assert [one.engine_name for one in call.candidates] == ["open"]
+        assert [one.engine_name for one in call.groups[0].deployments] == ["open"]
 
 
 class Hit:

@@ -18,11 +18,30 @@ SHOWN = 20
 LONGEST_ECHO = 200
 
 
+class Abilities(msgspec.Struct, frozen=True):
+    """What a deployment can do: call tools, see images, follow a JSON schema, and read prompts up to a length.
+
+    `context_tokens` is the most tokens of a prompt and its answer together; None if that is not known.
+    """
+
+    tools: bool = True
+    vision: bool = True
+    schema: bool = True
+    context_tokens: int | None = None
+
+
+ABLE = Abilities()
+"""The abilities of a deployment about which nothing is known: it is asked, and may refuse."""
+
+
 class Deployment(msgspec.Struct, frozen=True):
     """A model on an engine.
 
     `model` is the engine's name for the model. If it is None, the engine gets the name that the client sent. `standing`
     counts the calls that the engine refused with 401 or 403. If it is None, such calls are not counted.
+
+    `weight` is the deployment's share of the work, relative to the others of its tier. A deployment of a later `tier` is
+    asked only when no deployment of an earlier one is left. `tags` are names that policies may ask for.
     """
 
     engine_name: str
@@ -30,6 +49,22 @@ class Deployment(msgspec.Struct, frozen=True):
     seats: Seats
     model: str | None = None
     standing: Standing | None = None
+    weight: float = 1.0
+    tier: int = 0
+    tags: frozenset[str] = frozenset()
+    can: Abilities = ABLE
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Deployments that a call may go to, the best one first: one tier of one model.
+
+    `model` is the configured name. `why` is the reason why the first deployment is the first one.
+    """
+
+    model: str
+    deployments: Sequence[Deployment]
+    why: str
+    tier: int = 0
 
 
 class Models:

@@ -10,8 +10,8 @@ import msgspec
 
 from tidegate.dispatch.seats import Seats
 
-SURE = 3.0
-"""The standard deviations within which 999 of 1,000 waits are, if they are distributed normally."""
+SURE = 3.5
+"""The standard deviations within which nearly all waits are, if they are distributed normally."""
 _LEAST_SHARE = 0.01
 """A class without a reserved share is expected to get this part of the work, so that a forecast is never infinite."""
 
@@ -76,6 +76,8 @@ def forecast(seats: Sequence[Seats], priority: str, tenant: str, deadline: float
     # While the classes before it always wait, a class gets its share, and more only once its calls have aged.
     wait_s += early * max(0.0, min((own + debt) / reserved, max(aged_s, wait_s)) - wait_s)
     wait_s += next_s / rate
-    ends = wait_s * rate / next_s  # so many calls end meanwhile
+    # So many calls end meanwhile. A class that gets what others leave depends on chance more than one that gets its share:
+    # between all these ends and its own part of them, the geometric mean.
+    ends = wait_s * rate / next_s * (early + (1 - early) * sqrt(min(1.0, share_rate / rate)))
     dispersion = max(one.drain.dispersion(wait_s) for one in seats)
     return Forecast(wait_s, wait_s * (1 + SURE * sqrt(dispersion / ends)), position, share_rate)

@@ -35,19 +35,19 @@ _Name = TypeVar("_Name", str, tuple[str, str])
 class _Mean:
     """An exponentially weighted mean. `seen` counts the answers up to the length of the memory."""
 
-    __slots__ = ("_above", "_first", "_memory", "_seen", "tokens")
+    __slots__ = ("_above", "_first", "_memory", "seen", "tokens")
 
     def __init__(self, above: _Mean | None, first: int, memory: int, seen: int = _PRIOR) -> None:
         self.tokens: float = above.tokens if above else first
         self._above = above
         self._first = first
         self._memory = memory
-        self._seen = seen
+        self.seen: int = seen if above is None else min(seen, above.seen)
 
     def learn(self, tokens: int) -> None:
-        seen, mean = self._seen, self.tokens
+        seen, mean = self.seen, self.tokens
         if seen < self._memory:
-            self._seen = seen = seen + 1
+            self.seen = seen = seen + 1
             if self._above is not None and seen <= _PRIOR + _PASSED_ON:
                 self._above.learn(tokens)
         if tokens > self._first:

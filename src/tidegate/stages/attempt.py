@@ -50,14 +50,14 @@ class Attempt:
 
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
-        rounds = _Rounds(call, self._clock, self._lengths, call.candidates)
+        rounds = _Rounds(call, self._clock, self._lengths, call.groups[0].deployments)
         rounds.counts = call.policy.limits is not NO_LIMITS
         call.exit.push(rounds.close)
         return Reply(rounds)
 
     def foretell(self, call: Call) -> str:
         """Say which engine would be asked first."""
-        return f"asks engine '{call.candidates[0].engine_name}', and another one only if that is not reached"
+        return f"asks engine '{call.groups[0].deployments[0].engine_name}', and another one only if that is not reached"
 
 
 class _Rounds(msgspec.Struct):

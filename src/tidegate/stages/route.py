@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tidegate.call import Call
-from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.deployments import Deployment, Group, Models
 from tidegate.errors import BadRequest, GatewayError, NotSupported
 from tidegate.kernel.nearest import nearest
 
@@ -23,18 +23,19 @@ class Route:
         self._turn = 0
 
     def __call__(self, call: Call) -> None:
-        """Set the call's candidates, the best one first. Raises ModelNotFound, NotSupported, BadRequest."""
+        """Set the call's groups, the best one first. Raises ModelNotFound, NotSupported, BadRequest."""
         able = self._able(call)
         if len(able) > 1:
             # The list is rotated by one for each call, so that equally busy deployments take turns: the sort is stable.
             self._turn += 1
             first = self._turn % len(able)
             able = sorted(able[first:] + able[:first], key=_busyness)
-        call.candidates = able
+        call.groups = (Group(call.route, able, "load" if len(able) > 1 else "only"),)
 
     def foretell(self, call: Call) -> str:
-        """Set the candidates and describe them as if all engines were idle and ready. Raises what the stage raises."""
-        call.candidates = able = self._able(call)
+        """Set the groups and describe them as if all engines were idle and ready. Raises what the stage raises."""
+        able = self._able(call)
+        call.groups = (Group(call.route, able, "load" if len(able) > 1 else "only"),)
         matched = "" if call.route == call.model else f", which matches '{call.route}'"
         of = f" (the first of {len(able)}; the least busy is taken)" if len(able) > 1 else ""
         return f"model '{call.model}'{matched}: engine '{able[0].engine_name}'{of}"
