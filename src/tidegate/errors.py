@@ -4,6 +4,7 @@
     ├─ BadRequest                     400   the request is wrong; `param` names the field
     │  └─ UpstreamRejected            4xx   the engine refused the request; its message and its status
     │     ├─ ContextExceeded          400   the prompt is longer than the engine's context
+    │     ├─ ContentRefused           400   the engine's content filter refused the request
     │     └─ UpstreamModelNotFound    404   the engine does not know the model that the client named
     ├─ Unauthenticated                401
     ├─ Forbidden                      403
@@ -55,7 +56,7 @@ class Again(enum.Enum):
     SAME = enum.auto()
     """On the same engine: it cannot have worked on the call, or it failed for another reason and restarts."""
     ELSEWHERE = enum.auto()
-    """On another engine: this one could not be reached."""
+    """On another engine: this one failed or could not be reached. On the same one only if there is no other."""
 
 
 class Upstream(msgspec.Struct):
@@ -152,6 +153,10 @@ class ContextExceeded(UpstreamRejected):
     """The prompt, alone or with the requested answer, is longer than the engine's context. The message is the engine's."""
 
     code = "context_length_exceeded"
+
+
+class ContentRefused(UpstreamRejected):
+    """The engine's content filter refused the request. The message is the engine's."""
 
 
 class UpstreamModelNotFound(UpstreamRejected):
@@ -305,6 +310,7 @@ class UpstreamBusy(Overloaded):
     """The engine itself refused for lack of capacity."""
 
     code = "engine_overloaded"
+    again = Again.ELSEWHERE
 
 
 class DeadlineExceeded(GatewayError):
@@ -324,6 +330,7 @@ class UpstreamError(GatewayError):
     code = "engine_error"
     retryable = True
     level = logging.WARNING
+    again = Again.ELSEWHERE
 
 
 class UpstreamUnreachable(UpstreamError):
@@ -331,7 +338,6 @@ class UpstreamUnreachable(UpstreamError):
 
     status = 503
     code = "engine_unreachable"
-    again = Again.ELSEWHERE
 
 
 class UpstreamTimeout(UpstreamError):

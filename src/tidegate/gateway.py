@@ -20,6 +20,7 @@ from tidegate.budget import ByteBudget
 from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
 from tidegate.config.exposure import check_exposure
+from tidegate.dispatch.deployments import seats_of
 from tidegate.dispatch.state import Glance, Inquiry, QueueState, glance, state_of
 from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
 from tidegate.files import Stamp, stamp
@@ -239,7 +240,7 @@ class Gateway:
         """Return the queue of this process now. Raises ModelNotFound for an inquiry about an unknown model."""
         snapshot, found = self.snapshot, []
         if inquiry is not None:
-            found = [one.seats for one in snapshot.models.find(inquiry.model)[1]]
+            found = seats_of(snapshot.models.find(inquiry.model)[1])
         engines = {name: one.seats for name, one in snapshot.engines.items()}
         return state_of(self.runtime.queue, engines, inquiry, found)
 

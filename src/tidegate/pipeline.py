@@ -114,7 +114,11 @@ def the_way(parts: Parts) -> list[Stage]:
         Stage("guard", "input rails that are models, in parallel, while queued"),
         Stage("remember", "session, user and global memory into the prompt"),
         Stage("route", "order the deployments that can serve", Route(parts.models)),
-        Stage("attempt", "take a seat, ask the engine, pass the answer on", Attempt(clock, parts.lengths)),
+        Stage(
+            "attempt",
+            "take a seat, ask the engine, pass the answer on",
+            Attempt(clock, parts.lengths, parts.models),
+        ),
     ]
 
 

@@ -31,12 +31,14 @@ from tidegate.config import (
     issuer_digest,
     store_digest,
 )
+from tidegate.dispatch.health import Health
 from tidegate.dispatch.metrics import QueueMetrics
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.rules import rules_of
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Credentials
 from tidegate.errors import ConfigError, GatewayError, Problem
+from tidegate.kernel.breaker import BreakerRules
 from tidegate.lending import Lending
 from tidegate.models.onnx import MiniLm
 from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Identifies, Internal, Store, Wall
@@ -182,6 +184,7 @@ class Runtime:
         self._vocabulary: Count | None = None
         self.ask: Internal = _refuse_to_ask
         self._seats: dict[str, Seats] = {}
+        self._health: dict[tuple[str, str], Health] = {}
         self._engines = Lending[RunningEngine](RunningEngine.close)
         self._issuers = Lending["Issuer"](lambda issuer: issuer.close())
         self._stores = Lending[RunningStore](self._close_store)
@@ -268,6 +271,23 @@ class Runtime:
         found = self._seats.get(name)
         if found is None:
             found = self._seats[name] = Seats(rules=self.queue.rules.classes, clock=self.clock)
+        return found
+
+    def health_of(self, engine: str, model: str, config: EngineConfig) -> Health:
+        """Return the health of a model on an engine. It is the same one for every snapshot."""
+        found = self._health.get((engine, model))
+        if found is None:
+            found = self._health[engine, model] = Health(f"model {model} on engine {engine}", self.clock)
+        rules = config.breaker
+        found.set_rules(
+            BreakerRules(
+                min_calls=rules.min_calls,
+                failure_rate=rules.failure_rate,
+                in_a_row=rules.failures_in_a_row,
+                open_s=rules.open_s,
+            ),
+            slow_s=(rules.slow_first_byte_ms or float("inf")) / 1000,
+        )
         return found
 
     def observe_queue(self) -> None:

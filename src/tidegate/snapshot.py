@@ -15,11 +15,11 @@ from typing import NamedTuple, TypeVar
 from tidegate.call import Call
 from tidegate.config import Config, DeploymentConfig, ServerConfig
 from tidegate.config.unenforced import check_enforced
-from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.deployments import Deployment, Fallbacks, Models
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
-from tidegate.ports import Clock, Sink
+from tidegate.ports import Sink
 from tidegate.running import RunningStore
 from tidegate.runtime import RunningEngine, Runtime
 from tidegate.stages.authenticate import authenticate_for
@@ -111,7 +111,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         for name, engine in config.engines.items():
             engines[name] = await _opened(f"engines.{name}", runtime.borrow(name, engine))
             loans.push_async_callback(runtime.give_back, engines[name])
-        models = Models(_deployments(config, engines, runtime.clock))
+        models = _models(config, engines, runtime)
         keys = await runtime.identifies(config, loans)
         generation = next(runtime.quotas.generations)
         authenticate = authenticate_for(config, server or config.server, keys, generation=generation)
@@ -154,14 +154,24 @@ def _access_log(server: ServerConfig, runtime: Runtime) -> list[Sink]:
     return [] if server.access_log == "none" else [AccessLog(server.access_log, runtime.wall)]
 
 
+def _models(config: Config, engines: Mapping[str, RunningEngine], runtime: Runtime) -> Models:
+    fallbacks = {
+        name: Fallbacks(model.fallbacks, model.fallbacks_on_context, model.fallbacks_on_refusal)
+        for name, model in config.models.items()
+        if model.fallbacks or model.fallbacks_on_context or model.fallbacks_on_refusal
+    }
+    return Models(_deployments(config, engines, runtime), fallbacks)
+
+
 def _deployments(
-    config: Config, engines: Mapping[str, RunningEngine], clock: Clock
+    config: Config, engines: Mapping[str, RunningEngine], runtime: Runtime
 ) -> dict[str, list[Deployment]]:
     def deployment(name: str, chosen: DeploymentConfig) -> Deployment:
         running = engines[chosen.engine]
         label = f"model {chosen.model or name} on engine {chosen.engine}"
-        standing = Standing(label, running.credentials, clock)
-        return Deployment(chosen.engine, running.engine, running.seats, chosen.model, standing)
+        standing = Standing(label, running.credentials, runtime.clock)
+        health = runtime.health_of(chosen.engine, chosen.model or name, config.engines[chosen.engine])
+        return Deployment(chosen.engine, running.engine, running.seats, chosen.model, standing, health=health)
 
     return {
         name: [deployment(name, chosen) for chosen in model.deployments]

@@ -123,6 +123,25 @@ async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
     assert (room.queue.bounds.size, room.queue.bounds.work, room.queue.bounds.bytes) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("models", [1, 2, 5])
+async def test_a_call_waits_once_for_an_engine_that_could_serve_it_under_several_names(models: int) -> None:
+    room = Room(1)
+    held = await room.take()
+    deployments = [Deployment("e", None, room.seats, str(number)) for number in range(models)]
+    places = [room.queue.enter("default", needs, deployments) for _ in range(3)]
+    deadline = time.monotonic() + LONG_S
+    waiting = [asyncio.ensure_future(one.dispatch(deployments, deadline, needs)) for one in places]
+    await turns()
+    assert room.state == (1, 3)
+    assert room.queue.enter("default", needs, deployments).position == 4
+    held.release()
+    for one in waiting:
+        permit = await one
+        assert permit.deployment is deployments[0]
+        permit.release()
+    assert room.state == (0, 0)
+
+
 async def test_a_seat_given_to_a_call_that_was_just_cancelled_goes_to_the_next() -> None:
     room = Room(1)
     held = await room.take()

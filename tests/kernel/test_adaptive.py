@@ -51,6 +51,11 @@ def run_steady(slots: int, load: Load, kind: EngineKind | None = None, seed: int
         (32, 8, Load(), EngineKind(reports_s=2)),
         (32, 8, Load(), EngineKind(reports_s=8)),
         (32, 8, Load(), EngineKind(refuses_over=2)),
+        (32, 8, Load(estimate=lambda rng: 4), EngineKind()),
+        (32, 8, Load(estimate=lambda rng: 0.3), EngineKind()),
+        (32, 8, Load(estimate=lambda rng: rng.choice([0.5, 3])), EngineKind()),
+        (32, 8, Load(tokens=lambda rng, now: 4000, cached=lambda rng: 0.95), EngineKind()),
+        (32, 8, Load(tokens=lambda rng, now: 4000, cached=lambda rng: rng.random()), EngineKind()),
     ],
     ids=[
         "32-8",
@@ -65,6 +70,11 @@ def run_steady(slots: int, load: Load, kind: EngineKind | None = None, seed: int
         "reports",
         "rare reports",
         "refuses",
+        "high estimates",
+        "low estimates",
+        "varying estimates",
+        "cached",
+        "cached in part",
     ],
 )
 def test_the_limit_follows_the_slots_down_within_30_s_and_up_within_60_s(high, low, load, kind, seed):
@@ -400,3 +410,10 @@ def test_the_limit_stays_within_its_bounds(steps):
         assert limit.least <= limit.limit <= limit.most
         assert kind == "bounds" or limit.limit >= before // 2
         assert len(limit._pending) <= len(open_calls)
+
+
+@pytest.mark.parametrize(("output_s", "low"), [(15, 1), (30, 1), (30, 2), (60, 2), (60, 4), (120, 4)])
+def test_a_limit_that_is_left_with_few_answers_grows_again(output_s, low):
+    world = World(adaptive(8), falling(8, low, 60, 400), Load(output_s=output_s)).run(900)
+    assert world.settled(low, 60, 400) <= 100
+    assert world.settled(8, 400, 900) <= 10 * output_s

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from openai import OpenAI
-from serving import Process, serve
+from serving import Process, eventually, serve
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts" / "vllm"))
@@ -40,16 +40,31 @@ def vllm(say: Callable[[str], None]) -> Iterator[Vllm]:
         yield vllm
 
 
+@pytest.fixture(autouse=True)
+def _quiet(vllm: Vllm) -> Iterator[None]:
+    """Every test finds vLLM idle, and leaves it so."""
+    yield
+    eventually(lambda: vllm.gauge("num_requests_running") + vllm.gauge("num_requests_waiting") == 0, "idle")
+
+
 def config(vllm: Vllm) -> str:
-    """Two engines that are the same server: one gets all calls at once, of the other the gateway keeps the line itself."""
+    """Engines that are the same server: one gets all calls at once, of the others the gateway keeps the line itself.
+
+    Of the last one, the gateway believes that it admits more calls than it does.
+    """
     engine = {"kind": "vllm", "url": vllm.base_url, "sends_priority": True}
     return json.dumps(
         {
-            "engines": {"gpu": engine, "gpu-in-line": {**engine, "max_in_flight": QUEUED}},
+            "engines": {
+                "gpu": engine,
+                "gpu-in-line": {**engine, "max_in_flight": QUEUED},
+                "gpu-overrated": {**engine, "max_in_flight": 2 * QUEUED},
+            },
             "models": {
                 MODEL: {"deployments": [{"engine": "gpu"}]},
                 "renamed-*": {"deployments": [{"engine": "gpu", "model": MODEL}]},
                 "in-line": {"deployments": [{"engine": "gpu-in-line", "model": MODEL}]},
+                "overrated": {"deployments": [{"engine": "gpu-overrated", "model": MODEL}]},
                 "not-there": {"deployments": [{"engine": "gpu"}]},
             },
         }

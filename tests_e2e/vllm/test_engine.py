@@ -41,13 +41,6 @@ def long_call(tokens: int, *, model: str = MODEL) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(autouse=True)
-def _quiet(vllm: Vllm) -> Iterator[None]:
-    """Every test finds vLLM idle, and leaves it so."""
-    yield
-    eventually(lambda: vllm.gauge("num_requests_running") + vllm.gauge("num_requests_waiting") == 0, "idle")
-
-
 # ------------------------------------------------------------------------------------------------------------ saturation
 
 

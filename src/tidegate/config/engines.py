@@ -27,6 +27,32 @@ class TimeoutsConfig(Settings):
     total_ms: int = Field(default=600_000, gt=0, description="Time of the whole exchange.")
 
 
+class BreakerConfig(Settings):
+    """When calls go to other deployments, because those of a model on this engine fail.
+
+    The last deployment of a model is never given up.
+    """
+
+    failure_rate: float = Field(
+        default=0.5, gt=0, le=1, description="Part of the calls of the last 30 s that may fail."
+    )
+    min_calls: int = Field(default=10, gt=0, description="Number of calls before that part means anything.")
+    failures_in_a_row: int = Field(
+        default=5, gt=0, description="So many failures in a row are too many in any case."
+    )
+    slow_first_byte_ms: int | None = Field(
+        default=None,
+        gt=0,
+        description="A stream counts as slow if its first byte takes longer. Four fifths of the calls may not be slow.",
+    )
+    open_s: float = Field(
+        default=5,
+        gt=0,
+        description="Time without calls, after which one call probes the engine; doubled after"
+        " each failed probe, up to two minutes.",
+    )
+
+
 class EngineConfig(Settings):
     """The settings of every engine. An engine in another package subclasses this to add its own."""
 
@@ -43,6 +69,9 @@ class EngineConfig(Settings):
         description="Seats that are reserved for the gateway's own calls, such as judges. Clients never get them.",
     )
 
+    breaker: BreakerConfig = Field(
+        default=BreakerConfig(), description="When calls go to other deployments, because calls here fail."
+    )
     adapts: bool = Field(
         default=True,
         description="Whether the engine gets fewer calls than `max_in_flight` while it cannot keep up: while its first"

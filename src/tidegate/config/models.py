@@ -32,3 +32,12 @@ class ModelConfig(Settings):
     limits: LimitsConfig = Field(
         default=LimitsConfig(), description="How much all callers together may use of it."
     )
+    fallbacks: tuple[str, ...] = Field(
+        default=(), description="Models that serve its calls when all its deployments fail, in order."
+    )
+    fallbacks_on_context: tuple[str, ...] = Field(
+        default=(), description="Models for prompts that are too long for it, in order."
+    )
+    fallbacks_on_refusal: tuple[str, ...] = Field(
+        default=(), description="Models for requests that its engine's content filter refuses, in order."
+    )

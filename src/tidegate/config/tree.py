@@ -81,7 +81,7 @@ def limits_of(config: Config) -> Iterator[tuple[str, LimitsConfig]]:
 
 
 # How many calls an engine gets, not what it is: a reload that changes only these keeps it running.
-SEATS = frozenset({"max_in_flight", "reserved_seats", "adapts"})
+SEATS = frozenset({"max_in_flight", "reserved_seats", "adapts", "breaker"})
 
 
 def engine_digest(engine: EngineConfig) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
+from tidegate.dispatch.health import Health
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ModelNotFound
@@ -41,7 +43,8 @@ class Deployment(msgspec.Struct, frozen=True):
     counts the calls that the engine refused with 401 or 403. If it is None, such calls are not counted.
 
     `weight` is the deployment's share of the work, relative to the others of its tier. A deployment of a later `tier` is
-    asked only when no deployment of an earlier one is left. `tags` are names that policies may ask for.
+    asked only when no deployment of an earlier one is left. `tags` are names that policies may ask for. `health` has what
+    its calls met; None if that is not counted.
     """
 
     engine_name: str
@@ -53,6 +56,11 @@ class Deployment(msgspec.Struct, frozen=True):
     tier: int = 0
     tags: frozenset[str] = frozenset()
     can: Abilities = ABLE
+    health: Health | None = None
+
+    def is_out(self, now: float) -> bool:
+        """Whether calls should go elsewhere now, if they can."""
+        return self.health is not None and self.health.is_out(now)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -67,10 +75,35 @@ class Group(msgspec.Struct, frozen=True):
     tier: int = 0
 
 
+class Fallbacks(msgspec.Struct, frozen=True):
+    """The names of the models that serve a model's calls when its own deployments fail, in order.
+
+    `on_context` are for prompts that are too long for it, `on_refusal` for requests whose content its engine refuses.
+    """
+
+    models: tuple[str, ...] = ()
+    on_context: tuple[str, ...] = ()
+    on_refusal: tuple[str, ...] = ()
+
+
+NO_FALLBACKS = Fallbacks()
+
+
+def seats_of(deployments: Sequence[Deployment]) -> list[Seats]:
+    """Return the seats of the deployments' engines, those of each engine once."""
+    return list(dict.fromkeys(one.seats for one in deployments))
+
+
 class Models:
     """The configured models, by name and by prefix."""
 
-    def __init__(self, deployments: Mapping[str, Sequence[Deployment]]) -> None:
+    def __init__(
+        self,
+        deployments: Mapping[str, Sequence[Deployment]],
+        fallbacks: Mapping[str, Fallbacks] = MappingProxyType({}),
+    ) -> None:
+        """`fallbacks` has the other models that may serve the calls of some models."""
+        self.fallbacks = fallbacks
         self._exact = {name: found for name, found in deployments.items() if not name.endswith("*")}
         prefixes = (name for name in deployments if name.endswith("*"))
         self._prefixes = [(name[:-1], name) for name in sorted(prefixes, key=len, reverse=True)]
@@ -99,6 +132,13 @@ class Models:
                 if model.startswith(prefix):
                     return name, self._deployments[name]
         raise ModelNotFound(unknown(model, self.visible(allowed)), param="model")
+
+    def named(self, name: str) -> list[Deployment]:
+        """Return the deployments of a configured model, each with the name that its engine has to be told."""
+        return [
+            one if one.model is not None else msgspec.structs.replace(one, model=name)
+            for one in self._exact.get(name, ())
+        ]
 
 
 def unknown(model: str, names: Sequence[str]) -> str:

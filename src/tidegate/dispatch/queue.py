@@ -22,7 +22,7 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.dispatch.bounds import Bounds
-from tidegate.dispatch.deployments import Deployment
+from tidegate.dispatch.deployments import Deployment, seats_of
 from tidegate.dispatch.forecast import Forecast, Outlook, forecast
 from tidegate.dispatch.retries import Retries
 from tidegate.dispatch.rules import Needs, QueueRules
@@ -61,10 +61,9 @@ class Permit(msgspec.Struct):
 
     def answered(self, now: float) -> None:
         """Note the first byte of a stream."""
-        seats = self.deployment.seats
-        seats.drain.answered(now - self.taken_at)
-        if self.asked is not None and seats.adaptive is not None:
-            seats.adaptive.answered(self.asked, now)
+        self.deployment.seats.drain.answered(now - self.taken_at)
+        if (asked := self.asked) is not None:
+            asked.limit.answered(asked, now)
 
     def refused(self) -> None:
         """Note that the engine refused the call for lack of capacity."""
@@ -77,9 +76,9 @@ class Permit(msgspec.Struct):
         """
         if self.held:
             self.held = False
-            adaptive = self.deployment.seats.adaptive
-            if self.asked is not None and adaptive is not None:
-                adaptive.ended(self.asked, usage and usage.prompt_tokens - usage.cached_tokens)
+            if (asked := self.asked) is not None:
+                # Not the limit that the seats have now: a reload may have made another, which does not know of this call.
+                asked.limit.ended(asked, usage and usage.prompt_tokens - usage.cached_tokens)
             self.place.queue.give_back(self, usage, expected)
 
 
@@ -197,7 +196,7 @@ class Queue:
             if not one.seats.line.size and one.seats.has_free():
                 return place
         place.needs = describe()
-        self._admit(place, place.needs, [one.seats for one in deployments])
+        self._admit(place, place.needs, seats_of(deployments))
         return place
 
     def enter_own(self, *, bound: bool = False) -> Place:
@@ -325,7 +324,7 @@ class Queue:
         self, place: Place, needs: Needs, candidates: Sequence[Deployment], deadline: float
     ) -> Permit:
         """Wait for a seat of one of the candidates; see `Place.dispatch`."""
-        seats = [one.seats for one in candidates]
+        seats = seats_of(candidates)
         if not place.counted:
             self._count_in(place, needs, seats)
         waiter = self._join(place, needs, seats, deadline)

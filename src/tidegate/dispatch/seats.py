@@ -58,7 +58,7 @@ class Seats:
         self.limit = self.most = limit
         self.why = "settings"
         self.changes: dict[str, int] = {}
-        """How often the limit was changed, by the reason."""
+        """How often another limit took the place of a limit, by the reason."""
         self.reserved = reserved
         self.adaptive: AdaptiveLimit | None = None
         """What lowers the limit; None if the limit is fixed."""
@@ -79,25 +79,21 @@ class Seats:
 
         A limit that `adapts` is lowered while the engine cannot keep up, though never below `reserved` and one.
         """
-        self.reserved = reserved
-        first, self.most = self.most is None, limit
-        if first:
-            self.limit = limit
+        self.reserved, self.most = reserved, limit
         if limit is None or not adapts:
             self.adaptive = None
-            self.move(limit, "settings")
-            return
-        if self.adaptive is None:
+        elif self.adaptive is None:
             self.adaptive = AdaptiveLimit(least=reserved + 1, most=limit)
         else:
             self.adaptive.set_bounds(reserved + 1, limit)
-        self.move(self.adaptive.limit, "settings")
+        self.move(limit if self.adaptive is None else self.adaptive.limit, "settings")
 
     def move(self, limit: int | None, why: str) -> None:
         """Set a limit for now, up to `most`. `why` is one of a few words. Waiting calls get the seats that become free."""
         if limit != self.limit:
+            if self.limit is not None and limit is not None:
+                self.changes[why] = self.changes.get(why, 0) + 1
             self.limit, self.why = limit, why
-            self.changes[why] = self.changes.get(why, 0) + 1
         self.serve_line()
 
     def has_free(self, *, internal: bool = False) -> bool:
@@ -133,6 +129,12 @@ class Seats:
             adaptive.update(self._clock(), in_flight=self.in_flight, wanted=self.line.size > 0)
             if adaptive.limit != self.limit:
                 self.move(adaptive.limit, adaptive.why)
+
+    def shun(self) -> None:
+        """Have calls in line wait for other engines alone, if these could serve them."""
+        for waiter in list(self.line.calls()):
+            if len(waiter.seats) > 1:
+                self.line.remove(waiter)
 
     def refused(self) -> None:
         """Note that the engine refused a call for lack of capacity."""

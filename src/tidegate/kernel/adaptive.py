@@ -54,15 +54,20 @@ REFUSED = 0.9
 
 
 class Asked(msgspec.Struct, eq=False):
-    """A streamed call that the engine was asked for. `ttft_s` is negative before its first byte."""
+    """A streamed call that the engine was asked for. `limit` learns from it. `ttft_s` is negative before its first byte.
 
+    `estimate` is the estimated size of its prompt, and `size` the one that such prompts turned out to have.
+    """
+
+    limit: AdaptiveLimit
+    estimate: int
     size: int
     at: float
     ttft_s: float = -1.0
 
 
 class AdaptiveLimit:
-    """The limit of one engine, between `least` and `most`. It begins at `most`.
+    """The limit of one engine, between `least` and `most`. It begins at `most`. `least` is 1 more than the reserved seats.
 
     `why` is a word for what moved the limit last: `settings`, `demand` (calls waited at the gateway and none in the
     engine), `queue_delay` (first bytes were late), `refused` (503 or 429), or what the engine reported: `engine_queue` or
@@ -106,8 +111,12 @@ class AdaptiveLimit:
             self.limit, self.why = limit, "settings"
 
     def asked(self, tokens: int, now: float) -> Asked:
-        """Note that a streamed call was sent. `tokens` is an estimate of its prompt, without what is likely cached."""
-        asked = Asked(_size(tokens), now)
+        """Note that a streamed call was sent. `tokens` is an estimate of its prompt.
+
+        The estimate may be wrong by any factor that is about the same for prompts of about the same estimate.
+        """
+        estimate = _size(tokens)
+        asked = Asked(self, estimate, self._expected.real_size[estimate], now)
         self._pending.add(asked)
         self._streamed += 1
         return asked
@@ -129,8 +138,8 @@ class AdaptiveLimit:
         """
         self._streamed -= 1
         if asked.ttft_s >= 0:
-            size = asked.size if uncached_tokens is None else _size(uncached_tokens)
-            self._expected.add(size, asked.ttft_s)
+            size = asked.estimate if uncached_tokens is None else _size(uncached_tokens)
+            self._expected.add(asked.estimate, size, asked.ttft_s)
         else:
             self._pending.discard(asked)
 
@@ -168,7 +177,8 @@ class AdaptiveLimit:
             return False
         self._look_at = now + LOOK_S
         overdue = self._look(now, in_flight)
-        self._constrained |= wanted and in_flight >= self.limit - 1
+        # Seats may be free that waiting calls cannot use: `least` - 1 are reserved.
+        self._constrained |= wanted and in_flight >= self.limit - self.least
         passed, late = now - self._began, self._late + overdue
         counted = self._answered + overdue
         unsure = counted < FEW and (late > 0 or bool(self._pending and not self._answered))
@@ -259,11 +269,18 @@ class _Expected:
     def __init__(self) -> None:
         self.of_size = [inf] * SIZES
         self.known: set[int] = set()  # sizes that have enough samples to tell that a call did not wait
+        # For each estimated size, the largest known one that prompts have had: the others were cached in part.
+        self.real_size = list(range(SIZES))
         self._windows: list[dict[int, list[int]]] = [{}, {}]
+        self._sizes: list[dict[int, set[int]]] = [{}, {}]  # seen, by estimated size
         self._window_ends = -inf
         self._changed = False
 
-    def add(self, size: int, ttft_s: float) -> None:
+    def add(self, estimate: int, size: int, ttft_s: float) -> None:
+        sizes = self._sizes[0].get(estimate)
+        if sizes is None:
+            sizes = self._sizes[0][estimate] = set()
+        sizes.add(size)
         bins = self._windows[0].get(size)
         if bins is None:
             bins = self._windows[0][size] = [0] * _BINS
@@ -272,17 +289,23 @@ class _Expected:
 
     def forget(self) -> None:
         self._windows = [{}, {}]
+        self._sizes = [{}, {}]
         self._changed = False
 
     def refresh(self, now: float) -> None:
-        if now >= self._window_ends and self._windows[0]:  # an idle engine's samples are kept
+        # A window lasts until it has enough samples, however few calls are answered.
+        if now >= self._window_ends and any(map(_is_enough, self._windows[0].values())):
             self._window_ends = now + WINDOW_S
             self._windows = [{}, self._windows[0]]
+            self._sizes = [{}, self._sizes[0]]
         elif not self._changed:
             return
         self._changed = False
-        self.known = {size for one in self._windows for size, bins in one.items() if sum(bins) >= ENOUGH}
+        self.known = {size for one in self._windows for size, bins in one.items() if _is_enough(bins)}
         self.of_size = self._of_sizes()
+        for estimate in range(SIZES):
+            seen = set[int]().union(*(sizes.get(estimate, ()) for sizes in self._sizes))
+            self.real_size[estimate] = max(seen & self.known, default=estimate)
 
     def _of_sizes(self) -> list[float]:
         """A longer prompt takes longer, at most in proportion: this bounds the sizes without samples."""
@@ -297,6 +320,10 @@ class _Expected:
 
 def _size(tokens: int) -> int:
     return min(tokens.bit_length(), SIZES - 1)
+
+
+def _is_enough(bins: list[int]) -> bool:
+    return sum(bins) >= ENOUGH
 
 
 def _quantile(bins: list[int] | None) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from tidegate.call import Call
-from tidegate.dispatch.deployments import Models
+from tidegate.dispatch.deployments import Models, seats_of
 from tidegate.dispatch.forecast import Outlook
 from tidegate.dispatch.queue import BOUND, Queue
 from tidegate.quotas.estimate import OutputEstimate
@@ -41,7 +41,7 @@ class Admit:
     def foretell(self, call: Call) -> str:
         """Say what the call would have to expect in the queue as it is now."""
         needs = needs_of(call, self._lengths)
-        found = self._queue.foretell(needs, [one.seats for one in deployments_of(call, self._models)])
+        found = self._queue.foretell(needs, seats_of(deployments_of(call, self._models)))
         work = f"{needs.prompt + needs.completion} tokens ({needs.prompt} prompt, about {needs.completion} answer)"
         longest_s = min(self._queue.rules.longest(needs.priority), call.deadline - call.arrived_at)
         return (

@@ -7,6 +7,7 @@ left, no other engine is asked. The permit is released when the engine has ended
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from functools import partial
@@ -15,11 +16,10 @@ from typing import Any, Self
 import msgspec
 
 from tidegate.call import Call
-from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.queue import Permit
+from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.queue import Permit, Place
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import (
-    Again,
     DeadlineExceeded,
     GatewayError,
     UpstreamBusy,
@@ -32,10 +32,12 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import ask_for, asks_usage
+from tidegate.stages.failover import Failover
 from tidegate.stages.needs import needs_of, prompt_tokens
-from tidegate.types import ANSWER, Batch, Reply, Spent
+from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
-SAME_ENGINE_AGAIN = 2
+_UNTOLD = frozenset({"cancelled", DeadlineExceeded.code})
+"""Ends of engine calls that say nothing of the engine."""
 TIMER_S = 0.001
 """Timers of the event loop and of the engine's client go off at the deadline up to this much before or after it."""
 
@@ -43,14 +45,15 @@ TIMER_S = 0.001
 class Attempt:
     """Answers every call. Being the last stage, it never passes a call on."""
 
-    def __init__(self, clock: Clock, lengths: OutputEstimate) -> None:
-        """`lengths` learns how long answers are."""
+    def __init__(self, clock: Clock, lengths: OutputEstimate, models: Models) -> None:
+        """`lengths` learns how long answers are, and `models` has the fallbacks."""
         self._clock = clock
+        self._models = models
         self._lengths = lengths
 
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
-        rounds = _Rounds(call, self._clock, self._lengths, call.groups[0].deployments)
+        rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
         rounds.counts = call.policy.limits is not NO_LIMITS
         call.exit.push(rounds.close)
         return Reply(rounds)
@@ -66,8 +69,8 @@ class _Rounds(msgspec.Struct):
     call: Call
     clock: Clock
     lengths: OutputEstimate
-    untried: Sequence[Deployment]
-    same: int = 0
+    failover: Failover
+    probe: bool = False
     batches: AsyncGenerator[Batch, None] | None = None
     permit: Permit | None = None
     spent: Spent | None = None
@@ -106,24 +109,20 @@ class _Rounds(msgspec.Struct):
         """Take a permit and start the stream of the engine that it is for."""
         call, place = self.call, self.call.place
         assert place is not None, "admit comes before attempt"
-        permit = place.try_dispatch(self.untried)
+        if self.failover.pause_s:
+            await asyncio.sleep(self.failover.pause_s)
+        candidates = self.failover.candidates()
+        permit = place.try_dispatch(candidates)
         if permit is None:
-            began = self.clock()
-            try:
-                permit = await place.dispatch(
-                    self.untried, call.deadline, partial(needs_of, call, self.lengths)
-                )
-            except GatewayError as error:
-                error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in self.untried))
-                raise
-            call.waited_s += self.clock() - began
+            permit = await self._wait(place, candidates)
         if not call.spent:
             call.reply_headers.append((b"x-tidegate-queue", place.told()))
         self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
-        self.standing = deployment.standing
+        self.standing, health = deployment.standing, deployment.health
+        self.probe = health is not None and health.begins(now)
         spent = self.spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
         call.spent.append(spent)
         if call.stream:
@@ -132,6 +131,26 @@ class _Rounds(msgspec.Struct):
             call.when_asked()
         batches = self.batches = deployment.engine.stream(ask_for(call, deployment))
         return batches
+
+    async def _wait(self, place: Place, candidates: Sequence[Deployment]) -> Permit:
+        """Wait for a seat. One of an engine whose calls have begun to fail meanwhile is given back if there are others."""
+        call = self.call
+        while True:
+            began = self.clock()
+            try:
+                permit = await place.dispatch(
+                    candidates, call.deadline, partial(needs_of, call, self.lengths)
+                )
+            except GatewayError as error:
+                error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in candidates))
+                raise
+            now = self.clock()
+            call.waited_s += now - began
+            others = self.failover.candidates() if permit.deployment.is_out(now) else ()
+            if not others or any(one is permit.deployment for one in others):
+                return permit
+            permit.release()
+            candidates = others
 
     def _take(self, batch: Batch, spent: Spent) -> Batch:
         """Note the tokens of a batch. Return the batch without the token counts that the client did not ask for."""
@@ -156,20 +175,43 @@ class _Rounds(msgspec.Struct):
     def _answered(self, spent: Spent) -> None:
         """The first batch is there."""
         spent.first_byte_at = now = self.clock()
-        if self.call.stream and self.permit is not None:
-            self.permit.answered(now)
+        permit = self.permit
+        if permit is not None:
+            if self.call.stream:
+                permit.answered(now)
+            health = permit.deployment.health
+            if health is not None:
+                after_s = now - spent.sent_at if self.call.stream else 0.0
+                health.answered(now, after_s=after_s, probe=self.probe)
+                self.probe = False
         standing = self.standing
         if standing is not None and (standing.model.count or standing.credentials.count):
             standing.answered()
 
     def _goes_on(self, spent: Spent, error: GatewayError) -> bool:
         """Take in a failed round. Return whether another round begins."""
-        if self.permit is not None and isinstance(error, UpstreamBusy) and error.upstream.status:
+        if self.permit is not None and isinstance(error, UpstreamBusy):
             self.permit.refused()
         self._end(spent, DeadlineExceeded.code if self._out_of_time(error) else error.code)
         if self.standing is not None:
             self.standing.failed(error, self.call.caller.key)
-        return not spent.first_byte_at and self._may_go_on(error)
+        asked = self.call.deployment
+        if asked is None or spent.outcome != error.code:
+            return False
+        self._judge(asked, error)
+        if spent.first_byte_at or not self.failover.goes_on(error, asked):
+            return False
+        spent.purpose = FAILED
+        if asked.health is not None:
+            asked.health.retries += 1
+        return True
+
+    def _judge(self, asked: Deployment, error: GatewayError) -> None:
+        """Count the failure. If calls should go elsewhere from now on, those in line for this engine do so."""
+        health = asked.health
+        if health is not None and health.failed(error, self.clock(), probe=self.probe):
+            asked.seats.shun()
+        self.probe = False
 
     def _out_of_time(self, error: GatewayError) -> bool:
         """Whether a timeout is the end of the call's own time. The engine would have had more, so it is not at fault."""
@@ -194,6 +236,8 @@ class _Rounds(msgspec.Struct):
         """Record the end of the engine call and free its seat, before the client has read the rest."""
         spent.outcome, spent.ended_at = outcome, self.clock()
         self.batches = None
+        if self.probe and outcome in _UNTOLD and self.permit is not None:
+            self._abandon(self.permit.deployment)
         usage = spent.usage
         if usage is not None and outcome == "ok" and spent.purpose == ANSWER:
             call = self.call
@@ -202,17 +246,10 @@ class _Rounds(msgspec.Struct):
             permit = self.permit
             permit.release(usage, needs_of(self.call, self.lengths) if permit.charged else None)
 
-    def _may_go_on(self, error: GatewayError) -> bool:
-        """Return whether another round is allowed, and set `untried` for it."""
-        asked = self.call.deployment
-        if error.again is Again.ELSEWHERE:
-            self.untried = [one for one in self.untried if one is not asked]
-        elif error.again is Again.SAME and self.same < SAME_ENGINE_AGAIN:
-            self.same += 1
-            self.untried = [one for one in self.untried if one is asked]
-        else:
-            return False
-        return bool(self.untried) and self.clock() < self.call.deadline
+    def _abandon(self, asked: Deployment) -> None:
+        self.probe = False
+        if asked.health is not None:
+            asked.health.abandoned(probe=True)
 
     def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
         """Cut the engine's stream if it still runs, and release the permit. Called at the end of the call."""

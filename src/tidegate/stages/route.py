@@ -42,7 +42,7 @@ class Route:
 
     def _able(self, call: Call) -> list[Deployment]:
         deployments = deployments_of(call, self._models)
-        able = [one for one in deployments if _takes(call, one)]
+        able = [one for one in deployments if takes(call, one)]
         if not able:
             raise _nearest_refusal(call, deployments)
         return able
@@ -60,7 +60,7 @@ def _busyness(deployment: Deployment) -> tuple[bool, int]:
     return (not seats.ready or (standing is not None and standing.out), seats.in_flight + seats.waiting)
 
 
-def _takes(call: Call, deployment: Deployment) -> bool:
+def takes(call: Call, deployment: Deployment) -> bool:
     """Whether a deployment can serve a call."""
     allowed = deployment.engine.capabilities.fields.get(call.endpoint)
     return allowed is not None and call.fields.keys() <= allowed

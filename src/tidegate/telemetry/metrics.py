@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from tidegate.types import ANSWER, Endpoint, Record
+from tidegate.types import ANSWER, FAILED, Endpoint, Record
 
 UNROUTED = "(none)"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -156,7 +156,7 @@ class Metrics(Collector):
         series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
         engine_s = 0.0
         for one in record.spent:
-            if one.purpose == ANSWER:
+            if one.purpose in (ANSWER, FAILED):
                 engine_s += (one.first_byte_at or one.ended_at) - one.sent_at
             if one.usage is not None:
                 of_engine = series

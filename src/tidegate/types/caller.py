@@ -9,6 +9,9 @@ from tidegate.types.record import Spent
 ANSWER = "answer"
 """The purpose of a client's own call, and of every engine call that can become its answer."""
 
+FAILED = "failed"
+"""The purpose of an engine call that failed and was made up for by another one. The house pays for it."""
+
 INFERENCE = "inference"
 """The scope of calls: chat completions and their like, and the lists of models."""
 ADMIN_READ = "admin:read"

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from tidegate.engines.refusals.reading import Explanation
 from tidegate.engines.refusals.words import BY_NAME, BY_WORDS, PATH, TOLD_CODES, Kind
 from tidegate.errors import (
+    ContentRefused,
     ContextExceeded,
     GatewayError,
     NotSupported,
@@ -148,10 +149,11 @@ def _rejected(kind: Kind, status: int, told: Explanation) -> GatewayError:
     if kind is Kind.MODEL:
         words = f": {said}" if said else ""
         return UpstreamModelNotFound(f"the engine does not know this model{words}", param="model")
+    refused = ContentRefused if kind is Kind.CONTENT else UpstreamRejected
     if kind is Kind.CONTENT:
         code = code or "content_filter"
         said = said or "the engine's content filter refused the request"
-    return UpstreamRejected(
+    return refused(
         said or "the engine rejected the request",
         status=status if 400 <= status < 500 else 400,
         param=told.param,

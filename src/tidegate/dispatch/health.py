@@ -1,0 +1,72 @@
+"""The health of one model on one engine: whether calls should go elsewhere, and how many retries its failures allow."""
+
+from __future__ import annotations
+
+import logging
+
+from tidegate.errors import GatewayError, Overloaded, UpstreamError
+from tidegate.kernel.breaker import Breaker, BreakerRules
+from tidegate.kernel.retrybudget import RetryBudget
+from tidegate.ports import Clock
+
+MOST_PAUSE_S = 60.0
+"""An engine that says when to come back is left alone for so long at the most."""
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """The breaker, the retry budget and the pause of a deployment. It belongs to the process and survives reloads."""
+
+    def __init__(self, label: str, clock: Clock) -> None:
+        """`label` is the deployment's name in the log."""
+        self.breaker = Breaker()
+        self.budget = RetryBudget()
+        self.slow_s = float("inf")
+        """A stream whose first byte takes longer counts as slow."""
+        self.retries = 0
+        """How often a call was tried again because of a failure here."""
+        self._label = label
+        self._clock = clock
+        self._paused_until = float("-inf")
+
+    def set_rules(self, rules: BreakerRules, *, slow_s: float = float("inf")) -> None:
+        """Set when the breaker opens. What has been counted so far is kept."""
+        self.breaker.rules, self.slow_s = rules, slow_s
+
+    def is_out(self, now: float) -> bool:
+        """Whether calls should go elsewhere now, if they can."""
+        return now < self._paused_until or not self.breaker.allows(now)
+
+    def begins(self, now: float) -> bool:
+        """A call begins. Return whether it is the probe of the breaker."""
+        self.budget.requested()
+        return self.breaker.begins(now)
+
+    def answered(self, now: float, *, after_s: float, probe: bool) -> None:
+        """The first byte is there, so long after the engine was asked."""
+        if probe:
+            log.info("%s answers again: calls go to it as before", self._label)
+        self.breaker.succeeded(now, probe=probe, slow=after_s > self.slow_s)
+
+    def failed(self, error: GatewayError, now: float, *, probe: bool) -> bool:
+        """A call ended with an error. Return whether calls should go elsewhere from now on."""
+        if isinstance(error, UpstreamError):
+            if self.breaker.failed(now, probe=probe):
+                log.warning(
+                    "%s fails: calls go to other deployments for a while, where there are any", self._label
+                )
+                return True
+            return False
+        if isinstance(error, Overloaded):  # it works, and has no capacity left
+            self.breaker.abandoned(probe=probe)
+            if error.retry_after_s is not None:
+                self._paused_until = now + min(error.retry_after_s, MOST_PAUSE_S)
+            return False
+        # It answered that the request is wrong.
+        self.breaker.succeeded(now, probe=probe)
+        return False
+
+    def abandoned(self, *, probe: bool) -> None:
+        """A call ended without saying anything of the engine, such as when its client has left."""
+        self.breaker.abandoned(probe=probe)

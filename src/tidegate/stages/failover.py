@@ -1,0 +1,149 @@
+"""What happens after a failed round: another deployment, the same one after a pause, a fallback model, or nothing.
+
+Another healthy deployment is tried at once, since that adds load only where there is room. Everything else is a retry,
+and each takes one from the budget of the deployment that failed (10 % of its requests and three). Retries of the same
+deployment wait for a random time ("full jitter", Brooker, Exponential Backoff and Jitter, 2015), or for as long as the
+engine asks for. A call has three rounds at the most.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tidegate.call import Call
+from tidegate.dispatch.deployments import NO_FALLBACKS, Deployment, Group, Models
+from tidegate.errors import (
+    Again,
+    ContentRefused,
+    ContextExceeded,
+    GatewayError,
+    UpstreamMisconfigured,
+    UpstreamModelNotFound,
+    UpstreamOutOfQuota,
+    UpstreamTimeout,
+)
+from tidegate.ports import Clock
+from tidegate.stages.route import takes
+
+MOST_ROUNDS = 3
+SAME_ENGINE_AGAIN = 2
+"""A round that cannot have cost work at its engine is begun there again, so often at the most."""
+BASE_S, MOST_PAUSE_S = 0.1, 2.0
+"""The first pause is up to `BASE_S` long, each further one up to twice as long. A longer pause is left to the client."""
+
+
+class Failover(msgspec.Struct):
+    """The deployments that are left for a call, round after round."""
+
+    call: Call
+    clock: Clock
+    models: Models
+    jitter: Callable[[], float] = random.random
+    tried: list[Deployment] = []
+    rounds: int = 1
+    same: int = 0
+    only: Deployment | None = None
+    pause_s: float = 0.0
+    chain: str = ""
+
+    def candidates(self) -> Sequence[Deployment]:
+        """Return the deployments of the next round: of the first group that has any which are well, those that are well.
+
+        If all are out, those of the first group are tried all the same: the last deployment is never given up.
+        """
+        if self.only is not None:
+            return (self.only,)
+        groups, now = self.call.groups, self.clock()
+        first = groups[0].deployments
+        if not self.tried and (len(first) == 1 == len(groups) or not any(one.is_out(now) for one in first)):
+            return first
+        left = [[one for one in group.deployments if not self._was_tried(one)] for group in groups]
+        for group in left:
+            if well := [one for one in group if not one.is_out(now)]:
+                return well
+        return next((group for group in left if group), ())
+
+    def goes_on(self, error: GatewayError, failed: Deployment) -> bool:
+        """Take in the failure of a round before its first byte. Return whether another round begins."""
+        self.only, self.pause_s = None, 0.0
+        if self.clock() >= self.call.deadline:
+            return False
+        again = self._again(error, failed)
+        if again is Again.SAME and self.same < SAME_ENGINE_AGAIN:
+            self.same += 1
+            self.only = failed
+            return True
+        if self.rounds >= MOST_ROUNDS:
+            return False
+        self.rounds += 1
+        if self._takes_detour(error):
+            return True
+        if again is Again.NO:
+            return False
+        self.tried.append(failed)
+        return self._finds_another(failed) or self._tries_same_again(error, failed)
+
+    def _again(self, error: GatewayError, failed: Deployment) -> Again:
+        if isinstance(error, UpstreamModelNotFound) and failed.model not in (None, self.call.model):
+            return Again.ELSEWHERE  # the configuration named the model, not the client
+        return error.again
+
+    def _takes_detour(self, error: GatewayError) -> bool:
+        """Go to the models that the configuration has for a prompt that is too long, or for a refusal of its content."""
+        fallbacks = self.models.fallbacks.get(self.call.route, NO_FALLBACKS)
+        if isinstance(error, ContextExceeded):
+            return self._follow(fallbacks.on_context, "context")
+        if isinstance(error, ContentRefused):
+            return self._follow(fallbacks.on_refusal, "refusal")
+        return False
+
+    def _follow(self, names: Sequence[str], why: str) -> bool:
+        """Go on with other models. A call follows one chain of them at the most. Return whether there are any."""
+        if self.chain or not names:
+            return False
+        groups = [Group(name, able, why) for name in names if (able := self._able(name))]
+        if not groups:
+            return False
+        self.chain, self.call.groups = why, groups
+        self.tried.clear()
+        return True
+
+    def _able(self, name: str) -> list[Deployment]:
+        return [one for one in self.models.named(name) if takes(self.call, one)]
+
+    def _finds_another(self, failed: Deployment) -> bool:
+        others = self.candidates()
+        if not others or others[0].is_out(self.clock()):
+            fallbacks = self.models.fallbacks.get(self.call.route, NO_FALLBACKS)
+            if self._follow(fallbacks.models, "fallback"):
+                others = self.candidates()
+        if not others:
+            return False
+        return not others[0].is_out(self.clock()) or _takes_one(failed)
+
+    def _tries_same_again(self, error: GatewayError, failed: Deployment) -> bool:
+        if isinstance(error, UpstreamTimeout | UpstreamOutOfQuota | UpstreamMisconfigured):
+            return False
+        if error.upstream.status in _NEVER_AGAIN:
+            return False
+        pause_s = min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
+        if error.retry_after_s is not None:
+            pause_s = max(pause_s, error.retry_after_s)
+        if pause_s > min(MOST_PAUSE_S, self.call.deadline - self.clock()) or not _takes_one(failed):
+            return False
+        self.only, self.pause_s = failed, pause_s
+        return True
+
+    def _was_tried(self, one: Deployment) -> bool:
+        return any(one is other for other in self.tried)
+
+
+_NEVER_AGAIN = frozenset({401, 403, 407})
+
+
+def _takes_one(failed: Deployment) -> bool:
+    """Take a retry from the budget of the deployment that failed."""
+    return failed.health is None or failed.health.budget.take()
