@@ -17,6 +17,7 @@ class Row:
     - `ends`: how the requests ended, `answered`: the part of them that was answered in full.
     - `ratio`: requests at the engines for each request of a client.
     - `failovers`: how often a call went to another engine; `failover_p99_ms`: from the end of the failure until then.
+    - `late_p99_ms`: how late the clients and proxies were. If this is not small, the machine is too slow to measure with.
     - `faults`: the faults that calls met. `acts`: how often the nemesis did what.
     """
 
@@ -29,6 +30,7 @@ class Row:
     failover_p99_ms: float | None
     faults: dict[str, int]
     acts: dict[str, int]
+    late_p99_ms: float
 
 
 def row_of(name: str, history: History) -> Row:
@@ -44,6 +46,7 @@ def row_of(name: str, history: History) -> Row:
         failover_p99_ms=1000 * percentile(waits, 0.99) if waits else None,
         faults=faults(history),
         acts={what: acts.count(what) for what in sorted(set(acts))},
+        late_p99_ms=max((late.p99_ms for late in history.late), default=0.0),
     )
 
 

@@ -71,7 +71,13 @@ class Act(msgspec.Struct, kw_only=True, tag="act"):
     ended_at: float
 
 
-Line = Op | Asked | Passed | Act
+class Late(msgspec.Struct, kw_only=True, tag="late"):
+    """How late the clients and proxies were: if `p99_ms` is not small, the machine is too slow to measure with."""
+
+    p99_ms: float
+
+
+Line = Op | Asked | Passed | Act | Late
 _DECODER = msgspec.json.Decoder(Line)
 
 
@@ -82,12 +88,14 @@ class History(msgspec.Struct):
     asked: list[Asked] = []
     passed: list[Passed] = []
     acts: list[Act] = []
+    late: list[Late] = []
 
     def lines(self) -> Iterable[Line]:
         yield from self.ops
         yield from self.asked
         yield from self.passed
         yield from self.acts
+        yield from self.late
 
     def write(self, path: Path) -> None:
         path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in self.lines()))
@@ -105,4 +113,6 @@ def read_history(path: Path) -> History:
                 history.passed.append(passed)
             case Act() as act:
                 history.acts.append(act)
+            case Late() as late:
+                history.late.append(late)
     return history

@@ -101,4 +101,5 @@ def during_outage(history: History) -> History:
     began_at = next(act.began_at for act in history.acts if act.what == OUTAGE)
     ops = [op for op in history.ops if op.sent_at >= began_at]
     numbers = {op.number for op in ops}
-    return History(ops, history.asked, [one for one in history.passed if one.op in numbers], history.acts)
+    passed = [one for one in history.passed if one.op in numbers]
+    return History(ops, history.asked, passed, history.acts, history.late)

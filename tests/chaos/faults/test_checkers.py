@@ -23,7 +23,7 @@ from chaos.faults.checkers import (
     unanswered,
 )
 from chaos.faults.clients import text_of
-from chaos.faults.history import Act, Asked, History, Op, Passed, read_history
+from chaos.faults.history import Act, Asked, History, Late, Op, Passed, read_history
 
 TOKENS = 4
 
@@ -199,5 +199,6 @@ def test_spans_that_touch_do_not_overlap() -> None:
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     history = sound()
     history.acts = [Act(what="kill", whom="a", began_at=1.0, ended_at=2.0)]
+    history.late = [Late(p99_ms=1.5)]
     history.write(tmp_path / "h")
     assert msgspec.to_builtins(read_history(tmp_path / "h")) == msgspec.to_builtins(history)

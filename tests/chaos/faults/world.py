@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from typing import Any
 
 from chaos.faults.children import Child, free_port
 from chaos.faults.engine_process import read_journal
-from chaos.faults.history import Act, History, Op
+from chaos.faults.history import Act, History, Late, Op
 from chaos.faults.proxy import FaultProxy
+from chaos.figures import percentile
 from tidegate.config import ModelConfig
 
 MODEL, RESERVE = "m", "m-reserve"
 SEATS = 8
+NAP_S = 0.02
 TIMEOUTS = {"connect_ms": 1_000, "first_byte_ms": 1_500, "idle_ms": 1_500}
 """Short, since each fault that is silent lasts so long. They bound a silence, so a busy machine breaks no sound answer
 of engines that send a token every few milliseconds.
@@ -69,12 +72,21 @@ class World:
     seats: int
     ops: list[Op] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
+    late_s: list[float] = field(default_factory=list)
+
+    async def watch_the_clock(self) -> None:
+        """Note how late this process is, which runs the clients and the proxies."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(NAP_S)
+            self.late_s.append(time.monotonic() - began - NAP_S)
 
     def history(self) -> History:
         """What was recorded. Read it after the end of all calls."""
         asked = [call for engine in self.engines for call in read_journal(engine.journal)]
         passed = [call for engine in self.engines for call in engine.proxy.passed]
-        return History(list(self.ops), asked, passed, list(self.acts))
+        late = Late(p99_ms=1000 * percentile(self.late_s, 0.99))
+        return History(list(self.ops), asked, passed, list(self.acts), [late])
 
 
 @asynccontextmanager
@@ -86,7 +98,10 @@ async def world(
         behind = [await _engine(chr(ord("a") + n), folder, stack) for n in range(engines)]
         before = [_gateway(f"gateway-{n}", folder, behind, seats, stack) for n in range(gateways)]
         await asyncio.gather(*(gateway.child.start() for gateway in before))
-        yield World(before, behind, seats)
+        found = World(before, behind, seats)
+        watching = asyncio.create_task(found.watch_the_clock())
+        stack.callback(watching.cancel)
+        yield found
 
 
 async def _engine(name: str, folder: Path, stack: AsyncExitStack) -> EngineWorld:
