@@ -378,7 +378,7 @@ def test_a_scripted_server_refuses_in_their_words(kind: str, body: bytes) -> Non
         eventually(lambda: server.record.in_flight == 1, "the only slot is taken")
         got = ask(f"{gateway.base_url}/chat/completions", body)
     assert (got.status, got.error["code"]) == (503, "engine_overloaded")
-    assert server.record.outcomes["refused"] == 1
+    assert server.record.outcomes["refused"] >= 1, "the gateway asks again, within its budget"
 
 
 # ------------------------------------------------------------------------------------------------- a call's place in line

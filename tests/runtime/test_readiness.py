@@ -308,6 +308,5 @@ models:
                 ask(f"{gateway.base_url}/chat/completions", BODY.replace(b'"m"', b'"both"')).status
                 for _ in range(16)
             ]
-            assert found.count(200) == 13
-            assert found[-8:] == [200] * 8
+            assert found == [200] * 16, "the other engine makes up for it"
             assert ask(f"{gateway.url}/readyz", method="GET").json["engines"]["strict"] == "ready"

@@ -355,10 +355,18 @@ async def test_an_engine_that_was_never_reached_is_made_up_for_by_another() -> N
 
 
 @pytest.mark.parametrize("error", [UpstreamError("broke off"), UpstreamBusy("full", retry_after_s=1)])
-async def test_an_engine_that_may_have_worked_on_a_call_is_not_made_up_for(error: GatewayError) -> None:
+async def test_an_engine_that_fails_before_its_first_byte_is_made_up_for_by_another(
+    error: GatewayError,
+) -> None:
     failing = Failing(error)
-    with pytest.raises(type(error)):
-        await served_by(ready("failing", failing), ready("other", Echo(), is_ready=False))
+    engines = await served_by(ready("failing", failing), ready("other", Echo(), is_ready=False))
+    assert (engines, failing.asked) == (["other"], 1)
+
+
+async def test_an_engine_that_may_have_worked_on_a_call_is_not_asked_again() -> None:
+    failing = Failing(UpstreamError("broke off"))
+    with pytest.raises(UpstreamError):
+        await served_by(ready("failing", failing))
     assert failing.asked == 1
 
 

@@ -1,8 +1,9 @@
 """What happens after a failed round: another deployment, the same one after a pause, a fallback model, or nothing.
 
 Another healthy deployment is tried at once, since that adds load only where there is room. Everything else is a retry,
-and each takes one from the budget of the deployment that failed (10 % of its requests and three). Retries of the same
-deployment wait for a random time ("full jitter", Brooker, Exponential Backoff and Jitter, 2015), or for as long as the
+and each takes one from the budget of the deployment that failed (10 % of its requests and three). The same deployment is
+asked again only if it cannot have worked on the call: it was not reached, or it had no capacity. Such a retry waits for a
+random time ("full jitter", Brooker, Exponential Backoff and Jitter, 2015), or for as long as the
 engine asks for. A call has three rounds at the most.
 """
 
@@ -20,10 +21,9 @@ from tidegate.errors import (
     ContentRefused,
     ContextExceeded,
     GatewayError,
-    UpstreamMisconfigured,
+    UpstreamBusy,
     UpstreamModelNotFound,
-    UpstreamOutOfQuota,
-    UpstreamTimeout,
+    UpstreamUnreachable,
 )
 from tidegate.ports import Clock
 from tidegate.stages.route import takes
@@ -125,10 +125,8 @@ class Failover(msgspec.Struct):
         return not others[0].is_out(self.clock()) or _takes_one(failed)
 
     def _tries_same_again(self, error: GatewayError, failed: Deployment) -> bool:
-        if isinstance(error, UpstreamTimeout | UpstreamOutOfQuota | UpstreamMisconfigured):
-            return False
-        if error.upstream.status in _NEVER_AGAIN:
-            return False
+        if not isinstance(error, UpstreamUnreachable | UpstreamBusy):
+            return False  # the engine may have worked on the call, and would do it again
         pause_s = min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
         if error.retry_after_s is not None:
             pause_s = max(pause_s, error.retry_after_s)
@@ -138,10 +136,9 @@ class Failover(msgspec.Struct):
         return True
 
     def _was_tried(self, one: Deployment) -> bool:
-        return any(one is other for other in self.tried)
-
-
-_NEVER_AGAIN = frozenset({401, 403, 407})
+        return any(
+            one.engine_name == other.engine_name and one.model == other.model for other in self.tried
+        )
 
 
 def _takes_one(failed: Deployment) -> bool:
