@@ -18,7 +18,7 @@ FUZZ_VENV := .venv-fuzz
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check bench bench-instructions chaos fuzz e2e-vllm docs lock
+.PHONY: help serve test check drill bench bench-instructions chaos fuzz e2e-vllm docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ check: $(DEV) ## Lint, formatting, strict types, import layers
 	@$(BIN)/basedpyright
 	@echo "==> lint-imports"
 	@$(BIN)/lint-imports --no-cache
+
+drill: $(RUNTIME) ## Kill, slow and flood scripted engines behind the gateway, and watch, for a minute (more: ARGS="--help")
+	@$(BIN)/tidegate drill $(ARGS)
 
 bench: $(DEV) ## Measure the gateway against the floor and against direct access, in one run
 	@$(BIN)/python benchmarks/run.py $(ARGS)

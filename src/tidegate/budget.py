@@ -107,6 +107,10 @@ class Room:
         self._budget = budget
         self.held_bytes = 0
 
+    def beside(self) -> Room:
+        """Return a new, empty room of the same budget."""
+        return self._budget.room()
+
     async def take(self, size_bytes: int) -> None:
         """Hold `size_bytes` in all. Wait until they fit into the budget."""
         if size_bytes > self.held_bytes:

@@ -62,9 +62,10 @@ class Call(msgspec.Struct, kw_only=True):
 
     The request, once its body is read: `request` is the typed form. `fields` is the body as a mapping from top-level name
     to unparsed JSON. The body for the engine is rebuilt from `fields`, so an unchanged value arrives byte for byte.
-    `messages` are parsed from `fields` on first use. If `is_large`, `request` lacks the long values: see
-    `http/apis/large.py`. `body_bytes` is the size of the body. `limit` sets `prompt_tokens` if it counts them; -1 says that
-    they were not counted.
+    `messages` are parsed from `fields` on first use. If `is_large`, `request` lacks the long values (see
+    `http/apis/large.py`), and `has_images` says whether there are images in the messages. `body_bytes` is the size
+    of the body. `limit` sets `prompt_tokens` if it counts them; -1 says that they were not counted. `has_put_length` says
+    that `put_max_tokens` was called.
 
     In the stages: `onward` holds headers for the engine. `reply_headers` are sent with every kind of answer, errors
     included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
@@ -72,7 +73,8 @@ class Call(msgspec.Struct, kw_only=True):
     `place`, `route` the `groups` of deployments in the order in which they are tried, and `attempt` the `deployment` that
     it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins;
     `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed
-    until the client has received it.
+    until the client has received it. `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for
+    several calls. It costs one request; `spent` is empty unless this call pays for the engine.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,
@@ -97,8 +99,10 @@ class Call(msgspec.Struct, kw_only=True):
     fields: dict[str, msgspec.Raw] = {}
     messages: Sequence[Message] = ()
     is_large: bool = False
+    has_images: bool = False
     body_bytes: int = 0
     prompt_tokens: int = -1
+    has_put_length: bool = False
     stream: bool = False
     choices: int = 1
     priority: Priority = DEFAULT_PRIORITY
@@ -113,6 +117,7 @@ class Call(msgspec.Struct, kw_only=True):
     when_asked: Callable[[], None] | None = None
     when_sooner: Callable[[float], None] | None = None
     room: Room | None = None
+    recalled: str = ""
     waited_s: float = 0.0
     answering_at: float = 0.0
     answered_at: float = 0.0
@@ -139,6 +144,7 @@ class Call(msgspec.Struct, kw_only=True):
         """Limit the length of the answer, for a request that does not. Other fields of a length are removed."""
         kept = {name: value for name, value in self.fields.items() if name not in LENGTHS}
         self.fields = {**kept, "max_tokens": msgspec.Raw(b"%d" % tokens)}
+        self.has_put_length = True
         request = self.request
         if isinstance(request, Generation):
             request.max_tokens = tokens
@@ -176,7 +182,31 @@ class Call(msgspec.Struct, kw_only=True):
             tuple(self.spent),
             self.status,
             self.head.peer,
+            self.recalled,
         )
+
+
+def shared(call: Call) -> Call:
+    """Return the call that makes one answer for several clients' calls, of which this is the first.
+
+    It has a client's purpose, class and tenant, and the whole time that the policy allows. It is part of the first call,
+    whose `spent` it shares, and outlives it if others need the answer.
+    """
+    made, room = Exit(), call.room and call.room.beside()
+    if room is not None:
+        made.push(lambda _: room.release())
+    return msgspec.structs.replace(
+        call,
+        exit=made,
+        deadline=call.received_at + call.policy.deadline_s,
+        own_deadline=inf,
+        parent=call.as_parent(),
+        reply_headers=[],
+        stage_ms=[],
+        when_asked=None,
+        when_sooner=None,
+        room=room,
+    )
 
 
 def internal_call(

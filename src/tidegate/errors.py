@@ -17,6 +17,7 @@
     ├─ PayloadTooLarge                413
     ├─ UnsupportedMediaType           415
     ├─ Misdirected                    421   the gateway does not serve this Host
+    ├─ IdempotencyKeyReused           422   the Idempotency-Key of another request
     ├─ HeadTooLarge                   431
     ├─ RateLimited                    429   the caller's quota is used up
     │  └─ BudgetExceeded              429   the caller's budget of money is used up
@@ -62,8 +63,7 @@ class Again(enum.Enum):
 class Upstream(msgspec.Struct):
     """The place where a call failed, for the operator's log. Clients never get it.
 
-    `model` is the engine's name for the model. `url` has no secrets. `status` is 0 if the engine did not answer.
-    `request_id` is the engine's own id for the request.
+    `model` and `request_id` are the engine's own. `url` has no secrets. `status` is 0 if the engine did not answer.
     """
 
     engine: str = ""
@@ -76,9 +76,9 @@ class Upstream(msgspec.Struct):
 class GatewayError(Exception):
     """The failure of a call, reported to its client.
 
-    `message` is public. `retry_after_s` is in seconds and becomes the `Retry-After` header. Without it, a 429 and a 503 use
-    `RETRY_AFTER_S`. `cause` and `upstream` are only for the operator's log. `told_code` replaces `code` in the body, for a
-    code that clients react to. Metrics always count `code`.
+    `message` is public. `retry_after_s` is for the `Retry-After` header, or else `RETRY_AFTER_S` for a 429 or 503. `cause`
+    and `upstream` are only for the operator's log. `told_code` replaces `code` in the body, for a code that clients react
+    to. Metrics always count `code`.
     """
 
     status: int = 500
@@ -110,10 +110,9 @@ class GatewayError(Exception):
         return msgspec.json.encode({"error": detail})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers for retries.
+        """Return the headers for retries; `x-should-retry: false` if trying again cannot help.
 
-        `Retry-After` is sent with a 429, with a 503 and if a time is known, `retry-after-ms` if a time is known, and
-        `x-should-retry: false` if trying again cannot help.
+        `Retry-After` is sent with a 429, with a 503 and if a time is known, `retry-after-ms` if a time is known.
         """
         wait_s = self.retry_after_s
         if wait_s is None and self.status in (429, 503):
@@ -236,6 +235,13 @@ class PayloadTooLarge(BadRequest):
     code = "payload_too_large"
 
 
+class IdempotencyKeyReused(BadRequest):
+    """The request has the `Idempotency-Key` of another request."""
+
+    status = 422
+    code = "idempotency_key_reused"
+
+
 class UnsupportedMediaType(BadRequest):
     """The body is not plain JSON."""
 
@@ -260,9 +266,8 @@ class HeadTooLarge(BadRequest):
 class RateLimited(GatewayError):
     """The caller's own quota is used up.
 
-    `at` is the level whose limit refused the call, such as `team`, and `dimension` the limit, such as
-    `tokens_per_minute`. After a limit for a day, the answer has `x-should-retry: false`. `left` has what remains of each
-    limit of the call.
+    `at` is the level whose limit refused the call (`team`), and `dimension` the limit (`tokens_per_minute`). After a limit
+    for a day, the answer has `x-should-retry: false`. `left` has what remains of each limit of the call.
     """
 
     status = 429
@@ -369,9 +374,8 @@ class UpstreamMisconfigured(UpstreamError):
 
 def misnamed(error: UpstreamModelNotFound, route: str) -> UpstreamMisconfigured:
     """Convert the error for the case that `models.ROUTE` of the configuration, not the client, named the model."""
-    found = UpstreamMisconfigured(
-        f"the engine does not know the model that models.{route} names; the operator has to fix it"
-    )
+    what = f"the engine does not know the model that models.{route} names; the operator has to fix it"
+    found = UpstreamMisconfigured(what)
     found.cause, found.upstream = error.cause, error.upstream
     return found
 

@@ -308,6 +308,7 @@ class Gateway:
         self.runtime.recognise(snapshot.config, snapshot.stores.values())
         self.runtime.count_in(snapshot.stores.values())
         self.runtime.arrange(snapshot.config.queue)
+        self.runtime.answers.configure(snapshot.config.idempotency)
         self.runtime.set_limits({name: (one, engines[name]) for name, one in snapshot.engines.items()})
 
     def _gauges(self) -> list[Metric]:

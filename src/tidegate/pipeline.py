@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from tidegate.caches.answers import Answers
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.queue import Queue
@@ -30,6 +31,7 @@ from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
 from tidegate.stages.observe import Observe
+from tidegate.stages.recall import Recall
 from tidegate.stages.route import Route
 from tidegate.types import Batch, Reply
 
@@ -66,6 +68,7 @@ class Parts(msgspec.Struct, frozen=True):
     sinks: Sequence[Sink]
     authenticate: Authenticate
     limit: Limiting
+    recall: Recall
     models: Models
     queue: Queue
     lengths: OutputEstimate
@@ -82,6 +85,7 @@ NO_PARTS = Parts(
     (),
     Authenticate(Policies({DEFAULT: Policy()})),
     Limiting(Quotas(_no_time, _no_time), Counting(_NO_MODELS), _no_time),
+    Recall(Answers(_no_time), _NO_MODELS, _no_time),
     _NO_MODELS,
     Queue(_no_time),
     OutputEstimate(),
@@ -105,7 +109,7 @@ def the_way(parts: Parts) -> list[Stage]:
         ),
         Stage("account", "the ledger: intent now, settlement at the end"),
         Stage("screen", "input rails that are rules: microseconds, inline"),
-        Stage("recall", "answer from the exact or semantic cache, or join an identical call"),
+        Stage("recall", "answer an idempotency key, or join its running answer", parts.recall),
         Stage(
             "admit",
             "a place in the queue, if the wait is not too long",
@@ -113,7 +117,7 @@ def the_way(parts: Parts) -> list[Stage]:
         ),
         Stage("guard", "input rails that are models, in parallel, while queued"),
         Stage("remember", "session, user and global memory into the prompt"),
-        Stage("route", "order the deployments that can serve", Route(parts.models)),
+        Stage("route", "order the deployments that can serve", Route(parts.models, parts.lengths)),
         Stage(
             "attempt",
             "take a seat, ask the engine, pass the answer on",

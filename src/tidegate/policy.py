@@ -21,7 +21,7 @@ DEFAULT = "default"
 """The name of the policy of callers for whom no policy is named; it exists without being configured."""
 
 # What says who calls and what they may do, and never changes an answer; a policy's own section is added to each digest.
-_NOT_ANSWERS = ("admin", "auth", "keys", "organisations", "policies", "queue", "stores")
+_NOT_ANSWERS = ("admin", "auth", "idempotency", "keys", "organisations", "policies", "queue", "stores")
 # So many keys have their policy at hand; the store may know more.
 MOST_KEYS = 10_000
 
@@ -29,11 +29,12 @@ MOST_KEYS = 10_000
 class Policy(msgspec.Struct, frozen=True):
     """A named set of rights and defaults.
 
-    `models` are the models that may be asked for; None allows all. `max_body_bytes` is the largest request body.
-    `deadline_s` is the longest time a call may take. `priority` is the class of the calls. `max_tokens` is the length of
-    an answer where the request names none; None leaves that to the engine. `limits` are those that a call under this policy
-    meets at every level. `on_limit`, `strict`, `count` and `internal_calls` are the settings of the same names. `digest`
-    changes whenever a setting changes that can change an answer; cache keys have to contain it.
+    `models` are the models that may be asked for; None allows all. `tags` are those that a deployment has to have.
+    `max_body_bytes` is the largest request body. `deadline_s` is the longest time a call may take. `priority` is the
+    class of the calls. `max_tokens` is the length of an answer where the request names none; None leaves that to the
+    engine. `limits` are those that a call under this policy meets at every level. `on_limit`, `strict`, `count` and
+    `internal_calls` are the settings of the same names. `digest` changes whenever a setting changes that can change an
+    answer; cache keys have to contain it.
     """
 
     name: str = DEFAULT
@@ -41,6 +42,7 @@ class Policy(msgspec.Struct, frozen=True):
     deadline_s: float = 600.0
     digest: bytes = b""
     models: Patterns | None = None
+    tags: frozenset[str] = frozenset()
     priority: Priority = DEFAULT_PRIORITY
     max_tokens: int | None = None
     limits: Limits = NO_LIMITS
@@ -136,7 +138,7 @@ class Policies:
         unnamed = [Naming("policy", DEFAULT, DEFAULT)]
         self.default = msgspec.structs.replace(named[DEFAULT], limits=sections.limits(unnamed))
         """The policy of callers without a key. Its limits bound all of them together."""
-        self.house = msgspec.structs.replace(named[DEFAULT], models=None)
+        self.house = msgspec.structs.replace(named[DEFAULT], models=None, tags=frozenset())
         """The policy of the gateway's own calls."""
         self.have_limits = any(limits != LimitsConfig() for limits in sections.all_limits())
         """Whether any caller has a limit."""
@@ -244,6 +246,7 @@ def _compiled(
         deadline_s=min(defaults.deadline_s or server.call_deadline_s, server.call_deadline_s),
         digest=hashlib.sha256(f"{answers} {digest(section)}".encode()).digest(),
         models=None if models.listed == ("*",) else models,
+        tags=frozenset(section.tags),
         priority=priorities[defaults.priority],
         max_tokens=defaults.max_tokens,
         on_limit=section.on_limit,

@@ -21,6 +21,8 @@ from tidegate import registry
 from tidegate.access.configured import configured_keys, peppers_of
 from tidegate.access.directory import Directory
 from tidegate.access.either import KeysAndTokens
+from tidegate.caches.answers import Answers
+from tidegate.call import Call
 from tidegate.config import (
     Config,
     EngineConfig,
@@ -179,6 +181,9 @@ class Runtime:
         self.queue = Queue(clock)
         self.lengths = OutputEstimate(first=FIRST_TOKENS, prior=0)
         """How long the answers of each model and key are."""
+        self.answers = Answers[Call](clock)
+        """The answers that several clients get. They outlive the snapshots."""
+        self.metrics.add_gauges(self.answers.metrics)
         self.quotas = Quotas(clock, wall)
         self.metrics.add_gauges(self.quotas.metrics)
         self._vocabulary: Count | None = None

@@ -12,19 +12,23 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from tidegate.call import Call
 from tidegate.config import Config, DeploymentConfig, ServerConfig
 from tidegate.config.unenforced import check_enforced
-from tidegate.dispatch.deployments import Deployment, Fallbacks, Models
+from tidegate.dispatch.deployments import Deployment, Fallbacks, Models, in_header
+from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
-from tidegate.ports import Sink
+from tidegate.ports import Engine, Sink
 from tidegate.running import RunningStore
 from tidegate.runtime import RunningEngine, Runtime
 from tidegate.stages.authenticate import authenticate_for
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
+from tidegate.stages.recall import Recall
 from tidegate.telemetry.access import AccessLog
 from tidegate.types import Reply
 
@@ -111,7 +115,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         for name, engine in config.engines.items():
             engines[name] = await _opened(f"engines.{name}", runtime.borrow(name, engine))
             loans.push_async_callback(runtime.give_back, engines[name])
-        models = _models(config, engines, runtime)
+        models = _models(config, engines, runtime, exposed=(server or config.server).expose_engines)
         keys = await runtime.identifies(config, loans)
         generation = next(runtime.quotas.generations)
         authenticate = authenticate_for(config, server or config.server, keys, generation=generation)
@@ -126,12 +130,15 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             limit=Limiting(
                 runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits
             ),
+            recall=Recall(runtime.answers, models, runtime.clock),
             models=models,
             queue=runtime.queue,
             lengths=runtime.lengths,
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        return Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
+        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
+        parts.recall.make_with(snapshot.ask, runtime.spawn)
+        return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")
 
 
@@ -154,26 +161,68 @@ def _access_log(server: ServerConfig, runtime: Runtime) -> list[Sink]:
     return [] if server.access_log == "none" else [AccessLog(server.access_log, runtime.wall)]
 
 
-def _models(config: Config, engines: Mapping[str, RunningEngine], runtime: Runtime) -> Models:
+def _models(
+    config: Config, engines: Mapping[str, RunningEngine], runtime: Runtime, *, exposed: bool
+) -> Models:
     fallbacks = {
         name: Fallbacks(model.fallbacks, model.fallbacks_on_context, model.fallbacks_on_refusal)
         for name, model in config.models.items()
         if model.fallbacks or model.fallbacks_on_context or model.fallbacks_on_refusal
     }
-    return Models(_deployments(config, engines, runtime), fallbacks)
+    found = _deployments(config, engines, runtime, exposed=exposed)
+    return Models(found, affinities_of(config), fallbacks)
 
 
 def _deployments(
-    config: Config, engines: Mapping[str, RunningEngine], runtime: Runtime
+    config: Config, engines: Mapping[str, RunningEngine], runtime: Runtime, *, exposed: bool
 ) -> dict[str, list[Deployment]]:
     def deployment(name: str, chosen: DeploymentConfig) -> Deployment:
         running = engines[chosen.engine]
         label = f"model {chosen.model or name} on engine {chosen.engine}"
         standing = Standing(label, running.credentials, runtime.clock)
+        found = deployment_of(chosen, running.engine, running.seats, standing, exposed=exposed)
         health = runtime.health_of(chosen.engine, chosen.model or name, config.engines[chosen.engine])
-        return Deployment(chosen.engine, running.engine, running.seats, chosen.model, standing, health=health)
+        return msgspec.structs.replace(found, health=health)
 
     return {
         name: [deployment(name, chosen) for chosen in model.deployments]
         for name, model in config.models.items()
     }
+
+
+def affinities_of(config: Config) -> dict[str, str]:
+    """Return the setting `affinity` by the name of a model."""
+    return {name: model.affinity for name, model in config.models.items()}
+
+
+def deployment_of(
+    chosen: DeploymentConfig,
+    engine: Engine,
+    seats: Seats,
+    standing: Standing | None = None,
+    *,
+    exposed: bool = False,
+) -> Deployment:
+    """Return a deployment of a model with its settings. Clients are told its engine if it is `exposed`."""
+    known = engine.capabilities.can
+    given = {
+        "tools": chosen.tools,
+        "vision": chosen.vision,
+        "schemas": chosen.schemas,
+        "context_tokens": chosen.context_tokens,
+    }
+    can = msgspec.structs.replace(
+        known, **{name: value for name, value in given.items() if value is not None}
+    )
+    return Deployment(
+        chosen.engine,
+        engine,
+        seats,
+        chosen.model,
+        standing,
+        weight=chosen.weight,
+        tier=chosen.tier,
+        tags=frozenset(chosen.tags),
+        can=can,
+        shown=f";engine={in_header(chosen.engine)}" if exposed else "",
+    )

@@ -164,6 +164,7 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
         "observe",
         "authenticate",
         "limit",
+        "recall",
         "admit",
         "route",
         "attempt",

@@ -358,7 +358,7 @@ def test_the_engines_headers_do_not_pass(in_front: Running, sayer: Canned, strea
     more = {"stream": b"true"} if stream else {}
     answer = ask(f"{in_front.base_url}/{CHAT}", body_of(NEEDED[CHAT] | more))
     assert answer.status == 200
-    own = {"date", "content-type", "x-request-id", "x-tidegate-queue", "server-timing"}
+    own = {"date", "content-type", "x-request-id", "x-tidegate-queue", "x-tidegate-route", "server-timing"}
     framing = {"cache-control", "x-accel-buffering", "transfer-encoding"} if stream else {"content-length"}
     assert answer.headers.keys() == own | framing
     assert answer.headers["x-request-id"] != "the-engines-own"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import random
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
 import pytest
 from load_results import WELL, result, step, whole
+from pages import HOSTILE, Page
 
 from tidegate.ops.load.report.charts import Chart, Series, lines, spaced
 from tidegate.ops.load.report.numbers import NOTHING, duration, number, signed, with_unit
@@ -18,51 +18,6 @@ from tidegate.ops.load.report.page import page
 from tidegate.ops.load.report.scales import Scale, load_scale, value_scale
 from tidegate.ops.load.report.words import tiles, verdict
 from tidegate.ops.load.result import Check, Metric, Result, Second, Step, read
-
-WITHOUT_END = {"meta", "br", "hr", "link", "img", "input"}
-HOSTILE = """</title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>" onload="x' &amp; ${7}"""
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element that begins must end, in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.cells: list[list[str]] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in WITHOUT_END:
-            self.open.append(tag)
-        if tag == "tr":
-            self.cells.append([])
-        if tag in {"td", "th"}:
-            self.cells[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in {"script", "style"}:
-            self.words.append(data)
-            if {"td", "th"} & set(self.open):
-                self.cells[-1][-1] += data
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    def row(self, head: str) -> list[str]:
-        return next(cells for cells in self.cells if cells[0] == head)
 
 
 def charts(found: Page) -> dict[str | None, dict]:

@@ -185,6 +185,20 @@ def test_what_was_used(entries: list[Spent], internal: bool, amounts: tuple[int,
 
 
 @pytest.mark.parametrize(
+    ("entries", "amounts"),
+    [
+        ([], (1, 0, 0)),  # an answer that another call has paid for
+        ([spent(prompt_tokens=10, completion_tokens=5)], (1, 15, 10 * 3 + 5 * 15)),
+        ([spent("judge:facts", prompt_tokens=9)], (1, 0, 0)),
+    ],
+)
+def test_what_was_used_by_a_call_that_got_the_answer_of_another(
+    entries: list[Spent], amounts: tuple[int, int, int]
+) -> None:
+    assert used(entries, Need(prompt=100, completion=1000), PRICE, recalled=True) == amounts
+
+
+@pytest.mark.parametrize(
     ("delta", "tokens"),
     [
         (Delta(content="a"), 1),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.caches.answers import Answers
 from tidegate.call import Call
 from tidegate.config import parse_text
 from tidegate.dispatch.deployments import Deployment, Models
@@ -37,6 +38,7 @@ from tidegate.runtime import make_engine
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
+from tidegate.stages.recall import Recall
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece, Record, Reply, Usage
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +102,8 @@ def one() -> float:
 def parts(models: Models, *sinks: Sink) -> Parts:
     limit = Limiting(Quotas(one, one), Counting(models), one)
     gate = Authenticate(Policies({DEFAULT: Policy()}))
-    return Parts(one, one, sinks, gate, limit, models, Queue(one), OutputEstimate())
+    recall = Recall(Answers(one), models, one)
+    return Parts(one, one, sinks, gate, limit, recall, models, Queue(one), OutputEstimate())
 
 
 def way(models: Models, *sinks: Sink) -> Pipeline:
@@ -153,6 +156,7 @@ def test_the_way_is_the_design() -> None:
         "observe",
         "authenticate",
         "limit",
+        "recall",
         "admit",
         "route",
         "attempt",
@@ -264,7 +268,7 @@ async def test_a_field_that_is_misspelt_is_guessed(field: str, mend: str) -> Non
 async def test_the_least_busy_deployment_serves() -> None:
     engine = Echo()
     busy, idle = Seats(), Seats()
-    busy.in_flight = 2
+    busy.work = 2
     models = Models({"m": [Deployment("busy", engine, busy), Deployment("idle", engine, idle)]})
     pipeline = way(models)
     call = parse(Endpoint.CHAT, b'{"model":"m","messages":[{"role":"user"}]}')

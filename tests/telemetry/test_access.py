@@ -47,6 +47,7 @@ def test_a_line_of_json_has_everything() -> None:
         "prompt_tokens": 7,
         "cached_tokens": 5,
         "completion_tokens": 11,
+        "recalled": "",
     }
 
 
@@ -55,6 +56,13 @@ def test_a_line_of_text_says_the_same_in_short() -> None:
         '2023-11-14T22:13:20.250Z 10.0.0.7 x chat/completions "gpt-4o" engine=gpu 502 engine_error 200ms waited=0ms'
         " ttft=60ms tokens=7/11"
     )
+
+
+@pytest.mark.parametrize("how", ["joined", "replayed"])
+def test_a_call_that_got_the_answer_of_another_says_so(how: str) -> None:
+    record = a_call(spent=(), engine="", recalled=how)
+    assert json.loads(logged(record, "json"))["recalled"] == how
+    assert f" engine={how} " in logged(record, "text")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

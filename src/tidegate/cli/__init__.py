@@ -63,6 +63,11 @@ app.command(
     help="Measure any OpenAI-compatible server, and check it against criteria.",
 )
 app.command(
+    "tidegate.cli.drill.command:app",
+    name="drill",
+    help="Watch the gateway while engines are killed, slowed and flooded.",
+)
+app.command(
     "tidegate.cli.scripted:scripted", help="Serve scripted answers: an engine for tests, timing and faults."
 )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.caches.answers import Answers
 from tidegate.call import Call
 from tidegate.cli.admission import Admission, Refusal, admit
 from tidegate.config import Config, DeploymentConfig
@@ -30,11 +31,13 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import load_vocabulary
 from tidegate.runtime import FIRST_TOKENS, make_engine
+from tidegate.snapshot import deployment_of
 from tidegate.stages.asking import ask_for
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
 from tidegate.stages.needs import needs_of
+from tidegate.stages.recall import Recall
 from tidegate.types import Endpoint, Exit, Key
 
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
@@ -233,6 +236,7 @@ class _Dry:
                 sinks=(),
                 authenticate=_Admitted(self._policies, self._note),
                 limit=Limiting(self._quotas, self._counting(placed), self._clock),
+                recall=Recall(Answers(self._clock), placed, self._clock),
                 models=placed,
                 queue=Queue(self._clock, rules_of(self._config.queue)),
                 lengths=OutputEstimate(first=FIRST_TOKENS),
@@ -287,7 +291,7 @@ class _Dry:
 
     def _deployment(self, chosen: DeploymentConfig) -> Deployment:
         limit = self._config.engines[chosen.engine].max_in_flight
-        return Deployment(chosen.engine, self._engines[chosen.engine], Seats(limit), chosen.model)
+        return deployment_of(chosen, self._engines[chosen.engine], Seats(limit))
 
     def _within_s(self, engine: str) -> float:
         """The call's deadline, or the engine's own total time where that is shorter; seconds."""

@@ -44,8 +44,8 @@ def show(told: Explained, console: Console) -> None:
         _show_refusal(told.refused, console)
     if len(told.places) > 1:
         console.print(
-            f"\n'{escape(told.route or '')}' has {len(told.places)} deployments. The one with the fewest calls"
-            " serves. If it fails, no other is asked. Idle deployments are chosen in this order:",
+            f"\n'{escape(told.route or '')}' has {len(told.places)} deployments. The stage route says which"
+            " of them can serve this request. Each of them would get:",
             highlight=False,
         )
     for number, place in enumerate(told.places, 1):

@@ -227,7 +227,12 @@ def _show(facts: Mapping[str, str], console: Console, *, indent: str = "") -> No
 
 
 def _rights(config: Config, policy: Policy) -> Rights:
-    visible = Models(dict.fromkeys(config.models, ())).visible(policy.models)
+    having = [
+        name
+        for name, model in config.models.items()
+        if any(policy.tags <= set(one.tags) for one in model.deployments)
+    ]
+    visible = Models(dict.fromkeys(having, ())).visible(policy.models)
     return Rights(
         policy=policy.name,
         models=visible,

@@ -21,6 +21,7 @@ from tidegate.config.engines import (
     TimeoutsConfig,
     VllmConfig,
 )
+from tidegate.config.idempotency import IdempotencyConfig
 from tidegate.config.jwt import ClaimsConfig, JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import DeploymentConfig, ModelConfig
@@ -48,6 +49,7 @@ __all__ = [
     "EmbedderConfig",
     "EngineConfig",
     "HttpEngineConfig",
+    "IdempotencyConfig",
     "JwtConfig",
     "KeyConfig",
     "Kinded",

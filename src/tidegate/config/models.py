@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from tidegate.config.policies import LimitsConfig
-from tidegate.config.settings import Settings, not_empty
+from tidegate.config.settings import Name, Settings, not_empty
 
 
 class DeploymentConfig(Settings):
@@ -16,6 +18,37 @@ class DeploymentConfig(Settings):
         default=None,
         description="The engine's name for the model. Default: the name in the client's request.",
     )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="Share of the calls, relative to the other deployments of its tier.",
+    )
+    tier: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="A deployment of a later tier gets a call only when those of earlier tiers have failed, or are not"
+        " ready.",
+    )
+    tags: tuple[Name, ...] = Field(
+        default=(), description="Words of your own that policies may ask for, such as `eu`."
+    )
+    tools: bool | None = Field(
+        default=None, description="Whether it can call tools. Default: as the engine says, and else yes."
+    )
+    vision: bool | None = Field(
+        default=None, description="Whether it takes images. Default: as the engine says, and else yes."
+    )
+    schemas: bool | None = Field(
+        default=None,
+        description="Whether its answers can follow a JSON schema, a grammar or a pattern. Default: yes.",
+    )
+    context_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Most tokens of a prompt and its answer together. Default: as the engine says, and else not checked.",
+    )
 
     @field_validator("model")
     @classmethod
@@ -24,10 +57,16 @@ class DeploymentConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """A model that clients may request. The least busy deployment serves a call."""
+    """A model that clients may request. [Routing](routing.md) says which deployment serves a call."""
 
     deployments: tuple[DeploymentConfig, ...] = Field(
         min_length=1, description="The engines that serve the model."
+    )
+    affinity: Literal["prefix", "adapter", "none"] = Field(
+        default="prefix",
+        description="Which calls go to the same deployment, as long as it has no more than its share of the load: those"
+        " with the same system prompt and tools (`prefix`), those for the same model name, such as that of a LoRA adapter"
+        " (`adapter`), or none.",
     )
     limits: LimitsConfig = Field(
         default=LimitsConfig(), description="How much all callers together may use of it."

@@ -92,6 +92,11 @@ class PolicyConfig(Settings):
     models: tuple[Pattern, ...] = Field(
         default=("*",), min_length=1, description="Models that may be asked for: names, or a prefix and `*`."
     )
+    tags: tuple[Name, ...] = Field(
+        default=(),
+        description="Only deployments with all of these tags serve the calls. A model without such a deployment does not"
+        " exist for the callers.",
+    )
     limits: LimitsConfig = Field(default=LimitsConfig(), description="How much may be used.")
     limits_by_model: Mapping[Name, LimitsConfig] = Field(
         default={}, description="The same for some models, by name or prefix and `*`."

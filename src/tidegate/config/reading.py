@@ -73,7 +73,7 @@ def _parse(found: Document, source: str) -> Config:
         wrong.append(Problem("models", names_none))
     if "engines" not in misspelt and isinstance(top["engines"], dict):
         wrong += dangling_engines(top.get("models"), top["engines"])
-    if not misspelt & {"organisations", "policies", "queue", "keys", "auth"}:
+    if not misspelt & {"organisations", "policies", "queue", "keys", "auth", "models"}:
         wrong += dangling_tenants(top)
     causes = {problem.path for problem in missing} | found.doubtful
     told = {problem.path for problem in found.problems} - {""}

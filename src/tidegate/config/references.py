@@ -36,7 +36,14 @@ def dangling_engines(models: Any, engines: Any) -> list[Problem]:
 
 def dangling_tenants(top: Mapping[str, Any]) -> list[Problem]:
     """Unknown policies and tenants, and what keys and `auth` must agree on."""
-    return [*_policies(top), *_priorities(top), *_tenants(top), *_same_secrets(top), *_unused(top)]
+    return [
+        *_policies(top),
+        *_priorities(top),
+        *_tags(top),
+        *_tenants(top),
+        *_same_secrets(top),
+        *_unused(top),
+    ]
 
 
 def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
@@ -54,6 +61,36 @@ def _priorities(top: Mapping[str, Any]) -> Iterator[Problem]:
         if isinstance(named, str) and named not in known:
             path = f"{joined('policies', name)}.defaults.priority"
             yield _unknown(path, "class of calls", named, known, places="queue.classes")
+
+
+def _tags(top: Mapping[str, Any]) -> Iterator[Problem]:
+    """Tags of policies that no deployment has, alone or together."""
+    tagged = [_texts(one.get("tags")) for one in _deployments(top.get("models"))]
+    known = {tag for tags in tagged for tag in tags}
+    for name, policy in _entries(top.get("policies")):
+        asked, path = _texts(dict(_entries(policy)).get("tags")), f"{joined('policies', name)}.tags"
+        for tag in asked:
+            if tag not in known:
+                yield _unknown(
+                    path, "deployment with the tag", tag, known, places="models.NAME.deployments[].tags"
+                )
+        if asked and set(asked) <= known and not any(set(asked) <= set(tags) for tags in tagged):
+            yield Problem(
+                path, f"no deployment has all of the tags {', '.join(sorted(asked))}: name fewer, or tag one"
+            )
+
+
+def _deployments(models: Any) -> Iterator[dict[str, Any]]:
+    for _, model in _entries(models):
+        deployments = dict(_entries(model)).get("deployments")
+        for deployment in cast("list[Any]", deployments) if isinstance(deployments, list) else []:
+            yield dict(_entries(deployment))
+
+
+def _texts(value: Any) -> list[str]:
+    return (
+        [one for one in cast("list[Any]", value) if isinstance(one, str)] if isinstance(value, list) else []
+    )
 
 
 def _holders(top: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -115,6 +115,11 @@ class ServerConfig(Settings):
     send_stall_ms: int = Field(
         default=30_000, gt=0, description="A client that has not read for this time is disconnected."
     )
+    expose_engines: bool = Field(
+        default=False,
+        description="Whether the reply header `x-tidegate-route` names the engine. The names of engines can tell what is"
+        " behind the gateway.",
+    )
     call_deadline_s: float = Field(
         default=600, gt=0, description="Longest time a call may take, waiting included."
     )

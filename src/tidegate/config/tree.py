@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from tidegate.config.auth import AuthConfig
 from tidegate.config.engines import EngineConfig
+from tidegate.config.idempotency import IdempotencyConfig
 from tidegate.config.jwt import JwtConfig
 from tidegate.config.kinds import Kinded
 from tidegate.config.models import ModelConfig
@@ -45,6 +46,9 @@ class Config(Settings):
         default={}, description="What callers may do, by name; `default` holds for those who name none."
     )
     queue: QueueConfig = Field(default=QueueConfig(), description="Which calls wait for an engine.")
+    idempotency: IdempotencyConfig = Field(
+        default=IdempotencyConfig(), description="How long answers are kept for requests that are sent again."
+    )
     quotas: QuotasConfig = Field(default=QuotasConfig(), description="How limits are counted.")
     organisations: Mapping[Name, OrganisationConfig] = Field(
         default={}, description="Who the callers are, by name."

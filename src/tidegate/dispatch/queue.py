@@ -87,7 +87,8 @@ class Place(msgspec.Struct):
 
     `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
     `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. A call that waits has
-    `needs`. It takes longer to find them out than everything else here, so a call that finds a free seat has none.
+    `needs`. It takes longer to find them out than everything else here, so a call that finds a free seat has none. `work`
+    is what the call adds to the load of an engine, in tokens; 0 where nothing is chosen by load.
     """
 
     rank: int
@@ -101,6 +102,7 @@ class Place(msgspec.Struct):
     predicted_s: float = 0.0
     position: int = 0
     waited_s: float = 0.0
+    work: int = 0
 
     def try_dispatch(self, candidates: Sequence[Deployment]) -> Permit | None:
         """Take a seat of the first candidate that has one free and no calls in line. Returns None if there is no such one.
@@ -304,6 +306,7 @@ class Queue:
         """Return the permit for a seat that the place has just taken. `early` is that of the call in line."""
         now, seats = self.clock(), deployment.seats
         needs = place.needs
+        seats.work += place.work
         seats.drain.begin(place.priority, needs and needs.work, seats.in_flight - 1, now, early=early)
         if place.counted:
             self.count_out(place)
@@ -312,6 +315,7 @@ class Queue:
     def give_back(self, permit: Permit, usage: Usage | None, expected: Needs | None) -> None:
         """Free the seat of a permit; see `Permit.release`."""
         place, seats, now = permit.place, permit.deployment.seats, self.clock()
+        seats.work -= place.work
         # The rate is measured in expected work, as the work that waits is, so that errors of all expectations cancel out.
         # What is expected now counts, because expectations change.
         seats.drain.end(expected and expected.work, now - permit.taken_at, seats.in_flight, now)

@@ -17,6 +17,9 @@ from tidegate.kernel.fairtenants import Waiting
 from tidegate.ports import Clock
 from tidegate.types import Load
 
+_CALL_TOKENS = 1000
+"""The work of another client's call, as long as nothing is known of calls."""
+
 
 class Waiter(Waiting):
     """One call in the lines of every engine that could serve it. `turn` gets the seats of which it has one.
@@ -63,6 +66,12 @@ class Seats:
         self.adaptive: AdaptiveLimit | None = None
         """What lowers the limit; None if the limit is fixed."""
         self.in_flight = 0
+        self.work = 0
+        """The work of the calls in flight, in tokens, as it was expected."""
+        self.others_work = 0.0
+        """The work of other clients' calls that the engine reported last, in tokens, estimated."""
+        self.pressure = 1.0
+        """From 1 to 2: how full the engine's key-value cache was when it reported last."""
         self.ready = False
         self.line = FairQueue[Waiter](rules)
         self.drain = Drain(clock())
@@ -144,6 +153,9 @@ class Seats:
 
     def reported(self, load: Load) -> None:
         """Note what the engine reports of its load, which may be due to other clients."""
+        others = max(0, load.running + (load.waiting or 0) - self.in_flight)
+        mean = self.work / self.in_flight if self.in_flight else self.drain.mean_work() or _CALL_TOKENS
+        self.others_work, self.pressure = others * mean, 1 + (load.kv_usage or 0.0)
         if self.adaptive is not None:
             self.adaptive.reported(
                 running=load.running,

@@ -21,6 +21,7 @@ class LlamaCppEngine(TellingEngine):
 
     Config: ClassVar[type[HttpEngineConfig]] = LlamaCppConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.LLAMACPP
+    RESERVES_ANSWER: ClassVar[bool] = False
     CONTEXT_IS: ClassVar[str] = "the engine's --ctx-size divided by its --parallel"
 
     async def load(self) -> Load:

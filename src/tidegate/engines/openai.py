@@ -27,7 +27,7 @@ from tidegate.engines.preview import MASK, Outgoing
 from tidegate.engines.refusals import MAX_ERROR_BYTES, Explanation, explanation, judge, wait_s
 from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock, Host
-from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
+from tidegate.types import Abilities, Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
 # Some servers send these in place of 200: created, accepted, non-authoritative information (RFC 9110, 15.3).
 _AS_GOOD_AS_200 = frozenset({200, 201, 202, 203})
@@ -51,6 +51,7 @@ class OpenAIEngine:
 
     Config: ClassVar[type[HttpEngineConfig]] = OpenAIConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.OPENAI
+    RESERVES_ANSWER: ClassVar[bool] = True
 
     def __init__(self, config: HttpEngineConfig) -> None:
         self._config = config
@@ -58,6 +59,7 @@ class OpenAIEngine:
         self.capabilities = Capabilities(
             {endpoint: names | more for endpoint, names in self.FIELDS.items()},
             stream_usage=config.sends_usage,
+            can=Abilities(reserves_answer=self.RESERVES_ANSWER),
         )
         self.odd: Odd = uncounted
         self._running = 0

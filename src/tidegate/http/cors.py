@@ -22,6 +22,7 @@ _EXPOSED = (
     "retry-after",
     "retry-after-ms",
     "server-timing",
+    "x-tidegate-idempotency",
     *(
         f"x-ratelimit-{what}-{of}"
         for what in ("limit", "remaining", "reset")

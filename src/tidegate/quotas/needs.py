@@ -55,12 +55,20 @@ class Need(msgspec.Struct, frozen=True):
         return 1, min(self.prompt + self.completion, MOST_AMOUNT), min(money, MOST_AMOUNT)
 
 
-def used(spent: Iterable[Spent], need: Need, price: Price | None, *, internal: bool = False) -> Amounts:
+def used(
+    spent: Iterable[Spent],
+    need: Need,
+    price: Price | None,
+    *,
+    internal: bool = False,
+    recalled: bool = False,
+) -> Amounts:
     """Return what a call has used: all tokens that engines have reported or sent, whether or not a client got them.
 
-    `internal` includes the calls that the gateway has made for itself. A call that asked no engine has used nothing.
+    `internal` includes the calls that the gateway has made for itself. A call that asked no engine has used nothing, unless
+    it is `recalled`, that is, got an answer that was made for another call: it has used one call.
     """
-    calls = tokens = money = 0
+    calls, tokens, money = int(recalled), 0, 0
     for one in spent:
         if internal or one.purpose in OF_THE_CALLER:
             calls = 1

@@ -16,6 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from tidegate.call import Call
+from tidegate.dispatch.choice import tell_route
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.queue import Permit, Place
 from tidegate.dispatch.standing import Standing
@@ -71,6 +72,7 @@ class _Rounds(msgspec.Struct):
     lengths: OutputEstimate
     failover: Failover
     probe: bool = False
+    tries: int = 0
     batches: AsyncGenerator[Batch, None] | None = None
     permit: Permit | None = None
     spent: Spent | None = None
@@ -119,6 +121,8 @@ class _Rounds(msgspec.Struct):
             call.reply_headers.append((b"x-tidegate-queue", place.told()))
         self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
+        self.tries += 1
+        tell_route(call.reply_headers, self.failover.group, deployment, self.tries)
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
         self.standing, health = deployment.standing, deployment.health

@@ -58,7 +58,7 @@ class Counting:
         if call.is_large:
             return self._large(call)
         assert call.request is not None, "the body was read"
-        prompt = prompt_of(call.request, _described(call), call.fields.get("messages"))
+        prompt = prompt_of(call.request, described(call), call.fields.get("messages"))
         return prompt.tokens(self._count), prompt.most_tokens if money else 0
 
     def _here(self, call: Call, *, money: bool) -> Counted | Awaitable[Counted]:
@@ -67,13 +67,13 @@ class Counting:
         return self.at_once(call, money=money)
 
     def _large(self, call: Call) -> Counted:
-        values = [*_described(call), *(call.fields[name] for name in _PROMPTS if name in call.fields)]
+        values = [*described(call), *(call.fields[name] for name in _PROMPTS if name in call.fields)]
         messages = call.messages
         values += messages.raws if isinstance(messages, Messages) else [message.raw for message in messages]
         return tokens_of_json(values, self._count), most_of_json(values)
 
     async def _asked(self, call: Call, *, money: bool) -> Counted:
-        _, deployments = self.models.find(call.model, call.policy.models)
+        _, deployments = self.models.find(call.model, call.policy.models, call.policy.tags)
         told: int | None = None
         try:
             async with asyncio.timeout(ENGINE_TIMEOUT_S):
@@ -137,6 +137,6 @@ def _size(call: Call) -> int:
     return size
 
 
-def _described(call: Call) -> list[msgspec.Raw]:
-    """The JSON of the fields that become part of the prompt besides the messages, such as `tools`."""
+def described(call: Call) -> list[msgspec.Raw]:
+    """Return the JSON of the fields that become part of the prompt besides the messages, such as `tools`."""
     return [call.fields[name] for name in _DESCRIBED if name in call.fields]

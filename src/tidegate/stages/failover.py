@@ -18,6 +18,7 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import NO_FALLBACKS, Deployment, Group, Models
 from tidegate.errors import (
     Again,
+    BadRequest,
     ContentRefused,
     ContextExceeded,
     GatewayError,
@@ -27,6 +28,7 @@ from tidegate.errors import (
 )
 from tidegate.ports import Clock
 from tidegate.stages.route import takes
+from tidegate.stages.wants import able_of
 
 MOST_ROUNDS = 3
 SAME_ENGINE_AGAIN = 2
@@ -48,6 +50,7 @@ class Failover(msgspec.Struct):
     only: Deployment | None = None
     pause_s: float = 0.0
     chain: str = ""
+    at: int = 0
 
     def candidates(self) -> Sequence[Deployment]:
         """Return the deployments of the next round: of the first group that has any which are well, those that are well.
@@ -60,11 +63,20 @@ class Failover(msgspec.Struct):
         first = groups[0].deployments
         if not self.tried and (len(first) == 1 == len(groups) or not any(one.is_out(now) for one in first)):
             return first
-        left = [[one for one in group.deployments if not self._was_tried(one)] for group in groups]
-        for group in left:
-            if well := [one for one in group if not one.is_out(now)]:
+        last: Sequence[Deployment] = ()
+        for at, group in enumerate(groups):
+            left = [one for one in group.deployments if not self._was_tried(one)]
+            if well := [one for one in left if not one.is_out(now)]:
+                self.at = at
                 return well
-        return next((group for group in left if group), ())
+            if left and not last:
+                self.at, last = at, left
+        return last
+
+    @property
+    def group(self) -> Group:
+        """The group that `candidates` has chosen."""
+        return self.call.groups[self.at]
 
     def goes_on(self, error: GatewayError, failed: Deployment) -> bool:
         """Take in the failure of a round before its first byte. Return whether another round begins."""
@@ -107,12 +119,17 @@ class Failover(msgspec.Struct):
         groups = [Group(name, able, why) for name in names if (able := self._able(name))]
         if not groups:
             return False
-        self.chain, self.call.groups = why, groups
+        self.chain, self.call.groups, self.at = why, groups, 0
         self.tried.clear()
         return True
 
     def _able(self, name: str) -> list[Deployment]:
-        return [one for one in self.models.named(name) if takes(self.call, one)]
+        """Return the deployments of a model that can serve the call."""
+        able = [one for one in self.models.named(name) if takes(self.call, one)]
+        try:
+            return list(able_of(self.call, able)) if able else []
+        except BadRequest:  # none of them can do what the request needs
+            return []
 
     def _finds_another(self, failed: Deployment) -> bool:
         others = self.candidates()
@@ -136,9 +153,7 @@ class Failover(msgspec.Struct):
         return True
 
     def _was_tried(self, one: Deployment) -> bool:
-        return any(
-            one.engine_name == other.engine_name and one.model == other.model for other in self.tried
-        )
+        return any(one.engine_name == other.engine_name and one.model == other.model for other in self.tried)
 
 
 def _takes_one(failed: Deployment) -> bool:

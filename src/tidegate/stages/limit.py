@@ -250,7 +250,9 @@ class Limiting:
         """Charge what a call has used, give back the rest, and learn from the length of its answer."""
         call, need = held.call, held.need
         internal = call.policy.internal_calls == "caller"
-        figures = held.plan.of_each(used(call.spent, need, held.price, internal=internal))
+        figures = held.plan.of_each(
+            used(call.spent, need, held.price, internal=internal, recalled=bool(call.recalled))
+        )
         self._limiter.settle(ticket, figures)
         if self._lines.waiting:
             self._lines.given_back(ticket, figures)

@@ -1,8 +1,8 @@
 """The stage `route`: finds the deployments that can serve a call and puts them in the order to try them.
 
 A model name matches a configured model of the same name, or else the longest configured prefix (`gpt-*`). Deployments that
-cannot take the request are left out first. Ready deployments come before those that are not ready, and among each of
-these the least busy comes first.
+the caller's policy does not allow, and those that cannot serve the request, are left out first, before any engine is asked:
+no engine refuses what another one can do. `dispatch/choice.py` puts the others in order.
 """
 
 from __future__ import annotations
@@ -10,54 +10,101 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tidegate.call import Call
-from tidegate.dispatch.deployments import Deployment, Group, Models
+from tidegate.dispatch.choice import Choice
+from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.errors import BadRequest, GatewayError, NotSupported
+from tidegate.kernel.fairqueue import OUTPUT
 from tidegate.kernel.nearest import nearest
+from tidegate.quotas.estimate import OutputEstimate
+from tidegate.stages.needs import prompt_tokens
+from tidegate.stages.prefix import key_of
+from tidegate.stages.wants import able_of, why_not
+from tidegate.types import Generation
 
 
 class Route:
     """Orders the deployments that can serve a call. It takes no seat and no permit."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, lengths: OutputEstimate) -> None:
+        """`lengths` knows how long answers are."""
         self._models = models
-        self._turn = 0
+        self._lengths = lengths
+        self._choices = {
+            name: Choice(name, found, affinity=models.affinities.get(name, "none"))
+            for name, found in models.items()
+        }
+        shared = [
+            one.seats for choice in self._choices.values() if choice.has_several for one in choice.deployments
+        ]
+        self._weighed = {
+            name
+            for name, choice in self._choices.items()
+            if any(one.seats is seats for one in choice.deployments for seats in shared)
+        }
+        """The models whose calls count for a choice by load, be it that of another model on the same engine."""
 
     def __call__(self, call: Call) -> None:
         """Set the call's groups, the best one first. Raises ModelNotFound, NotSupported, BadRequest."""
         able = self._able(call)
-        if len(able) > 1:
-            # The list is rotated by one for each call, so that equally busy deployments take turns: the sort is stable.
-            self._turn += 1
-            first = self._turn % len(able)
-            able = sorted(able[first:] + able[:first], key=_busyness)
-        call.groups = (Group(call.route, able, "load" if len(able) > 1 else "only"),)
+        choice, work = self._choices[call.route], 0
+        if call.route in self._weighed:
+            work = self._work_of(call)
+            if call.place is not None:
+                call.place.work = work
+        key = None if choice.affinity == "none" else key_of(call, choice.affinity)
+        call.groups = choice.groups(able, key, work)
 
     def foretell(self, call: Call) -> str:
         """Set the groups and describe them as if all engines were idle and ready. Raises what the stage raises."""
         able = self._able(call)
-        call.groups = (Group(call.route, able, "load" if len(able) > 1 else "only"),)
+        call.groups = groups = self._choices[call.route].groups(able)
         matched = "" if call.route == call.model else f", which matches '{call.route}'"
-        of = f" (the first of {len(able)}; the least busy is taken)" if len(able) > 1 else ""
-        return f"model '{call.model}'{matched}: engine '{able[0].engine_name}'{of}"
+        first = groups[0].deployments
+        of = f" (the first of {len(able)})" if len(able) > 1 else ""
+        told = f"model '{call.model}'{matched}: engine '{first[0].engine_name}'{of}"
+        out = [f"'{one.engine_name}' ({why})" for one, why in self._left_out(call, able)]
+        return f"{told}; left out: {', '.join(out)}" if out else told
 
-    def _able(self, call: Call) -> list[Deployment]:
+    def _able(self, call: Call) -> Sequence[Deployment]:
         deployments = deployments_of(call, self._models)
         able = [one for one in deployments if takes(call, one)]
         if not able:
             raise _nearest_refusal(call, deployments)
-        return able
+        found = deployments if len(able) == len(deployments) else able
+        return able_of(call, found) if self._choices[call.route].restricts else found
+
+    def _left_out(self, call: Call, able: Sequence[Deployment]) -> list[tuple[Deployment, str]]:
+        """The deployments that are left out, with the reasons."""
+        allowed, found = deployments_of(call, self._models), list[tuple[Deployment, str]]()
+        for one in self._choices[call.route].deployments:
+            if any(one is other for other in able):
+                continue
+            if not any(one is other for other in allowed):
+                missing = sorted(call.policy.tags - one.tags)
+                found.append((one, f"the policy '{call.policy.name}' asks for the tag '{missing[0]}'"))
+            elif takes(call, one):
+                found.append((one, why_not(call, one)))
+            else:
+                found.append((one, _nearest_refusal(call, [one]).message))
+        return found
+
+    def _work_of(self, call: Call) -> int:
+        """Return the expected work of a call in tokens of input."""
+        request, answer = call.request, self._lengths.expect(call.caller.key, call.route)
+        if isinstance(request, Generation):
+            most = request.max_tokens
+            if most is not None and 0 <= most < answer:
+                answer = most
+        else:
+            answer = 0
+        return prompt_tokens(call) + int(OUTPUT) * answer * call.choices
 
 
 def deployments_of(call: Call, models: Models) -> Sequence[Deployment]:
     """Return the deployments of a call's model, and note them in the call. Raises ModelNotFound."""
     if not call.deployments:
-        call.route, call.deployments = models.find(call.model, call.policy.models)
+        call.route, call.deployments = models.find(call.model, call.policy.models, call.policy.tags)
     return call.deployments
-
-
-def _busyness(deployment: Deployment) -> tuple[bool, int]:
-    seats, standing = deployment.seats, deployment.standing
-    return (not seats.ready or (standing is not None and standing.out), seats.in_flight + seats.waiting)
 
 
 def takes(call: Call, deployment: Deployment) -> bool:

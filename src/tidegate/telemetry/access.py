@@ -40,6 +40,7 @@ class Entry(msgspec.Struct):
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    recalled: str
 
 
 class AccessLog:
@@ -94,6 +95,7 @@ def _entry(record: Record, now: float) -> Entry:
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens,
+        recalled=record.recalled,
     )
 
 
@@ -108,9 +110,10 @@ def _as_json(entry: Entry) -> str:
 def _as_text(entry: Entry) -> str:
     """Return a short line of text. `model` comes from the client and may contain spaces, so it is quoted as JSON."""
     model = msgspec.json.encode(entry.model).decode()
+    engine = entry.engine or entry.recalled or "-"
     ttft = "-" if entry.ttft_ms is None else f"{entry.ttft_ms:.0f}"
     return (
-        f"{entry.time} {entry.client or '-'} {entry.request_id} {entry.endpoint} {model} engine={entry.engine or '-'}"
+        f"{entry.time} {entry.client or '-'} {entry.request_id} {entry.endpoint} {model} engine={engine}"
         f" {entry.status} {entry.outcome} {entry.duration_ms:.0f}ms waited={entry.waited_ms:.0f}ms ttft={ttft}ms"
         f" tokens={entry.prompt_tokens}/{entry.completion_tokens}"
     )

@@ -7,7 +7,7 @@ prometheus-client renders them. Labels come from the configuration, never from c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
@@ -173,8 +173,8 @@ class Metrics(Collector):
         series.duration.observe(record.ended_at - record.received_at)
         if record.spent:
             series.waited.observe(record.waited_s)
-        if record.answered_at:
-            # For an answer without an engine call, such as one from a cache, all the time is overhead.
+        if record.answered_at and not record.recalled:
+            # What a call waits for that has joined another one is not known.
             series.overhead.observe(record.answered_at - record.received_at - engine_s - record.waited_s)
         if record.stream and record.first_content_at:
             series.ttft.observe(record.first_content_at - record.received_at)
@@ -275,6 +275,14 @@ def gauge(
     family = GaugeMetricFamily(f"tidegate_{name}", meaning, labels=list(labels))
     for values, number in rows:
         family.add_metric(list(values), number)
+    return family
+
+
+def counts(name: str, meaning: str, label: str, rows: Mapping[str, int]) -> Metric:
+    """Return a counter with one label."""
+    family = CounterMetricFamily(f"tidegate_{name}", meaning, labels=[label])
+    for value, count in rows.items():
+        family.add_metric([value], count)
     return family
 
 

@@ -15,7 +15,7 @@ from tidegate.types.answer import (
     TokenCounts,
     Usage,
 )
-from tidegate.types.ask import Ask, Capabilities, Endpoint, Headers, Load, Room
+from tidegate.types.ask import ABLE, Abilities, Ask, Capabilities, Endpoint, Headers, Load, Room
 from tidegate.types.cached import Entry, Neighbour
 from tidegate.types.caller import ANSWER, FAILED, Caller, Parent
 from tidegate.types.case import Case, Decision
@@ -59,9 +59,11 @@ from tidegate.types.verdict import (
 )
 
 __all__ = [
+    "ABLE",
     "ANSWER",
     "DEFAULT_PRIORITY",
     "FAILED",
+    "Abilities",
     "Action",
     "Amounts",
     "Answer",

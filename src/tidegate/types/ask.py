@@ -64,18 +64,43 @@ class Ask(msgspec.Struct, frozen=True):
     is_large: bool = False
 
 
+class Abilities(msgspec.Struct, frozen=True):
+    """What a model on an engine can do: call tools, see images, follow a JSON schema, and read prompts up to a length.
+
+    What is not known counts as an ability: the engine is asked, and may refuse. `context_tokens` is the most tokens of a
+    prompt and its answer; None if that is not known. `reserves_answer` says whether the engine refuses a prompt whose
+    longest possible answer does not fit too; others end the answer where the context ends.
+    """
+
+    tools: bool = True
+    vision: bool = True
+    schemas: bool = True
+    context_tokens: int | None = None
+    reserves_answer: bool = True
+
+    @property
+    def restricts(self) -> bool:
+        """Whether there are requests that cannot be served."""
+        return self.context_tokens is not None or not (self.tools and self.vision and self.schemas)
+
+
+ABLE = Abilities()
+"""The abilities of an engine of which nothing is known."""
+
+
 class Capabilities(msgspec.Struct, frozen=True):
     """The abilities of an engine. Routing uses them, so that no call goes to an engine that cannot serve it.
 
     `fields` has the request fields that the engine accepts, for each endpoint that it serves. A request with any other
     field is refused with the name of that field. `slots` is the number of calls that the engine gets at once, unless its
     settings give a number. None means no limit. `stream_usage` says whether the engine takes `stream_options`, so that
-    streams can be asked for their token counts.
+    streams can be asked for their token counts. `can` is what the engine knows of its models' abilities.
     """
 
     fields: Mapping[Endpoint, frozenset[str]]
     slots: int | None = None
     stream_usage: bool = False
+    can: Abilities = ABLE
 
 
 class Load(msgspec.Struct, frozen=True):

@@ -45,6 +45,24 @@ class Message(ChatMessage, gc=False):
         return Message(self.role, content, msgspec.Raw(_ENCODER.encode(members)))
 
 
+_PICTURES = frozenset(
+    {"image_url", "image", "input_image", "image_pil", "image_embeds", "video_url", "input_video"}
+)
+"""The types of the parts of a message that only models with eyes can read, as engines name them."""
+
+
+def has_images(messages: Iterable[ChatMessage]) -> bool:
+    """Return whether a message has an image or a video."""
+    for message in messages:
+        content = message.content
+        if type(content) is list:
+            for part in content:
+                kind = part.get("type")
+                if type(kind) is str and kind in _PICTURES:
+                    return True
+    return False
+
+
 class Spans(Sequence[msgspec.Raw]):
     """Parts of one text, stored as two arrays of positions. The object for a part is made only when it is accessed."""
 

@@ -33,9 +33,9 @@ class Record(msgspec.Struct, frozen=True):
 
     `model` is what the client asked for, `route` the configured name that it matched, `engine` the one asked last.
     `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_ms` has the milliseconds of
-    each stage that ran, `spent` the entries
-    of the call, which have all ended. `status` is the HTTP status of the outcome, also where the error came after the first
-    event; 499 says that the client left. `peer` is the client's address.
+    each stage that ran, `spent` the entries of the call, which have all ended. `status` is the HTTP status of the outcome,
+    also where the error came after the first event; 499 says that the client left. `peer` is the client's address.
+    `recalled` is `joined` or `replayed` if the answer was not made for this call alone.
     """
 
     id: str
@@ -61,3 +61,4 @@ class Record(msgspec.Struct, frozen=True):
     spent: tuple[Spent, ...] = ()
     status: int = 200
     peer: str = ""
+    recalled: str = ""

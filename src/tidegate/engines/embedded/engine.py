@@ -28,7 +28,7 @@ from tidegate.engines.llamacpp import LlamaCppEngine
 from tidegate.engines.preview import Outgoing
 from tidegate.errors import Again, GatewayError, UpstreamError
 from tidegate.ports import Host
-from tidegate.types import Ask, Batch, Capabilities, Endpoint, Load
+from tidegate.types import Abilities, Ask, Batch, Capabilities, Endpoint, Load
 
 CONTROL_TIMEOUT_S = 10.0
 NOTICED_WITHIN_S = 0.2
@@ -91,7 +91,12 @@ class EmbeddedEngine:
         self._llama = llama or OwnLlama(config)
         chat, completions = Endpoint.CHAT, Endpoint.COMPLETIONS
         self.capabilities = Capabilities(
-            {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]}, stream_usage=True
+            {chat: fields.LLAMACPP[chat], completions: fields.LLAMACPP[completions]},
+            stream_usage=True,
+            # llama.cpp ends an answer where the context ends.
+            can=Abilities(
+                vision=False, context_tokens=config.context_tokens // config.slots, reserves_answer=False
+            ),
         )
         self.odd: Odd = uncounted
         self._host: Host

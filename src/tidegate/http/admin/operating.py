@@ -131,15 +131,17 @@ class Admin:
         return self._gateway.snapshot.config
 
     async def _models(self, request: Request) -> Response:
-        names = self._gateway.snapshot.models.visible(visitor_of(request).policy.models)
+        policy = visitor_of(request).policy
+        names = self._gateway.snapshot.models.visible(policy.models, policy.tags)
         return as_json(
             {"object": "list", "data": [_model_object(name) for name in names if not name.endswith("*")]}
         )
 
     async def _model(self, request: Request) -> Response:
         name: str = request.path_params["model"]
+        policy = visitor_of(request).policy
         try:
-            self._gateway.snapshot.models.find(name, visitor_of(request).policy.models)
+            self._gateway.snapshot.models.find(name, policy.models, policy.tags)
         except ModelNotFound as error:
             return as_error(error)
         return as_json(_model_object(name))

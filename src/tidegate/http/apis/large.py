@@ -36,6 +36,7 @@ from tidegate.http.apis.outline import Limits, Outline
 from tidegate.http.apis.repeats import check_repeated_keys
 from tidegate.ports import Clock
 from tidegate.types import ChatMessage, ChatRequest, CompletionRequest, Endpoint, Messages, Request, Spans
+from tidegate.types.messages import has_images
 
 LARGE_BYTES = 256 * 1024
 """A longer body is read in steps. Reading a body of this length at once takes a millisecond."""
@@ -90,7 +91,7 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
     except UNREADABLE as error:
         raise refusal(error, outline.fields) from error
     view = memoryview(body)
-    call.is_large = True
+    call.is_large, call.has_images = True, lists.has_images
     call.fields = {name: msgspec.Raw(view[start:end]) for name, (start, end) in outline.fields.items()}
     if isinstance(request, ChatRequest):
         if "messages" in outline.handed_out:
@@ -98,6 +99,7 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
                 raise lists.repeated
         else:
             check_any(request.messages)
+            call.has_images = has_images(request.messages)
             check_repeated_keys(bytes(in_outline["messages"]), request.messages)
         call.messages = Messages(call.fields["messages"], Spans(body, outline.starts, outline.ends))
     elif isinstance(request, CompletionRequest) and "prompt" not in outline.handed_out:
@@ -115,6 +117,7 @@ class _Lists:
         self._typed = TYPES[endpoint].__struct_fields__
         self.repeated: BadRequest | None = None  # the first repeated key of the last `messages`
         self.prompts = 1  # the number of prompts in the last `prompt`
+        self.has_images = False
         self._tokens = False  # whether `prompt` is one list of tokens
 
     def read(self, name: str, batch: bytes, before: int) -> int:
@@ -129,6 +132,7 @@ class _Lists:
             raise refusal(msgspec.ValidationError(place)) from error
         if name == "messages":
             self._find_repeated(batch, items, before)
+            self.has_images = (before > 0 and self.has_images) or has_images(items)
         elif name == "prompt":
             self._tokens = isinstance(items[0], int) if not before else self._tokens
             self.prompts = 1 if self._tokens else before + len(items)

@@ -25,6 +25,7 @@ from tidegate.http.access import needed
 from tidegate.http.admin import queue, usage
 from tidegate.stages.authenticate import OPEN
 from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
+from tidegate.stages.recall import IDEMPOTENCY_KEY, LONGEST_KEY
 from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
 Json = dict[str, Any]
@@ -131,6 +132,12 @@ _CALLS: Mapping[Endpoint, tuple[type[msgspec.Struct], str]] = MappingProxyType(
 _BOUNDS: Mapping[str, Json] = MappingProxyType(
     {"model": {"minLength": 1}, "messages": {"minItems": 1}, "n": {"minimum": 1}}
 )
+_IDEMPOTENCY: Json = {
+    "name": IDEMPOTENCY_KEY.decode(),
+    "in": "header",
+    "description": "A text that marks repetitions of one request: they get one answer, and an engine makes it once.",
+    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{LONGEST_KEY}}}$"},
+}
 _ONLY_STREAMED: Json = {
     "stream_options": {
         "anyOf": [
@@ -150,7 +157,7 @@ def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> J
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
-    headers = _narrowing(classes)
+    headers = [*_narrowing(classes), _IDEMPOTENCY]
     for endpoint, (body, summary) in _CALLS.items():
         fields = _fields(models, endpoint)
         schemas[body.__name__] = _request(schemas[body.__name__], fields)

@@ -9,6 +9,7 @@ import msgspec
 from tidegate.ops.load.report.compare import Measure, Row, compared, labels, pairs, value
 from tidegate.ops.load.report.markup import Html, joined, tag
 from tidegate.ops.load.report.numbers import NOTHING, duration, moment, number, signed, with_unit
+from tidegate.ops.load.report.shell import scrolling
 from tidegate.ops.load.result import Check, Result, Step
 
 
@@ -77,7 +78,7 @@ def by_step(result: Result, baseline: Result | None) -> Html:
         )
         for step, label in zip(result.steps, labels(result.steps), strict=True)
     ]
-    return _table(head, rows, "figures")
+    return scrolling(head, rows, "figures")
 
 
 def change(row: Row | None) -> Html | None:
@@ -107,7 +108,7 @@ def criteria(result: Result) -> Html | None:
         one = wanted[0] if len(wanted) == 1 else ""
         head = tag("th", name, tag("small", f" {one}") if one else None, scope="row")
         rows.append(tag("tr", head, *(_judged(check, alone=not one) for check in checks)))
-    return _table(tag("thead", tag("tr", *heads)), rows, "criteria")
+    return scrolling(tag("thead", tag("tr", *heads)), rows, "criteria")
 
 
 def errors(result: Result) -> Html | None:
@@ -127,7 +128,7 @@ def errors(result: Result) -> Html | None:
         "thead",
         tag("tr", *(tag("th", x, scope="col", class_="n" if i else None) for i, x in enumerate(heads))),
     )
-    return _table(head, rows, "errors")
+    return scrolling(head, rows, "errors")
 
 
 def comparison(rows: list[Row]) -> Html:
@@ -158,7 +159,7 @@ def _compared(step: str, rows: list[Row]) -> Html:
             ),
         )
         drawn.append(tag("tr", *cells))
-    return _table(tag("thead", tag("tr", *heads)), drawn, "comparison")
+    return scrolling(tag("thead", tag("tr", *heads)), drawn, "comparison")
 
 
 def testers(result: Result) -> Html | None:
@@ -182,7 +183,7 @@ def testers(result: Result) -> Html | None:
         "thead",
         tag("tr", *(tag("th", x, scope="col", class_="n" if i else None) for i, x in enumerate(heads))),
     )
-    return _table(head, rows, "testers")
+    return scrolling(head, rows, "testers")
 
 
 def facts(result: Result) -> Html:
@@ -248,8 +249,3 @@ def _judged(check: Check | None, *, alone: bool) -> Html:
     return tag(
         "td", f"{with_unit(check.value, check.unit)}\N{NO-BREAK SPACE}{sign}", wanted, class_=kind, title=note
     )
-
-
-def _table(head: Html, rows: list[Html], kind: str) -> Html:
-    """Return a table in a box that scrolls sideways on a narrow page."""
-    return tag("div", tag("table", head, tag("tbody", *rows), class_=kind), class_="scroll", tabindex="0")

@@ -126,7 +126,7 @@ def _timeline(times: _Times, title: str, about: str, unit: str, series: list[Ser
         xs=[times.scale.at(moment) for moment in moments],
         x_names=[duration(round(moment)) for moment in moments],
         x_title="",
-        ticks=[(times.scale.at(t), _clock(t)) for t in _clock_ticks(times.scale.high)],
+        ticks=[(times.scale.at(t), clock(t)) for t in clock_ticks(times.scale.high)],
         series=series,
         bands=times.bands,
         group="time",
@@ -143,14 +143,15 @@ def _moments(parts: list[list[Second]]) -> list[float]:
     return found
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Format a time of the run: 1:30, 2:05:00."""
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     return f"{hours}:{left:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _clock_ticks(end: float) -> list[float]:
+def clock_ticks(end: float) -> list[float]:
+    """Return round times of a run, up to its end."""
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200)
     step = next((s for s in steps if end / s <= 7), 86_400)
     return [float(i * step) for i in range(int(end / step) + 1)]

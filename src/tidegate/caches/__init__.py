@@ -1,0 +1,1 @@
+"""Answers that are used more than once."""
