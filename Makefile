@@ -49,7 +49,7 @@ bench: $(DEV) ## Measure the gateway against the floor and against direct access
 bench-instructions: $(DEV) ## Count instructions and system calls, which no neighbour moves (two trees: ARGS="--before DIR")
 	@$(BIN)/python benchmarks/instructions.py $(ARGS)
 
-chaos: $(DEV) ## Overload real processes and see what was promised kept, 16 minutes (less: ARGS="--seconds 15"; ARGS="--help")
+chaos: $(DEV) ## Overload and break real processes and see what was promised kept, 30 minutes (less: ARGS="--seconds 15"; ARGS="--help")
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")

@@ -13,7 +13,13 @@ clients are this process. The scenarios:
   fairness   O2: two tenants that always wait, whose calls cost 10:1. Each gets half of the tokens.
   flood      O3: ten times the capacity of interactive calls. The other classes keep their shares.
   leaving    O4: clients that leave while they wait and while they read. Seat and engine are free within 250 ms.
+  outage     T1: one of three engines fails every call, in six ways one after the other, behind two gateways. Engines get at
+             most 1.1 requests for each of the clients', one probe at a time, and failover adds at most 50 ms (p99).
+  broken     T2: a thousand answers that break off in mid-stream, in all ways that a proxy can break them.
+  storm      a nemesis kills and stops engines and gateways, breaks the network and lets clocks jump, by the seed.
 
+The last three run several gateways and engines, with a proxy of faults before each engine (tests/chaos/faults). They write
+what clients and engines saw to tests/chaos/.build/history-NAME.jsonl, and checkers look for lies in it.
 Only the gateway's own queue has promises to keep; the others are there to compare. The status is 1 if a promise is broken.
 The figures are explained in tests/chaos/figures.py, and everything is written to tests/chaos/.build/summary.json.
 """
@@ -26,6 +32,7 @@ import gc
 import json
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, dataclass, field
@@ -34,6 +41,13 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from chaos.faults.figures import Row, row_of
+from chaos.faults.figures import table as table_of_faults
+from chaos.faults.history import History
+from chaos.faults.plan import Fault
+from chaos.faults.promises import of_outage, of_rules
+from chaos.faults.scenarios import FAILS, broken_answers, mid_stream, outage, seconds_passed, storm
+from chaos.faults.world import SEATS
 from chaos.fifo import LONGEST
 from chaos.figures import Cell, compare_memory, table
 from chaos.leaving import leaving
@@ -55,9 +69,14 @@ T = TypeVar("T")
 
 OWN = "tidegate"
 REFUSAL_MS = 20.0
+SHORT_S = 60.0
+"""Shorter than this, the ways to fail share the seconds of a measurement."""
 LATE_MS = 10.0
 """Clients that come later than this show that the machine is too slow to measure refusals of 20 ms."""
-SUMMARY = Path(__file__).resolve().parent / ".build" / "summary.json"
+BUILD = Path(__file__).resolve().parent / ".build"
+SUMMARY = BUILD / "summary.json"
+MID_STREAM_FAULTS = 1000
+FAULT_CLIENTS = 16
 
 
 @dataclass
@@ -66,6 +85,7 @@ class Report:
 
     options: argparse.Namespace
     cells: list[Cell] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
     others: dict[str, Any] = field(default_factory=dict)
 
@@ -75,10 +95,19 @@ class Report:
         for one in found:
             print(f"  {one}", flush=True)
 
+    @property
+    def late_ms(self) -> dict[str, float]:
+        """How late the clients of each run were (p99)."""
+        return {
+            **{f"{cell.queue} at {cell.load}": cell.late_p99_ms for cell in self.cells},
+            **{row.name: row.late_p99_ms for row in self.rows},
+        }
+
     def as_json(self) -> dict[str, Any]:
         return {
             "options": vars(self.options),
             "cells": [asdict(cell) for cell in self.cells],
+            "faults": [asdict(row) for row in self.rows],
             "promises": [asdict(one) for one in self.promises],
             **self.others,
         }
@@ -142,6 +171,66 @@ async def _leaving(report: Report) -> None:
     report.keep(of_leaving(found))
 
 
+async def _faulty(
+    report: Report, name: str, seconds: float, run: Callable[[Path], Coroutine[Any, Any, History]]
+) -> History:
+    """Run a scenario of faults, write its history, and judge what holds for every history."""
+    with tempfile.TemporaryDirectory() as folder:
+        history = await shown(name, seconds, run(Path(folder)))
+    BUILD.mkdir(exist_ok=True)
+    history.write(BUILD / f"history-{name.replace(' ', '-')}.jsonl")
+    row = row_of(name, history)
+    report.rows.append(row)
+    print(table_of_faults([row]), flush=True)
+    report.keep(of_rules(name, history, seats=SEATS))
+    return history
+
+
+async def _outage(report: Report) -> None:
+    options = report.options
+    each_s = options.seconds / len(FAILS) if options.seconds < SHORT_S else options.seconds
+    calm_s = each_s / 4
+    for how, fault in FAILS.items():
+        name = f"outage by {how}"
+
+        def run(folder: Path, fault: Fault = fault) -> Coroutine[Any, Any, History]:
+            return outage(
+                folder,
+                fault=fault,
+                seed=str(options.seed),
+                clients=FAULT_CLIENTS,
+                calm=seconds_passed(calm_s),
+                enough=seconds_passed(calm_s + each_s),
+            )
+
+        history = await _faulty(report, name, calm_s + each_s, run)
+        report.keep(of_outage(name, history))
+
+
+async def _broken(report: Report) -> None:
+    seed = str(report.options.seed)
+
+    def run(folder: Path) -> Coroutine[Any, Any, History]:
+        return broken_answers(
+            folder,
+            seed=seed,
+            clients=4 * FAULT_CLIENTS,
+            share=0.6,
+            enough=lambda found: mid_stream(found) >= MID_STREAM_FAULTS,
+        )
+
+    await _faulty(report, "broken answers", 60, run)
+
+
+async def _storm(report: Report) -> None:
+    seed, seconds = str(report.options.seed), 2 * report.options.seconds
+
+    def run(folder: Path) -> Coroutine[Any, Any, History]:
+        return storm(folder, seed=seed, clients=FAULT_CLIENTS, harm_s=(0.3, 3.0), seconds=seconds)
+
+    await _faulty(report, "storm", seconds, run)
+
+
 SCENARIOS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "overload": _overload,
     "waits": _waits,
@@ -149,6 +238,9 @@ SCENARIOS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "fairness": _fairness,
     "flood": _flood,
     "leaving": _leaving,
+    "outage": _outage,
+    "broken": _broken,
+    "storm": _storm,
 }
 """The scenarios by name, in order. Another one is a function here and a paragraph above."""
 
@@ -189,12 +281,10 @@ def main() -> int:
     broken = [one for one in report.promises if not one.kept]
     SUMMARY.parent.mkdir(exist_ok=True)
     SUMMARY.write_text(json.dumps(report.as_json(), indent=1), "utf-8")
-    for cell in report.cells:
-        if cell.late_p99_ms > LATE_MS:
-            late = f"clients came {cell.late_p99_ms:.0f} ms late (p99)"
-            print(
-                f"\n{cell.queue} at {cell.load}: {late}; this machine is too busy for times in milliseconds"
-            )
+    for name, late_ms in report.late_ms.items():
+        if late_ms > LATE_MS:
+            late = f"clients came {late_ms:.0f} ms late (p99)"
+            print(f"\n{name}: {late}; this machine is too busy for times in milliseconds")
     print(f"\n{len(report.promises) - len(broken)} promises kept, {len(broken)} broken; figures in {SUMMARY}")
     for one in broken:
         print(f"  {one}")
@@ -214,7 +304,7 @@ def _options() -> argparse.Namespace:
         "--seconds",
         type=float,
         default=60,
-        help="length of each measurement (default: %(default)s; a whole run takes about sixteen minutes)",
+        help="length of each measurement (default: %(default)s; a whole run takes about half an hour)",
     )
     parser.add_argument("--seed", type=int, default=1, help="the clients that come (default: %(default)s)")
     parser.add_argument(

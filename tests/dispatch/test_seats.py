@@ -255,3 +255,29 @@ def test_in_flight_never_exceeds_the_limit(limit: int, steps: list[str]) -> None
         await asyncio.gather(*calls, return_exceptions=True)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "shunned", [(1,), (0, 1), (1, 0), (0, 0, 1), (0, 1, 2), (1, 2, 0), (2, 1, 0, 2, 1, 0)]
+)
+async def test_a_call_in_line_keeps_a_line_however_many_engines_are_shunned(shunned: tuple[int, ...]) -> None:
+    """The last engine that is left serves it, and no other one."""
+    rooms = [Room(1) for _ in range(1 + max(shunned))]
+    deployments = [room.deployment for room in rooms]
+    held = [await room.take() for room in rooms]
+    place = rooms[0].queue.enter("default", needs, deployments)
+    call = asyncio.create_task(place.dispatch(deployments, time.monotonic() + LONG_S, needs))
+    await turns()
+    for number in shunned:
+        rooms[number].seats.shun()
+    (left,) = [number for number, room in enumerate(rooms) if room.seats.waiting] or [None]
+    assert left is not None, "the call is in no line, and waits for its deadline"
+    for number, permit in enumerate(held):
+        if number != left:
+            permit.release()
+    await turns()
+    assert not call.done()
+    held[left].release()
+    permit = await asyncio.wait_for(call, LONG_S)
+    assert permit.deployment is deployments[left]
+    assert [room.seats.waiting for room in rooms] == [0] * len(rooms)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +18,11 @@ from canned import Canned, streamed
 from openai import AsyncOpenAI
 from serving import PATIENCE_S, Running, ask, config_to, run_gateway
 
+from tidegate.config import ModelConfig
+from tidegate.engines.scripted.record import Entry
 from tidegate.engines.scripted.script import Fault, Script
-from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
+from tidegate.engines.scripted.server import Request, ScriptedServer, run_in_thread
+from tidegate.engines.scripted.wire import Performance
 
 SEED = 20261
 MID_STREAM_FAULTS = 1000
@@ -71,6 +75,7 @@ class Case(msgspec.Struct, frozen=True):
     place: int
     form: str
     choices: int = 1
+    number: int = 0
 
     @property
     def breaks_mid_stream(self) -> bool:
@@ -85,7 +90,8 @@ class Case(msgspec.Struct, frozen=True):
         place = f"@{self.place}" if self.fault not in HARMLESS else ""
         text = json.dumps(TEXT, ensure_ascii=False)
         return (
-            f"[[scripted tokens={TOKENS} fault={self.fault.value}{place} {self.form} drip=0.1 text={text}]]"
+            f"[[scripted tokens={TOKENS} seed={self.number} fault={self.fault.value}{place} {self.form}"
+            f" drip=0.1 text={text}]]"
         )
 
 
@@ -108,7 +114,7 @@ def cases() -> list[Case]:
     missing = MID_STREAM_FAULTS - sum(case.breaks_mid_stream for case in found)
     found += [by_chance(chance) for _ in range(missing)]
     chance.shuffle(found)
-    return found
+    return [msgspec.structs.replace(case, number=number) for number, case in enumerate(found)]
 
 
 def by_chance(chance: random.Random) -> Case:
@@ -199,8 +205,8 @@ def verdict(case: Case, outcome: Outcome) -> str:
     return "SILENT TRUNCATION"
 
 
-async def meet_all(base_url: str) -> list[tuple[Case, Outcome]]:
-    waiting = iter(cases())
+async def meet_all(base_url: str, chosen: list[Case]) -> list[tuple[Case, Outcome]]:
+    waiting = iter(chosen)
     met: list[tuple[Case, Outcome]] = []
 
     async with AsyncOpenAI(base_url=base_url, api_key="key", max_retries=0, timeout=PATIENCE_S) as client:
@@ -217,7 +223,7 @@ async def meet_all(base_url: str) -> list[tuple[Case, Outcome]]:
 @pytest.mark.timeout(180)  # a dozen seconds of a core
 def test_a_thousand_faults_and_not_one_lie(gateway: Running, engine: ScriptedServer) -> None:
     """Any exception that is no APIError fails the test by itself."""
-    met = asyncio.run(meet_all(gateway.base_url))
+    met = asyncio.run(meet_all(gateway.base_url, cases()))
     assert sum(case.breaks_mid_stream for case, _ in met) == MID_STREAM_FAULTS
 
     tally = Counter((case.fault.value, verdict(case, outcome), outcome.kind) for case, outcome in met)
@@ -251,6 +257,74 @@ async def serve_one(base_url: str) -> None:
     async with AsyncOpenAI(base_url=base_url, api_key="key", max_retries=0) as client:
         case = Case("chat", True, Fault.NONE, 0, "")
         assert verdict(case, await meet(client, case)) == "whole"
+
+
+# -------------------------------------------------------------------------------------- with engines that can be asked next
+
+MET_AGAIN = 400
+_MARKER = re.compile(rb"\[\[scripted .*?\]\]")
+_FAULT = re.compile(rb" fault=\S+")
+
+
+class OnceBroken(ScriptedServer):
+    """Breaks the first answer to each case, and gives the next ones whole. `asked` counts the calls of each case."""
+
+    def __init__(self) -> None:
+        super().__init__(script=Script())
+        self.asked: Counter[bytes] = Counter()
+
+    def answer(self, request: Request) -> tuple[Performance, Entry | None]:
+        if found := _MARKER.search(request.body):
+            case = found[0].partition(b" text=")[0]
+            self.asked[case] += 1
+            if self.asked[case] > 1:
+                request = msgspec.structs.replace(request, body=_FAULT.sub(b"", request.body))
+        return super().answer(request)
+
+    def times(self, case: Case) -> int:
+        return self.asked[case.marker.partition(" text=")[0].encode()]
+
+
+@pytest.fixture(scope="module")
+def once_broken() -> Iterator[OnceBroken]:
+    server = OnceBroken()
+    with run_in_thread(server):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def with_others(once_broken: OnceBroken) -> Iterator[Running]:
+    """For each way of the other gateway, two deployments of the model, and a third one of the model it falls back to."""
+    upstream = json.loads(config_to(once_broken.base_url))["engines"]["upstream"]
+    hasty = upstream | {"timeouts": {"first_byte_ms": 300, "idle_ms": 300}}
+    tree: dict[str, Any] = {"server": {"port": 0}, "engines": {}, "models": {}}
+    for model, engine in (("patient", upstream), ("hasty", hasty)):
+        names = [f"{model}-{n}" for n in range(3)]
+        tree["engines"] |= dict.fromkeys(names, engine)
+        tree["models"][model] = {"deployments": [{"engine": name} for name in names[:2]]}
+        tree["models"][names[2]] = {"deployments": [{"engine": names[2]}]}
+        if "fallbacks" in ModelConfig.model_fields:
+            tree["models"][model]["fallbacks"] = [names[2]]
+    with run_gateway(json.dumps(tree)) as gateway:
+        yield gateway
+
+
+@pytest.mark.timeout(180)
+def test_retries_and_fallbacks_tell_no_lie_either(with_others: Running, once_broken: OnceBroken) -> None:
+    chosen = cases()[:MET_AGAIN]
+    met = asyncio.run(meet_all(with_others.base_url, chosen))
+    wrong = [(case, outcome) for case, outcome in met if verdict(case, outcome) not in ("whole", "error")]
+    assert wrong == []
+    assert sum(case.breaks_mid_stream for case in chosen) >= MET_AGAIN / 2
+
+    assert max(once_broken.asked.values()) <= 3
+    broke_after_text = [case for case, outcome in met if outcome.kind != "complete" and outcome.texts]
+    assert len(broke_after_text) >= 40
+    assert {once_broken.times(case) for case in broke_after_text} == {1}, "asked again after the first text"
+    saved = [case for case, outcome in met if outcome.kind == "complete" and case.fault not in HARMLESS]
+    told = "no failure before the first token was made good elsewhere"
+    assert {Fault.CLOSE, Fault.ERROR_STATUS} <= {case.fault for case in saved}, told
+    assert all(once_broken.times(case) > 1 for case in saved)
 
 
 # ------------------------------------------------------------------------------------------ ends that no script plays

@@ -140,10 +140,11 @@ class Seats:
                 self.move(adaptive.limit, adaptive.why)
 
     def shun(self) -> None:
-        """Have calls in line wait for other engines alone, if these could serve them."""
+        """Have calls in line wait for other engines alone, if there are any left that could serve them."""
         for waiter in list(self.line.calls()):
             if len(waiter.seats) > 1:
                 self.line.remove(waiter)
+                waiter.seats = [one for one in waiter.seats if one is not self]
 
     def refused(self) -> None:
         """Note that the engine refused a call for lack of capacity."""
