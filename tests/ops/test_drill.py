@@ -266,7 +266,7 @@ tidegate_engine_breaker{engine="north",model="drill",state="closed"} 0.0
 tidegate_engine_breaker{engine="north",model="drill",state="open"} 1.0
 tidegate_engine_breaker{engine="south",model="drill",state="closed"} 1.0
 tidegate_engine_retries_total{engine="north"} 7.0
-tidegate_failovers_total 5.0
+tidegate_engine_failovers_total 5.0
 """
 
 

@@ -22,7 +22,7 @@ from tidegate.dispatch.seats import Seats
 from tidegate.engines import fields
 from tidegate.engines.answers import read_answer
 from tidegate.http.apis import openai
-from tidegate.pipeline import Parts, Pipeline, Stage, the_way
+from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
 from tidegate.policy import DEFAULT, Policies, Policy
 from tidegate.ports import Host
 from tidegate.quotas.estimate import OutputEstimate
@@ -148,6 +148,7 @@ def _stages(models: Models, clock: Callable[[], float], rule: Rule | str) -> lis
             (),
             Authenticate(Policies({DEFAULT: Policy()})),
             Limiting(Quotas(clock, clock), Counting(models), clock),
+            NO_PARTS.recall,
             models,
             Queue(clock),
             OutputEstimate(),

@@ -17,7 +17,11 @@ WITHIN_S = 2.0
 _MOST_BYTES = 4 * 2**20
 _IN_FLIGHT, _LIMIT = "tidegate_engine_in_flight", "tidegate_engine_limit"
 _RETRIES, _BREAKER = "tidegate_engine_retries_total", "tidegate_engine_breaker"
-_WAITING, _QUEUE, _FAILOVERS = "tidegate_queue_size", "tidegate_queue_state", "tidegate_failovers_total"
+_WAITING, _QUEUE, _FAILOVERS = (
+    "tidegate_queue_size",
+    "tidegate_queue_state",
+    "tidegate_engine_failovers_total",
+)
 _NAMES = (_IN_FLIGHT, _LIMIT, _RETRIES, _BREAKER, _WAITING, _QUEUE, _FAILOVERS)
 
 Samples = Mapping[str, list[Sample]]
