@@ -99,24 +99,19 @@ def most_at_once(spans: Sequence[tuple[float, float]]) -> int:
     return most
 
 
-def crowded_probes(history: History, engine: str, *, before: int) -> list[str]:
+def crowded_probes(history: History, engine: str, *, since: float) -> list[str]:
     """Once a breaker is open, its gateway has at most one call at the failing engine: the probe.
 
-    The first `before` failing calls of each gateway are not judged: they are what opens the breaker.
+    Calls before the time `since` are not judged: they open the breaker, or run when it opens.
     """
     found: dict[str, list[Passed]] = defaultdict(list)
     for one in history.passed:
-        if one.engine == engine and one.fault != "none":
+        if one.engine == engine and one.fault != "none" and one.received_at >= since:
             found[one.gateway].append(one)
     return [
         f"{gateway} had {most} probes at once at {engine}"
         for gateway, calls in found.items()
-        if (
-            most := most_at_once(
-                [(one.received_at, one.ended_at or one.received_at) for one in calls[before:]]
-            )
-        )
-        > 1
+        if (most := most_at_once([(one.received_at, one.ended_at or one.received_at) for one in calls])) > 1
     ]
 
 

@@ -11,12 +11,12 @@ from chaos.faults.checkers import (
     requests_ratio,
 )
 from chaos.faults.history import History
-from chaos.faults.scenarios import during_outage
+from chaos.faults.scenarios import during_outage, outage_at
 from chaos.figures import percentile
 from chaos.promises import Promise, at_least, at_most
 
-OPENING = 24
-"""The failing calls of one gateway that are no probes: those that open its breaker, and those that ran beside them."""
+OPENING_S = 3.0
+"""The time after which the breaker of a failing engine is open, and what ran before has ended."""
 FAILOVER_MS = 50.0
 ANSWERED = 0.9
 """The rest are those that wait for a silent engine, or that have no retry left, until the breakers open."""
@@ -39,7 +39,7 @@ def of_outage(name: str, history: History, *, times_milliseconds: bool = True) -
     """T1. The history is of the scenario `outage`; its first engine is `a`."""
     judged = during_outage(history)
     waits_ms = [1000 * waited for waited in failovers_s(judged)]
-    probes = crowded_probes(judged, "a", before=OPENING)
+    probes = crowded_probes(judged, "a", since=outage_at(history) + OPENING_S)
     told = str(ends(judged))
     answered = sum(op.end == "done" for op in judged.ops) / max(1, len(judged.ops))
     found = [

@@ -96,9 +96,14 @@ def mid_stream(found: World) -> int:
     )
 
 
+def outage_at(history: History) -> float:
+    """When the engine began to fail."""
+    return next(act.began_at for act in history.acts if act.what == OUTAGE)
+
+
 def during_outage(history: History) -> History:
     """The requests that clients sent while the engine failed, and the engine calls for them."""
-    began_at = next(act.began_at for act in history.acts if act.what == OUTAGE)
+    began_at = outage_at(history)
     ops = [op for op in history.ops if op.sent_at >= began_at]
     numbers = {op.number for op in ops}
     passed = [one for one in history.passed if one.op in numbers]

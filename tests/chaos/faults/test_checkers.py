@@ -78,7 +78,7 @@ def test_a_sound_history_breaks_no_rule() -> None:
     history = sound()
     assert {name: check(history) for name, check in ALWAYS.items()} == {name: [] for name in ALWAYS}
     assert over_seats(history, 1) == []
-    assert crowded_probes(history, "a", before=0) == []
+    assert crowded_probes(history, "a", since=0.0) == []
     assert requests_ratio(history) == 1
     assert ends(history) == {"done": 4}
 
@@ -175,12 +175,12 @@ def test_what_an_engine_cannot_have_noticed_takes_no_seat() -> None:
 def test_probes_at_once_are_found() -> None:
     history = sound()
     history.passed = [passed(n, received_at=n / 10, ended_at=n / 10 + 0.5, fault="status") for n in range(4)]
-    assert len(crowded_probes(history, "a", before=0)) == 1
-    assert crowded_probes(history, "a", before=3) == []
-    assert crowded_probes(history, "b", before=0) == []
+    assert len(crowded_probes(history, "a", since=0.0)) == 1
+    assert crowded_probes(history, "a", since=0.3) == []
+    assert crowded_probes(history, "b", since=0.0) == []
     for number, one in enumerate(history.passed):
         one.gateway = f"g{number}"
-    assert crowded_probes(history, "a", before=0) == []
+    assert crowded_probes(history, "a", since=0.0) == []
 
 
 def test_failovers_are_timed_from_the_failure_to_the_next_engine() -> None:
