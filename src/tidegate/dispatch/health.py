@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from tidegate.errors import GatewayError, Overloaded, UpstreamError
+from tidegate.errors import Again, GatewayError, Overloaded, UpstreamError
 from tidegate.kernel.breaker import Breaker, BreakerRules
 from tidegate.kernel.retrybudget import RetryBudget
 from tidegate.ports import Clock
@@ -51,6 +51,11 @@ class Health:
 
     def failed(self, error: GatewayError, now: float, *, probe: bool) -> bool:
         """A call ended with an error. Return whether calls should go elsewhere from now on."""
+        if (
+            error.again is Again.SAME
+        ):  # it says nothing of the engine, such as a kept-alive connection that closed
+            self.breaker.abandoned(probe=probe)
+            return False
         if isinstance(error, UpstreamError):
             if self.breaker.failed(now, probe=probe):
                 log.warning(
