@@ -35,7 +35,8 @@ from tidegate.http.apis import openai
 from tidegate.http.apis.large import read_large
 from tidegate.http.apis.outline import LONGEST_BYTES, MOST_FIELDS, Limits
 from tidegate.kernel import sse
-from tidegate.stages.attempt import ask_for
+from tidegate.quotas.estimate import OutputEstimate
+from tidegate.stages.asking import ask_for
 from tidegate.stages.route import Route
 from tidegate.types import Answer, Endpoint, Exit
 
@@ -130,8 +131,9 @@ def request(endpoint: Endpoint, data: bytes, watch: Watch) -> None:
     for engine in _ENGINES:
         try:
             with watch:
-                Route(Models({"*": [Deployment("upstream", engine, Seats())]}))(call)
-                body = engine.body(ask_for(call, call.candidates[0]))
+                call.deployments = ()
+                Route(Models({"*": [Deployment("upstream", engine, Seats())]}), OutputEstimate())(call)
+                body = engine.body(ask_for(call, call.groups[0].deployments[0]))
         except BadRequest as error:
             _must_be_told(error)
             continue

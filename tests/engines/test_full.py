@@ -115,7 +115,7 @@ def test_a_call_that_gets_no_connection_up_to_its_deadline_is_told_so() -> None:
 
 
 def test_a_gateway_with_all_connections_in_use_stays_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate.runtime.PROBE_EVERY_S", 0.01)
+    monkeypatch.setattr("tidegate.running.PROBE_EVERY_S", 0.01)
     hold = threading.Event()
 
     def holds(connection: socket.socket) -> None:
@@ -205,7 +205,7 @@ async def test_a_probe_is_answered_by_the_head_alone(says: Callable[[asyncio.Str
 async def test_an_engine_that_hangs_does_not_delay_the_probes_of_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tidegate.runtime.PROBE_EVERY_S", 0.001)
+    monkeypatch.setattr("tidegate.running.PROBE_EVERY_S", 0.001)
     hangs, lives = Engine(says_nothing), Engine(has_a_short_list)
     servers = [await asyncio.start_server(engine, "127.0.0.1", 0) for engine in (hangs, lives)]
     urls = [f"http://127.0.0.1:{one.sockets[0].getsockname()[1]}/v1" for one in servers]

@@ -167,7 +167,7 @@ def test_a_call_that_would_be_refused_is_foretold_with_the_reason_and_the_retry(
     ("queue", "tokens", "reason"),
     [
         ({"max_size": 1}, 10, "size"),
-        ({"max_work_tokens": 2000}, 1900, "work"),
+        ({"max_work_tokens": 2000}, 1999, "work"),
         ({"max_work_tokens": 2000}, 10, ""),
         ({"max_size": 2}, 10, ""),
     ],

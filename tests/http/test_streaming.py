@@ -147,7 +147,7 @@ def test_a_figure_for_every_stage() -> None:
 
     timing = run(scene())
     figures = {name: float(value) for name, value in re.findall(r"(\w+);dur=([\d.]+)", timing)}
-    assert list(figures) == ["observe", "authenticate", "admit", "route", "attempt", "total"]
+    assert list(figures) == ["observe", "authenticate", "recall", "admit", "route", "attempt", "total"]
     assert 30 <= figures["attempt"] <= 31
     assert figures["total"] == pytest.approx(sum(figures.values()) - figures["total"], abs=0.1)
 
