@@ -104,7 +104,9 @@ def runs(pid: int) -> bool:
 @pytest.fixture
 def drill(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A drill as it is typed, which has begun to send calls."""
-    command = [sys.executable, "-m", "tidegate", "drill", "--seconds", "30", "--json"]
+    # A process in the background has Ctrl-C ignored; the command must not.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import tidegate.cli as c; c.main()"
+    command = [sys.executable, "-c", start, "drill", "--seconds", "30", "--json"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as popen:
