@@ -11,6 +11,8 @@ from tidegate.ports import Clock
 
 MOST_PAUSE_S = 60.0
 """An engine that says when to come back is left alone for so long at the most."""
+TRIAL_S = 5.0
+"""After that time one call goes first. The others follow once it is answered, or after so many seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ class Health:
         """How often a call was tried again here, and elsewhere, because it had failed here."""
         self._label = label
         self._clock = clock
-        self._paused_until = float("-inf")
+        self._paused_until = self._trial_until = float("-inf")
+        self._was_paused = False
 
     def set_rules(self, rules: BreakerRules, *, slow_s: float = float("inf")) -> None:
         """Set when the breaker opens. What has been counted so far is kept."""
@@ -36,24 +39,28 @@ class Health:
 
     def is_out(self, now: float) -> bool:
         """Whether calls should go elsewhere now, if they can."""
-        return now < self._paused_until or not self.breaker.allows(now)
+        return now < self._paused_until or now < self._trial_until or not self.breaker.allows(now)
 
     def begins(self, now: float) -> bool:
         """A call begins. Return whether it is the probe of the breaker."""
         self.budget.requested()
+        if self._was_paused and now >= self._paused_until:
+            self._was_paused, self._trial_until = False, now + TRIAL_S
         return self.breaker.begins(now)
 
     def answered(self, now: float, *, after_s: float, probe: bool) -> None:
         """The first byte is there, so long after the engine was asked."""
+        self._trial_until = float("-inf")
         if probe:
             log.info("%s answers again: calls go to it as before", self._label)
         self.breaker.succeeded(now, probe=probe, slow=after_s > self.slow_s)
 
     def failed(self, error: GatewayError, now: float, *, probe: bool) -> bool:
         """A call ended with an error. Return whether calls should go elsewhere from now on."""
+        self._trial_until = float("-inf")
         if (
             error.again is Again.SAME
-        ):  # it says nothing of the engine, such as a kept-alive connection that closed
+        ):  # such as a kept-alive connection that closed: that says nothing of the engine
             self.breaker.abandoned(probe=probe)
             return False
         if isinstance(error, UpstreamError):
@@ -66,7 +73,8 @@ class Health:
         if isinstance(error, Overloaded):  # it works, and has no capacity left
             self.breaker.abandoned(probe=probe)
             if error.retry_after_s is not None:
-                self._paused_until = now + min(error.retry_after_s, MOST_PAUSE_S)
+                self._paused_until = max(self._paused_until, now + min(error.retry_after_s, MOST_PAUSE_S))
+                self._was_paused = True
             return False
         # It answered that the request is wrong.
         self.breaker.succeeded(now, probe=probe)
