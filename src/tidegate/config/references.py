@@ -34,6 +34,25 @@ def dangling_engines(models: Any, engines: Any) -> list[Problem]:
     return problems
 
 
+def dangling_fallbacks(models: Any) -> list[Problem]:
+    """Unknown names of models in the fallbacks of models. A prefix cannot be one: the engine has to be told a name."""
+    names = [name for name, _ in _entries(models) if not name.endswith("*")]
+    problems: list[Problem] = []
+    for model, settings in _entries(models):
+        for field in _FALLBACKS:
+            listed = dict(_entries(settings)).get(field)
+            for at, name in enumerate(cast("list[Any]", listed) if isinstance(listed, list) else []):
+                path = f"{joined('models', model)}.{field}[{at}]"
+                if name == model:
+                    problems.append(Problem(path, "is the model itself: name another one"))
+                elif isinstance(name, str) and name not in names:
+                    problems.append(_unknown(path, "model", name, names))
+    return problems
+
+
+_FALLBACKS = ("fallbacks", "fallbacks_on_context", "fallbacks_on_refusal")
+
+
 def dangling_tenants(top: Mapping[str, Any]) -> list[Problem]:
     """Unknown policies and tenants, and what keys and `auth` must agree on."""
     return [

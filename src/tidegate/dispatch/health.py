@@ -41,9 +41,10 @@ class Health:
         """Whether calls should go elsewhere now, if they can."""
         return now < self._paused_until or now < self._trial_until or not self.breaker.allows(now)
 
-    def begins(self, now: float) -> bool:
-        """A call begins. Return whether it is the probe of the breaker."""
-        self.budget.requested()
+    def begins(self, now: float, *, again: bool = False) -> bool:
+        """A call begins. Return whether it is the probe of the breaker. `again` says that it has failed before."""
+        if not again:
+            self.budget.requested()
         if self._was_paused and now >= self._paused_until:
             self._was_paused, self._trial_until = False, now + TRIAL_S
         return self.breaker.begins(now)

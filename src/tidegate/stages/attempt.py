@@ -125,7 +125,7 @@ class _Rounds(msgspec.Struct):
         if now >= call.deadline:
             raise DeadlineExceeded("The deadline passed before the engine was asked")
         self.standing, health = deployment.standing, deployment.health
-        self.probe = health is not None and health.begins(now)
+        self.probe = health is not None and health.begins(now, again=self.tries > 1)
         spent = self.spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
         call.spent.append(spent)
         if call.stream:
