@@ -14,50 +14,35 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from plain_engine import PlainEngine
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment, Group, Models
 from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
-from tidegate.engines import fields
 from tidegate.engines.answers import read_answer
 from tidegate.http.apis import openai
 from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
 from tidegate.policy import DEFAULT, Policies, Policy
-from tidegate.ports import Host
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
 from tidegate.stages.route import deployments_of
-from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece
+from tidegate.types import Ask, Batch, Endpoint, Exit, Piece
 
 PREFIX_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 1000, 50, 50
 PREFILL_S, TOKEN_S = 0.0002, 0.01
 
 
-class Replica:
+class Replica(PlainEngine):
     """An engine with a prefix cache: it keeps the `room` system prompts that it has used last."""
-
-    capabilities = Capabilities(fields.OPENAI)
 
     def __init__(self, room: int) -> None:
         self.room = room
         self.known: OrderedDict[str, None] = OrderedDict()
         self.calls = self.cached = self.read = 0
-
-    async def open(self, host: Host) -> None: ...
-    async def close(self) -> None: ...
-    async def ready(self) -> bool:
-        return True
-
-    async def load(self) -> Load:
-        return Load()
-
-    async def count_tokens(self, ask: Ask) -> int | None:
-        del ask
-        return None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         cached = self.take(str(ask.messages[0].content))

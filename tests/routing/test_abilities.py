@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_engine import PlainEngine
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment, Models
@@ -22,7 +23,7 @@ from tidegate.http.apis.outline import Limits
 from tidegate.policy import Policy
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.stages.route import Route
-from tidegate.types import Abilities, Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece
+from tidegate.types import Abilities, Ask, Batch, Capabilities, Endpoint, Exit, Piece
 
 ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
@@ -31,24 +32,12 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type":
 WORD = "word "
 
 
-class Strict:
+class Strict(PlainEngine):
     """An engine that refuses what it cannot do, as a server does. Four characters are a token for it."""
 
     def __init__(self, can: Abilities) -> None:
         self.can = can
         self.capabilities = Capabilities(fields.VLLM)
-
-    async def open(self, host: Any) -> None: ...
-    async def close(self) -> None: ...
-    async def ready(self) -> bool:
-        return True
-
-    async def load(self) -> Load:
-        return Load()
-
-    async def count_tokens(self, ask: Ask) -> int | None:
-        del ask
-        return None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         body = {name: json.loads(bytes(raw)) for name, raw in ask.fields.items()}

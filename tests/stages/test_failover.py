@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from in_hand import WALL_S
+from plain_engine import PlainEngine
 from virtual import run
 
 from tidegate.call import Call
 from tidegate.config import parse_text
-from tidegate.engines import fields
 from tidegate.engines.answers import read_answer
 from tidegate.errors import (
     BadRequest,
@@ -29,38 +29,21 @@ from tidegate.errors import (
 from tidegate.gateway import Gateway
 from tidegate.http.apis import openai
 from tidegate.runtime import Runtime
-from tidegate.types import FAILED, Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece
+from tidegate.types import FAILED, Ask, Batch, Endpoint, Exit, Piece
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
 Fail = Callable[[], GatewayError]
 
 
-class Scripted:
+class Scripted(PlainEngine):
     """An engine that fails with one error after the other, and then answers."""
-
-    capabilities = Capabilities(fields.OPENAI)
 
     def __init__(self, *failures: Fail, always: Fail | None = None) -> None:
         self.failures = list(failures)
         self.always = always
         self.asked: list[str] = []
         self.at: list[float] = []
-
-    async def open(self, host: Any) -> None:
-        del host
-
-    async def close(self) -> None: ...
-
-    async def ready(self) -> bool:
-        return True
-
-    async def load(self) -> Load:
-        return Load()
-
-    async def count_tokens(self, ask: Ask) -> int | None:
-        del ask
-        return None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         self.asked.append(ask.model)

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_engine import PlainEngine
 
 from tidegate.caches.answers import Answers
 from tidegate.call import Call
@@ -31,7 +32,7 @@ from tidegate.errors import (
 from tidegate.http.apis import openai
 from tidegate.pipeline import NO_PARTS, Parts, Pipeline, Stage, the_way
 from tidegate.policy import DEFAULT, Policies, Policy
-from tidegate.ports import Host, Sink
+from tidegate.ports import Sink
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.runtime import make_engine
@@ -39,7 +40,7 @@ from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
 from tidegate.stages.recall import Recall
-from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Load, Piece, Record, Reply, Usage
+from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Piece, Record, Reply, Usage
 
 pytestmark = pytest.mark.anyio
 ANSWER = (
@@ -48,24 +49,12 @@ ANSWER = (
 )
 
 
-class Echo:
+class Echo(PlainEngine):
     """An engine that answers at once, and fails when asked for the model `broken`."""
 
     def __init__(self, fields: frozenset[str] = frozenset(("model", "messages", "stream"))) -> None:
         self.capabilities = Capabilities({Endpoint.CHAT: fields})
         self.closed = 0
-
-    async def open(self, host: Host) -> None: ...
-    async def close(self) -> None: ...
-    async def ready(self) -> bool:
-        return True
-
-    async def load(self) -> Load:
-        return Load()
-
-    async def count_tokens(self, ask: Ask) -> int | None:
-        del ask
-        return None
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         try:
