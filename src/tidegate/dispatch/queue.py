@@ -24,7 +24,7 @@ import msgspec
 from tidegate.dispatch.bounds import Bounds
 from tidegate.dispatch.deployments import Deployment, seats_of
 from tidegate.dispatch.forecast import Forecast, Outlook, forecast
-from tidegate.dispatch.retries import Retries
+from tidegate.dispatch.retry_after import RetryAfter
 from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats, Waiter
 from tidegate.errors import DeadlineExceeded, NotSupported, Overloaded
@@ -173,7 +173,7 @@ class Queue:
         """The number of refused calls, by class and reason."""
         self.observe: Callable[[Place], None] = _ignore
         """Is told of every call that has waited for a seat and got one."""
-        self._retries = Retries(jitter)
+        self._retry_after = RetryAfter(jitter)
         self._ranks = count()
         self._refused_at = float("-inf")
 
@@ -217,7 +217,7 @@ class Queue:
             refused = None  # a call behind this one would leave
         if self._is_late(place, expected, needs.deadline, seats):
             refused = "wait"
-        retry_s = self._retries.least_s(needs.priority, expected, now) if refused else 0.0
+        retry_s = self._retry_after.least_s(needs.priority, expected, now) if refused else 0.0
         wait_s = None if expected.rate == float("inf") else expected.wait_s
         return Outlook(needs.priority, expected.position, wait_s, refused or "", retry_s)
 
@@ -286,7 +286,7 @@ class Queue:
         self.refusals[name, reason] = self.refusals.get((name, reason), 0) + 1
         self._refused_at = now
         expected = expected or Forecast(place.predicted_s, place.predicted_s, place.position, 0.0)
-        retry_s = self._retries.promise(name, needs.work, expected, now)
+        retry_s = self._retry_after.promise(name, needs.work, expected, now)
         error = Overloaded(_REASONS[reason], retry_after_s=retry_s)
         told = (
             name.encode(),

@@ -14,7 +14,7 @@ JITTER = 0.3
 """`Retry-After` is longer than computed by up to this share, so that refused clients do not come back all at once."""
 
 
-class Retries:
+class RetryAfter:
     """Remembers who was told to come back: these clients come as well, and new calls take a part of what is left."""
 
     def __init__(self, jitter: Callable[[], float]) -> None:
