@@ -14,19 +14,22 @@ _BYTES_PER_TOKEN = 4
 
 def needs_of(call: Call, lengths: OutputEstimate) -> Needs:
     """Return the needs of a call. `lengths` knows how long answers are. Raises BadRequest."""
-    caller, completion = call.caller, answer_tokens(call)
-    expected = lengths.expect(caller.key, call.route) * call.choices
-    if completion is None or completion > expected:
-        completion = expected
+    caller = call.caller
     return Needs(
         call.priority.name,
         caller.organisation or caller.key,
         call.policy.name,
         prompt_tokens(call),
-        completion,
+        expected_tokens(call, lengths),
         call.body_bytes,
         call.deadline,
     )
+
+
+def expected_tokens(call: Call, lengths: OutputEstimate) -> int:
+    """Return the expected tokens of an answer, in all of its choices. Raises BadRequest."""
+    most, expected = answer_tokens(call), lengths.expect(call.caller.key, call.route) * call.choices
+    return expected if most is None or most > expected else most
 
 
 def prompt_tokens(call: Call) -> int:

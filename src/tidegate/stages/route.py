@@ -13,13 +13,12 @@ from tidegate.call import Call
 from tidegate.dispatch.choice import Choice
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.errors import BadRequest, GatewayError, NotSupported
-from tidegate.kernel.fairqueue import OUTPUT
+from tidegate.kernel.fairqueue import INPUT, OUTPUT
 from tidegate.kernel.nearest import nearest
 from tidegate.quotas.estimate import OutputEstimate
-from tidegate.stages.needs import prompt_tokens
+from tidegate.stages.needs import expected_tokens, prompt_tokens
 from tidegate.stages.prefix import key_of
 from tidegate.stages.wants import able_of, why_not
-from tidegate.types import Generation
 
 
 class Route:
@@ -48,7 +47,7 @@ class Route:
         able = self._able(call)
         choice, work = self._choices[call.route], 0
         if call.route in self._weighed:
-            work = self._work_of(call)
+            work = INPUT * prompt_tokens(call) + OUTPUT * expected_tokens(call, self._lengths)
             if call.place is not None:
                 call.place.work = work
         key = None if choice.affinity == "none" else key_of(call, choice.affinity)
@@ -87,17 +86,6 @@ class Route:
             else:
                 found.append((one, _nearest_refusal(call, [one]).message))
         return found
-
-    def _work_of(self, call: Call) -> int:
-        """Return the expected work of a call in tokens of input."""
-        request, answer = call.request, self._lengths.expect(call.caller.key, call.route)
-        if isinstance(request, Generation):
-            most = request.max_tokens
-            if most is not None and 0 <= most < answer:
-                answer = most
-        else:
-            answer = 0
-        return prompt_tokens(call) + int(OUTPUT) * answer * call.choices
 
 
 def deployments_of(call: Call, models: Models) -> Sequence[Deployment]:
