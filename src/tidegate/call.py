@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.budget import Room
 from tidegate.dispatch.deployments import Deployment, Group
-from tidegate.dispatch.queue import Place
+from tidegate.dispatch.place import Place
 from tidegate.policy import Policy
 from tidegate.types import (
     ANSWER,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tidegate.dispatch.queue import Permit, Place, Queue
+from tidegate.dispatch.place import Permit, Place
+from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.rules import Needs, QueueRules
 
 NEEDS = Needs("fifo")

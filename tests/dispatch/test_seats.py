@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.dispatch.deployments import Deployment
-from tidegate.dispatch.queue import Permit, Place, Queue
+from tidegate.dispatch.place import Permit, Place
+from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.rules import Needs, QueueRules
 from tidegate.dispatch.seats import Seats
 from tidegate.errors import DeadlineExceeded, Overloaded
@@ -98,6 +99,33 @@ async def test_a_place_keeps_its_rank_for_another_round() -> None:
         await turns()
         held.release()
     assert order == ["early", "late"]
+
+
+async def test_only_the_first_wait_is_compared_with_what_was_predicted() -> None:
+    room, seen = Room(1), list[int]()
+    room.queue.observe = lambda place: seen.append(place.rank)
+    place = room.enter()
+    for waits in (1, 1):
+        held = await room.take()
+        waiting = asyncio.ensure_future(room.wait(place))
+        await turns()
+        held.release()
+        (await waiting).release()
+        assert seen == [place.rank] * waits
+
+
+async def test_a_seat_that_was_declined_says_nothing_of_the_engine() -> None:
+    room = Room(1)
+    permit = await room.take()
+    waiting = asyncio.ensure_future(room.take())
+    await turns()
+    permit.decline()
+    permit.decline()
+    permit.release()
+    following = await waiting
+    assert room.state == (1, 0)
+    assert room.seats.rate(time.monotonic()) == float("inf"), "no call has ended"
+    following.release()
 
 
 async def test_the_end_of_patience_is_a_deadline_and_frees_the_place_in_line() -> None:

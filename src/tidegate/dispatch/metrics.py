@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from tidegate.dispatch.health import Health
-from tidegate.dispatch.queue import Place, Queue
+from tidegate.dispatch.place import Place
+from tidegate.dispatch.queue import Queue
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.state import STATES, classes_of, rejections_of
 from tidegate.kernel.breaker import CLOSED, HALF_OPEN, OPEN

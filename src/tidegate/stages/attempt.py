@@ -18,7 +18,7 @@ import msgspec
 from tidegate.call import Call
 from tidegate.dispatch.choice import tell_route
 from tidegate.dispatch.deployments import Deployment, Models
-from tidegate.dispatch.queue import Permit, Place
+from tidegate.dispatch.place import Permit, Place
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import (
     DeadlineExceeded,
@@ -152,7 +152,7 @@ class _Rounds(msgspec.Struct):
             others = self.failover.candidates() if permit.deployment.is_out(now) else ()
             if not others or any(one is permit.deployment for one in others):
                 return permit
-            permit.release()
+            permit.decline()
             candidates = others
 
     def _take(self, batch: Batch, spent: Spent) -> Batch:
