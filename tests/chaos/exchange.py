@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from tidegate.errors import DeadlineExceeded, Overloaded, RateLimited, UpstreamBusy
+
 _OVERLAP = 16
 _CODE = re.compile(rb'"code": ?"([a-z_]+)"')
-STATUS_OF = {"overloaded": 503, "upstream_busy": 503, "deadline_exceeded": 504, "rate_limited": 429}
+STATUS_OF = {kind.code: kind.status for kind in (Overloaded, UpstreamBusy, DeadlineExceeded, RateLimited)}
 """The statuses of errors that arrive as the last event of a stream, after a 200."""
 
 
