@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -11,11 +12,15 @@ T = TypeVar("T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in which each turn takes ten microseconds, so that time passes for a task that spins."""
+    """An event loop in which each turn takes ten microseconds, so that time passes for a task that spins.
+
+    It seeds the shared random numbers, which spread retries, so that what they decide repeats as well.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        random.seed(0)
 
     def time(self) -> float:
         return self.now

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tidegate.dispatch.forecast import Forecast
 from tidegate.kernel.promises import Promises
 
-FRESH = 0.5
+FRESH = 0.6
 """The share of the capacity that new calls are expected to take from those who come back after a refusal."""
 LEAST_RETRY_S, MOST_RETRY_S = 1.0, 60.0
 JITTER = 0.3
