@@ -46,6 +46,7 @@ from tidegate.types import (
     Tenant,
     Ticket,
     Verdict,
+    View,
 )
 
 T = TypeVar("T")
@@ -143,33 +144,52 @@ class CountsOddities(Protocol):
     odd: Callable[[str], None]
 
 
-# --------------------------------------------------------------- rails: `screen` and `guard` do not exist yet
+# --------------------------------------------------------------------------------------------------------- rails
+
+
+class TextViews(Protocol):
+    """A text, and the ways in which it can be read. Each view is made on first use, once for all rails.
+
+    `folded` keeps characters: it is the text without invisible characters, and with compatible and confusable characters
+    replaced by plain ones. `decoded` are the texts hidden in it by an encoding, such as base64, or by the order of its
+    characters. `skeleton` has its letters only.
+    """
+
+    original: str
+
+    @property
+    def folded(self) -> View: ...
+    @property
+    def decoded(self) -> Sequence[View]: ...
+    @property
+    def skeleton(self) -> View: ...
 
 
 class Rule(Protocol):
-    """A rail of tier 0: a pure function that takes microseconds."""
+    """A rail of tier 0: a pure function that takes microseconds. An exception counts as an error of the rail."""
 
     about: RailFacts
 
-    def check(self, text: str, scene: Scene) -> Verdict: ...
+    def check(self, views: TextViews, scene: Scene) -> Verdict: ...
 
 
 class Check(Protocol):
-    """A rail of tier 1 or 2: a small model, a judge or a remote guard. An exception counts as a failed verdict."""
+    """A rail of tier 1 or 2: a small model, a judge or a remote guard. An exception counts as an error of the rail."""
 
     about: RailFacts
 
-    async def check(self, text: str, scene: Scene) -> Verdict: ...
+    async def check(self, views: TextViews, scene: Scene) -> Verdict: ...
 
 
 class Scanner(Protocol):
-    """Scans one text channel of one stream as it arrives. `last` says that no more text follows."""
+    """Scans one text of one stream as it arrives. `last` says that no more text follows."""
 
-    def feed(self, text: str, *, last: bool) -> Scan: ...
+    def feed(self, text: str, *, last: bool = False) -> Scan: ...
 
 
+@runtime_checkable
 class Scanning(Protocol):
-    """A rail that can check a stream while it holds back at most a fixed number of characters."""
+    """A rail with `hold: span`: it checks a stream while it holds back at most a fixed number of characters."""
 
     def scanner(self) -> Scanner: ...
 

@@ -47,14 +47,16 @@ from tidegate.types.request import (
     Request,
 )
 from tidegate.types.verdict import (
-    Action,
+    PASSED,
     Hold,
     RailFacts,
     Scan,
     Scene,
     Span,
     Surface,
+    Text,
     Verdict,
+    View,
     Where,
 )
 
@@ -63,8 +65,8 @@ __all__ = [
     "ANSWER",
     "DEFAULT_PRIORITY",
     "FAILED",
+    "PASSED",
     "Abilities",
-    "Action",
     "Amounts",
     "Answer",
     "Ask",
@@ -116,11 +118,13 @@ __all__ = [
     "Spent",
     "Surface",
     "Tenant",
+    "Text",
     "Ticket",
     "TokenCounts",
     "Unit",
     "Usage",
     "Verdict",
+    "View",
     "Where",
     "joined",
 ]

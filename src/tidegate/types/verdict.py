@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,63 +12,111 @@ from tidegate.types.caller import Caller, Parent
 
 
 class Surface(enum.Enum):
-    """The source of a text."""
+    """The source of a text.
+
+    - `input`: what the client's user wrote, and what earlier answers in the same chat said.
+    - `system`: what the application wrote: system and developer messages, and the descriptions of tools.
+    - `retrieval`: documents that the application looked up.
+    - `tool`: the results of tools.
+    - `output`: what the engine wrote, the arguments of tool calls included.
+    """
 
     INPUT = "input"
-    OUTPUT = "output"
+    SYSTEM = "system"
     RETRIEVAL = "retrieval"
     TOOL = "tool"
-
-
-class Action(enum.Enum):
-    """The decision of a rail about a text."""
-
-    ALLOW = "allow"
-    BLOCK = "block"
-    CHANGE = "change"
+    OUTPUT = "output"
 
 
 class Where(NamedTuple):
     """The place of a text in a request or an answer.
 
-    `at` is the index of the message or choice, and `channel` the field that has the text, such as `content`.
+    `at` is the index of the message or choice, and -1 for a field of the request itself. `channel` is the path of the text
+    from there, such as `content`, `content[1].text`, `tool_calls[0].function.arguments` or `tools[0].function.description`.
     """
 
     at: int
     channel: str
 
 
+class Text(NamedTuple):
+    """One text of a request or an answer. `role` is that of its message, and empty for a text outside of messages.
+
+    `is_json` says that the text is itself a JSON document, such as the arguments of a tool call: rails check the texts in
+    it, and a change is encoded again.
+    """
+
+    where: Where
+    surface: Surface
+    value: str
+    role: str = ""
+    is_json: bool = False
+
+
+class View(NamedTuple):
+    """A text as a reader or a decoder would see it, with the way back to the original.
+
+    Character `i` of `text` stands for the characters of the original from `starts[i]` up to, but not including, `ends[i]`.
+    Both are None if the view is the original itself. `keeps` says that the view only replaces or removes single characters,
+    so that it also holds for a part of a text.
+    """
+
+    name: str
+    text: str
+    starts: Sequence[int] | None = None
+    ends: Sequence[int] | None = None
+    keeps: bool = True
+
+
 class Hold(NamedTuple):
-    """How much text a rail needs before it can release any: `none`, `span` (of `chars` characters), `sentence`, `whole`."""
+    """How much text of a stream a rail needs before any can be released.
+
+    `kind` is `none`, `span` (at most `chars` characters are held back), `sentence` or `whole`.
+    """
 
     kind: str
     chars: int = 0
 
 
 class Span(NamedTuple):
-    """A part of a text that a rail found: from `start` up to, but not including, `end`, in characters of the original."""
+    """A part of a text that a rail found: from `start` up to, but not including, `end`, in characters of the original.
+
+    `goes_on` says that the span is the next part of the one before, which was longer than could be held back.
+    """
 
     start: int
     end: int
     kind: str
     score: float = 1.0
+    goes_on: bool = False
 
 
 class Scan(NamedTuple):
-    """The result of scanning a stream: the number of characters that may be released, and the spans found in them."""
+    """The result of scanning a stream: how many characters may be released, and the spans found among them.
+
+    Both count from the beginning of the stream. A span is told once, and never reaches beyond `clear`.
+    """
 
     clear: int
-    found: tuple[Span, ...]
+    found: tuple[Span, ...] = ()
 
 
 class RailFacts(msgspec.Struct, frozen=True):
-    """The properties of a rail. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards."""
+    """The properties of a rail.
+
+    `surfaces` are those that it can check. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards.
+    `finds_spans` says that its verdicts say where, so that texts can be redacted. `corrects` says that its verdicts have a
+    corrected text. `usual_ms` is how long a check of a usual text takes, for the budget.
+    """
 
     name: str
     version: str
     surfaces: frozenset[Surface]
-    tier: int
-    hold: Hold
+    tier: int = 0
+    hold: Hold = Hold("whole")
+    finds_spans: bool = False
+    corrects: bool = False
+    usual_ms: float = 0.0
 
 
 class Scene(msgspec.Struct, frozen=True):
@@ -77,6 +126,7 @@ class Scene(msgspec.Struct, frozen=True):
     surface: Surface
     caller: Caller
     deadline: float
+    role: str = ""
     question: str = ""
     context: tuple[str, ...] = ()
     parent: Parent | None = None
@@ -85,14 +135,19 @@ class Scene(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """The result of a rail, as data without any rendering.
 
-    If the action is CHANGE, `text` is the whole changed text. `failed` means that the rail itself failed; the policy's
-    `on_error` then decides.
+    `passed` is False for a text that the rail objects to; what happens then is the policy's `on_fail`. `score` is how sure
+    the rail is, 0 to 1. `reason` is for the operator and never has text of the user. `text` is the whole corrected text, if
+    the rail has one. `error` is not empty if the rail itself failed; the policy's `on_error` then decides.
     """
 
-    action: Action
+    passed: bool
     category: str = ""
     score: float = 0.0
     reason: str = ""
     spans: tuple[Span, ...] = ()
     text: str | None = None
-    failed: bool = False
+    error: str = ""
+
+
+PASSED = Verdict(True)
+"""The verdict on a text to which a rail has no objection."""

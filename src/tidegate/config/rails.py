@@ -1,0 +1,115 @@
+"""The section `rails`: what texts are checked for, and what happens to a text that a rail objects to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from tidegate.config.kinds import Kinded
+from tidegate.config.settings import Name, Settings
+
+SURFACES = ("input", "system", "retrieval", "tool", "output")
+NO_RAILS, RULES, STRICT = "none", "rules", "strict"
+"""The profiles that exist without being configured."""
+REFUSAL = "I'm sorry, but I can't help with that."
+
+
+class RailConfig(Settings):
+    """One rail of a profile. Each `kind` has further settings of its own."""
+
+    kind: str = Field(description="What the rail checks for.")
+    name: Name | None = Field(
+        default=None,
+        description="Name of the rail in headers, metrics and the audit, unique in its profile; default: its kind.",
+    )
+    surfaces: tuple[Literal["input", "system", "retrieval", "tool", "output"], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Texts that are checked: `input` (users), `system` (the application's own), `retrieval` (documents),"
+        " `tool` (results of tools), `output` (the engine's). Default: those for which the kind is made.",
+    )
+    on_fail: Literal["block", "redact", "fix", "regenerate", "log"] = Field(
+        default="block",
+        description="What happens to a text that the rail objects to: the call is refused, the parts found are masked, the"
+        " rail's corrected text replaces it, the engine is asked again with a stronger instruction, or it is only logged.",
+    )
+    on_error: Literal["closed", "open"] | Name = Field(
+        default="closed",
+        description="What happens if the rail itself fails or takes too long: `closed` blocks the text, `open` lets it"
+        " pass, the name of another rail of the profile lets that one decide.",
+    )
+    timeout_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longest time of one check, for rails that are not rules; the budget holds as well.",
+    )
+    hold: Literal["whole"] | None = Field(
+        default=None,
+        description="`whole` holds back the whole answer of a stream until it is checked; default: as little as possible.",
+    )
+
+
+class ProfileConfig(Settings):
+    """A set of rails. `policies.NAME.rails` puts calls under a profile."""
+
+    rails: tuple[Annotated[RailConfig, Kinded("tidegate.rails")], ...] = Field(
+        default=(), description="The rails. Those that change texts run first, in this order."
+    )
+    race: bool = Field(
+        default=False,
+        description="Whether the engine starts while slow rails still check the input. Nothing is sent before they pass.",
+    )
+    refuse_as: Literal["message", "error"] = Field(
+        default="message",
+        description="How a blocked call is answered: by an assistant's message with `finish_reason: content_filter`, or by"
+        " an error with status 400.",
+    )
+    refusal: str = Field(default=REFUSAL, min_length=1, description="The text of a refusal.")
+    instruction: str = Field(
+        default="Your last answer broke the rules of this service: {reason}. Answer again and keep to them.",
+        description="What `on_fail: regenerate` tells the engine; `{reason}` is replaced by the category.",
+    )
+    most_rounds: int = Field(
+        default=2, ge=1, le=5, description="How often the engine is asked again by `regenerate`, at the most."
+    )
+    placeholders: bool = Field(
+        default=False,
+        description="Whether masked parts of the input come back in the answer where the engine repeats their"
+        " placeholders.",
+    )
+
+    @field_validator("rails")
+    @classmethod
+    def _names_differ(cls, rails: tuple[RailConfig, ...]) -> tuple[RailConfig, ...]:
+        names = [rail.name or rail.kind for rail in rails]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"has two rails named '{name}': give one of them another `name`")
+        return rails
+
+
+class RailsConfig(Settings):
+    """What texts are checked for."""
+
+    budget_ms: float = Field(
+        default=150,
+        gt=0,
+        description="Longest time for the rules and small models of one call. A rail that does not fit is decided by its"
+        " `on_error`.",
+    )
+    judge_budget_ms: float = Field(
+        default=3000, gt=0, description="Longest time for the judges and remote guards of one call."
+    )
+    profiles: Mapping[Name, ProfileConfig] = Field(
+        default={},
+        description="Sets of rails, by name. `none`, `rules` and `strict` exist without being configured.",
+    )
+
+    @field_validator("profiles")
+    @classmethod
+    def _free_names(cls, profiles: Mapping[str, ProfileConfig]) -> Mapping[str, ProfileConfig]:
+        if NO_RAILS in profiles:
+            raise ValueError(f"has a profile '{NO_RAILS}', which stands for no rails: choose another name")
+        return profiles
