@@ -7,6 +7,7 @@ for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from tidegate.budget import Room
 from tidegate.dispatch.deployments import Deployment, Group
 from tidegate.dispatch.place import Place
 from tidegate.policy import Policy
+from tidegate.rails.plan import Plan
 from tidegate.types import (
     ANSWER,
     DEFAULT_PRIORITY,
@@ -25,6 +27,7 @@ from tidegate.types import (
     ChatRequest,
     Endpoint,
     Exit,
+    Finding,
     Generation,
     Headers,
     Message,
@@ -32,6 +35,7 @@ from tidegate.types import (
     Parent,
     Priority,
     Record,
+    Reply,
     Request,
     Spent,
     joined,
@@ -51,6 +55,28 @@ class Head(msgspec.Struct, frozen=True):
     path: str = ""
     headers: Mapping[bytes, bytes] = MappingProxyType({})
     peer: str = ""
+
+
+class Checks(msgspec.Struct):
+    """What rails check in a call, and what they have found.
+
+    `plan` has the rails of the policy, or the stricter ones that the request asks for. `gate` is the task of input rails
+    that race the engine; its result is None, or the reply to a blocked request. `added_ttft_s` is how much later the first
+    content came for the rails, and `held_s` how long they held back all events together.
+    """
+
+    plan: Plan
+    findings: list[Finding] = []
+    gate: asyncio.Task[Reply | None] | None = None
+    added_ttft_s: float = 0.0
+    held_s: float = 0.0
+
+    def told(self) -> tuple[tuple[Finding, ...], float, float]:
+        """Return what a record has of it."""
+        return tuple(self.findings), self.added_ttft_s, self.held_s
+
+
+_NOT_CHECKED: tuple[tuple[Finding, ...], float, float] = ((), 0.0, 0.0)
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -73,8 +99,9 @@ class Call(msgspec.Struct, kw_only=True):
     `place`, `route` the `groups` of deployments in the order in which they are tried, and `attempt` the `deployment` that
     it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins;
     `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed
-    until the client has received it. `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for
-    several calls. It costs one request; `spent` is empty unless this call pays for the engine.
+    until the client has received it. `checks` is what rails check and have found; None if the policy has no rails.
+    `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for several calls. It costs one request;
+    `spent` is empty unless this call pays for the engine.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,
@@ -118,6 +145,7 @@ class Call(msgspec.Struct, kw_only=True):
     when_sooner: Callable[[float], None] | None = None
     room: Room | None = None
     recalled: str = ""
+    checks: Checks | None = None
     waited_s: float = 0.0
     answering_at: float = 0.0
     answered_at: float = 0.0
@@ -183,6 +211,7 @@ class Call(msgspec.Struct, kw_only=True):
             self.status,
             self.head.peer,
             self.recalled,
+            *(_NOT_CHECKED if self.checks is None else self.checks.told()),
         )
 
 

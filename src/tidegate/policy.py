@@ -15,6 +15,7 @@ from tidegate.config.tenants import TenantNames, tenants_of
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
 from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens, path_of
+from tidegate.rails.plan import Plan, compile_plans
 from tidegate.types import DEFAULT_PRIORITY, Caller, Key, Limit, Priority
 
 DEFAULT = "default"
@@ -33,7 +34,8 @@ class Policy(msgspec.Struct, frozen=True):
     `max_body_bytes` is the largest request body. `deadline_s` is the longest time a call may take. `priority` is the
     class of the calls. `max_tokens` is the length of an answer where the request names none; None leaves that to the
     engine. `limits` are those that a call under this policy meets at every level. `on_limit`, `strict`, `count` and
-    `internal_calls` are the settings of the same names. `digest` changes whenever a setting changes that can change an
+    `internal_calls` are the settings of the same names. `plan` has the rails, and `stricter` those that a request may ask for
+    instead, by name. `digest` changes whenever a setting changes that can change an
     answer; cache keys have to contain it.
     """
 
@@ -50,6 +52,8 @@ class Policy(msgspec.Struct, frozen=True):
     strict: bool = False
     count: str = "estimate"
     internal_calls: str = "house"
+    plan: Plan | None = None
+    stricter: Mapping[str, Plan] = MappingProxyType({})
 
 
 class Naming(msgspec.Struct, frozen=True):
@@ -221,8 +225,11 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     priorities = priorities_of(config)
+    profiles = [name for section in sections.values() for name in (section.rails, *section.stricter_rails)]
+    plans = compile_plans(config.rails, profiles)
     named = {
-        name: _compiled(name, section, server, answers, priorities) for name, section in sections.items()
+        name: _compiled(name, section, server, answers, priorities, plans)
+        for name, section in sections.items()
     }
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
     tenants = dict(tenants_of(config.organisations))
@@ -236,7 +243,12 @@ def priorities_of(config: Config) -> Mapping[str, Priority]:
 
 
 def _compiled(
-    name: str, section: PolicyConfig, server: ServerConfig, answers: str, priorities: Mapping[str, Priority]
+    name: str,
+    section: PolicyConfig,
+    server: ServerConfig,
+    answers: str,
+    priorities: Mapping[str, Priority],
+    plans: Mapping[str, Plan],
 ) -> Policy:
     defaults = section.defaults
     models = Patterns(section.models)
@@ -253,4 +265,6 @@ def _compiled(
         strict=section.strict,
         count=section.count,
         internal_calls=section.internal_calls,
+        plan=plans.get(section.rails),
+        stricter={one: plans[one] for one in section.stricter_rails if one in plans},
     )

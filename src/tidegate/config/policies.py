@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, field_validator
 
 from tidegate.config.queue import DEFAULT_CLASS
+from tidegate.config.rails import NO_RAILS, STRICT
 from tidegate.config.settings import Name, Settings, not_empty
 
 
@@ -123,6 +124,15 @@ class PolicyConfig(Settings):
     )
     internal_calls: Literal["house", "caller"] = Field(
         default="house", description="Whose limits the gateway's own calls for a request use."
+    )
+    rails: Name = Field(
+        default=NO_RAILS,
+        description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules` or `strict`.",
+    )
+    stricter_rails: tuple[Name, ...] = Field(
+        default=(STRICT,),
+        description="Profiles that a request may ask for in place of `rails`, by the header `x-tidegate-profile`. List only"
+        " those that check at least as much.",
     )
     timezone: str = Field(default="UTC", description="Where days and months begin, such as `Europe/Berlin`.")
 

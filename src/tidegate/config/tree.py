@@ -19,6 +19,7 @@ from tidegate.config.models import ModelConfig
 from tidegate.config.policies import LimitsConfig, PolicyConfig
 from tidegate.config.queue import QueueConfig
 from tidegate.config.quotas import QuotasConfig
+from tidegate.config.rails import RailsConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
 from tidegate.config.stores import StoreConfig
@@ -49,6 +50,7 @@ class Config(Settings):
     idempotency: IdempotencyConfig = Field(
         default=IdempotencyConfig(), description="How long answers are kept for requests that are sent again."
     )
+    rails: RailsConfig = Field(default=RailsConfig(), description="What texts are checked for.")
     quotas: QuotasConfig = Field(default=QuotasConfig(), description="How limits are counted.")
     organisations: Mapping[Name, OrganisationConfig] = Field(
         default={}, description="Who the callers are, by name."

@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.access.presented import presented
 from tidegate.access.proxies import Proxies
-from tidegate.call import Call
+from tidegate.call import Call, Checks
 from tidegate.config import Config, ServerConfig
 from tidegate.errors import Forbidden, GatewayError
 from tidegate.policy import Policies, Policy, compile_policies
@@ -101,6 +101,8 @@ class Authenticate:
 
 def _apply(policy: Policy, call: Call) -> None:
     call.policy, call.priority = policy, policy.priority
+    if policy.plan is not None:
+        call.checks = Checks(policy.plan)
     call.sooner(call.arrived_at + policy.deadline_s)
 
 

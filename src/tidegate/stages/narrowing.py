@@ -1,4 +1,4 @@
-"""The headers with which a request makes less of its policy: a class that goes later, and a deadline that comes sooner.
+"""The headers with which a request makes less of its policy: a later class, a sooner deadline, and stricter rails.
 
 A request never gets more than its policy allows, so a proxy in front need not check these headers. They are read for the
 gateway and never sent to an engine.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tidegate.call import Call
+from tidegate.call import Call, Checks
 from tidegate.errors import BadRequest
 from tidegate.types import Priority
 
@@ -16,6 +16,9 @@ PRIORITY = b"x-tidegate-priority"
 """The name of a class. A class that goes before that of the policy has no effect."""
 DEADLINE_MS = b"x-tidegate-deadline-ms"
 """Milliseconds from the arrival of the request's head. More than the policy allows has no effect."""
+
+PROFILE = b"x-tidegate-profile"
+"""The name of a profile of rails, one of the policy's `stricter_rails`."""
 
 
 def narrow(call: Call, classes: Mapping[str, Priority]) -> None:
@@ -29,6 +32,19 @@ def narrow(call: Call, classes: Mapping[str, Priority]) -> None:
     if DEADLINE_MS in headers:
         call.own_deadline = call.arrived_at + _seconds(headers[DEADLINE_MS])
         call.sooner(call.own_deadline)
+    if PROFILE in headers:
+        _take_profile(call, headers[PROFILE])
+
+
+def _take_profile(call: Call, value: bytes) -> None:
+    policy, name = call.policy, value.strip().decode(errors="replace")
+    if name in policy.stricter:
+        call.checks = Checks(policy.stricter[name])
+    elif policy.plan is None or policy.plan.name != name:
+        allowed = ", ".join(policy.stricter) or "none"
+        raise BadRequest(
+            f"The header '{PROFILE.decode()}' names no profile that the policy allows: send one of {allowed}, or leave it out"
+        )
 
 
 def _rank(one: Priority) -> int:

@@ -20,6 +20,7 @@ from tidegate.types.cached import Entry, Neighbour
 from tidegate.types.caller import ANSWER, FAILED, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
+from tidegate.types.finding import Action, Finding
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
 from tidegate.types.priority import DEFAULT_PRIORITY, Priority
 from tidegate.types.quota import (
@@ -67,6 +68,7 @@ __all__ = [
     "FAILED",
     "PASSED",
     "Abilities",
+    "Action",
     "Amounts",
     "Answer",
     "Ask",
@@ -87,6 +89,7 @@ __all__ = [
     "Endpoint",
     "Entry",
     "Exit",
+    "Finding",
     "Generation",
     "Headers",
     "Hold",

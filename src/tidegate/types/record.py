@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.types.answer import Usage
 from tidegate.types.ask import Endpoint
+from tidegate.types.finding import Finding
 
 
 class Spent(msgspec.Struct):
@@ -35,7 +36,8 @@ class Record(msgspec.Struct, frozen=True):
     `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_ms` has the milliseconds of
     each stage that ran, `spent` the entries of the call, which have all ended. `status` is the HTTP status of the outcome,
     also where the error came after the first event; 499 says that the client left. `peer` is the client's address.
-    `recalled` is `joined` or `replayed` if the answer was not made for this call alone.
+    `findings` has what the rails have found, `added_ttft_s` how much
+    later the first content came for them, and `held_s` how long they held back all events together. `recalled` is `joined` or `replayed` if the answer was not made for this call alone.
     """
 
     id: str
@@ -62,3 +64,6 @@ class Record(msgspec.Struct, frozen=True):
     status: int = 200
     peer: str = ""
     recalled: str = ""
+    findings: tuple[Finding, ...] = ()
+    added_ttft_s: float = 0.0
+    held_s: float = 0.0

@@ -104,9 +104,11 @@ class Scan(NamedTuple):
 class RailFacts(msgspec.Struct, frozen=True):
     """The properties of a rail.
 
-    `surfaces` are those that it can check. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards.
-    `finds_spans` says that its verdicts say where, so that texts can be redacted. `corrects` says that its verdicts have a
-    corrected text. `usual_ms` is how long a check of a usual text takes, for the budget.
+    `surfaces` are those that it can check, and `usual` those that it checks where the profile names none; empty stands for
+    all. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards. `finds_spans` says that its verdicts
+    say where, so that texts can be redacted. `corrects` says that its verdicts have a corrected text. `usual_ms` is how long
+    a check of a usual text takes, for the budget. A rail with `once` checks a request as a whole: it gets one empty text,
+    and a scene with the request's tokens.
     """
 
     name: str
@@ -117,10 +119,16 @@ class RailFacts(msgspec.Struct, frozen=True):
     finds_spans: bool = False
     corrects: bool = False
     usual_ms: float = 0.0
+    usual: frozenset[Surface] = frozenset()
+    once: bool = False
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """The context of a text for a rail: its place, the question, the retrieved documents, the caller."""
+    """The context of a text for a rail: its place, the question, the retrieved documents, the caller.
+
+    `prompt_tokens` is an estimate of the request's tokens, `answer_tokens` the most that its answer may have, if the
+    request says so, and `context_tokens` the context of the model; -1 stands for unknown.
+    """
 
     where: Where
     surface: Surface
@@ -130,6 +138,9 @@ class Scene(msgspec.Struct, frozen=True):
     question: str = ""
     context: tuple[str, ...] = ()
     parent: Parent | None = None
+    prompt_tokens: int = -1
+    answer_tokens: int = -1
+    context_tokens: int = -1
 
 
 class Verdict(msgspec.Struct, frozen=True):

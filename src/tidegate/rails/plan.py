@@ -1,0 +1,216 @@
+"""Plans: the rails of a profile, made once for a configuration, in the order in which they run.
+
+Rails that change texts run first, in the order of the profile, and the others see the changed texts. Then the rails run
+tier by tier, the cheaper ones first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from tidegate import registry
+from tidegate.config.rails import NO_RAILS, ProfileConfig, RailConfig, RailsConfig
+from tidegate.errors import ConfigError, Problem
+from tidegate.ports import Check, Rule, Scanning
+from tidegate.rails.profiles import BUILT_IN
+from tidegate.types import Action, RailFacts, Surface
+
+CLOSED, OPEN = "closed", "open"
+ENDLESS_S = float("inf")
+_REWRITE = frozenset({Action.REDACT, Action.FIX})
+_WHOLE = frozenset({Action.FIX, Action.REGENERATE})
+
+
+class Step(msgspec.Struct, frozen=True, eq=False):
+    """One rail of a plan. `fallback` decides where the rail itself fails; without one, `closed` says what happens."""
+
+    name: str
+    rail: Rule | Check
+    about: RailFacts
+    surfaces: frozenset[Surface]
+    on_fail: Action
+    closed: bool = True
+    fallback: Step | None = None
+    timeout_s: float = ENDLESS_S
+    whole: bool = False
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the rail changes texts."""
+        return self.on_fail in _REWRITE
+
+
+class Plan(msgspec.Struct, frozen=True, eq=False):
+    """The rails of a profile, in the order in which they run on requests and on answers.
+
+    The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1, `judge_budget_s`
+    tier 2.
+    """
+
+    name: str
+    profile: ProfileConfig
+    input_rules: tuple[Step, ...]
+    input_checks: tuple[Step, ...]
+    output_rules: tuple[Step, ...]
+    output_checks: tuple[Step, ...]
+    budget_s: float
+    judge_budget_s: float
+
+    @property
+    def races(self) -> bool:
+        """Whether the engine starts while the slow input rails still run."""
+        return self.profile.race
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All rails."""
+        return self.input_rules + self.input_checks + self.output_rules + self.output_checks
+
+
+def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Plan]:
+    """Return the plans of the profiles with these names, those without rails left out.
+
+    Raises ConfigError with every mistake: a profile that does not exist, a rail that cannot be made, and settings that do
+    not go together.
+    """
+    problems: list[Problem] = []
+    plans: dict[str, Plan] = {}
+    profiles = {**BUILT_IN, **config.profiles}
+    for name in sorted({*named, *config.profiles}):
+        if name != NO_RAILS and name in profiles:
+            plan = _plan(name, profiles[name], config, problems)
+            if plan.steps:
+                plans[name] = plan
+    if problems:
+        raise ConfigError("cannot start", problems)
+    return MappingProxyType(plans)
+
+
+def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list[Problem]) -> Plan:
+    made: dict[str, tuple[RailConfig, Rule | Check]] = {}
+    for at, rail in enumerate(profile.rails):
+        path = f"rails.profiles.{name}.rails.{at}"
+        try:
+            made[rail.name or rail.kind] = rail, registry.find("tidegate.rails", rail.kind)(rail)
+        except ValueError as error:
+            problems.append(Problem(path, str(error)))
+    steps: dict[str, Step] = {}
+    for at, rail in enumerate(profile.rails):
+        label = rail.name or rail.kind
+        if label in made:
+            path = f"rails.profiles.{name}.rails.{at}"
+            problems += _mistakes(path, rail, made)
+            if label not in steps:
+                steps[label] = _step(label, made, steps)
+    ordered = [one for one in steps.values() if one.rewrites]
+    ordered += sorted((one for one in steps.values() if not one.rewrites), key=lambda one: one.about.tier)
+    on_input = [one for one in ordered if one.surfaces - {Surface.OUTPUT}]
+    on_output = [one for one in ordered if Surface.OUTPUT in one.surfaces]
+    return Plan(
+        name,
+        profile,
+        *(tuple(part) for part in (*_by_tier(on_input), *_by_tier(on_output))),
+        config.budget_ms / 1000,
+        config.judge_budget_ms / 1000,
+    )
+
+
+def _by_tier(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
+    """The rules, and the rails of the tiers above."""
+    return [one for one in steps if one.about.tier == 0], [one for one in steps if one.about.tier > 0]
+
+
+def _step(
+    label: str, made: Mapping[str, tuple[RailConfig, Rule | Check]], steps: Mapping[str, Step], depth: int = 0
+) -> Step:
+    config, rail = made[label]
+    about = rail.about
+    fallback = None
+    if config.on_error not in (CLOSED, OPEN) and config.on_error in made and depth < len(made):
+        fallback = steps.get(config.on_error) or _step(config.on_error, made, steps, depth + 1)
+    return Step(
+        label,
+        rail,
+        about,
+        _surfaces(config, about),
+        Action[config.on_fail.upper()],
+        config.on_error != OPEN,
+        fallback,
+        ENDLESS_S if config.timeout_ms is None else config.timeout_ms / 1000,
+        config.hold == "whole" or about.hold.kind == "whole",
+    )
+
+
+def _surfaces(config: RailConfig, about: RailFacts) -> frozenset[Surface]:
+    if config.surfaces is None:
+        return about.usual or about.surfaces
+    return frozenset(Surface(one) for one in config.surfaces)
+
+
+def _mistakes(
+    path: str, config: RailConfig, made: Mapping[str, tuple[RailConfig, Rule | Check]]
+) -> Iterator[Problem]:
+    """The settings of a rail that do not go together."""
+    label = config.name or config.kind
+    rail: Any = made[label][1]
+    about: RailFacts = rail.about
+    surfaces, on_fail = _surfaces(config, about), Action[config.on_fail.upper()]
+    for one in sorted(surfaces - about.surfaces, key=lambda one: one.value):
+        known = ", ".join(sorted(each.value for each in about.surfaces))
+        yield Problem(f"{path}.surfaces", f"'{config.kind}' cannot check '{one.value}'; it can: {known}")
+    if on_fail is Action.REDACT and not about.finds_spans:
+        yield Problem(
+            f"{path}.on_fail", f"'{config.kind}' does not say where in a text: use 'block' or 'log'"
+        )
+    if on_fail is Action.FIX and not about.corrects:
+        yield Problem(f"{path}.on_fail", f"'{config.kind}' has no corrected text: use 'block' or 'log'")
+    if on_fail is Action.REGENERATE and surfaces - {Surface.OUTPUT}:
+        yield Problem(f"{path}.on_fail", "'regenerate' is for answers: set `surfaces: [output]`")
+    is_whole = config.hold == "whole" or about.hold.kind == "whole"
+    if on_fail in _WHOLE and Surface.OUTPUT in surfaces and not is_whole:
+        yield Problem(f"{path}.hold", f"'{config.on_fail}' needs the whole answer: set `hold: whole`")
+    if about.tier == 0 and config.timeout_ms is not None:
+        yield Problem(
+            f"{path}.timeout_ms", f"'{config.kind}' is a rule, which takes microseconds: leave it out"
+        )
+    if (
+        not is_whole
+        and Surface.OUTPUT in surfaces
+        and about.hold.kind == "span"
+        and not isinstance(rail, Scanning)
+    ):
+        yield Problem(f"{path}.kind", f"'{config.kind}' declares `hold: span` and has no scanner")
+    if config.on_error not in (CLOSED, OPEN):
+        yield from _fallback_mistakes(path, config, surfaces, made)
+
+
+def _fallback_mistakes(
+    path: str,
+    config: RailConfig,
+    surfaces: frozenset[Surface],
+    made: Mapping[str, tuple[RailConfig, Rule | Check]],
+) -> Iterator[Problem]:
+    seen = [config.name or config.kind]
+    follows: RailConfig = config
+    while follows.on_error not in (CLOSED, OPEN):
+        if follows.on_error not in made:
+            yield Problem(
+                f"{path}.on_error",
+                f"there is no rail '{follows.on_error}' in the profile: name one, or use closed or open",
+            )
+            return
+        if follows.on_error in seen:
+            yield Problem(
+                f"{path}.on_error",
+                f"the rails {' → '.join([*seen, follows.on_error])} stand in for each other",
+            )
+            return
+        seen.append(follows.on_error)
+        follows, rail = made[follows.on_error]
+        if missing := sorted(one.value for one in surfaces - rail.about.surfaces):
+            yield Problem(f"{path}.on_error", f"'{follows.kind}' cannot check '{missing[0]}'")
+            return

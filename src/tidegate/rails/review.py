@@ -1,0 +1,192 @@
+"""One review: the texts of a request or of a whole answer while the rails of a plan check them, one rail after the other.
+
+Rails that change texts come first in a plan, so every later rail sees the changed texts. The first block ends the review.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+import msgspec
+
+from tidegate.forms.leaves import leaves, with_leaves
+from tidegate.kernel.text.views import Views, slices
+from tidegate.ports import Clock, TextViews
+from tidegate.rails.checking import Mask, checked, decided, ruled
+from tidegate.rails.plan import Step
+from tidegate.rails.redact import masked
+from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
+
+SLICE_CHARS = 4096
+"""A longer text is checked by rules in slices, and other calls get a turn between them."""
+REQUEST = Where(-1, "")
+"""The place of the empty text that stands for a request as a whole, for rails with `once`."""
+JUDGE_TIER = 2
+SceneOf = Callable[[Text], Scene]
+
+
+class _Unit(msgspec.Struct, eq=False):
+    """What is checked as one text: a text, or one of the texts in a JSON document."""
+
+    text: Text
+    value: str
+    scene: Scene
+    leaf: int = -1
+    views: TextViews | None = None
+    changed: bool = False
+
+
+class Review:
+    """The state of one review. `stopped` is the finding that ended it; its action is `BLOCK` or `REGENERATE`."""
+
+    def __init__(
+        self,
+        texts: Sequence[Text],
+        scene: SceneOf,
+        clock: Clock,
+        *,
+        hashed: Callable[[str], str],
+        mask: Mask = masked,
+    ) -> None:
+        """`scene` returns the context of a text. `hashed` returns the keyed hash of a text for the audit."""
+        self.stopped: Finding | None = None
+        self._clock = clock
+        self._hashed = hashed
+        self._mask = mask
+        self._findings: dict[tuple[str, Surface], Finding] = {}
+        self._units = [unit for text in texts for unit in _units(text, scene(text))]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """One finding for each rail and surface that was checked, those that passed included."""
+        return list(self._findings.values())
+
+    def changed(self) -> Mapping[Where, str]:
+        """Return the changed texts by place, as they should be."""
+        found: dict[Where, str] = {}
+        for unit in self._units:
+            if unit.changed:
+                where = unit.text.where
+                if unit.leaf < 0:
+                    found[where] = unit.value
+                else:
+                    found[where] = with_leaves(found.get(where, unit.text.value), {unit.leaf: unit.value})
+        return found
+
+    def is_long(self) -> bool:
+        """Whether rules should check the texts in turns, so that other calls need not wait."""
+        return sum(len(unit.value) for unit in self._units) > SLICE_CHARS
+
+    def rules(self, steps: Sequence[Step], *, until: float) -> Generator[None]:
+        """Run rules. Each step of the iterator is a turn: texts up to `SLICE_CHARS` take one for all rails.
+
+        `until` is the time after which rules no longer begin. Rules that do not get their turn have failed.
+        """
+        for step in steps:
+            for unit in self._units_of(step):
+                began = self._clock()
+                if len(unit.value) <= SLICE_CHARS:
+                    verdict = ruled(step, _views(unit), unit.scene)
+                else:
+                    verdict = yield from self._sliced(step, unit, until)
+                self._take(step, unit, verdict, self._clock() - began)
+                if self.stopped is not None:
+                    return
+
+    async def checks(self, steps: Sequence[Step], *, until: float, judges_until: float) -> None:
+        """Run the rails above the rules, tier by tier. `until` limits tier 1, and `judges_until` tier 2."""
+        for step in steps:
+            if step.rewrites:
+                limit = judges_until if step.about.tier >= JUDGE_TIER else until
+                for unit in self._units_of(step):
+                    await self._check(step, unit, limit)
+                    if self.stopped is not None:
+                        return
+        for tier in sorted({step.about.tier for step in steps}):
+            others = [step for step in steps if not step.rewrites and step.about.tier == tier]
+            await self._at_once(others, judges_until if tier >= JUDGE_TIER else until)
+            if self.stopped is not None:
+                return
+
+    async def _at_once(self, steps: Sequence[Step], until: float) -> None:
+        """Run rails side by side. The first block cancels the others."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for step in steps:
+                    for unit in self._units_of(step):
+                        group.create_task(self._check(step, unit, until, alone=False))
+        except* _Stopped:
+            pass
+
+    async def _check(self, step: Step, unit: _Unit, until: float, *, alone: bool = True) -> None:
+        began = self._clock()
+        verdict = await checked(step, _views(unit), unit.scene, within_s=until - began)
+        if self.stopped is None:
+            self._take(step, unit, verdict, self._clock() - began)
+            if self.stopped is not None and not alone:
+                raise _Stopped
+
+    def _units_of(self, step: Step) -> Sequence[_Unit]:
+        return [
+            unit
+            for unit in self._units
+            if unit.text.surface in step.surfaces and (unit.text.where == REQUEST) == step.about.once
+        ]
+
+    def _sliced(self, step: Step, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
+        """Check a long text slice by slice, and return one verdict on all of it."""
+        worst, spans = PASSED, dict[tuple[int, int, str], Span]()
+        for offset, part in slices(unit.value, SLICE_CHARS):
+            if self._clock() >= until:
+                return Verdict(passed=False, error="the budget was used up")
+            verdict = ruled(step, Views(part), unit.scene)
+            for span in verdict.spans:
+                start, end = span.start + offset, span.end + offset
+                spans[start, end, span.kind] = span._replace(start=start, end=end)
+            if verdict.error:
+                return verdict
+            if not verdict.passed and (worst.passed or verdict.score > worst.score):
+                worst = verdict
+            yield
+        if worst.text is not None:
+            return Verdict(passed=False, error="corrected a part of a text")
+        return msgspec.structs.replace(worst, spans=tuple(spans.values())) if spans else worst
+
+    def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
+        """Act on a verdict, and note it."""
+        decision = decided(step, verdict, unit.value, self._mask)
+        surface = unit.text.surface
+        finding = self._findings.get((step.name, surface))
+        if finding is None:
+            finding = Finding(step.name, step.about.version, surface)
+            self._findings[step.name, surface] = finding
+        finding.took_s += took_s
+        if decision.action is Action.PASS:
+            return
+        finding.count += len(verdict.spans) or 1
+        if decision.action > finding.action:
+            finding.action, finding.category, finding.score = decision.action, verdict.category, verdict.score
+            finding.error, finding.hashed = verdict.error, self._hashed(unit.value)
+        if decision.text is not None:
+            unit.value, unit.views, unit.changed = decision.text, None, True
+        if decision.action >= Action.REGENERATE:
+            self.stopped = finding
+
+
+class _Stopped(Exception):
+    """A rail has blocked, so the others beside it need not end."""
+
+
+def _units(text: Text, scene: Scene) -> Iterator[_Unit]:
+    if not text.is_json:
+        yield _Unit(text, text.value, scene)
+        return
+    for at, leaf in enumerate(leaves(text.value)):
+        yield _Unit(text, leaf, scene, at)
+
+
+def _views(unit: _Unit) -> TextViews:
+    if unit.views is None:
+        unit.views = Views(unit.value)
+    return unit.views

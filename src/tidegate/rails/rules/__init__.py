@@ -1,0 +1,1 @@
+"""The rails that are rules: each takes microseconds and needs no model. One file for each kind."""

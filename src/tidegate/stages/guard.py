@@ -1,0 +1,45 @@
+"""The stage `guard`: the input rails that take longer than rules, tier by tier, while the call keeps its place in the queue.
+
+With `race: true` the stage lets the call go on at once, and leaves a gate: nothing of the answer is released before the
+rails have passed the request (`stages/release.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from tidegate.call import Call
+from tidegate.rails.plan import Plan
+from tidegate.rails.review import Review
+from tidegate.stages.railed import Railed
+from tidegate.stages.screen import foretold
+from tidegate.types import Reply
+
+
+class Guard:
+    """Runs the slow input rails of the caller's profile."""
+
+    def __init__(self, railed: Railed) -> None:
+        self._railed = railed
+
+    def __call__(self, call: Call) -> Awaitable[Reply | None] | None:
+        """Wait for the rails, or begin the race. Returns the reply to a blocked request. Raises Blocked."""
+        checks = call.checks
+        if checks is None or not checks.plan.input_checks:
+            return None
+        plan = checks.plan
+        review = self._railed.request(call, plan)
+        if plan.races:
+            checks.gate = call.exit.task(self._checked(call, plan, review), name=f"guard {call.id}")
+            return None
+        return self._checked(call, plan, review)
+
+    async def _checked(self, call: Call, plan: Plan, review: Review) -> Reply | None:
+        now = self._railed.clock()
+        until, judges_until = now + plan.budget_s, now + plan.judge_budget_s
+        await review.checks(plan.input_checks, until=until, judges_until=judges_until)
+        return self._railed.requested(call, plan, review)
+
+    def foretell(self, call: Call) -> str:
+        """Say which rails check the request."""
+        return foretold(call.checks.plan.input_checks if call.checks is not None else ())

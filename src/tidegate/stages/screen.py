@@ -1,0 +1,53 @@
+"""The stage `screen`: the input rails that are rules. They check a request before it may wait, or be answered from a cache.
+
+Texts of usual length are checked at once. Long ones are checked in slices, and other calls get a turn between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator, Sequence
+
+from tidegate.call import Call
+from tidegate.rails.plan import Plan, Step
+from tidegate.rails.review import Review
+from tidegate.stages.railed import Railed
+from tidegate.types import Reply
+
+
+class Screen:
+    """Runs the rules of the caller's profile on a request."""
+
+    def __init__(self, railed: Railed) -> None:
+        self._railed = railed
+
+    def __call__(self, call: Call) -> Reply | Awaitable[Reply | None] | None:
+        """Change the texts that rails change. Returns the reply to a blocked request.
+
+        Raises Blocked, and BadRequest for a request whose texts cannot be read.
+        """
+        checks = call.checks
+        if checks is None or not checks.plan.input_rules:
+            return None
+        plan, railed = checks.plan, self._railed
+        review = railed.request(call, plan)
+        turns = review.rules(plan.input_rules, until=railed.clock() + plan.budget_s)
+        if review.is_long():
+            return self._in_turns(call, plan, review, turns)
+        for _ in turns:
+            pass
+        return railed.requested(call, plan, review)
+
+    async def _in_turns(self, call: Call, plan: Plan, review: Review, turns: Generator[None]) -> Reply | None:
+        for _ in turns:
+            await asyncio.sleep(0)
+        return self._railed.requested(call, plan, review)
+
+    def foretell(self, call: Call) -> str:
+        """Say which rails check the request."""
+        return foretold(call.checks.plan.input_rules if call.checks is not None else ())
+
+
+def foretold(steps: Sequence[Step]) -> str:
+    """Name rails with what they do."""
+    return ", ".join(f"{one.name} ({one.on_fail.word})" for one in steps) or "no rails"
