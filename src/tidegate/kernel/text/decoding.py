@@ -1,0 +1,225 @@
+r"""The texts hidden by an encoding that shows: percent signs, entities, escapes, hexadecimal, base64, spaced-out letters.
+
+Each decoder replaces what it can decode and leaves the rest of the text in its place, so a phrase of which only one word is
+encoded is found too. Whether a text may hold an encoding is decided by a test that costs about a microsecond. Runs of
+base64 and hexadecimal digits are everywhere, in paths, names and checksums: they are replaced only by readable text.
+
+A run may begin with letters that only look like a part of it (`this` before a line end and base64, for example), which
+shift all later digits. Each run is therefore decoded at every shift, and the readable stretches are kept.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from tidegate.kernel.text.folding import folded
+from tidegate.kernel.text.mapping import Edit, beneath, edited
+from tidegate.types.verdict import View
+
+ROUNDS = 2
+"""How many encodings of one kind within each other are undone, such as base64 of base64."""
+
+FEWEST_BASE64 = 16
+"""The shortest run of base64 that is decoded, in characters."""
+
+FEWEST_HEX = 6
+"""The shortest run of hexadecimal digits that is decoded, in pairs."""
+
+FEWEST_SPACED = 3
+"""The shortest run of spaced-out letters that is joined, in letters."""
+
+FEWEST_READABLE = 12
+"""The shortest readable stretch of a run that is otherwise noise, in characters. Shorter ones happen by chance."""
+
+LETTERS_OF_READABLE = 0.5
+"""The least part of a readable text that is letters."""
+
+
+class Decoder(NamedTuple):
+    """One encoding: `may` is the cheap test whether a text can hold it, and `found` are the replacements."""
+
+    name: str
+    may: Callable[[str], bool]
+    found: Callable[[str], Iterator[Edit]]
+
+
+def rounds(view: View) -> Iterator[View]:
+    """Yield the view with its encodings undone, once for each round that changes anything."""
+    for _ in range(ROUNDS):
+        plainer = _undone(view)
+        if plainer is view:
+            return
+        if not plainer.text.isascii():
+            plainer = beneath(folded(plainer.text)._replace(name=plainer.name, keeps=False), plainer)
+        yield plainer
+        view = plainer
+
+
+def _undone(view: View) -> View:
+    names: list[str] = []
+    for name, may, found in _DECODERS:
+        if may(view.text):
+            plainer = edited(view, found(view.text), name=name)
+            if plainer is not view:
+                view = plainer
+                names.append(name)
+    return view._replace(name="+".join(names)) if names else view
+
+
+# ----------------------------------------------------------------------------------------- what is readable
+
+
+_STRETCH = re.compile(r"[\w\s.,;:!?'\"()\[\]{}<>@#$%&*/\\+=|~^`-]+")
+
+
+def _is_readable(text: str, *, fewest: int) -> bool:
+    return len(text) >= fewest and sum(map(str.isalpha, text)) >= LETTERS_OF_READABLE * len(text)
+
+
+def _readable(shifts: Iterable[bytes], *, fewest: int) -> str:
+    """Return the readable text of one run, decoded at each shift. It is empty if there is none.
+
+    NUL bytes are left out, so that ASCII in UTF-16 is read too.
+    """
+    stretches: list[str] = []
+    for data in shifts:
+        text = data.replace(b"\0", b"").decode("utf-8", "replace")
+        whole = _STRETCH.fullmatch(text)
+        if whole and _is_readable(text, fewest=fewest):
+            return text
+        found = (
+            match[0] for match in _STRETCH.finditer(text) if match.end() - match.start() >= FEWEST_READABLE
+        )
+        stretches += (stretch for stretch in found if _is_readable(stretch, fewest=FEWEST_READABLE))
+    return " ".join(stretches)
+
+
+def _as_text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _edits(pattern: re.Pattern[str], plain: Callable[[str], str], text: str) -> Iterator[Edit]:
+    for match in pattern.finditer(text):
+        replacement = plain(match[0])
+        if replacement:
+            yield Edit(match.start(), match.end(), replacement)
+
+
+# ------------------------------------------------------------------- percent signs, entities and backslashes
+
+
+_PERCENT = re.compile(r"(?:\+?%[0-9A-Fa-f]{2})+")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,32};?|#[xX][0-9A-Fa-f]{1,32};?|[A-Za-z][A-Za-z0-9]{1,31};)")
+_CODE_POINTS = re.compile(r"(?:\\{1,2}(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|U[0-9A-Fa-f]{8}))+")
+_CODE_POINT = re.compile(r"[uU]\{?([0-9A-Fa-f]+)")
+_BYTES = re.compile(r"(?:\\{1,2}(?:x[0-9A-Fa-f]{2}|[0-3][0-7]{2}))+")
+_BYTE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|([0-3][0-7]{2}))")
+
+
+def _percent(run: str) -> str:
+    return _as_text(bytes.fromhex(run.replace("+", "20").replace("%", "")))
+
+
+def _code_points(run: str) -> str:
+    points = (int(match[1], 16) for match in _CODE_POINT.finditer(run))
+    text = "".join(chr(point) if point < 0x110000 else "\ufffd" for point in points)
+    # Escapes are UTF-16: a pair of surrogates is one character.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _bytes(run: str) -> str:
+    return _as_text(
+        bytes(int(match[1], 16) if match[1] else int(match[2], 8) for match in _BYTE.finditer(run))
+    )
+
+
+# ------------------------------------------------------------------------------------ base64 and hexadecimal
+
+
+def _classes(members: str) -> bytes:
+    """Return a table for `bytes.translate`: `x` for the members, a space for all other bytes."""
+    return bytes(0x78 if chr(byte) in members else 0x20 for byte in range(256))
+
+
+_DIGITS = "0123456789"
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_BASE64_CLASS, _BASE64_SHORTEST = _classes(_LETTERS + _DIGITS + "+/-_"), b"x" * FEWEST_BASE64
+_HEX_CLASS, _HEX_SHORTEST = _classes("abcdefABCDEF" + _DIGITS), b"x" * (2 * FEWEST_HEX)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*={0,2}")
+_HEX = re.compile(
+    rf"(?:0[xX])?[0-9A-Fa-f]{{2}}(?:[ ,:\r\n-]{{0,3}}(?:0[xX])?[0-9A-Fa-f]{{2}}){{{FEWEST_HEX - 1},}}[0-9A-Fa-f]?"
+)
+_NOT_HEX = re.compile(r"0[xX]|[^0-9A-Fa-f]")
+
+
+def _may_be_base64(text: str) -> bool:
+    return _BASE64_SHORTEST in text.encode("ascii", "replace").translate(_BASE64_CLASS, b"\r\n\t")
+
+
+def _may_be_hex(text: str) -> bool:
+    return _HEX_SHORTEST in text.encode("ascii", "replace").translate(_HEX_CLASS, b" ,:-\r\nxX")
+
+
+def _base64(run: str) -> str:
+    digits = "".join(run.rstrip("=").replace("-", "+").replace("_", "/").split())
+    if len(digits) < FEWEST_BASE64:
+        return ""
+    return _readable((_base64_at(digits, shift) for shift in range(4)), fewest=FEWEST_READABLE - 2)
+
+
+def _base64_at(digits: str, shift: int) -> bytes:
+    # One digit alone in the last group of four says nothing.
+    last = len(digits) - (1 if (len(digits) - shift) % 4 == 1 else 0)
+    part = digits[shift:last]
+    return binascii.a2b_base64(part + "=" * (-len(part) % 4))
+
+
+def _hex(run: str) -> str:
+    digits = _NOT_HEX.sub("", run)
+    shifts = (digits[shift : len(digits) - (len(digits) - shift) % 2] for shift in range(2))
+    return _readable(map(bytes.fromhex, shifts), fewest=FEWEST_HEX)
+
+
+# ------------------------------------------------------------------------------------------ spaced-out letters
+
+
+_BETWEEN = r"[ .*_|/~-]"
+_SPACED = re.compile(
+    rf"(?<![^\W_])[^\W_]({_BETWEEN})[^\W_](?:\1[^\W_]){{{FEWEST_SPACED - 2},}}(?![^\W_])",
+)
+_SPACED_CLASS, _SPACED_SHORTEST = _classes(_LETTERS + _DIGITS), b" x" * FEWEST_SPACED + b" "
+
+
+def _may_be_spaced(text: str) -> bool:
+    return _SPACED_SHORTEST in b" %b " % text.encode("ascii", "replace").translate(_SPACED_CLASS)
+
+
+def _spaced(run: str) -> str:
+    letters = run[::2]
+    return "" if letters.isdecimal() else letters
+
+
+def _decoder(
+    name: str, may: Callable[[str], bool], pattern: re.Pattern[str], plain: Callable[[str], str]
+) -> Decoder:
+    return Decoder(name, may, partial(_edits, pattern, plain))
+
+
+_DECODERS = (
+    _decoder("url", lambda text: "%" in text, _PERCENT, _percent),
+    _decoder("html", lambda text: "&" in text, _ENTITY, html.unescape),
+    _decoder("code points", lambda text: "\\" in text, _CODE_POINTS, _code_points),
+    _decoder("bytes", lambda text: "\\" in text, _BYTES, _bytes),
+    _decoder("hex", _may_be_hex, _HEX, _hex),
+    _decoder("base64", _may_be_base64, _BASE64, _base64),
+    _decoder("spaced", _may_be_spaced, _SPACED, _spaced),
+)
+"""In the order in which they are undone. An encoding within an earlier one of the list is undone in the same round."""

@@ -1,0 +1,87 @@
+"""A text, and the ways in which it can be read. This module decides which views there are; the others make them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidegate.kernel.text.decoding import ROUNDS, rounds
+from tidegate.kernel.text.folding import folded
+from tidegate.kernel.text.guessing import guesses
+from tidegate.kernel.text.hiding import MOST_HIDDEN_VIEWS, hidden
+from tidegate.kernel.text.mapping import Offsets, beneath, ends_of, starts_of
+from tidegate.types.verdict import View
+
+MOST_DECODED = MOST_HIDDEN_VIEWS + (1 + MOST_HIDDEN_VIEWS) * ROUNDS
+"""The most decoded views of one text: each hidden text, and the rounds of decoding the text itself and each of those."""
+
+_NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 0x7F)
+_LOWER = bytes(range(256)).lower()
+
+
+class Views:
+    """A text, and the ways in which it can be read. Each view is made on first use, once for all rails.
+
+    No view is longer than the text by more than the factor `folding.MOST_FOR_ONE`, and the time for all of them grows
+    with the length of the text: callers pass long texts in `slices`.
+    """
+
+    __slots__ = ("_decoded", "_folded", "_guessed", "_skeleton", "original")
+
+    def __init__(self, text: str) -> None:
+        self.original = text
+        self._folded: View | None = None
+        self._decoded: Sequence[View] | None = None
+        self._guessed: Sequence[View] | None = None
+        self._skeleton: View | None = None
+
+    @property
+    def folded(self) -> View:
+        """The text without invisible characters, with compatible and confusable characters replaced by plain ones."""
+        view = self._folded
+        if view is None:
+            view = self._folded = folded(self.original)
+        return view
+
+    @property
+    def decoded(self) -> Sequence[View]:
+        """The texts that an encoding or invisible characters hide, each folded. There are at most `MOST_DECODED`."""
+        if self._decoded is None:
+            self._decoded = tuple(_decoded(self.original, self.folded))
+        return self._decoded
+
+    @property
+    def guessed(self) -> Sequence[View]:
+        """Readings that nothing announces: leet, rot13 and reversed. There are at most `guessing.MOST_GUESSES`."""
+        if self._guessed is None:
+            self._guessed = tuple(guesses(self.folded))
+        return self._guessed
+
+    @property
+    def skeleton(self) -> View:
+        """The letters of the folded text alone, in lower case: no spaces, digits or punctuation."""
+        if self._skeleton is None:
+            self._skeleton = _skeleton(self.folded)
+        return self._skeleton
+
+
+def _decoded(text: str, plain: View) -> Sequence[View]:
+    views: list[View] = []
+    for found in hidden(text):
+        view = beneath(folded(found.text)._replace(name=found.name, keeps=False), found)
+        views += (view, *rounds(view))
+    return [*views, *rounds(plain)]
+
+
+def _skeleton(view: View) -> View:
+    text = view.text
+    if text.isascii():
+        letters = text.encode().translate(_LOWER, _NO_LETTERS).decode()
+    else:
+        letters = "".join(filter(str.isalpha, text)).lower()
+    starts, ends = starts_of(view), ends_of(view)
+    return View(
+        "skeleton",
+        letters,
+        Offsets(lambda: [starts[i] for i, c in enumerate(text) if c.isalpha()]),
+        Offsets(lambda: [ends[i] for i, c in enumerate(text) if c.isalpha()]),
+    )
