@@ -27,7 +27,6 @@
     ├─ UpstreamError                  502   the engine failed, or its answer broke off
     │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
     │  ├─ UpstreamTimeout             504   a timeout of an exchange with the engine expired
-    │  ├─ UnknownShape                502   the answer may have text that rails cannot find
     │  ├─ UpstreamOutOfQuota          429   the gateway's account with the engine is used up
     │  └─ UpstreamMisconfigured       502   the configuration names a model or path that the engine does not have
     └─ NotSupported                   501   no engine behind this model can do it
@@ -352,12 +351,6 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     code = "engine_timeout"
     type = "timeout_error"
-
-
-class UnknownShape(UpstreamError):
-    """The engine's answer may have text at a place that the gateway does not know. So rails cannot check it."""
-
-    code = "answer_not_checked"
 
 
 class UpstreamOutOfQuota(UpstreamError):

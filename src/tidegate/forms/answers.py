@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from tidegate.errors import UnknownShape
-from tidegate.forms.messages import SAID
+from tidegate.errors import UpstreamError
+from tidegate.forms.messages import DELTA, WHOLE
 from tidegate.forms.paths import Path, rewritten
 from tidegate.forms.shapes import (
     ECHO,
@@ -30,8 +30,13 @@ from tidegate.forms.shapes import (
     gathered,
     replacing,
 )
+from tidegate.kernel.repeated import repeats_key
 from tidegate.kernel.surrogates import without_lone
 from tidegate.types import Answer, Choice, Delta, Piece, Surface, Text, Where
+
+
+class UnknownShape(UpstreamError):
+    """The engine's answer may have text at a place that no form knows, so it cannot be checked. Another engine may do."""
 
 
 def _all(names: str, shape: Shape) -> dict[str, Shape]:
@@ -40,16 +45,20 @@ def _all(names: str, shape: Shape) -> dict[str, Shape]:
 
 _ECHOES = _all(
     "logprobs token_ids prompt_token_ids prompt_logprobs completion_probabilities output_ids input_token_logprobs"
-    " output_token_logprobs output_top_logprobs input_top_logprobs prompt_text hidden_states tokens __verbose",
+    " output_token_logprobs output_top_logprobs input_top_logprobs prompt_text hidden_states tokens nvext sglext"
+    " __verbose",
     ECHO,
 )
 _CHOICE = Keys(
     {
-        "delta": SAID,
-        "message": SAID,
+        "delta": DELTA,
+        "message": WHOLE,
         "text": WORDS,
         **_all("index finish_reason native_finish_reason stop_reason matched_stop", HARMLESS),
-        **_all("content_filter_results content_filter_result content_filter_offsets error seed", HARMLESS),
+        **_all(
+            "content_filter_results content_filter_result content_filter_offsets error seed routed_experts",
+            HARMLESS,
+        ),
         **_ECHOES,
     },
     through=frozenset({"delta", "message"}),
@@ -61,7 +70,7 @@ _EVENT = Keys(
         **_all(
             "obfuscation moderation prompt_filter_results timings prompt_progress stats metadata", HARMLESS
         ),
-        **_all("kv_transfer_params x_groq model_info nvext sglext cost warnings", HARMLESS),
+        **_all("kv_transfer_params x_groq model_info cost warnings", HARMLESS),
         "choices": HARMLESS,  # each is read by itself
         **_all("citations search_results", EVERY),
         **_ECHOES,
@@ -105,7 +114,7 @@ def _read(piece: Piece) -> _Read:
         return _found(document, value, piece.answer.choices or [])
     except Unlisted as error:
         place = f" at '{error.channel}'" if error.channel else ""
-        raise UnknownShape(f"the engine's answer{place} cannot be checked: {error.why}") from None
+        raise UnknownShape(f"the engine's answer{place} cannot be checked by rails: {error.why}") from None
 
 
 def _decoded(data: bytes) -> tuple[bytes, Any]:
@@ -122,6 +131,8 @@ def _decoded(data: bytes) -> tuple[bytes, Any]:
 def _found(document: bytes, value: Any, choices: list[Choice]) -> _Read:
     if type(value) is not dict:
         raise Unlisted("", UNKNOWN)
+    if repeats_key(document, value):
+        raise Unlisted("", "an object in it has a key twice")
     read, given = _Read(document, {}, {}), _choices(value)
     if len(given) != len(choices):
         raise Unlisted("choices", UNKNOWN)

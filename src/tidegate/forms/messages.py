@@ -30,6 +30,7 @@ def _names(text: str) -> frozenset[str]:
 
 _ARGUMENTS = ByType(text=JSON_WORDS, members=EVERY)
 _FUNCTION = Keys({"name": WORDS, "arguments": _ARGUMENTS, "description": WORDS})
+_THOUGHT = Keys({"google": Keys({"thought": HARMLESS, "thought_signature": HARMLESS})})
 _TOOL_CALL = Keys(
     {
         "id": CODE,
@@ -37,7 +38,7 @@ _TOOL_CALL = Keys(
         "index": HARMLESS,
         "function": _FUNCTION,
         "custom": Keys({"name": WORDS, "input": WORDS}),
-        "extra_content": Keys({"google": Keys({"thought_signature": HARMLESS})}),
+        "extra_content": _THOUGHT,
     }
 )
 _FILE = Keys({"filename": WORDS, "file_id": CODE, "file_data": HARMLESS, "format": CODE})
@@ -50,11 +51,16 @@ _SOUNDS = _names("audio_url input_audio audio_embeds")
 _MEDIA: Mapping[str, Shape] = dict.fromkeys(_PICTURES | _SOUNDS, HARMLESS)
 
 
-def _parts(*, by: str) -> Shape:
-    """Return the shape of a content: a text, or a list of parts, which may be thoughts with parts of their own."""
+def _content(*, joined: bool) -> Shape:
+    """Return the shape of a content: a text, or a list of parts, which may be thoughts with parts of their own.
+
+    If `joined`, the texts of the parts are one text, as clients that show an answer join them.
+    """
+    by = "nothing" if joined else "position"
+    through = frozenset({"text"}) if joined else frozenset[str]()
     plain: dict[str, Shape] = {
         "type": CODE,
-        "text": Called("content", WORDS) if by == "nothing" else WORDS,
+        "text": WORDS,
         "refusal": WORDS,
         "signature": HARMLESS,
         "encrypted": HARMLESS,
@@ -70,13 +76,14 @@ def _parts(*, by: str) -> Shape:
         "context": WORDS,
         **_MEDIA,
     }
-    thoughts = Many(ByType(text=WORDS, members=Keys({**plain, "text": WORDS, "thinking": WORDS})), by=by)
+    thoughts = Many(ByType(text=WORDS, members=Keys({**plain, "thinking": WORDS}, through=through)), by=by)
     inner = ByType(text=WORDS, items=thoughts)
-    part = Keys({**plain, "thinking": inner, "reasoning": inner, "content": inner})
+    part = Keys({**plain, "thinking": inner, "reasoning": inner, "content": inner}, through=through)
     return ByType(text=WORDS, items=Many(ByType(text=WORDS, members=part), by=by))
 
 
-def _members(*, by: str) -> dict[str, Shape]:
+def _members(content: Shape, *, calls: str) -> dict[str, Shape]:
+    """Return the members of a message. `calls` says how its tool calls are numbered: see `Many`."""
     details = Keys(
         {
             "type": CODE,
@@ -90,35 +97,42 @@ def _members(*, by: str) -> dict[str, Shape]:
             "signature": HARMLESS,
         }
     )
-    content = _parts(by=by)
     return {
         "role": CODE,
         "content": content,
         "reasoning_content": content,
         "reasoning": content,
         "thinking": content,
-        "reasoning_details": Many(details, by="index"),
-        "thinking_blocks": Many(details, by="index"),
+        "reasoning_details": Many(details, by=calls),
+        "thinking_blocks": Many(details, by=calls),
         "refusal": WORDS,
         "name": WORDS,
         "id": CODE,
         "type": CODE,
         "tool_call_id": CODE,
-        "tool_calls": Many(_TOOL_CALL, by="index"),
+        "tool_calls": Many(_TOOL_CALL, by=calls),
         "function_call": _FUNCTION,
         "annotations": EVERY,
         "citations": EVERY,
         "audio": _AUDIO,
         "images": HARMLESS,
+        "extra_content": _THOUGHT,
         "cache_control": CODE,
         "signature": HARMLESS,
     }
 
 
-MESSAGE = Keys({**_members(by="position"), "tools": EVERY, "documents": EVERY})
+MESSAGE = Keys({**_members(_content(joined=False), calls="position"), "tools": EVERY, "documents": EVERY})
 """A message of a request."""
-SAID = ByType(
+
+_ECHOES = {"token_ids": ECHO, "prompt_token_ids": ECHO, "logprobs": ECHO}
+WHOLE = ByType(
     text=Called("content", WORDS),
-    members=Keys({**_members(by="nothing"), "token_ids": ECHO, "prompt_token_ids": ECHO, "logprobs": ECHO}),
+    members=Keys({**_members(_content(joined=True), calls="position"), **_ECHOES}),
 )
-"""The `delta` or `message` of an answer. The texts of the parts of a content are one text, as clients join them."""
+"""The `message` of an answer. Some engines send a text in its place."""
+DELTA = ByType(
+    text=Called("content", WORDS),
+    members=Keys({**_members(_content(joined=True), calls="index"), **_ECHOES}),
+)
+"""The `delta` of a choice in a stream. Its tool calls have the number that they have in the whole stream."""

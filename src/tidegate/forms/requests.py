@@ -47,7 +47,7 @@ class _Prompt:
         prompts = cast("list[Any]", value) if isinstance(value, list) else None
         if prompts is None or not all(isinstance(one, str) for one in prompts):
             if prompts:
-                raise Unlisted(channel, "has token ids, which only the engine can read; send text")
+                raise Unlisted(channel, "it has token ids, which only the engine can read; send text")
             WORDS.find(value, path, channel, finds)
             return
         for at, one in enumerate(prompts):
@@ -200,7 +200,7 @@ def _in_field(endpoint: Endpoint, name: str, raw: msgspec.Raw) -> list[Found]:
             raise _refusal(step("", name, 0), f"{UNKNOWN}; leave it out")
         return []
     if isinstance(value, dict | list) and repeats_key(bytes(raw), value):
-        raise _refusal(name, "has a key twice in one object; give it once")
+        raise _refusal(name, "it has a key twice in one object; give it once")
     return _found(place.shape, value, -1, name, place.surface, "")
 
 
@@ -225,9 +225,9 @@ def _decoded(raw: msgspec.Raw, name: str) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _refusal(
-            name, "has characters that cannot be read; send whole characters of Unicode"
+            name, "it has characters that cannot be read; send whole characters of Unicode"
         ) from error
 
 
 def _refusal(place: str, why: str) -> BadRequest:
-    return BadRequest(f"The field '{place}' cannot be checked by the gateway's rails: it {why}", param=place)
+    return BadRequest(f"The field '{place}' cannot be checked by the gateway's rails: {why}", param=place)

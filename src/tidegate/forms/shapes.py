@@ -7,12 +7,12 @@ no shape knows is refused if it could carry text, so that no text passes unseen.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
 from tidegate.forms.paths import Key, Path, step
 
-UNKNOWN = "may have text at a place that the gateway does not know"
+UNKNOWN = "it may have text at a place that the gateway does not know"
 
 
 class Unlisted(Exception):
@@ -129,10 +129,10 @@ class _Words:
 class _Every:
     """A value of any form: each string in it is a text, each name of a member, and each number of seven digits or more.
 
-    Strings that match `plain` are left out: they cannot hold a sentence, or they are words of a schema.
+    Strings that are `plain` are left out: they cannot hold a sentence, or they are words of a schema.
     """
 
-    def __init__(self, plain: re.Pattern[str]) -> None:
+    def __init__(self, plain: Callable[[str], object]) -> None:
         self._plain = plain
 
     def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
@@ -149,7 +149,7 @@ class _Every:
             elif isinstance(one, list):
                 items = cast("list[Any]", one)
                 rest += reversed([(item, (*at, i), f"{name}[{i}]") for i, item in enumerate(items)])
-            elif (text := as_text(one)) and not self._plain.fullmatch(text):
+            elif (text := as_text(one)) and not self._plain(text):
                 finds.parts.append(Part(at, name, text))
 
 
@@ -238,15 +238,55 @@ class Called:
 ECHO = _Echo()
 WORDS = _Words()
 JSON_WORDS = _Words(is_json=True)
-CODE = _Every(_WORD)
+CODE = _Every(_WORD.fullmatch)
 """Names, ids and choices from a list. What looks like a sentence all the same is a text."""
 EVERY = _Every(
-    re.compile(
-        "type|object|array|string|number|integer|boolean|null|properties|required|description|enum|items|title|default"
-        "|additionalProperties|anyOf|oneOf|allOf|const|format|pattern|minimum|maximum|minItems|maxItems|minLength|maxLength"
-        r"|\$ref|\$defs|\$schema|function|name|parameters|strict|schema|json_schema|json_object|text|auto|none|required"
-    )
+    frozenset(
+        [
+            "type",
+            "object",
+            "array",
+            "string",
+            "number",
+            "integer",
+            "boolean",
+            "null",
+            "properties",
+            "required",
+            "description",
+            "enum",
+            "items",
+            "title",
+            "default",
+            "additionalProperties",
+            "anyOf",
+            "oneOf",
+            "allOf",
+            "const",
+            "format",
+            "pattern",
+            "minimum",
+            "maximum",
+            "minItems",
+            "maxItems",
+            "minLength",
+            "maxLength",
+            "$ref",
+            "$defs",
+            "$schema",
+            "function",
+            "name",
+            "parameters",
+            "strict",
+            "schema",
+            "json_schema",
+            "json_object",
+            "text",
+            "auto",
+            "none",
+        ]
+    ).__contains__
 )
 """Anything. Only the words that every JSON Schema and every tool has are left out."""
-LEAVES = _Every(re.compile("(?!)"))
+LEAVES = _Every(lambda _: False)
 """Anything, with nothing left out."""
