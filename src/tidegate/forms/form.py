@@ -1,0 +1,106 @@
+"""The forms of the endpoints: what rails need to know of the JSON of requests and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from tidegate.forms import answers, requests
+from tidegate.forms.answers import Layout, layout_of, text_by, texts_of
+from tidegate.forms.requests import Fields
+from tidegate.forms.saying import Frame, Saying, say_chat, say_completion, say_nothing
+from tidegate.forms.shapes import Part
+from tidegate.types import Batch, Endpoint, Message, Piece, Surface, Text, Where
+
+_MOST_LAYOUTS = 16
+
+
+class Form:
+    """Where text stands in the requests and answers of one endpoint.
+
+    It only reads and makes JSON. Make one for each call: it remembers the layout of the call's events, so that the next
+    event need not be decoded again.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._say = _SAYS[endpoint]
+        self._layouts: dict[int, Layout] = {}
+
+    def texts_in(self, fields: Fields, messages: Sequence[Message]) -> list[Text]:
+        """Return the texts of a request: those of its messages, then those of its fields.
+
+        Raises BadRequest, with the name of the field, for token ids, for text at a place that is not known, and for an
+        object that repeats a key.
+        """
+        return requests.texts_in(self._endpoint, fields, messages)
+
+    def put_in(
+        self, fields: Fields, messages: Sequence[Message], changed: Mapping[Where, str]
+    ) -> tuple[Fields, Sequence[Message]]:
+        """Return the request with other texts at some places. What is not changed keeps its bytes.
+
+        The field `messages` is made of the new messages. Raises KeyError for a place that `texts_in` does not list.
+        """
+        return requests.put_in(self._endpoint, fields, messages, changed)
+
+    def texts_out(self, piece: Piece) -> list[Text]:
+        """Return the texts of an answer or of an event. Raises UnknownShape for text at a place that is not known."""
+        if self._endpoint is Endpoint.EMBEDDINGS:
+            return []  # vectors
+        choices = piece.answer.choices
+        if choices:
+            layout = self._layouts.get(choices[0].index)
+            if layout is not None and (text := text_by(layout, piece)) is not None:
+                return [text]
+        texts = texts_of(piece)
+        self._learn(piece, texts)
+        return [
+            Text(where, Surface.OUTPUT, "".join([part.value for part in parts]), "", parts[0].is_json)
+            for where, parts in texts.items()
+        ]
+
+    def put_out(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
+        """Return the piece with other texts at some places.
+
+        What says the texts of those choices once more becomes null, such as `logprobs` and token ids. The rest keeps its
+        bytes. Later pieces of the same choices need `without_echoes`. Raises KeyError for a place that `texts_out` does
+        not list.
+        """
+        return answers.put_out(piece, changed)
+
+    def without_echoes(self, piece: Piece, choices: Collection[int]) -> Piece:
+        """Return the piece without what says the texts of these choices once more."""
+        if self._endpoint is Endpoint.EMBEDDINGS:
+            return piece
+        return answers.without_echoes(piece, choices)
+
+    def say(self, saying: Saying, frame: Frame, *, stream: bool) -> Batch:
+        """Return an answer that says words in place of the engine.
+
+        Raises BadRequest with the words where an answer cannot say anything: for embeddings.
+        """
+        return self._say(saying, frame, stream=stream)
+
+    def _learn(self, piece: Piece, texts: Mapping[Where, list[Part]]) -> None:
+        layout = layout_of(piece, texts)
+        if layout is not None:
+            if len(self._layouts) == _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[layout.where.at] = layout
+
+
+class _Says(Protocol):
+    def __call__(self, saying: Saying, frame: Frame, *, stream: bool) -> Batch: ...
+
+
+_SAYS: Mapping[Endpoint, _Says] = {
+    Endpoint.CHAT: say_chat,
+    Endpoint.COMPLETIONS: say_completion,
+    Endpoint.EMBEDDINGS: say_nothing,
+}
+
+
+def form_of(endpoint: Endpoint) -> Form:
+    """Return the form of an endpoint, for one call. Raises KeyError for an endpoint that has none."""
+    return Form(endpoint)

@@ -1,0 +1,292 @@
+"""Describes where text stands in JSON objects, and finds it there.
+
+A shape says for each member of an object what it holds: words, code, other members, or nothing that is text. A member that
+no shape knows is refused if it could carry text, so that no text passes unseen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+from tidegate.forms.paths import Key, Path, step
+
+UNKNOWN = "it may have text at a place that the gateway does not know"
+
+
+class Unlisted(Exception):
+    """There is text at a place that no shape lists. `channel` is the place, and `why` says what is wrong there."""
+
+    def __init__(self, channel: str, why: str = UNKNOWN) -> None:
+        super().__init__(channel)
+        self.channel = channel
+        self.why = why
+
+
+class Part(NamedTuple):
+    """A text at one place. Several places with one channel are parts of one text."""
+
+    path: Path
+    channel: str
+    value: str
+    is_json: bool = False
+
+
+class Finds:
+    """What shapes have found: the parts of texts in their order, and the paths of values that say the text once more."""
+
+    __slots__ = ("echoes", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.echoes: list[Path] = []
+
+
+def gathered(finds: Finds) -> dict[str, list[Part]]:
+    """Return the parts of each text, by its channel."""
+    texts: dict[str, list[Part]] = {}
+    for part in finds.parts:
+        texts.setdefault(part.channel, []).append(part)
+    return texts
+
+
+def replacing(parts: list[Part], new: str) -> dict[Path, str]:
+    """Return the changes that replace a text: its first part gets the new text, and the other parts are emptied."""
+    return {part.path: "" if number else new for number, part in enumerate(parts)}
+
+
+class Shape(Protocol):
+    """A description of one value. `find` adds the value's texts to `finds`; it raises Unlisted for text elsewhere."""
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None: ...
+
+
+_WORD = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
+_MANY_DIGITS = 10**6
+
+
+def carries_text(value: Any) -> bool:
+    """Return whether an unknown value could carry text: a string, a list of token ids, or a name that is no identifier."""
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            if one:
+                return True
+        elif isinstance(one, list):
+            items = cast("list[Any]", one)
+            if any(type(item) is int for item in items):
+                return True
+            rest += items
+        elif isinstance(one, dict):
+            members = cast("dict[str, Any]", one)
+            if not all(map(_WORD.fullmatch, members)):
+                return True
+            rest += members.values()
+    return False
+
+
+def as_text(value: Any) -> str | None:
+    """Return the text of a leaf, or None if it has none. Whole numbers of seven digits or more count: cards, phones."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MANY_DIGITS:
+        return str(value)
+    return None
+
+
+class _Harmless:
+    """A value that is not text and that the model does not read as text, such as a number or a picture."""
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        """Find nothing."""
+
+
+class _Echo:
+    """A value that says the text of the answer once more, such as `logprobs`."""
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        del channel
+        if value is not None:
+            finds.echoes.append(path)
+
+
+class _Words:
+    """A text. It may be a JSON document itself."""
+
+    def __init__(self, *, is_json: bool = False) -> None:
+        self._is_json = is_json
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        if type(value) is str:
+            if value:
+                finds.parts.append(Part(path, channel, value, self._is_json))
+        elif value:
+            raise Unlisted(channel)
+
+
+class _Every:
+    """A value of any form: each string in it is a text, each name of a member, and each number of seven digits or more.
+
+    Strings that are `plain` are left out: they cannot hold a sentence, or they are words of a schema.
+    """
+
+    def __init__(self, plain: Callable[[str], object]) -> None:
+        self._plain = plain
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        # The loop replaces a recursion: the depth of the value is not ours.
+        rest: list[tuple[Any, Path, str]] = [(value, path, channel)]
+        while rest:
+            one, at, name = rest.pop()
+            if isinstance(one, dict):
+                inner: list[tuple[Any, Path, str]] = []
+                for position, (key, item) in enumerate(cast("dict[str, Any]", one).items()):
+                    channel = step(name, key, position)
+                    inner += ((key, (*at, Key(key)), f"{channel}(key)"), (item, (*at, key), channel))
+                rest += reversed(inner)
+            elif isinstance(one, list):
+                items = cast("list[Any]", one)
+                rest += reversed([(item, (*at, i), f"{name}[{i}]") for i, item in enumerate(items)])
+            elif (text := as_text(one)) and not self._plain(text):
+                finds.parts.append(Part(at, name, text))
+
+
+HARMLESS = _Harmless()
+
+
+class Keys:
+    """An object with known members. Members in `through` do not show in the channel of what is in them."""
+
+    def __init__(self, shapes: Mapping[str, Shape], *, through: frozenset[str] = frozenset()) -> None:
+        self.shapes = shapes
+        self._through = through
+        self._harmless = frozenset(name for name, shape in shapes.items() if shape is HARMLESS)
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        if type(value) is not dict:
+            if carries_text(value):
+                raise Unlisted(channel)
+            return
+        for position, (name, member) in enumerate(cast("dict[str, Any]", value).items()):
+            if name in self._harmless:
+                continue
+            shape = self.shapes.get(name)
+            if shape is None:
+                if carries_text({name: member}):
+                    raise Unlisted(step(channel, name, position))
+            elif member:
+                inner = channel if name in self._through else f"{channel}.{name}" if channel else name
+                shape.find(member, (*path, name), inner, finds)
+
+
+class Many:
+    """A list of values of one shape. `by` says what their channels show: the position, the item's `index`, or nothing.
+
+    With `nothing`, the texts of all items are one text.
+    """
+
+    def __init__(self, shape: Shape, *, by: str = "position") -> None:
+        self._shape = shape
+        self._by = by
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        if type(value) is not list:
+            if carries_text(value):
+                raise Unlisted(channel)
+            return
+        for position, item in enumerate(cast("list[Any]", value)):
+            name = channel if self._by == "nothing" else f"{channel}[{self._number(item, position)}]"
+            self._shape.find(item, (*path, position), name, finds)
+
+    def _number(self, item: Any, position: int) -> int:
+        index = (
+            cast("dict[str, Any]", item).get("index") if self._by == "index" and type(item) is dict else None
+        )
+        return index if type(index) is int else position
+
+
+class ByType:
+    """A value whose shape depends on its JSON type."""
+
+    def __init__(
+        self, *, text: Shape | None = None, items: Shape | None = None, members: Shape | None = None
+    ) -> None:
+        self._shapes: dict[object, Shape | None] = {str: text, list: items, dict: members}
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        shape = self._shapes.get(cast("object", type(value)))
+        if shape is not None:
+            shape.find(value, path, channel, finds)
+        elif carries_text(value):
+            raise Unlisted(channel)
+
+
+class Called:
+    """A value whose channel has a fixed name."""
+
+    def __init__(self, channel: str, shape: Shape) -> None:
+        self._channel = channel
+        self._shape = shape
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        del channel
+        self._shape.find(value, path, self._channel, finds)
+
+
+ECHO = _Echo()
+WORDS = _Words()
+JSON_WORDS = _Words(is_json=True)
+CODE = _Every(_WORD.fullmatch)
+"""Names, ids and choices from a list. What looks like a sentence all the same is a text."""
+EVERY = _Every(
+    frozenset(
+        [
+            "type",
+            "object",
+            "array",
+            "string",
+            "number",
+            "integer",
+            "boolean",
+            "null",
+            "properties",
+            "required",
+            "description",
+            "enum",
+            "items",
+            "title",
+            "default",
+            "additionalProperties",
+            "anyOf",
+            "oneOf",
+            "allOf",
+            "const",
+            "format",
+            "pattern",
+            "minimum",
+            "maximum",
+            "minItems",
+            "maxItems",
+            "minLength",
+            "maxLength",
+            "$ref",
+            "$defs",
+            "$schema",
+            "function",
+            "name",
+            "parameters",
+            "strict",
+            "schema",
+            "json_schema",
+            "json_object",
+            "text",
+            "auto",
+            "none",
+        ]
+    ).__contains__
+)
+"""Anything. Only the words that every JSON Schema and every tool has are left out."""
+LEAVES = _Every(lambda _: False)
+"""Anything, with nothing left out."""
