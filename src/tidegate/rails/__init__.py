@@ -1,1 +1,1 @@
-"""Rails: what texts are checked for. `plan` compiles a profile, `checking` runs it on texts, `window` on streams."""
+"""Rails: what texts are checked for. `plan` compiles a profile, `review` runs it on texts, and `window` on streams."""
