@@ -77,6 +77,8 @@ class _Rounds(msgspec.Struct):
     spent: Spent | None = None
     standing: Standing | None = None
     counts: bool = False
+    kept: list[GatewayError] = []
+    """The error of the last round. The client gets it if the next round gets no seat."""
 
     def __aiter__(self) -> Self:
         return self
@@ -145,6 +147,8 @@ class _Rounds(msgspec.Struct):
                     candidates, call.deadline, partial(needs_of, call, self.lengths)
                 )
             except GatewayError as error:
+                if self.kept and self.spent is not None:
+                    raise self._explained(self.kept.pop(), self.spent) from error
                 error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in candidates))
                 raise
             now = self.clock()
@@ -205,6 +209,7 @@ class _Rounds(msgspec.Struct):
         if spent.first_byte_at or not self.failover.goes_on(error, asked):
             return False
         spent.purpose = FAILED
+        self.kept = [error.with_traceback(None)]  # its traceback has a frame that has this object
         if asked.health is not None:
             if self.failover.only is asked:
                 asked.health.retries += 1

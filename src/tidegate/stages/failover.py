@@ -28,7 +28,7 @@ from tidegate.errors import (
     UpstreamUnreachable,
 )
 from tidegate.ports import Clock
-from tidegate.stages.route import takes
+from tidegate.stages.route import takers
 from tidegate.stages.wants import able_of
 
 MOST_ROUNDS = 3
@@ -62,7 +62,7 @@ class Failover(msgspec.Struct):
             return (self.only,)
         groups, now = self.call.groups, self.clock()
         first = groups[0].deployments
-        if not self.tried and (len(first) == 1 == len(groups) or not any(one.is_out(now) for one in first)):
+        if not self.tried and (len(first) == 1 == len(groups) or _are_well(first, now)):
             return first
         last: Sequence[Deployment] = ()
         for at, group in enumerate(groups):
@@ -126,7 +126,7 @@ class Failover(msgspec.Struct):
 
     def _able(self, name: str) -> list[Deployment]:
         """Return the deployments of a model that can serve the call."""
-        able = [one for one in self.models.named(name) if takes(self.call, one)]
+        able = takers(self.call, self.models.named(name))
         try:
             return list(able_of(self.call, able)) if able else []
         except BadRequest:  # none of them can do what the request needs
@@ -155,6 +155,13 @@ class Failover(msgspec.Struct):
 
     def _was_tried(self, one: Deployment) -> bool:
         return any(one.engine_name == other.engine_name and one.model == other.model for other in self.tried)
+
+
+def _are_well(deployments: Sequence[Deployment], now: float) -> bool:
+    for one in deployments:  # noqa: SIM110 - a generator would cost more than the loop, and each call runs it
+        if one.health is not None and one.health.is_out(now):
+            return False
+    return True
 
 
 def _takes_one(failed: Deployment) -> bool:
