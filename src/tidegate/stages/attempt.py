@@ -23,10 +23,11 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import asks_usage
+from tidegate.stages.continuation import Continued, may_continue
 from tidegate.stages.failover import Failover
 from tidegate.stages.needs import needs_of
 from tidegate.stages.round import Round
-from tidegate.types import FAILED, Batch, Reply, Spent
+from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
 
 class Attempt:
@@ -41,8 +42,10 @@ class Attempt:
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
         rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
-        rounds.counts = call.policy.limits is not NO_LIMITS
+        rounds.counts, rounds.purpose = call.policy.limits is not NO_LIMITS, call.purpose
         call.exit.push(rounds.close)
+        if call.stream and call.route in self._models.continued and may_continue(call):
+            return Reply(Continued(call, rounds))
         return Reply(rounds)
 
     def foretell(self, call: Call) -> str:
@@ -53,7 +56,8 @@ class Attempt:
 class _Rounds(msgspec.Struct):
     """The answer of the round that succeeds. It is an iterator: the event loop would have to keep track of a generator.
 
-    `round` is the last one. `batches` is its answer as long as that goes on.
+    `round` is the last one. `batches` is its answer as long as that goes on. `purpose` is that of the next round. What is
+    asked for after an error is the batch of a new round.
     """
 
     call: Call
@@ -64,6 +68,7 @@ class _Rounds(msgspec.Struct):
     batches: AsyncGenerator[Batch, None] | None = None
     round: Round | None = None
     counts: bool = False
+    purpose: str = ANSWER
 
     def __aiter__(self) -> Self:
         return self
@@ -117,7 +122,7 @@ class _Rounds(msgspec.Struct):
 
     def _round(self, permit: Permit) -> Round:
         call, deployment = self.call, permit.deployment
-        spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, self.clock())
+        spent = Spent(self.purpose, deployment.engine_name, deployment.model or call.model, self.clock())
         return Round(call, self.clock, self.lengths, permit, spent)
 
     async def _wait(self, place: Place, candidates: Sequence[Deployment]) -> Permit:
