@@ -84,10 +84,9 @@ class Continued:
         self._rounds = rounds
         self._fields, self._messages = call.fields, call.messages
         self._first = b""
+        # The texts of events. Each has one token or more, and exactly one from engines that send each token at once.
         self._shown: list[str] = []
-        # Events with text. Each has one token or more, and exactly one from engines that send each token at once.
-        self._tokens = 0
-        self._tokens_before = 0  # of those, the ones of earlier rounds
+        self._shown_before = 0  # how many of them are of earlier rounds
         self._has_reasoning = False
         self._is_open = True  # whether more text may follow what was shown
         self._is_over = False
@@ -133,7 +132,6 @@ class Continued:
             self._is_open = False
         elif text:
             self._shown.append(text)
-            self._tokens += 1
 
     def _joined(self, batch: Batch, seam: Seam) -> Batch:
         """Return the pieces of a continuation as parts of the first answer. Raises the error of the break."""
@@ -161,7 +159,8 @@ class Continued:
         one = self._rounds.round
         if one is None or not one.spent.first_byte_at or error.again is Again.NO or not self._can_go_on():
             raise self._told(error)
-        fields = _without_length(self._fields, self._tokens)
+        tokens = self._tokens_sent()
+        fields = _without_length(self._fields, tokens)
         if fields is None:
             self._is_over = True
             return [self._end()]
@@ -172,7 +171,7 @@ class Continued:
         self._broke = self._broke or error.with_traceback(None)
         if asked.health is not None:
             asked.health.continuations += 1
-        self._ask_for_rest(fields, one.spent)
+        self._ask_for_rest(fields, one.spent, tokens)
         return []
 
     def _can_go_on(self) -> bool:
@@ -185,7 +184,14 @@ class Continued:
             return False
         return not self._has_reasoning or bool("".join(self._shown).strip())
 
-    def _ask_for_rest(self, fields: dict[str, msgspec.Raw], spent: Spent) -> None:
+    def _tokens_sent(self) -> int:
+        """Return the number of tokens that the next engine gets as the beginning: without the white space at the end."""
+        count = len(self._shown)
+        while count and self._shown[count - 1].isspace():
+            count -= 1
+        return count
+
+    def _ask_for_rest(self, fields: dict[str, msgspec.Raw], spent: Spent, tokens: int) -> None:
         """Prepare the next round: the call asks for the rest of the answer, or for a new one if it had no text yet."""
         call, text = self._call, "".join(self._shown)
         sent = text.rstrip()
@@ -196,12 +202,12 @@ class Continued:
                 "add_generation_prompt": _FALSE,
             }
             self._rounds.purpose = CONTINUED
-            spent.received_tokens = max(spent.received_tokens, self._tokens - self._tokens_before)
+            spent.received_tokens = max(spent.received_tokens, len(self._shown) - self._shown_before)
         else:
             spent.purpose = FAILED
-        self._tokens_before = self._tokens
+        self._shown_before = len(self._shown)
         call.fields, call.messages = fields, Messages(fields["messages"])
-        self._seam = Seam(self._first, sent, text[len(sent) :], self._tokens if sent else 0, len(text))
+        self._seam = Seam(self._first, sent, text[len(sent) :], tokens, len(text))
 
     def _told(self, error: GatewayError) -> GatewayError:
         """The error for the client. It is not told that an engine refuses fields which it has not sent."""
