@@ -102,10 +102,15 @@ class Continued:
             try:
                 batch = await anext(self._rounds)
             except GatewayError as error:
+                # As in the rounds, no frame of a traceback may have the raised error as a local variable.
                 batch = self._after_break(error)
+                if batch is None:
+                    raise self._told(error) from error.__cause__
             else:
                 if self._seam is not None:
                     batch = self._joined(batch, self._seam)
+                    if batch is None:
+                        raise self._first_error()
                 self._note(batch)
             if batch:
                 return batch
@@ -116,7 +121,8 @@ class Continued:
     def _note(self, batch: Batch) -> None:
         """Note what the client gets."""
         for piece in batch:
-            self._first = self._first or piece.data
+            if not self._first and piece.answer.choices:
+                self._first = piece.data
             for choice in piece.answer.choices or ():
                 if choice.delta is not None:
                     self._note_delta(choice.delta)
@@ -133,19 +139,16 @@ class Continued:
         elif text:
             self._shown.append(text)
 
-    def _joined(self, batch: Batch, seam: Seam) -> Batch:
-        """Return the pieces of a continuation as parts of the first answer. Raises the error of the break."""
+    def _joined(self, batch: Batch, seam: Seam) -> Batch | None:
+        """Return the pieces of a continuation as parts of the first answer, or None if that is not possible."""
         one = self._rounds.round
         assert one is not None, "it has yielded the batch"
         asked, spent = one.permit.deployment, one.spent
         try:
             joined = seam.join(batch, asked.engine_name if asked.shown else "")
         except Unclear:
-            joined = None
-        if joined is None:
-            assert self._broke is not None, "a seam is made after a break"
             spent.purpose = FAILED
-            raise self._broke
+            return None
         if seam.rest.echo_chars:
             # The caller does not pay for it.
             spent.received_tokens = max(0, spent.received_tokens - seam.rest.echo_chars // 4)
@@ -154,11 +157,11 @@ class Continued:
 
     # -- after a break -------------------------------------------------------------------------------------------------
 
-    def _after_break(self, error: GatewayError) -> Batch:
-        """Take in an error: prepare a continuation, or return the end of an answer that is over, or raise the error."""
+    def _after_break(self, error: GatewayError) -> Batch | None:
+        """Take in an error, and prepare a continuation. Return what the client gets now, or None if nothing can go on."""
         one = self._rounds.round
         if one is None or not one.spent.first_byte_at or error.again is Again.NO or not self._can_go_on():
-            raise self._told(error)
+            return None
         tokens = self._tokens_sent()
         fields = _without_length(self._fields, tokens)
         if fields is None:
@@ -166,7 +169,7 @@ class Continued:
             return [self._end()]
         asked = one.permit.deployment
         if not self._rounds.failover.resumes(error, asked):
-            raise self._told(error)
+            return None
         # Without its traceback, whose frames would keep this answer until the next garbage collection.
         self._broke = self._broke or error.with_traceback(None)
         if asked.health is not None:
@@ -211,7 +214,13 @@ class Continued:
 
     def _told(self, error: GatewayError) -> GatewayError:
         """The error for the client. It is not told that an engine refuses fields which it has not sent."""
-        return self._broke if self._broke is not None and isinstance(error, BadRequest) else error
+        return self._first_error() if self._broke is not None and isinstance(error, BadRequest) else error
+
+    def _first_error(self) -> GatewayError:
+        """Return the error of the first break, to be raised. It is not kept: its traceback will have this answer."""
+        broke, self._broke = self._broke, None
+        assert broke is not None, "there was a break"
+        return broke
 
     def _end(self) -> Piece:
         """Return the end of an answer that has as many tokens as it may have."""
