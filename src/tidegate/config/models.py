@@ -71,6 +71,11 @@ class ModelConfig(Settings):
     limits: LimitsConfig = Field(
         default=LimitsConfig(), description="How much all callers together may use of it."
     )
+    continues: bool = Field(
+        default=False,
+        description="Whether another engine goes on with a streamed answer that breaks off, where it can. It has to declare"
+        " that with `engines.NAME.continues`.",
+    )
     fallbacks: tuple[str, ...] = Field(
         default=(), description="Models that serve its calls when all its deployments fail, in order."
     )

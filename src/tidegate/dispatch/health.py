@@ -26,8 +26,8 @@ class Health:
         self.budget = RetryBudget()
         self.slow_s = float("inf")
         """A stream whose first byte takes longer counts as slow."""
-        self.retries = self.failovers = 0
-        """How often a call was tried again here, and elsewhere, because it had failed here."""
+        self.retries = self.failovers = self.continuations = 0
+        """How often a call was tried again here, was tried elsewhere, and was continued, because it had failed here."""
         self._label = label
         self._clock = clock
         self._paused_until = self._trial_until = float("-inf")

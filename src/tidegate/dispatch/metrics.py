@@ -122,6 +122,12 @@ def health_metrics(health: Mapping[tuple[str, str], Health], now: float) -> Iter
     yield _counter(
         "engine_failovers", "Calls tried elsewhere after a failure here.", health, lambda one: one.failovers
     )
+    yield _counter(
+        "engine_continuations",
+        "Answers that broke off here and were continued.",
+        health,
+        lambda one: one.continuations,
+    )
 
 
 def _counter(

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tidegate.quotas.tokens import MOST_TOKENS
-from tidegate.types import ANSWER, Amounts, Spent
+from tidegate.types import ANSWER, CONTINUED, Amounts, Spent
 
 REGENERATE = "regenerate"
 """The purpose of an engine call that replaces an answer which a rail has refused."""
 MOST_AMOUNT = 2**53
 """A larger amount is more than any limit, and floats no longer hold it exactly."""
-OF_THE_CALLER = frozenset({ANSWER, REGENERATE})
+OF_THE_CALLER = frozenset({ANSWER, CONTINUED, REGENERATE})
 """The purposes that a caller pays for. All others are for the house, unless the policy says `internal_calls: caller`."""
 
 
@@ -73,6 +73,8 @@ def used(
         if internal or one.purpose in OF_THE_CALLER:
             calls = 1
             prompt, completion = _tokens(one, need)
+            if one.purpose == CONTINUED and not internal:
+                prompt = 0  # it was asked once more only because an engine had failed
             tokens += prompt + completion
             if price is not None:
                 money += price.cost(prompt, completion)

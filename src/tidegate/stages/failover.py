@@ -16,6 +16,7 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import NO_FALLBACKS, Deployment, Group, Models
+from tidegate.egress.connection import Disconnected
 from tidegate.errors import (
     Again,
     BadRequest,
@@ -99,6 +100,35 @@ class Failover(msgspec.Struct):
         self.tried.append(failed)
         return self._finds_another(failed) or self._tries_same_again(error, failed)
 
+    def resumes(self, error: GatewayError, failed: Deployment) -> bool:
+        """Take in that an answer broke off after its first byte. Return whether a round for the rest of it begins.
+
+        From now on, only deployments that continue answers take part, and those of other models do not. The one that failed
+        is asked again only if nothing but the connection is known to have failed.
+        """
+        self.only, self.pause_s = None, 0.0
+        if error.again is Again.NO or self.rounds >= MOST_ROUNDS or self.clock() >= self.call.deadline:
+            return False
+        groups = [
+            Group(group.model, able, "continued", group.tier)
+            for group in self.call.groups
+            if (able := [one for one in group.deployments if one.continues])
+        ]
+        if not groups:
+            return False
+        self.rounds += 1
+        self.chain, self.call.groups, self.at = "continued", groups, 0
+        self.tried.append(failed)
+        if self._finds_another(failed):
+            return True
+        if not failed.continues or not isinstance(error, Disconnected) or not _takes_one(failed):
+            return False
+        self.only, self.pause_s = failed, self._random_pause_s()
+        return True
+
+    def _random_pause_s(self) -> float:
+        return min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
+
     def _again(self, error: GatewayError, failed: Deployment) -> Again:
         if isinstance(error, UpstreamModelNotFound) and failed.model not in (None, self.call.model):
             return Again.ELSEWHERE  # the configuration named the model, not the client
@@ -145,7 +175,7 @@ class Failover(msgspec.Struct):
     def _tries_same_again(self, error: GatewayError, failed: Deployment) -> bool:
         if not isinstance(error, UpstreamUnreachable | UpstreamBusy):
             return False  # the engine may have worked on the call, and would do it again
-        pause_s = min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
+        pause_s = self._random_pause_s()
         if error.retry_after_s is not None:
             pause_s = max(pause_s, error.retry_after_s)
         if pause_s > min(MOST_PAUSE_S, self.call.deadline - self.clock()) or not _takes_one(failed):

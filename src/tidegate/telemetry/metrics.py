@@ -156,7 +156,7 @@ class Metrics(Collector):
         series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
         engine_s = 0.0
         for one in record.spent:
-            if one.purpose in (ANSWER, FAILED):
+            if one.purpose in (ANSWER, FAILED) and not 0 < record.answered_at < one.sent_at:
                 engine_s += (one.first_byte_at or one.ended_at) - one.sent_at
             if one.usage is not None:
                 of_engine = series

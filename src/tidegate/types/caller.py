@@ -12,6 +12,9 @@ ANSWER = "answer"
 FAILED = "failed"
 """The purpose of an engine call that failed and was made up for by another one. The house pays for it."""
 
+CONTINUED = "continued"
+"""The purpose of an engine call that goes on with an answer. Its prompt is paid by the house, its text by the caller."""
+
 INFERENCE = "inference"
 """The scope of calls: chat completions and their like, and the lists of models."""
 ADMIN_READ = "admin:read"
