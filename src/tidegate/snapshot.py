@@ -170,7 +170,8 @@ def _models(
         if model.fallbacks or model.fallbacks_on_context or model.fallbacks_on_refusal
     }
     found = _deployments(config, engines, runtime, exposed=exposed)
-    return Models(found, affinities_of(config), fallbacks)
+    hedged = [name for name, model in config.models.items() if model.hedges]
+    return Models(found, affinities_of(config), fallbacks, hedged)
 
 
 def _deployments(

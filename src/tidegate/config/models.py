@@ -71,6 +71,11 @@ class ModelConfig(Settings):
     limits: LimitsConfig = Field(
         default=LimitsConfig(), description="How much all callers together may use of it."
     )
+    hedges: bool = Field(
+        default=False,
+        description="Whether another engine is asked too when the answer to a small call, not streamed, takes longer than"
+        " usual. See [Hedging](routing.md#hedging).",
+    )
     fallbacks: tuple[str, ...] = Field(
         default=(), description="Models that serve its calls when all its deployments fail, in order."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Mapping, Sequence
+from collections.abc import Collection, ItemsView, Mapping, Sequence
 from types import MappingProxyType
 from urllib.parse import quote
 
@@ -113,13 +113,15 @@ class Models:
         deployments: Mapping[str, Sequence[Deployment]],
         affinities: Mapping[str, str] = MappingProxyType({}),
         fallbacks: Mapping[str, Fallbacks] = MappingProxyType({}),
+        hedged: Collection[str] = (),
     ) -> None:
         """`affinities` has the setting `affinity` by the name of a model; `none` for those that are left out.
 
-        `fallbacks` has the other models that may serve the calls of some models.
+        `fallbacks` has the other models that may serve the calls of some models. `hedged` are the models with hedging.
         """
         self.affinities = affinities
         self.fallbacks = fallbacks
+        self.hedged = frozenset(hedged)
         self._exact = {name: found for name, found in deployments.items() if not name.endswith("*")}
         prefixes = (name for name in deployments if name.endswith("*"))
         self._prefixes = [(name[:-1], name) for name in sorted(prefixes, key=len, reverse=True)]

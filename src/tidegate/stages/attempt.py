@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Self
 
 import msgspec
@@ -24,8 +25,9 @@ from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import asks_usage
 from tidegate.stages.failover import Failover
+from tidegate.stages.hedging import Race, is_small
 from tidegate.stages.needs import needs_of
-from tidegate.stages.round import Round
+from tidegate.stages.round import Round, round_with
 from tidegate.types import FAILED, Batch, Reply, Spent
 
 
@@ -42,6 +44,7 @@ class Attempt:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
         rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
         rounds.counts = call.policy.limits is not NO_LIMITS
+        rounds.hedges = call.route in self._models.hedged and is_small(call, self._lengths)
         call.exit.push(rounds.close)
         return Reply(rounds)
 
@@ -64,6 +67,7 @@ class _Rounds(msgspec.Struct):
     batches: AsyncGenerator[Batch, None] | None = None
     round: Round | None = None
     counts: bool = False
+    hedges: bool = False
 
     def __aiter__(self) -> Self:
         return self
@@ -71,20 +75,20 @@ class _Rounds(msgspec.Struct):
     async def __anext__(self) -> Batch:
         while True:
             batches = self.batches or await self._begin()
-            one = self.round
-            assert one is not None, "_begin makes it"
             try:
                 batch = await anext(batches)
             except StopAsyncIteration:
                 self.batches = None
-                one.end("ok")
+                self._last.end("ok")
                 raise
             except GatewayError as error:
                 # The raised error must not be a local variable: its traceback has this frame, which would keep it, and the
                 # answer with it, until the next garbage collection.
-                if not self._goes_on(one, error):
-                    raise one.explained(error) from error.__cause__
+                if not self._goes_on(self._last, error):
+                    raise self._last.explained(error) from error.__cause__
             else:
+                one = self.round
+                assert one is not None, "_begin makes it"
                 if not one.spent.first_byte_at:
                     one.answered()
                 for piece in batch:
@@ -93,6 +97,11 @@ class _Rounds(msgspec.Struct):
                         break
                 if batch:
                     return batch
+
+    @property
+    def _last(self) -> Round:
+        assert self.round is not None, "_begin makes it"
+        return self.round
 
     async def _begin(self) -> AsyncGenerator[Batch, None]:
         """Take a permit and start the stream of the engine that it is for."""
@@ -104,21 +113,40 @@ class _Rounds(msgspec.Struct):
         permit = place.try_dispatch(candidates)
         if permit is None:
             permit = await self._wait(place, candidates)
-        one = self.round = self._round(permit)
+        one = self.round = round_with(permit, call, self.clock, self.lengths)
         if not call.spent:
             call.reply_headers.append((b"x-tidegate-queue", place.told()))
         deployment = call.deployment = permit.deployment
         self.tries += 1
         tell_route(call.reply_headers, self.failover.group, deployment, self.tries)
-        batches = self.batches = one.begin(again=self.tries > 1)
+        batches = one.begin(again=self.tries > 1)
+        if self.hedges and self.tries == 1:
+            batches = self._hedged(one, batches)
+        self.batches = batches
         if call.when_asked is not None:
             call.when_asked()
         return batches
 
-    def _round(self, permit: Permit) -> Round:
-        call, deployment = self.call, permit.deployment
-        spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, self.clock())
-        return Round(call, self.clock, self.lengths, permit, spent)
+    def _hedged(self, one: Round, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+        """Return the stream of the first round, or one that another round may overtake."""
+        health = one.permit.deployment.health
+        if health is None:
+            return batches
+        one.timed = True
+        after_s = health.latencies.p95
+        if after_s == inf:
+            return batches
+        return Race(one, batches, self.failover, self._won).batches(after_s)
+
+    def _won(self, one: Round, asked: int) -> None:
+        """Go on with a round of a race in which so many engines were asked."""
+        if one is not self.round:
+            call, deployment = self.call, one.permit.deployment
+            self.round, call.deployment = one, deployment
+            tell_route(call.reply_headers, self.failover.group, deployment, asked, again="hedge")
+            if call.when_asked is not None:
+                call.when_asked()
+        self.tries = asked
 
     async def _wait(self, place: Place, candidates: Sequence[Deployment]) -> Permit:
         """Wait for a seat. One of an engine whose calls have begun to fail meanwhile is given back if there are others."""

@@ -12,6 +12,9 @@ ANSWER = "answer"
 FAILED = "failed"
 """The purpose of an engine call that failed and was made up for by another one. The house pays for it."""
 
+HEDGE = "hedge"
+"""The purpose of an engine call that runs beside another one for the same answer and has not won. The house pays for it."""
+
 INFERENCE = "inference"
 """The scope of calls: chat completions and their like, and the lists of models."""
 ADMIN_READ = "admin:read"
