@@ -170,8 +170,9 @@ def _models(
         if model.fallbacks or model.fallbacks_on_context or model.fallbacks_on_refusal
     }
     found = _deployments(config, engines, runtime, exposed=exposed)
-    continued = frozenset(name for name, model in config.models.items() if model.continues)
-    return Models(found, affinities_of(config), fallbacks, continued)
+    continued = [name for name, model in config.models.items() if model.continues]
+    hedged = [name for name, model in config.models.items() if model.hedges]
+    return Models(found, affinities_of(config), fallbacks, continued, hedged)
 
 
 def _deployments(

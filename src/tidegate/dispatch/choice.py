@@ -160,10 +160,12 @@ def _within_share(tier: Sequence[Deployment], work: int) -> int:
     return 0
 
 
-def tell_route(headers: Headers, group: Group, deployment: Deployment, tries: int) -> None:
+def tell_route(
+    headers: Headers, group: Group, deployment: Deployment, tries: int, again: str = "retry"
+) -> None:
     """Set the header `x-tidegate-route` for a call that goes to this deployment of the group now.
 
-    `tries` is the number of engine calls, this one included. The reason is that of the group, except that it is `retry`
+    `tries` is the number of engine calls, this one included. The reason is that of the group, except that it is `again`
     after the first try, and `seat` for a deployment that gets the call because those before it had no free seat.
     """
     first = deployment is group.deployments[0]
@@ -171,7 +173,7 @@ def tell_route(headers: Headers, group: Group, deployment: Deployment, tries: in
         told = group.told if first else None
         headers.append(told or _header(group.model, group.why if first else "seat", deployment, tries))
         return
-    told = _header(group.model, "retry", deployment, tries)
+    told = _header(group.model, again, deployment, tries)
     for at, (name, _) in enumerate(headers):
         if name == ROUTE:
             headers[at] = told

@@ -116,15 +116,17 @@ class Models:
         affinities: Mapping[str, str] = MappingProxyType({}),
         fallbacks: Mapping[str, Fallbacks] = MappingProxyType({}),
         continued: Collection[str] = (),
+        hedged: Collection[str] = (),
     ) -> None:
         """`affinities` has the setting `affinity` by the name of a model; `none` for those that are left out.
 
         `fallbacks` has the other models that may serve the calls of some models. `continued` are the names of those whose
-        answers may be continued after they have broken off.
+        answers may be continued after they have broken off, `hedged` those with hedging.
         """
         self.affinities = affinities
         self.fallbacks = fallbacks
-        self.continued = continued
+        self.continued = frozenset(continued)
+        self.hedged = frozenset(hedged)
         self._exact = {name: found for name, found in deployments.items() if not name.endswith("*")}
         prefixes = (name for name in deployments if name.endswith("*"))
         self._prefixes = [(name[:-1], name) for name in sorted(prefixes, key=len, reverse=True)]

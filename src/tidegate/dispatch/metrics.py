@@ -128,6 +128,12 @@ def health_metrics(health: Mapping[tuple[str, str], Health], now: float) -> Iter
         health,
         lambda one: one.continuations,
     )
+    yield _counter(
+        "engine_hedges",
+        "Calls asked elsewhere too because the answer was slow here.",
+        health,
+        lambda one: one.hedges,
+    )
 
 
 def _counter(

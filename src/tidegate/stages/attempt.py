@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Self
 
 import msgspec
@@ -25,8 +26,9 @@ from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import asks_usage
 from tidegate.stages.continuation import Continued, may_continue
 from tidegate.stages.failover import Failover
+from tidegate.stages.hedging import Race, is_small
 from tidegate.stages.needs import needs_of
-from tidegate.stages.round import Round
+from tidegate.stages.round import Round, round_with
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
 
@@ -43,6 +45,7 @@ class Attempt:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
         rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
         rounds.counts, rounds.purpose = call.policy.limits is not NO_LIMITS, call.purpose
+        rounds.hedges = call.route in self._models.hedged and is_small(call, self._lengths)
         call.exit.push(rounds.close)
         if call.stream and call.route in self._models.continued and may_continue(call):
             return Reply(Continued(call, rounds))
@@ -69,6 +72,7 @@ class _Rounds(msgspec.Struct):
     round: Round | None = None
     counts: bool = False
     purpose: str = ANSWER
+    hedges: bool = False
     kept: list[GatewayError] = []
     """The error of the last round. The client gets it if the next round gets no seat."""
 
@@ -78,20 +82,20 @@ class _Rounds(msgspec.Struct):
     async def __anext__(self) -> Batch:
         while True:
             batches = self.batches or await self._begin()
-            one = self.round
-            assert one is not None, "_begin makes it"
             try:
                 batch = await anext(batches)
             except StopAsyncIteration:
                 self.batches = None
-                one.end("ok")
+                self._last.end("ok")
                 raise
             except GatewayError as error:
                 # The raised error must not be a local variable: its traceback has this frame, which would keep it, and the
                 # answer with it, until the next garbage collection.
-                if not self._goes_on(one, error):
-                    raise one.explained(error) from error.__cause__
+                if not self._goes_on(self._last, error):
+                    raise self._last.explained(error) from error.__cause__
             else:
+                one = self.round
+                assert one is not None, "_begin makes it"
                 if not one.spent.first_byte_at:
                     one.answered()
                 for piece in batch:
@@ -100,6 +104,11 @@ class _Rounds(msgspec.Struct):
                         break
                 if batch:
                     return batch
+
+    @property
+    def _last(self) -> Round:
+        assert self.round is not None, "_begin makes it"
+        return self.round
 
     async def _begin(self) -> AsyncGenerator[Batch, None]:
         """Take a permit and start the stream of the engine that it is for."""
@@ -111,21 +120,41 @@ class _Rounds(msgspec.Struct):
         permit = place.try_dispatch(candidates)
         if permit is None:
             permit = await self._wait(place, candidates)
-        one = self.round = self._round(permit)
+        one = self.round = round_with(permit, call, self.clock, self.lengths)
+        one.spent.purpose = self.purpose
         if not call.spent:
             call.reply_headers.append((b"x-tidegate-queue", place.told()))
         deployment = call.deployment = permit.deployment
         self.tries += 1
         tell_route(call.reply_headers, self.failover.group, deployment, self.tries)
-        batches = self.batches = one.begin(again=self.tries > 1)
+        batches = one.begin(again=self.tries > 1)
+        if self.hedges and self.tries == 1:
+            batches = self._hedged(one, batches)
+        self.batches = batches
         if call.when_asked is not None:
             call.when_asked()
         return batches
 
-    def _round(self, permit: Permit) -> Round:
-        call, deployment = self.call, permit.deployment
-        spent = Spent(self.purpose, deployment.engine_name, deployment.model or call.model, self.clock())
-        return Round(call, self.clock, self.lengths, permit, spent)
+    def _hedged(self, one: Round, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+        """Return the stream of the first round, or one that another round may overtake."""
+        health = one.permit.deployment.health
+        if health is None:
+            return batches
+        one.timed = True
+        after_s = health.latencies.p95
+        if after_s == inf:
+            return batches
+        return Race(one, batches, self.failover, self._won).batches(after_s)
+
+    def _won(self, one: Round, asked: int) -> None:
+        """Go on with a round of a race in which so many engines were asked."""
+        if one is not self.round:
+            call, deployment = self.call, one.permit.deployment
+            self.round, call.deployment = one, deployment
+            tell_route(call.reply_headers, self.failover.group, deployment, asked, again="hedge")
+            if call.when_asked is not None:
+                call.when_asked()
+        self.tries = asked
 
     async def _wait(self, place: Place, candidates: Sequence[Deployment]) -> Permit:
         """Wait for a seat. One of an engine whose calls have begun to fail meanwhile is given back if there are others."""

@@ -80,6 +80,19 @@ class Failover(msgspec.Struct):
         """The group that `candidates` has chosen."""
         return self.call.groups[self.at]
 
+    def beside(self, slow: Deployment) -> Sequence[Deployment]:
+        """Return the deployments of the same group that may be asked while one of them is slow: well, on other engines."""
+        if self.rounds >= MOST_ROUNDS:
+            return ()
+        now = self.clock()
+        others = (one for one in self.group.deployments if one.seats is not slow.seats)
+        return [one for one in others if not one.out and not one.is_out(now) and not self._was_tried(one)]
+
+    def lost(self, failed: Deployment) -> None:
+        """Take in a failed round whose call was made beside another one, so that it counts and is not tried again."""
+        self.rounds += 1
+        self.tried.append(failed)
+
     def goes_on(self, error: GatewayError, failed: Deployment) -> bool:
         """Take in the failure of a round before its first byte. Return whether another round begins."""
         self.only, self.pause_s = None, 0.0

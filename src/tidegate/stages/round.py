@@ -32,7 +32,7 @@ TIMER_S = 0.001
 class Round(msgspec.Struct):
     """One engine call. `spent` is its entry in those of the call, from when the engine is asked.
 
-    `probe` says that it probes a half-open breaker.
+    `probe` says that it probes a half-open breaker, and `timed` that its latency is one of those that decide on hedges.
     """
 
     call: Call
@@ -41,6 +41,13 @@ class Round(msgspec.Struct):
     permit: Permit
     spent: Spent
     probe: bool = False
+    timed: bool = False
+
+    def beside(self, permit: Permit, purpose: str) -> Round:
+        """Return a round of the same call with another seat."""
+        one = round_with(permit, self.call, self.clock, self.lengths)
+        one.timed, one.spent.purpose = self.timed, purpose
+        return one
 
     def begin(self, *, again: bool) -> AsyncGenerator[Batch, None]:
         """Ask the engine and return its stream. `again` says that the call has asked an engine before.
@@ -69,6 +76,8 @@ class Round(msgspec.Struct):
             after_s = now - spent.sent_at if self.call.stream else 0.0
             health.answered(now, after_s=after_s, probe=self.probe)
             self.probe = False
+            if self.timed:
+                health.latencies.add(now - spent.sent_at)
         standing = permit.deployment.standing
         if standing is not None and (standing.model.count or standing.credentials.count):
             standing.answered()
@@ -112,15 +121,29 @@ class Round(msgspec.Struct):
         return error
 
     def end(self, outcome: str) -> None:
-        """Record the end of the engine call and free its seat, before the client has read the rest."""
+        """Record the end of the engine call and free its seat, before the client has read the rest.
+
+        Later calls have no effect.
+        """
         spent, call = self.spent, self.call
+        if spent.ended_at:
+            return
         spent.outcome, spent.ended_at = outcome, self.clock()
-        if self.probe and outcome in _UNTOLD:
-            self.probe = False
-            if (health := self.permit.deployment.health) is not None:
+        if outcome in _UNTOLD and (health := self.permit.deployment.health) is not None:
+            if self.probe:
+                self.probe = False
                 health.abandoned(probe=True)
+            if self.timed and not spent.first_byte_at:
+                health.latencies.cut(spent.ended_at - spent.sent_at)
         usage = spent.usage
         if usage is not None and outcome == "ok" and spent.purpose == ANSWER:
             self.lengths.learn(call.caller.key, call.route, usage.completion_tokens // call.choices)
         permit = self.permit
         permit.release(usage, needs_of(call, self.lengths) if permit.charged else None)
+
+
+def round_with(permit: Permit, call: Call, clock: Clock, lengths: OutputEstimate) -> Round:
+    """Return a round that has not begun."""
+    deployment = permit.deployment
+    spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, clock())
+    return Round(call, clock, lengths, permit, spent)

@@ -17,7 +17,7 @@ from tidegate.types.answer import (
 )
 from tidegate.types.ask import ABLE, Abilities, Ask, Capabilities, Endpoint, Headers, Load, Room
 from tidegate.types.cached import Entry, Neighbour
-from tidegate.types.caller import ANSWER, CONTINUED, FAILED, Caller, Parent
+from tidegate.types.caller import ANSWER, CONTINUED, FAILED, HEDGE, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
@@ -64,6 +64,7 @@ __all__ = [
     "CONTINUED",
     "DEFAULT_PRIORITY",
     "FAILED",
+    "HEDGE",
     "Abilities",
     "Action",
     "Amounts",
