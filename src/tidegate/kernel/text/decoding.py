@@ -159,7 +159,7 @@ _B = "[A-Za-z0-9+/_-]"
 _LINE_END = r"\r?\n[ \t]*"
 # Nothing is tried twice: most runs are words of prose.
 _BASE64 = re.compile(
-    rf"(?<!{_B})(?:{_B}{{{FEWEST_BASE64},}}+(?:{_LINE_END}{_B}++)*+|{_B}++(?:{_LINE_END}{_B}++)++)={{0,2}}"
+    rf"(?<!{_B})(?:{_B}{{{FEWEST_BASE64},}}+(?:{_LINE_END}{_B}++)*|{_B}++(?:{_LINE_END}{_B}++)+)={{0,2}}"
 )
 _HEX = re.compile(
     rf"(?:0[xX])?[0-9A-Fa-f]{{2}}(?:[ ,:\r\n-]{{0,3}}(?:0[xX])?[0-9A-Fa-f]{{2}}){{{FEWEST_HEX - 1},}}[0-9A-Fa-f]?"
