@@ -20,6 +20,7 @@ from tidegate.dispatch.deployments import Deployment, Group
 from tidegate.dispatch.place import Place
 from tidegate.policy import Policy
 from tidegate.rails.plan import Plan
+from tidegate.rails.redact import Placeholders
 from tidegate.types import (
     ANSWER,
     DEFAULT_PRIORITY,
@@ -61,15 +62,23 @@ class Checks(msgspec.Struct):
     """What rails check in a call, and what they have found.
 
     `plan` has the rails of the policy, or the stricter ones that the request asks for. `gate` is the task of input rails
-    that race the engine; its result is None, or the reply to a blocked request. `added_ttft_s` is how much later the first
+    that race the engine; its result is None, or the reply to a blocked request. `hidden` has
+    the placeholders that stand for parts of the request. `added_ttft_s` is how much later the first
     content came for the rails, and `held_s` how long they held back all events together.
     """
 
     plan: Plan
     findings: list[Finding] = []
     gate: asyncio.Task[Reply | None] | None = None
+    hidden: Placeholders | None = None
     added_ttft_s: float = 0.0
     held_s: float = 0.0
+
+    @property
+    def changes_answers(self) -> bool:
+        """Whether answers have to pass the rails."""
+        plan = self.plan
+        return bool(plan.output_rules or plan.output_checks or self.gate is not None or self.hidden)
 
     def told(self) -> tuple[tuple[Finding, ...], float, float]:
         """Return what a record has of it."""

@@ -134,13 +134,6 @@ class BadRequest(GatewayError):
     level = logging.INFO
 
 
-class Blocked(BadRequest):
-    """A rail blocked the request or its answer. `told_code` is the code that clients know from providers."""
-
-    code = "content_filter"
-    type = "content_filter"
-
-
 class UpstreamRejected(BadRequest):
     """The engine refused the request as wrong. `status` is the engine's own 4xx."""
 

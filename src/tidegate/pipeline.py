@@ -29,10 +29,13 @@ from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
+from tidegate.stages.guard import Guard
 from tidegate.stages.limit import Limiting
 from tidegate.stages.observe import Observe
+from tidegate.stages.railed import Railed
 from tidegate.stages.recall import Recall
 from tidegate.stages.route import Route
+from tidegate.stages.screen import Screen
 from tidegate.types import Batch, Reply
 
 Work = Callable[[Call], Awaitable[Reply | None] | Reply | None]
@@ -72,6 +75,9 @@ class Parts(msgspec.Struct, frozen=True):
     models: Models
     queue: Queue
     lengths: OutputEstimate
+    railed: Railed
+    screens: bool = False
+    guards: bool = False
 
 
 def _no_time() -> float:
@@ -89,6 +95,7 @@ NO_PARTS = Parts(
     _NO_MODELS,
     Queue(_no_time),
     OutputEstimate(),
+    Railed(_NO_MODELS, _no_time, _no_time, b""),
 )
 """Empty parts, for listing the stages without a gateway."""
 
@@ -108,20 +115,30 @@ def the_way(parts: Parts) -> list[Stage]:
             "limit", "reserve requests, tokens and money at every level", parts.limit, idle=parts.limit.idle
         ),
         Stage("account", "the ledger: intent now, settlement at the end"),
-        Stage("screen", "input rails that are rules: microseconds, inline"),
+        Stage(
+            "screen",
+            "input rails that are rules: microseconds, inline",
+            Screen(parts.railed),
+            idle=not parts.screens,
+        ),
         Stage("recall", "answer an idempotency key, or join its running answer", parts.recall),
         Stage(
             "admit",
             "a place in the queue, if the wait is not too long",
             Admit(parts.queue, parts.models, parts.lengths),
         ),
-        Stage("guard", "input rails that are models, in parallel, while queued"),
+        Stage(
+            "guard",
+            "input rails that are models, in parallel, while queued",
+            Guard(parts.railed),
+            idle=not parts.guards,
+        ),
         Stage("remember", "session, user and global memory into the prompt"),
         Stage("route", "order the deployments that can serve", Route(parts.models, parts.lengths)),
         Stage(
             "attempt",
             "take a seat, ask the engine, pass the answer on",
-            Attempt(clock, parts.lengths, parts.models),
+            Attempt(clock, parts.lengths, parts.models, parts.railed),
         ),
     ]
 

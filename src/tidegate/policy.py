@@ -34,9 +34,9 @@ class Policy(msgspec.Struct, frozen=True):
     `max_body_bytes` is the largest request body. `deadline_s` is the longest time a call may take. `priority` is the
     class of the calls. `max_tokens` is the length of an answer where the request names none; None leaves that to the
     engine. `limits` are those that a call under this policy meets at every level. `on_limit`, `strict`, `count` and
-    `internal_calls` are the settings of the same names. `plan` has the rails, and `stricter` those that a request may ask for
-    instead, by name. `digest` changes whenever a setting changes that can change an
-    answer; cache keys have to contain it.
+    `internal_calls` are the settings of the same names. `plan` has the rails, and `stricter` those that a request may ask
+    for instead, by name. `digest` changes whenever a setting changes that can change an answer; cache keys have to contain
+    it.
     """
 
     name: str = DEFAULT
@@ -166,6 +166,13 @@ class Policies:
         self._of[key.id] = key, policy
         return policy
 
+    def plans(self) -> Iterator[Plan]:
+        """Yield the rails that calls may have to pass."""
+        for policy in self.named.values():
+            if policy.plan is not None:
+                yield policy.plan
+            yield from policy.stricter.values()
+
     def by_itself(self, name: str) -> Policy:
         """Return a policy with its own limits alone, for people to read."""
         limits = self._sections.limits([Naming("policy", name, name)], end_users_of=name)
@@ -225,7 +232,7 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     priorities = priorities_of(config)
-    profiles = [name for section in sections.values() for name in (section.rails, *section.stricter_rails)]
+    profiles = [name for section in sections.values() for name in (section.rails, *section.profiles[1])]
     plans = compile_plans(config.rails, profiles)
     named = {
         name: _compiled(name, section, server, answers, priorities, plans)
@@ -266,5 +273,5 @@ def _compiled(
         count=section.count,
         internal_calls=section.internal_calls,
         plan=plans.get(section.rails),
-        stricter={one: plans[one] for one in section.stricter_rails if one in plans},
+        stricter={one: plans[one] for one in section.profiles[1] if one in plans},
     )

@@ -55,6 +55,7 @@ from tidegate.running import (
 )
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
+from tidegate.telemetry.rails import RailMetrics
 
 if TYPE_CHECKING:
     from tidegate.access.jwt.issuer import Issuer
@@ -93,6 +94,8 @@ class Runtime:
         self.wall = wall
         self._make = make
         self.metrics = Metrics()
+        self.rail_metrics = RailMetrics()
+        self.metrics.add_gauges(self.rail_metrics.collect)
         self.metrics.add_gauges(self._gauges)
         self.metrics.add_gauges(self._store_gauges)
         self.failures = FailureLog(clock)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, TypeVar
@@ -28,8 +29,10 @@ from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import authenticate_for
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
+from tidegate.stages.railed import Railed
 from tidegate.stages.recall import Recall
 from tidegate.telemetry.access import AccessLog
+from tidegate.telemetry.audit import Audit
 from tidegate.types import Reply
 
 T = TypeVar("T")
@@ -122,10 +125,15 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         counting = Counting(models)
         if authenticate.policies.count_tokens:
             counting = Counting(models, await runtime.vocabulary())
+        plans = list(authenticate.policies.plans())
         parts = Parts(
             clock=runtime.clock,
             wall=runtime.wall,
-            sinks=[runtime.metrics, *_access_log(server or config.server, runtime)],
+            sinks=[
+                runtime.metrics,
+                *_access_log(server or config.server, runtime),
+                *(_rail_sinks(config, runtime) if plans else ()),
+            ],
             authenticate=authenticate,
             limit=Limiting(
                 runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits
@@ -134,6 +142,9 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             models=models,
             queue=runtime.queue,
             lengths=runtime.lengths,
+            railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config)),
+            screens=any(plan.input_rules for plan in plans),
+            guards=any(plan.input_checks for plan in plans),
         )
         pipeline = Pipeline(the_way(parts), runtime.clock)
         snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
@@ -155,6 +166,16 @@ async def _opened(section: str, borrowed: Awaitable[T]) -> T:
         log.exception("%s cannot be opened", section)
         found = f"cannot be opened: {type(error).__name__}; the log says more"
         raise ConfigError("cannot start", [Problem(section, found)]) from error
+
+
+def _audit_key(config: Config) -> bytes:
+    key = config.rails.audit_key
+    return secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
+
+
+def _rail_sinks(config: Config, runtime: Runtime) -> list[Sink]:
+    path = config.rails.audit_path
+    return [runtime.rail_metrics, *([] if path is None else [Audit(path, runtime.wall)])]
 
 
 def _access_log(server: ServerConfig, runtime: Runtime) -> list[Sink]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.caches.answers import Answers
-from tidegate.call import Call
+from tidegate.call import Call, Checks
 from tidegate.cli.admission import Admission, Refusal, admit
 from tidegate.config import Config, DeploymentConfig
 from tidegate.dispatch.deployments import Deployment, Models
@@ -37,6 +37,7 @@ from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
 from tidegate.stages.needs import needs_of
+from tidegate.stages.railed import Railed
 from tidegate.stages.recall import Recall
 from tidegate.types import Endpoint, Exit, Key
 
@@ -219,6 +220,8 @@ class _Dry:
             priority=self._policy.priority,
             body_bytes=len(body),
         )
+        if self._policy.plan is not None:
+            call.checks = Checks(self._policy.plan)
         openai.read(body, call, max_depth=server.max_json_depth, max_containers=server.max_json_containers)
         if self._policy.max_tokens is not None and is_unbounded(call):
             call.put_max_tokens(self._policy.max_tokens)
@@ -240,6 +243,7 @@ class _Dry:
                 models=placed,
                 queue=Queue(self._clock, rules_of(self._config.queue)),
                 lengths=OutputEstimate(first=FIRST_TOKENS),
+                railed=Railed(placed, self._clock, self._clock, b""),
             )
         )
 

@@ -129,12 +129,18 @@ class PolicyConfig(Settings):
         default=NO_RAILS,
         description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules` or `strict`.",
     )
-    stricter_rails: tuple[Name, ...] = Field(
-        default=(STRICT,),
+    stricter_rails: tuple[Name, ...] | None = Field(
+        default=None,
         description="Profiles that a request may ask for in place of `rails`, by the header `x-tidegate-profile`. List only"
-        " those that check at least as much.",
+        " those that check at least as much. Default: `strict`, or none of them with `rails: none`.",
     )
     timezone: str = Field(default="UTC", description="Where days and months begin, such as `Europe/Berlin`.")
+
+    @property
+    def profiles(self) -> tuple[str, tuple[str, ...]]:
+        """The profile of the policy, and those that a request may ask for instead."""
+        usual = () if self.rails == NO_RAILS else (STRICT,)
+        return self.rails, usual if self.stricter_rails is None else self.stricter_rails
 
     @field_validator("limits_by_model")
     @classmethod

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from tidegate.config.kinds import Kinded
 from tidegate.config.settings import Name, Settings
@@ -101,6 +102,16 @@ class RailsConfig(Settings):
     )
     judge_budget_ms: float = Field(
         default=3000, gt=0, description="Longest time for the judges and remote guards of one call."
+    )
+    audit_path: Path | None = Field(
+        default=None,
+        description="File to which a line is appended for each rail that objected to a text or failed. It has no text of"
+        " users.",
+    )
+    audit_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the hashes of texts in the audit; default: a new one at each start, so that hashes of two runs"
+        " never match.",
     )
     profiles: Mapping[Name, ProfileConfig] = Field(
         default={},

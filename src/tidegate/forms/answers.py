@@ -112,6 +112,16 @@ def without_echoes(piece: Piece, choices: Collection[int]) -> Piece:
     return _changed(piece, _read(piece), {}, choices) if choices else piece
 
 
+def ended(piece: Piece, choice: int) -> Piece:
+    """See `Form.ended`."""
+    data, answer = piece.data, piece.answer
+    for at, one in enumerate(answer.choices or ()):
+        if one.index == choice:
+            data = rewritten(data, {("choices", at, "finish_reason"): "stop"})
+            one.finish_reason = "stop"
+    return Piece(data, answer)
+
+
 def _read(piece: Piece) -> _Read:
     try:
         document, value = _decoded(piece.data)

@@ -75,6 +75,10 @@ class Form:
             return piece
         return answers.without_echoes(piece, choices)
 
+    def ended(self, piece: Piece, choice: int) -> Piece:
+        """Return the piece with the finish reason `stop` for a choice."""
+        return answers.ended(piece, choice)
+
     def say(self, saying: Saying, frame: Frame, *, stream: bool) -> Batch:
         """Return an answer that says words in place of the engine.
 

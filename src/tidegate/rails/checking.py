@@ -1,7 +1,7 @@
 """Runs one rail on one text, and decides what happens to the text.
 
-A rail that raises, takes too long, or returns something else than a verdict has failed. What happens then is its `on_error`:
-nothing passes because of an exception.
+A rail that raises, takes too long, or returns something else than a verdict has failed. What happens then is its
+`on_error`: nothing passes because of an exception.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 from tidegate.ports import Check, Rule, TextViews
-from tidegate.rails.plan import Step
+from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Scene, Span, Verdict
 
 log = logging.getLogger(__name__)
@@ -39,15 +39,11 @@ def decided(step: Step, verdict: Verdict, text: str, mask: Mask) -> Decision:
         return Decision(Action.BLOCK if step.closed else Action.LOG, verdict)
     if verdict.passed:
         return Decision(Action.PASS, verdict)
-    if step.on_fail is Action.REDACT:
-        if verdict.spans:
-            return Decision(Action.REDACT, verdict, mask(text, verdict.spans))
-        return Decision(Action.BLOCK, verdict)
-    if step.on_fail is Action.FIX:
-        if verdict.text is not None:
-            return Decision(Action.FIX, verdict, verdict.text)
-        return Decision(Action.BLOCK, verdict)
-    return Decision(step.on_fail, verdict)
+    if step.on_fail is Action.REDACT and verdict.spans:
+        return Decision(Action.REDACT, verdict, mask(text, verdict.spans))
+    if step.on_fail is Action.FIX and verdict.text is not None:
+        return Decision(Action.FIX, verdict, verdict.text)
+    return Decision(Action.BLOCK if step.rewrites else step.on_fail, verdict)
 
 
 def ruled(step: Step, views: TextViews, scene: Scene) -> Verdict:
@@ -62,7 +58,7 @@ def _ruled(step: Step, views: TextViews, scene: Scene) -> Any:
     rule = cast("Rule", step.rail)
     try:
         return rule.check(views, scene)
-    except Exception as error:  # a rail may come from anyone and raise anything
+    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
         return _failed(step, error)
 
 
@@ -86,7 +82,7 @@ async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) 
             return await check.check(views, scene)
     except TimeoutError:
         return Verdict(passed=False, error="took too long")
-    except Exception as error:  # a rail may come from anyone and raise anything
+    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
         return _failed(step, error)
 
 

@@ -36,7 +36,7 @@ class SpanRail(msgspec.Struct, frozen=True):
         return self.on_fail in ("redact", "restore")
 
 
-class Finding(NamedTuple):
+class Found(NamedTuple):
     """What the rail with this name has found in a stream. `span` is in characters of the text.
 
     `too_long` says that the match went on for longer than may be held back.
@@ -70,8 +70,8 @@ class Lane:
         self.clear = 0
         self.closed = False
         self.stopped = False
-        self.blocked: Finding | None = None
-        self.found: list[Finding] = []
+        self.blocked: Found | None = None
+        self.found: list[Found] = []
         watches = [(rail, rail.scanner()) for rail in rails]
         self._watches = [watch for watch in watches if watch[0].on_fail != "log"]
         self._loggers = [watch for watch in watches if watch[0].on_fail == "log"]
@@ -185,15 +185,15 @@ class Lane:
                 )
                 self._edits = united([*self._edits, edit])
                 if rail.on_fail == "redact":
-                    self.found.append(Finding(rail.name, self.where, span))
+                    self.found.append(Found(rail.name, self.where, span))
             else:
                 self._objections.append((rail, span))
         if scan.too_long:
             span = Span(scan.clear, self._end, "too_long")
-            self._tell(rail, Finding(rail.name, self.where, span, too_long=True))
+            self._tell(rail, Found(rail.name, self.where, span, too_long=True))
             self._loggers = [watch for watch in self._loggers if watch[0] is not rail]
 
-    def _tell(self, rail: SpanRail, finding: Finding) -> None:
+    def _tell(self, rail: SpanRail, finding: Found) -> None:
         if rail.on_fail == "log":
             self.found.append(finding)
         else:
@@ -209,7 +209,7 @@ class Lane:
                 free = free if rail.on_fail == "log" else min(free, span.start)
             elif not any(edit.start < span.end and span.start < edit.end for edit in self._edits):
                 # Where there is an edit, this rail would have seen the text after it.
-                self._tell(rail, Finding(rail.name, self.where, span))
+                self._tell(rail, Found(rail.name, self.where, span))
         self._objections = waiting
         return free
 

@@ -7,21 +7,20 @@ is checked at once if it is not streamed, or if one of the rails needs all of it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from tidegate.forms import Form
-from tidegate.ports import Clock, Scanning
-from tidegate.rails import lane
+from tidegate.ports import Clock
+from tidegate.rails.lane import Found, SpanRail
 from tidegate.rails.passages import Passage
-from tidegate.rails.plan import Plan, Step
+from tidegate.rails.plan import Plan, stream_rules
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
-from tidegate.rails.watching import RailFailed, Watched
-from tidegate.rails.window import Window, WindowRules
+from tidegate.rails.step import Step
+from tidegate.rails.watching import RailFailed
+from tidegate.rails.window import Window
 from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
 
-_ON_FAIL = {Action.BLOCK: "block", Action.REDACT: "redact", Action.LOG: "log"}
-_SPAN_HOLDS = frozenset({"none", "span"})
+_RESTORED = "placeholders"
 Begin = Callable[[Sequence[Text]], Review]
 """Begins a review of texts of the answer."""
 
@@ -49,29 +48,38 @@ class Outgoing:
         self._hidden = hidden
         self._findings: dict[str, Finding] = {}
         self._changed: set[int] = set()
+        self._told = 0
+        self._has_told = False
         steps = plan.output_rules + plan.output_checks
         is_whole = not stream or any(step.whole for step in steps)
-        self._spans = [] if is_whole else [step for step in steps if _scans(step)]
+        self._spans = [] if is_whole else [step for step in steps if step.scans]
         self._others = [step for step in steps if step not in self._spans]
         self._all = steps
         self._window: Window | None = None
         if stream:
-            judged = "whole" if is_whole else "passages" if self._others else ""
-            rails = tuple(map(self._span_rail, self._spans))
-            self._window = Window(WindowRules(rails, judged), self._put, form.ended)
+            rules = plan.streams or stream_rules(steps, self._note_failure)
+            if hidden:
+                rules = rules.restoring(SpanRail(_RESTORED, "restore", hidden.scanner, hidden.value))
+            self._window = Window(rules, self._put, form.ended)
 
     @property
     def shown_chars(self) -> int:
         """How many characters of text have left."""
         return 0 if self._window is None else self._window.shown
 
-    def findings(self) -> list[Finding]:
-        """Return one finding for each rail, those that passed included."""
-        for one in () if self._window is None else self._window.found:
-            self._note(one)
-        for step in self._spans:
-            self._finding(step)
-        return list(self._findings.values())
+    def told(self) -> list[Finding]:
+        """Return one finding for each rail, those that passed included. Later ones are told by the next call."""
+        if self._window is not None:
+            for one in self._window.found[self._told :]:
+                self._note(one)
+            self._told = len(self._window.found)
+        if not self._has_told:
+            self._has_told = True
+            for step in self._spans:
+                self._finding(step)
+        found = list(self._findings.values())
+        self._findings.clear()
+        return found
 
     async def take(self, batch: Batch) -> Batch:
         """Take a batch of the engine. Returns what may leave. Raises UnknownShape for text that no rail can check."""
@@ -90,7 +98,7 @@ class Outgoing:
             return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
-        return out if not window.judges else out + await self._judged(window)
+        return out + await self._judged(window) if window.holds else out
 
     async def finish(self) -> Batch:
         """Take the end of the engine's answer. Returns what was still held and may leave."""
@@ -103,7 +111,7 @@ class Outgoing:
             return self._fail(failed, [])
         if window.blocked is not None:
             return self._block(window.blocked, out)
-        return out if not window.judges else out + await self._judged(window)
+        return out + await self._judged(window)
 
     # -- reviews -------------------------------------------------------------------------------------------------------
 
@@ -158,9 +166,6 @@ class Outgoing:
 
     # -- what rails have found -----------------------------------------------------------------------------------------
 
-    def _span_rail(self, step: Step) -> lane.SpanRail:
-        return lane.SpanRail(step.name, _ON_FAIL[step.on_fail], partial(Watched, step, self._note_failure))
-
     def _put(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
         self._changed.update(where.at for where in changed)
         return self._form.put_out(piece, changed)
@@ -175,11 +180,11 @@ class Outgoing:
         finding = self._finding(step)
         finding.action, finding.error = max(finding.action, Action.LOG), error
 
-    def _block(self, found: lane.Found, out: Batch) -> Batch:
+    def _block(self, found: Found, out: Batch) -> Batch:
         self.stopped = self._note(found, Action.BLOCK)
         return out
 
-    def _note(self, found: lane.Found, action: Action | None = None) -> Finding:
+    def _note(self, found: Found, action: Action | None = None) -> Finding:
         step = next((one for one in self._spans if one.name == found.rail), None)
         finding = self._findings.get(found.rail)
         if finding is None:
@@ -189,7 +194,6 @@ class Outgoing:
         action = action or (step.on_fail if step is not None else Action.LOG)
         if action > finding.action:
             finding.action, finding.category, finding.score = action, found.span.kind, found.span.score
-            finding.hashed = found.hashed
         return finding
 
     def _finding(self, step: Step) -> Finding:
@@ -206,10 +210,6 @@ class Outgoing:
             if one.action > known.action:
                 known.action, known.category, known.score = one.action, one.category, one.score
                 known.error, known.hashed = one.error, one.hashed
-
-
-def _scans(step: Step) -> bool:
-    return step.about.tier == 0 and step.about.hold.kind in _SPAN_HOLDS and isinstance(step.rail, Scanning)
 
 
 def _text(passage: Passage) -> Text:

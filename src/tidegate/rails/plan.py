@@ -16,39 +16,23 @@ from tidegate import registry
 from tidegate.config.rails import NO_RAILS, ProfileConfig, RailConfig, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Check, Rule, Scanning
+from tidegate.rails.lane import SpanRail
 from tidegate.rails.profiles import BUILT_IN
+from tidegate.rails.step import ENDLESS_S, Step
+from tidegate.rails.watching import Failed, scanner_of
+from tidegate.rails.window import WindowRules
 from tidegate.types import Action, RailFacts, Surface
 
 CLOSED, OPEN = "closed", "open"
-ENDLESS_S = float("inf")
-_REWRITE = frozenset({Action.REDACT, Action.FIX})
+_ON_FAIL = {Action.BLOCK: "block", Action.REDACT: "redact", Action.LOG: "log"}
 _WHOLE = frozenset({Action.FIX, Action.REGENERATE})
-
-
-class Step(msgspec.Struct, frozen=True, eq=False):
-    """One rail of a plan. `fallback` decides where the rail itself fails; without one, `closed` says what happens."""
-
-    name: str
-    rail: Rule | Check
-    about: RailFacts
-    surfaces: frozenset[Surface]
-    on_fail: Action
-    closed: bool = True
-    fallback: Step | None = None
-    timeout_s: float = ENDLESS_S
-    whole: bool = False
-
-    @property
-    def rewrites(self) -> bool:
-        """Whether the rail changes texts."""
-        return self.on_fail in _REWRITE
 
 
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """The rails of a profile, in the order in which they run on requests and on answers.
 
     The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1, `judge_budget_s`
-    tier 2.
+    tier 2. `streams` has the rules for streams if all rails that scan them are trusted: they are made once for all streams.
     """
 
     name: str
@@ -59,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     output_checks: tuple[Step, ...]
     budget_s: float
     judge_budget_s: float
+    streams: WindowRules | None = None
 
     @property
     def races(self) -> bool:
@@ -113,15 +98,27 @@ def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list
     return Plan(
         name,
         profile,
-        *(tuple(part) for part in (*_by_tier(on_input), *_by_tier(on_output))),
+        *_by_tier(on_input),
+        *_by_tier(on_output),
         config.budget_ms / 1000,
         config.judge_budget_ms / 1000,
+        stream_rules(on_output) if all(one.trusted for one in on_output if one.scans) else None,
     )
 
 
-def _by_tier(steps: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
+def stream_rules(steps: Sequence[Step], failed: Failed | None = None) -> WindowRules:
+    """Return what holds for streams under the rails that check answers. `failed` is told of scanners that fail."""
+    if any(one.whole for one in steps):
+        return WindowRules(judged="whole")
+    rails = [SpanRail(one.name, _ON_FAIL[one.on_fail], scanner_of(one, failed)) for one in steps if one.scans]
+    return WindowRules.of(rails, judged="passages" if any(not one.scans for one in steps) else "")
+
+
+def _by_tier(steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """The rules, and the rails of the tiers above."""
-    return [one for one in steps if one.about.tier == 0], [one for one in steps if one.about.tier > 0]
+    return tuple(one for one in steps if one.about.tier == 0), tuple(
+        one for one in steps if one.about.tier > 0
+    )
 
 
 def _step(
@@ -142,6 +139,7 @@ def _step(
         fallback,
         ENDLESS_S if config.timeout_ms is None else config.timeout_ms / 1000,
         config.hold == "whole" or about.hold.kind == "whole",
+        config.kind in registry.built_in("tidegate.rails") and config.kind != "python",
     )
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 import msgspec
 
 from tidegate.forms.leaves import leaves, with_leaves
-from tidegate.kernel.text.views import Views, slices
+from tidegate.forms.paths import Path
+from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
 from tidegate.rails.checking import Mask, checked, decided, ruled
-from tidegate.rails.plan import Step
-from tidegate.rails.redact import masked
+from tidegate.rails.redact import edited, masks
+from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
 
 SLICE_CHARS = 4096
@@ -23,7 +24,13 @@ SLICE_CHARS = 4096
 REQUEST = Where(-1, "")
 """The place of the empty text that stands for a request as a whole, for rails with `once`."""
 JUDGE_TIER = 2
+_LATE = Verdict(passed=False, error="the budget was used up")
 SceneOf = Callable[[Text], Scene]
+
+
+def masked(text: str, spans: Sequence[Span]) -> str:
+    """Return a text with masks instead of spans."""
+    return edited(text, masks(spans))
 
 
 class _Unit(msgspec.Struct, eq=False):
@@ -32,7 +39,7 @@ class _Unit(msgspec.Struct, eq=False):
     text: Text
     value: str
     scene: Scene
-    leaf: int = -1
+    leaf: Path | None = None
     views: TextViews | None = None
     changed: bool = False
 
@@ -65,13 +72,14 @@ class Review:
     def changed(self) -> Mapping[Where, str]:
         """Return the changed texts by place, as they should be."""
         found: dict[Where, str] = {}
+        inside: dict[Text, dict[Path, str]] = {}
         for unit in self._units:
-            if unit.changed:
-                where = unit.text.where
-                if unit.leaf < 0:
-                    found[where] = unit.value
-                else:
-                    found[where] = with_leaves(found.get(where, unit.text.value), {unit.leaf: unit.value})
+            if unit.changed and unit.leaf is None:
+                found[unit.text.where] = unit.value
+            elif unit.changed and unit.leaf is not None:
+                inside.setdefault(unit.text, {})[unit.leaf] = unit.value
+        for text, parts in inside.items():
+            found[text.where] = with_leaves(text.value, parts)
         return found
 
     def is_long(self) -> bool:
@@ -79,20 +87,30 @@ class Review:
         return sum(len(unit.value) for unit in self._units) > SLICE_CHARS
 
     def rules(self, steps: Sequence[Step], *, until: float) -> Generator[None]:
-        """Run rules. Each step of the iterator is a turn: texts up to `SLICE_CHARS` take one for all rails.
+        """Run rules. Each step of the iterator is a turn, in which `SLICE_CHARS` characters are checked, or a few more.
 
         `until` is the time after which rules no longer begin. Rules that do not get their turn have failed.
         """
+        turn_chars = 0
         for step in steps:
             for unit in self._units_of(step):
+                turn_chars += len(unit.value)
+                if turn_chars > SLICE_CHARS:
+                    turn_chars = len(unit.value)
+                    yield
                 began = self._clock()
                 if len(unit.value) <= SLICE_CHARS:
-                    verdict = ruled(step, _views(unit), unit.scene)
+                    verdict = ruled(step, _views(unit), unit.scene) if began < until else _LATE
                 else:
                     verdict = yield from self._sliced(step, unit, until)
                 self._take(step, unit, verdict, self._clock() - began)
                 if self.stopped is not None:
                     return
+
+    async def rules_in_turns(self, steps: Sequence[Step], *, until: float) -> None:
+        """Run rules, and give other calls a turn between the turns of long texts."""
+        for _ in self.rules(steps, until=until):
+            await asyncio.sleep(0)
 
     async def checks(self, steps: Sequence[Step], *, until: float, judges_until: float) -> None:
         """Run the rails above the rules, tier by tier. `until` limits tier 1, and `judges_until` tier 2."""
@@ -139,7 +157,7 @@ class Review:
         worst, spans = PASSED, dict[tuple[int, int, str], Span]()
         for offset, part in slices(unit.value, SLICE_CHARS):
             if self._clock() >= until:
-                return Verdict(passed=False, error="the budget was used up")
+                return _LATE
             verdict = ruled(step, Views(part), unit.scene)
             for span in verdict.spans:
                 start, end = span.start + offset, span.end + offset
@@ -182,8 +200,8 @@ def _units(text: Text, scene: Scene) -> Iterator[_Unit]:
     if not text.is_json:
         yield _Unit(text, text.value, scene)
         return
-    for at, leaf in enumerate(leaves(text.value)):
-        yield _Unit(text, leaf, scene, at)
+    for leaf in leaves(text.value):
+        yield _Unit(text, leaf.value, scene, leaf.path)
 
 
 def _views(unit: _Unit) -> TextViews:

@@ -7,10 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 from tidegate.ports import Scanner, Scanning
-from tidegate.rails.plan import Step
+from tidegate.rails.step import Step
 from tidegate.types import Scan
 
+Failed = Callable[[Step, str], None]
+"""A function that is told of the failure of a scanner after which the stream goes on, and how it failed."""
+
 log = logging.getLogger(__name__)
+
+
+def scanner_of(step: Step, failed: Failed | None) -> Callable[[], Scanner]:
+    """Return a function that makes scanners of a rail. They are watched unless the rail is trusted."""
+    rail: Any = step.rail
+    if step.trusted or failed is None:
+        made: Callable[[], Scanner] = rail.scanner
+        return made
+    return lambda: Watched(step, failed)
 
 
 class RailFailed(Exception):
@@ -28,7 +40,7 @@ class Watched:
     The fallback reads along from the beginning, so that it knows the whole stream when it has to take over.
     """
 
-    def __init__(self, step: Step, failed: Callable[[Step, str], None]) -> None:
+    def __init__(self, step: Step, failed: Failed) -> None:
         """`failed` is told of a failure after which the stream goes on."""
         self._step = step
         self._failed = failed
@@ -65,9 +77,7 @@ class Watched:
         """Whether a scan can be acted on. What has left cannot be taken back, so no span may begin there."""
         if type(scan) is not Scan or not self._clear <= scan.clear <= self._given:
             return False
-        return not scan.found or all(
-            self._clear <= one.start < one.end <= scan.clear for one in scan.found
-        )
+        return not scan.found or all(self._clear <= one.start < one.end <= scan.clear for one in scan.found)
 
     def _fail(self, error: str) -> None:
         log.error("the rail '%s' failed in a stream: it %s", self._step.name, error)

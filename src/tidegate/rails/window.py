@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tidegate.rails.joint import JointSearch
-from tidegate.rails.lane import Finding, Lane, SpanRail
+from tidegate.rails.lane import Found, Lane, SpanRail
 from tidegate.rails.passages import Passage
 from tidegate.rails.stops import Stops
 from tidegate.types import Batch, Piece, Span, Text, Where
@@ -64,7 +64,7 @@ class Window:
     """
 
     def __init__(self, rules: WindowRules, put: PutOut, end_choice: EndChoice) -> None:
-        self.blocked: Finding | None = None
+        self.blocked: Found | None = None
         self.stopped: set[int] = set()
         self.shown = 0
         self._rules = rules
@@ -80,7 +80,7 @@ class Window:
         return bool(self._held)
 
     @property
-    def found(self) -> list[Finding]:
+    def found(self) -> list[Found]:
         """What the rails have found and not blocked, by text."""
         return [one for lane in self._lanes.values() for one in lane.found]
 
@@ -120,7 +120,7 @@ class Window:
         if self.blocked:
             return []
         if blocked_by is not None:
-            self.blocked = Finding(blocked_by, passage.where, Span(passage.start, passage.end, "passage"))
+            self.blocked = Found(blocked_by, passage.where, Span(passage.start, passage.end, "passage"))
             return []
         self._lanes[passage.where].rule(passage, text)
         return self._leaving()
@@ -141,7 +141,7 @@ class Window:
         """Add text to a lane. Returns whether any text may leave now that could not before."""
         if lane.closed and not lane.stopped:
             place = Span(lane.arrived, lane.arrived, "after_the_end")
-            self.blocked = self.blocked or Finding(_ITSELF, text.where, place)
+            self.blocked = self.blocked or Found(_ITSELF, text.where, place)
         clear = lane.clear
         lane.feed(text.value)
         if lane.blocked is not None:

@@ -28,6 +28,8 @@ from tidegate.stages.continuation import Continued, may_continue
 from tidegate.stages.failover import Failover
 from tidegate.stages.hedging import Race, is_small
 from tidegate.stages.needs import needs_of
+from tidegate.stages.railed import Railed
+from tidegate.stages.release import Released, Rounds
 from tidegate.stages.round import Round, round_with
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
@@ -35,21 +37,28 @@ from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 class Attempt:
     """Answers every call. Being the last stage, it never passes a call on."""
 
-    def __init__(self, clock: Clock, lengths: OutputEstimate, models: Models) -> None:
-        """`lengths` learns how long answers are, and `models` has the fallbacks."""
+    def __init__(self, clock: Clock, lengths: OutputEstimate, models: Models, railed: Railed) -> None:
+        """`lengths` learns how long answers are, `models` has the fallbacks, and `railed` runs the output rails."""
+        self._railed = railed
         self._clock = clock
         self._models = models
         self._lengths = lengths
 
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
+        checks = call.checks
+        if checks is None or call.purpose != ANSWER or not checks.changes_answers:
+            return Reply(self._rounds(call))
+        return Reply(Released(call, checks, self._railed, partial(self._rounds, call)))
+
+    def _rounds(self, call: Call) -> Rounds:
         rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
         rounds.counts, rounds.purpose = call.policy.limits is not NO_LIMITS, call.purpose
         rounds.hedges = call.route in self._models.hedged and is_small(call, self._lengths)
         call.exit.push(rounds.close)
         if call.stream and call.route in self._models.continued and may_continue(call):
-            return Reply(Continued(call, rounds))
-        return Reply(rounds)
+            return Continued(call, rounds)
+        return rounds
 
     def foretell(self, call: Call) -> str:
         """Say which engine would be asked first."""

@@ -7,6 +7,7 @@ done, or of log probabilities. Everything else ends in an error event, as withou
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Protocol, Self
 
 import msgspec
@@ -54,6 +55,10 @@ class Rounds(Protocol):
     purpose: str
     round: Round | None
 
+    def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
+        """Cut the engine's stream if it still runs, and release the permit."""
+        ...
+
     async def __anext__(self) -> Batch:
         """Return the next batch of the answer."""
         ...
@@ -95,6 +100,10 @@ class Continued:
 
     def __aiter__(self) -> Self:
         return self
+
+    def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
+        """See `Rounds.close`."""
+        return self._rounds.close(error)
 
     async def __anext__(self) -> Batch:
         """Return the next batch. Raises the error of the break if nobody can go on."""

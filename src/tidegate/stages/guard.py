@@ -1,4 +1,4 @@
-"""The stage `guard`: the input rails that take longer than rules, tier by tier, while the call keeps its place in the queue.
+"""The stage `guard`: the input rails that take longer than rules. They run tier by tier while the call has its place.
 
 With `race: true` the stage lets the call go on at once, and leaves a gate: nothing of the answer is released before the
 rails have passed the request (`stages/release.py`).

@@ -43,7 +43,8 @@ def _take_profile(call: Call, value: bytes) -> None:
     elif policy.plan is None or policy.plan.name != name:
         allowed = ", ".join(policy.stricter) or "none"
         raise BadRequest(
-            f"The header '{PROFILE.decode()}' names no profile that the policy allows: send one of {allowed}, or leave it out"
+            f"The header '{PROFILE.decode()}' names no profile that the policy allows: send one of {allowed}, or leave"
+            " it out"
         )
 
 

@@ -9,15 +9,16 @@ from functools import partial
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
-from tidegate.errors import Blocked, GatewayError
-from tidegate.forms import form_of
-from tidegate.ports import Clock
+from tidegate.forms import Frame, Saying, form_of
+from tidegate.ports import Clock, Wall
 from tidegate.rails.plan import Plan
+from tidegate.rails.redact import Placeholders
+from tidegate.rails.refusing import blocked
 from tidegate.rails.review import REQUEST, Review
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.route import deployments_of
-from tidegate.types import Action, Batch, Endpoint, Finding, Reply, Scene, Surface, Text
+from tidegate.types import Action, Batch, Endpoint, Finding, Piece, Reply, Scene, Surface, Text
 
 RAILS = b"x-tidegate-rails"
 """The header that says what the rails did: the most severe action of each rail that has run, such as `pii=redact`."""
@@ -28,14 +29,15 @@ _HASH_BYTES = 16
 class Railed:
     """Begins reviews of calls, and carries out what they decide."""
 
-    def __init__(self, models: Models, clock: Clock, key: bytes) -> None:
+    def __init__(self, models: Models, clock: Clock, wall: Wall, key: bytes) -> None:
         """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104)."""
         self.clock = clock
+        self._wall = wall
         self._models = models
         self._key = key
 
     def hashed(self, text: str) -> str:
-        """Return the keyed hash of a text: it says whether two texts are equal, and nothing else to those without the key."""
+        """Return the keyed hash of a text. To those without the key it only says whether two texts are equal."""
         return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256)[
             :_HASH_BYTES
         ].hex()
@@ -45,10 +47,18 @@ class Railed:
         texts = form_of(call.endpoint).texts_in(call.fields, call.messages)
         if any(step.about.once for step in plan.input_rules + plan.input_checks):
             texts = [*texts, _WHOLE_REQUEST]
-        return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed)
+        if not plan.profile.placeholders:
+            return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed)
+        checks = call.checks
+        assert checks is not None, "there is a plan"
+        if checks.hidden is None:
+            checks.hidden = Placeholders()
+        mask = checks.hidden.hidden
+        return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed, mask=mask)
 
-    def answer(self, call: Call, texts: Sequence[Text], question: str) -> Review:
-        """Begin the review of the texts of an answer. `question` is the request's last text of a user."""
+    def answer(self, call: Call, texts: Sequence[Text]) -> Review:
+        """Begin the review of texts of an answer."""
+        question = _question(call)
         return Review(texts, partial(self._scene, call, question=question), self.clock, hashed=self.hashed)
 
     def requested(self, call: Call, plan: Plan, review: Review) -> Reply | None:
@@ -60,7 +70,8 @@ class Railed:
         if review.stopped is not None:
             return Reply(_only(self.refusal(call, plan, review.stopped)))
         if changed := review.changed():
-            call.fields, call.messages = form_of(call.endpoint).put_in(call.fields, call.messages, changed)
+            fields, call.messages = form_of(call.endpoint).put_in(call.fields, call.messages, changed)
+            call.fields = dict(fields)
         return None
 
     def note(self, call: Call, findings: Sequence[Finding]) -> None:
@@ -76,12 +87,19 @@ class Railed:
         kept = [header for header in call.reply_headers if header[0] != RAILS]
         call.reply_headers[:] = [*kept, (RAILS, value)]
 
-    def refusal(self, call: Call, plan: Plan, finding: Finding) -> Batch:
-        """Return the refusal in the form of an answer. Raises Blocked."""
+    def refusal(
+        self, call: Call, plan: Plan, finding: Finding, *, like: Piece | None = None, begun: bool = False
+    ) -> Batch:
+        """Return the refusal in the form of an answer. Raises Blocked if the profile refuses with errors.
+
+        `like` is a piece of the engine's answer, whose id is kept. `begun` says that the client has had a part of it.
+        """
         if plan.profile.refuse_as == "error" or call.endpoint is Endpoint.EMBEDDINGS:
-            raise blocked(plan, finding)
-        form = form_of(call.endpoint)
-        return form.say(plan.profile.refusal, model=call.model, stream=call.stream, choices=call.choices)
+            raise blocked(plan.profile.refusal, finding)
+        words = f"\n\n{plan.profile.refusal}" if begun and call.stream else plan.profile.refusal
+        saying = Saying(words, choices=range(call.choices), begun=begun)
+        frame = Frame(call.id, int(self._wall()), call.model, like)
+        return form_of(call.endpoint).say(saying, frame, stream=call.stream)
 
     def _scene(self, call: Call, text: Text, question: str = "") -> Scene:
         if text.where == REQUEST:
@@ -102,13 +120,16 @@ class Railed:
         )
 
 
-def blocked(plan: Plan, finding: Finding) -> GatewayError:
-    """Return the error for a text that a rail has blocked."""
-    what = "answer" if finding.surface is Surface.OUTPUT else "request"
-    why = f"the rail '{finding.rail}'" + (f" ({finding.category})" if finding.category else "")
-    if finding.error:
-        why = f"the rail '{finding.rail}' could not check it"
-    return Blocked(f"{plan.profile.refusal} The {what} was blocked: {why}")
+def _question(call: Call) -> str:
+    """Return the last text of a user in a chat, which the answer is for."""
+    for message in reversed(call.messages):
+        if message.role == "user":
+            content = message.content
+            if isinstance(content, str):
+                return content
+            parts = [part.get("text") for part in content or ()]
+            return "\n".join(part for part in parts if isinstance(part, str))
+    return ""
 
 
 async def _only(batch: Batch) -> AsyncIterator[Batch]:

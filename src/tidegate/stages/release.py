@@ -1,7 +1,7 @@
 """Releases answers: the last part of `attempt`, where output rails check what an engine sends before a client gets it.
 
-`rails/outgoing.py` decides what may leave. A block cuts the engine's stream and ends the answer with a refusal. Text that is
-held when the engine fails never leaves. With `on_fail: regenerate` the engine is asked again.
+`rails/outgoing.py` decides what may leave. A block cuts the engine's stream and ends the answer with a refusal. Text that
+is held when the engine fails never leaves. With `on_fail: regenerate` the engine is asked again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tidegate.call import Call, Checks
 from tidegate.forms import form_of
 from tidegate.rails.outgoing import Outgoing
 from tidegate.stages.railed import Railed
-from tidegate.types import FAILED, Action, Batch, Endpoint, Finding, Message, Messages, Reply
+from tidegate.types import FAILED, Action, Batch, Endpoint, Finding, Message, Reply
 
 
 class Rounds(Protocol):
@@ -39,10 +39,11 @@ class Released:
         self._railed = railed
         self._begin = begin
         self._rounds = begin()
+        self._form = form_of(call.endpoint)
         self._out = self._outgoing()
         self._messages = call.messages
-        self._rounds_made = 0
-        self._came_at = self._held_since = 0.0
+        self._again = 0
+        self._held_since = 0.0
         self._is_over = self._has_begun = False
         call.exit.push(self._tell)
 
@@ -51,34 +52,124 @@ class Released:
 
     async def __anext__(self) -> Batch:
         """Return the next batch that may leave. Raises Blocked, and what the rounds raise."""
-        first = await self._race() if self._checks.gate is not None else None
+        batch = await self._race() if self._checks.gate is not None else None
         while not self._is_over:
             try:
-                batch = await anext(self._rounds) if first is None else first
+                batch = await anext(self._rounds) if batch is None else batch
             except StopAsyncIteration:
-                self._is_over = True
-                batch = await self._out.finish()
+                batch = await self._finished()
             else:
-                batch, first = await self._taken(batch), None
+                self._held_since = self._held_since or self._railed.clock()
+                batch = await self._out.take(batch)
             if self._out.stopped is not None:
                 batch += await self._stop(self._out.stopped)
             if batch:
-                self._note_release()
+                self._note_time()
                 return batch
+            batch = None
         raise StopAsyncIteration
 
-    async def _taken(self, batch: Batch) -> Batch:
-        self._came_at = self._came_at or self._railed.clock()
-        return await self._out.take(batch)
+    async def _finished(self) -> Batch:
+        self._is_over = True
+        return await self._out.finish()
 
-    # -- input rails that race the engine --------------------------------------------------------------------------------
+    def _outgoing(self) -> Outgoing:
+        call, railed = self._call, self._railed
+        return Outgoing(
+            self._checks.plan,
+            self._form,
+            railed.clock,
+            lambda texts: railed.answer(call, texts),
+            stream=call.stream,
+            hidden=self._checks.hidden,
+        )
+
+    # -- input rails that race the engine ------------------------------------------------------------------------------
 
     async def _race(self) -> Batch | None:
-        """Wait for the rails that check the request, while the engine works. Returns the first batch, or the refusal."""
+        """Wait for the rails that check the request while the engine works. Returns the first batch, or the refusal."""
         gate, self._checks.gate = self._checks.gate, None
         assert gate is not None, "the caller has looked"
-        first = self._call.exit.task(self._next(), name=f"race {self._call.id}")
+        first = self._call.exit.task(self._first(), name=f"race {self._call.id}")
         await asyncio.wait([gate, first], return_when=asyncio.FIRST_COMPLETED)
-        if not gate.done() and first.exception() is None:
-            await asyncio.wait([gate])
-        ...
+        if first.done() and not first.cancelled() and first.exception() is not None:
+            return first.result()  # raises: the engine has failed before the rails have passed
+        if (refused := await self._passed(gate, first)) is None:
+            return await first
+        self._is_over = self._has_begun = True
+        return [piece async for batch in refused.pieces for piece in batch]
+
+    async def _passed(
+        self, gate: asyncio.Task[Reply | None], first: asyncio.Task[Batch | None]
+    ) -> Reply | None:
+        """Wait for the gate. If the request is blocked, the engine is cut first. Raises Blocked."""
+        refused, is_open = None, False
+        try:
+            refused = await gate
+            is_open = refused is None
+        finally:
+            if not is_open:
+                first.cancel()
+                await asyncio.wait([first])
+                await self._cut()
+        return refused
+
+    async def _first(self) -> Batch | None:
+        try:
+            return await anext(self._rounds)
+        except StopAsyncIteration:
+            return None
+
+    # -- blocks --------------------------------------------------------------------------------------------------------
+
+    async def _stop(self, finding: Finding) -> Batch:
+        """Cut the engine. Returns the refusal, or nothing if the engine is asked again. Raises Blocked."""
+        await self._cut()
+        call, plan = self._call, self._checks.plan
+        if (
+            finding.action is Action.REGENERATE
+            and call.endpoint is Endpoint.CHAT
+            and self._again < plan.profile.most_rounds
+        ):
+            self._tell(None)
+            self._again += 1
+            self._ask_again(finding)
+            return []
+        finding.action = Action.BLOCK
+        self._is_over = True
+        self._tell(None)
+        begun = self._has_begun
+        return self._railed.refusal(call, plan, finding, like=self._out.last, begun=begun)
+
+    def _ask_again(self, finding: Finding) -> None:
+        """Begin another answer, with an instruction that says what was wrong with the last one."""
+        call, profile = self._call, self._checks.plan.profile
+        call.spent[-1].purpose = FAILED  # the house pays for an answer that the client does not get
+        words = profile.instruction.replace("{reason}", finding.category or finding.rail)
+        call.put_messages([*self._messages, Message.of("system", words)])
+        self._rounds, self._is_over = self._begin(), False
+        self._out = self._outgoing()
+
+    async def _cut(self) -> None:
+        cutting = self._rounds.close(None)
+        if cutting is not None:
+            await cutting
+
+    # -- what is told --------------------------------------------------------------------------------------------------
+
+    def _note_time(self) -> None:
+        now, checks = self._railed.clock(), self._checks
+        held_s = now - self._held_since if self._held_since else 0.0
+        self._held_since = 0.0
+        checks.held_s += held_s
+        if not self._has_begun:
+            self._has_begun = True
+            checks.added_ttft_s += held_s
+            if not self._call.stream:
+                self._tell(None)
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Add what the rails have found so far to the call, once."""
+        del error
+        if findings := self._out.told():
+            self._railed.note(self._call, findings)

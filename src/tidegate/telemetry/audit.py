@@ -58,7 +58,8 @@ class Audit:
             with self._path.open("ab", buffering=0) as file:
                 file.write(data)
         except OSError as error:
-            log.error("the audit of rails cannot be written to %s: %s", self._path, error.strerror)
+            why = error.strerror
+            log.critical("the audit of rails cannot be written to %s: %s", self._path, why)
 
 
 def _line(record: Record, one: Finding, at: float) -> Line:

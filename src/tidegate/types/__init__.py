@@ -47,6 +47,7 @@ from tidegate.types.request import (
     Length,
     Request,
 )
+from tidegate.types.surface import Surface
 from tidegate.types.verdict import (
     PASSED,
     Hold,
@@ -54,7 +55,6 @@ from tidegate.types.verdict import (
     Scan,
     Scene,
     Span,
-    Surface,
     Text,
     Verdict,
     View,

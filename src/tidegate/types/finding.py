@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from tidegate.types.verdict import Surface
+from tidegate.types.surface import Surface
 
 
 class Action(enum.IntEnum):

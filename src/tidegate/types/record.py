@@ -36,8 +36,9 @@ class Record(msgspec.Struct, frozen=True):
     `received_at` is when the whole request was there, `arrived_at` when its head was. `stage_ms` has the milliseconds of
     each stage that ran, `spent` the entries of the call, which have all ended. `status` is the HTTP status of the outcome,
     also where the error came after the first event; 499 says that the client left. `peer` is the client's address.
-    `findings` has what the rails have found, `added_ttft_s` how much
-    later the first content came for them, and `held_s` how long they held back all events together. `recalled` is `joined` or `replayed` if the answer was not made for this call alone.
+    `findings` has what the rails have found, `added_ttft_s` how much later the first content came for them, and `held_s`
+    how long they held back all events together. `recalled` is `joined` or `replayed` if the answer was not made for this
+    call alone.
     """
 
     id: str

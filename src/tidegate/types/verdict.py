@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from tidegate.types.caller import Caller, Parent
-
-
-class Surface(enum.Enum):
-    """The source of a text.
-
-    - `input`: what the client's user wrote, and what earlier answers in the same chat said.
-    - `system`: what the application wrote: system and developer messages, and the descriptions of tools.
-    - `retrieval`: documents that the application looked up.
-    - `tool`: the results of tools.
-    - `output`: what the engine wrote, the arguments of tool calls included.
-    """
-
-    INPUT = "input"
-    SYSTEM = "system"
-    RETRIEVAL = "retrieval"
-    TOOL = "tool"
-    OUTPUT = "output"
+from tidegate.types.surface import Surface
 
 
 class Where(NamedTuple):
@@ -108,9 +91,9 @@ class RailFacts(msgspec.Struct, frozen=True):
 
     `surfaces` are those that it can check, and `usual` those that it checks where the profile names none; empty stands for
     all. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards. `finds_spans` says that its verdicts
-    say where, so that texts can be redacted. `corrects` says that its verdicts have a corrected text. `usual_ms` is how long
-    a check of a usual text takes, for the budget. A rail with `once` checks a request as a whole: it gets one empty text,
-    and a scene with the request's tokens.
+    say where, so that texts can be redacted. `corrects` says that its verdicts have a corrected text. `usual_ms` is how
+    long a check of a usual text takes, for the budget. A rail with `once` checks a request as a whole: it gets one empty
+    text, and a scene with the request's tokens.
     """
 
     name: str
