@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from streamed import (
     EMAILS,
     EVERYTHING,
     PEM,
+    PLANTED,
     REASONING,
     SECRETS,
     WORDS,
@@ -25,6 +28,7 @@ from streamed import (
 )
 
 from tidegate.kernel.matching import Pattern
+from tidegate.rails.arguments import rewritten
 from tidegate.rails.finders import by_patterns, either
 from tidegate.rails.lane import SpanRail
 from tidegate.rails.passages import CONTEXT_CHARS, MOST_CHARS
@@ -61,6 +65,24 @@ def redacted(text):
         edit._replace(rank=at) for at, finder in enumerate(FINDERS) for edit in masks(spans_of(finder, views))
     ]
     return edited(text, united(reversed(edits)))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_arguments_say_what_their_redacted_texts_do(data):
+    texts = data.draw(st.lists(st.sampled_from(PLANTED), max_size=3))
+    document = json.dumps({"text": texts}, ensure_ascii=data.draw(st.booleans()))
+    events = cut(document, data.draw(st.lists(st.integers(0, len(document)), max_size=5)))
+    pieces = [piece(0, ARGUMENTS, event) for event in events]
+    pieces.insert(data.draw(st.integers(0, len(pieces))), piece(0, CONTENT, "bob@example.com "))
+    through = window(*(rail(finder, name=str(at)) for at, finder in enumerate(FINDERS)))
+    out = run(through, pieces)
+    assert ARGUMENTS not in {where.channel for where, text in said(out).items() if text}
+    for passage in through.to_check():
+        out += through.decide(passage, text=rewritten(passage.text, redacted))
+    assert json.loads(said(out)[0, ARGUMENTS]) == {"text": [redacted(text) for text in texts]}
+    assert said(out)[0, CONTENT] == "<EMAIL> "
+    assert len(out) == len(pieces)
 
 
 @settings(max_examples=60)

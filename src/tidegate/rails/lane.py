@@ -121,6 +121,11 @@ class Lane:
         """Return whether the text before a place has the beginning of the stop string, or all before it."""
         return self.stopped and end > self._end
 
+    @property
+    def changed(self) -> bool:
+        """Whether any text that is still here leaves other than it came."""
+        return bool(self._edits) or self.stopped
+
     def to_check(self) -> list[Passage]:
         """Return the passages that have been completed since the last time."""
         return self._passages.completed() if self._passages else []

@@ -186,12 +186,18 @@ class Window:
     def _out(self, entry: _Entry) -> Piece:
         changed: dict[Where, str] = {}
         for text, lane, start, end in entry.parts:
-            value = lane.between(start, end)
+            value = text.value
+            if lane.changed:
+                value = lane.between(start, end)
+                if value != text.value:
+                    changed[text.where] = value
             self.shown += len(value)
-            if value != text.value:
-                changed[text.where] = value
             lane.forget(end)
         piece = self._put(entry.piece, changed) if changed else entry.piece
+        return self._with_ends(piece, entry) if self.stopped else piece
+
+    def _with_ends(self, piece: Piece, entry: _Entry) -> Piece:
+        """Say in a piece which of its choices end there by a stop string."""
         for part in entry.parts:
             at = part.text.where.at
             if at not in self._told and part.lane.reaches_stop(part.end):
