@@ -284,6 +284,26 @@ def test_a_block_of_a_passage_keeps_it_and_all_behind_it():
     assert through.shown == 13
 
 
+def test_at_most_one_passage_leaves_early():
+    through = window(judged="early")
+    pieces = [piece(0, CONTENT, text) for text in ("One. ", "Two. ", "Three. ")]
+    assert [through.feed(one, texts_out(one)) for one in pieces] == [[pieces[0]], [], []]
+    one, two, _ = through.to_check()
+    assert through.decide(one) == [pieces[1]]
+    assert through.decide(two, blocked_by="judge") == []
+    assert through.shown == 10
+
+
+def test_what_has_left_early_is_not_replaced():
+    through = window(judged="early")
+    pieces = [piece(0, CONTENT, text) for text in ("One. ", "Two. ")]
+    out = [one for each in pieces for one in through.feed(each, texts_out(each))]
+    first, second = through.to_check()
+    out += through.decide(first, text="Other. ")
+    out += through.decide(second, text="Second. ")
+    assert said(out)[0, CONTENT] == "One. Two. "
+
+
 def test_a_long_passage_is_cut_at_a_space():
     through = window(judged="passages")
     one = piece(0, CONTENT, "word " * 100)
