@@ -84,9 +84,9 @@ class SpanScanner:
             return Scan(self._clear, too_long=True)
         places = _Places(view, len(tail))
         base, before = self._base, self._clear
-        step = self._step(
-            view.text, places.index(self._from - base), places.index(self._clear - base), last=last
-        )
+        start, clear = places.index(self._from - base), places.index(before - base)
+        self._edge = len(view.text) if last else places.edge
+        step = self._step(view.text, start, clear, last=last)
         self._clear = base + places.begin(step.clear)
         self._from = base + places.begin(step.start)
         if step.too_long or base + len(tail) - self._clear > self.finder.max_chars + _INVISIBLE_CHARS:
