@@ -52,7 +52,8 @@ class Lane:
     """A text of a stream, as it arrives. All offsets are in characters from its beginning.
 
     `arrived` is how much has been fed, and `clear` how much may leave. A text that is `judged` also waits for rulings: on
-    its passages as they are complete, or on the whole of it at its end. At a stop string the text ends: `stopped`.
+    its `passages` as they are complete, or on the `whole` of it at its end; with `early`, one passage at a time leaves
+    before its ruling. At a stop string the text ends: `stopped`.
     """
 
     def __init__(
@@ -82,7 +83,8 @@ class Lane:
             self._watches[search.count :] if search else []
         )  # those of which the joint search knows nothing
         self._ranks = {rail.name: at for at, rail in enumerate(rails)}
-        self._passages = Passages(where, whole=judged == "whole", is_json=is_json) if judged else None
+        whole, early = judged == "whole", judged == "early"
+        self._passages = Passages(where, whole=whole, is_json=is_json, early=early) if judged else None
         self._stops = stops
         self._text = ""  # from `_base` on, up to `_end`
         self._base = 0
@@ -120,6 +122,11 @@ class Lane:
     def reaches_stop(self, end: int) -> bool:
         """Return whether the text before a place has the beginning of the stop string, or all before it."""
         return self.stopped and end > self._end
+
+    @property
+    def changed(self) -> bool:
+        """Whether any text that is still here leaves other than it came."""
+        return bool(self._edits) or self.stopped
 
     def to_check(self) -> list[Passage]:
         """Return the passages that have been completed since the last time."""

@@ -42,6 +42,7 @@ class SpanScanner:
         self._tail: str = ""  # the text from `_base` on: a little context, and what is not clear
         self._base: int = 0
         self._clear: int = 0
+        self._edge: int = 0  # a match that ends behind it reaches the end of what has arrived
         self._from: int = 0  # matches that begin before it are told already, or cannot be
         self._inside: Ending | None = None
         self._kind = ""
@@ -83,9 +84,9 @@ class SpanScanner:
             return Scan(self._clear, too_long=True)
         places = _Places(view, len(tail))
         base, before = self._base, self._clear
-        step = self._step(
-            view.text, places.index(self._from - base), places.index(self._clear - base), last=last
-        )
+        start, clear = places.index(self._from - base), places.index(before - base)
+        self._edge = len(view.text) if last else places.edge
+        step = self._step(view.text, start, clear, last=last)
         self._clear = base + places.begin(step.clear)
         self._from = base + places.begin(step.start)
         if step.too_long or base + len(tail) - self._clear > self.finder.max_chars + _INVISIBLE_CHARS:
@@ -151,7 +152,7 @@ class SpanScanner:
         for span in united(spans):
             if span.end <= clear:
                 continue  # told already, and within what is watched
-            grows = span.start == first or (span.end == end and not last)
+            grows = span.start == first or span.end > self._edge
             # One that does not grow itself may overlap one that does.
             most = finder.max_chars if grows else 2 * finder.max_chars
             if span.start < clear or (span.start < end - most and (grows or span.end > firm)):
@@ -197,6 +198,11 @@ class _Places:
     def before(self, index: int) -> int:
         """The beginning of the character before one."""
         return self.begin(index - 1) if index > 0 else 0
+
+    @property
+    def edge(self) -> int:
+        """The index of the first character that reaches the end of the original. A mark that follows may belong to it."""
+        return self._length - 1 if self._ends is None else bisect_left(self._ends, self._length)
 
     def span(self, span: Span, base: int) -> Span:
         end = span.end if self._ends is None else self._ends[span.end - 1]

@@ -33,9 +33,10 @@ _ITSELF = "window"
 class WindowRules(msgspec.Struct, frozen=True):
     """What holds for the streams of one policy.
 
-    `rails` find spans. `judged` says what other rails judge: nothing (""), `passages`, or the `whole` text. Texts that are
-    JSON are always judged as a whole if there are any rails: `judges_json`. `stops` are the stop strings that the engine
-    does not know, and `stop_channels` the texts in which they count.
+    `rails` find spans. `judged` says what other rails judge: nothing (""), `passages`, the `whole` text, or `early`, which
+    is passages of which one may be shown before its ruling. With `judges_json`, texts that are JSON are judged as a whole
+    where there are any rails. `stops` are the stop strings that the engine does not know, and `stop_channels` the texts in
+    which they count. `search` is the joint search of the rails that do not only log.
     """
 
     rails: tuple[SpanRail, ...] = ()
@@ -102,6 +103,8 @@ class Window:
                 self._close(choice.index)
                 moved = True
         entry = _Entry(piece, choices, parts)
+        if not self._held and not self.stopped and not self.blocked and entry.may_leave():
+            return [self._out(entry)]
         self._held.append(entry)
         return self._leaving() if moved or entry.may_leave() else []
 
@@ -174,7 +177,7 @@ class Window:
         held: list[_Entry] = []
         waiting: set[int] = set()  # choices with a piece that is held
         for entry in self._held:
-            behind = not waiting.isdisjoint(entry.choices) if entry.choices else bool(held)
+            behind = held and (not entry.choices or not waiting.isdisjoint(entry.choices))
             if behind or not entry.may_leave():
                 held.append(entry)
                 waiting.update(entry.choices)
@@ -186,12 +189,18 @@ class Window:
     def _out(self, entry: _Entry) -> Piece:
         changed: dict[Where, str] = {}
         for text, lane, start, end in entry.parts:
-            value = lane.between(start, end)
+            value = text.value
+            if lane.changed:
+                value = lane.between(start, end)
+                if value != text.value:
+                    changed[text.where] = value
             self.shown += len(value)
-            if value != text.value:
-                changed[text.where] = value
             lane.forget(end)
         piece = self._put(entry.piece, changed) if changed else entry.piece
+        return self._with_ends(piece, entry) if self.stopped else piece
+
+    def _with_ends(self, piece: Piece, entry: _Entry) -> Piece:
+        """Say in a piece which of its choices end there by a stop string."""
         for part in entry.parts:
             at = part.text.where.at
             if at not in self._told and part.lane.reaches_stop(part.end):
