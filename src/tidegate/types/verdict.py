@@ -94,11 +94,13 @@ class Span(NamedTuple):
 class Scan(NamedTuple):
     """The result of scanning a stream: how many characters may be released, and the spans found among them.
 
-    Both count from the beginning of the stream. A span is told once, and never reaches beyond `clear`.
+    Both count from the beginning of the stream. A span is told once, and never reaches beyond `clear`. `too_long` says that
+    a match is longer than may be held back, so that the stream has to be blocked.
     """
 
     clear: int
     found: tuple[Span, ...] = ()
+    too_long: bool = False
 
 
 class RailFacts(msgspec.Struct, frozen=True):

@@ -1,0 +1,77 @@
+"""Google's RE2 with types: regular expressions in time that is linear in the text.
+
+RE2 has no backtracking, and so neither backreferences nor look-around.
+"""
+
+# The library declares no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportMissingParameterType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, cast
+
+import re2
+
+MEMORY_BYTES = 64 * 2**20
+"""Memory for the automaton of one expression. RE2 makes its states as texts need them."""
+
+
+class BadExpression(ValueError):
+    """RE2 does not take an expression. The message is RE2's reason."""
+
+
+class Found(Protocol):
+    """One match."""
+
+    def start(self) -> int: ...
+    def end(self) -> int: ...
+    def span(self) -> tuple[int, int]: ...
+    def __getitem__(self, group: int) -> str: ...
+
+
+class Expression(Protocol):
+    """A compiled expression. Offsets are in units of the text, characters or bytes. What stands before `pos` is context."""
+
+    def search(self, text: str | bytes, pos: int = 0) -> Found | None: ...
+    def fullmatch(self, text: str | bytes) -> Found | None: ...
+    def finditer(self, text: str | bytes, pos: int = 0) -> Iterator[Found]: ...
+
+
+class Expressions(Protocol):
+    """A set of compiled expressions. `Match` returns the indices of those that match anywhere in the text."""
+
+    def Match(self, text: str) -> Sequence[int]: ...  # noqa: N802 - RE2's name
+
+
+def compiled(source: str) -> Expression:
+    """Return a compiled expression. Its groups capture nothing, so names of groups may repeat. Raises BadExpression."""
+    options = _options()
+    options.never_capture = True
+    try:
+        return cast("Expression", re2.compile(source, options))
+    except re2.error as error:
+        reason = error.args[0]
+        raise BadExpression(reason.decode() if isinstance(reason, bytes) else str(reason)) from error
+
+
+def compiled_set(sources: Iterable[str]) -> Expressions:
+    """Return a compiled set of expressions that `compiled` takes."""
+    every = re2.Set.SearchSet(_options())
+    for source in sources:
+        every.Add(source)
+    every.Compile()
+    return cast("Expressions", every)
+
+
+def quoted(text: str) -> str:
+    """Return the expression that matches a text literally."""
+    return str(re2.escape(text))
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MEMORY_BYTES
+    return options

@@ -1,0 +1,192 @@
+"""One text of one stream under its rails: how much of it may leave, and what it says then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from tidegate.ports import Scanner
+from tidegate.rails.passages import Passage, Passages, passage_end
+from tidegate.rails.redact import Edit, edited, mask, united
+from tidegate.rails.stops import Stops
+from tidegate.types import Scan, Span, Where
+
+Put = Callable[[Span, str], str]
+
+
+class SpanRail(msgspec.Struct, frozen=True):
+    """A rail that finds spans in streams. `scanner` makes a scanner for one text.
+
+    `on_fail` is `block`, `redact`, `log`, or `restore` for a rail whose spans are expected. `put` returns what replaces a
+    span of a text with `redact` and `restore`: by default a mask. A rail that only logs holds nothing back.
+    """
+
+    name: str
+    on_fail: str
+    scanner: Callable[[], Scanner]
+    put: Put = mask
+
+    @property
+    def edits(self) -> bool:
+        return self.on_fail in ("redact", "restore")
+
+
+class Finding(NamedTuple):
+    """What the rail with this name has found in a stream. `span` is in characters of the text.
+
+    `too_long` says that the match went on for longer than may be held back.
+    """
+
+    rail: str
+    where: Where
+    span: Span
+    too_long: bool = False
+
+
+class Lane:
+    """A text of a stream, as it arrives. All offsets are in characters from its beginning.
+
+    `arrived` is how much has been fed, and `clear` how much may leave. A text that is `judged` also waits for rulings: on
+    its passages as they are complete, or on the whole of it at its end. At a stop string the text ends: `stopped`.
+    """
+
+    def __init__(
+        self,
+        where: Where,
+        rails: Sequence[SpanRail],
+        *,
+        judged: str = "",
+        is_json: bool = False,
+        stops: Stops | None = None,
+    ) -> None:
+        self.where = where
+        self.arrived = 0
+        self.clear = 0
+        self.closed = False
+        self.stopped = False
+        self.blocked: Finding | None = None
+        self.found: list[Finding] = []
+        self._watches = [(rail, rail.scanner()) for rail in rails]
+        self._passages = Passages(where, whole=judged == "whole", is_json=is_json) if judged else None
+        self._stops = stops
+        self._text = ""  # from `_base` on, up to `_end`
+        self._base = 0
+        self._end = 0
+        self._edits: list[Edit] = []
+        self._objections: list[tuple[SpanRail, Span]] = []  # the edits of text that follows may undo them
+
+    def feed(self, text: str, *, last: bool = False) -> None:
+        """Take more text. With `last`, no more follows."""
+        self.arrived += len(text)
+        if self.closed:
+            return
+        if self._stops is not None:
+            text, self.stopped = self._stops.feed(text, last=last)
+            last = last or self.stopped
+        self._text += text
+        self._end += len(text)
+        clear = self._end
+        for rail, scanner in self._watches:
+            scan = scanner.feed(text, last=last)
+            if scan.found or scan.too_long:
+                self._note(rail, scan)
+            if scan.clear < clear and rail.on_fail != "log":
+                clear = scan.clear
+        self.closed = last
+        if self._objections:
+            clear = self._settle(clear)
+        self.clear = clear if self._passages is None else self._judged(self._passages, clear)
+
+    def stop(self) -> None:
+        """Take no more text: a stop string has ended the choice."""
+        self.feed("", last=True)
+        self.stopped = True
+
+    def may_leave(self, end: int) -> bool:
+        """Return whether the text before a place may leave."""
+        return end <= self.clear or (self.stopped and self.clear == self._end)
+
+    def reaches_stop(self, end: int) -> bool:
+        """Return whether the text before a place has the beginning of the stop string, or all before it."""
+        return self.stopped and end > self._end
+
+    def to_check(self) -> list[Passage]:
+        """Return the passages that have been completed since the last time."""
+        return self._passages.completed() if self._passages else []
+
+    def rule(self, passage: Passage, text: str | None) -> None:
+        """Release a passage, or another text instead of it."""
+        assert self._passages is not None
+        start, end = passage.start, passage.end
+        if text is not None and text != passage.text:
+            others = [one for one in self._edits if one.end <= start or end <= one.start]
+            self._edits = united([*others, Edit(start, end, text)])
+        self._passages.release(passage)
+        self.clear = self._passages.clear
+
+    def between(self, start: int, end: int) -> str:
+        """Return a part of the text, after edits."""
+        text = self._text[start - self._base : end - self._base]
+        return edited(text, self._edits, start) if self._edits else text
+
+    def forget(self, before: int) -> None:
+        """Drop the text before a place, since it has left."""
+        if before > self._base:
+            self._text = self._text[before - self._base :]
+            self._base = before
+            if self._edits and self._edits[0].end < before:
+                self._edits = [edit for edit in self._edits if edit.end >= before]
+
+    def _note(self, rail: SpanRail, scan: Scan) -> None:
+        for span in scan.found:
+            if rail.edits:
+                text = self._text[span.start - self._base : span.end - self._base]
+                edit = Edit(span.start, span.end, "" if span.goes_on else rail.put(span, text))
+                self._edits = united([*self._edits, edit])
+                if rail.on_fail == "redact":
+                    self.found.append(Finding(rail.name, self.where, span))
+            else:
+                self._objections.append((rail, span))
+        if scan.too_long:
+            span = Span(scan.clear, self._end, "too_long")
+            self._tell(rail, Finding(rail.name, self.where, span, too_long=True))
+            self._watches = [watch for watch in self._watches if watch[0] is not rail]
+
+    def _tell(self, rail: SpanRail, finding: Finding) -> None:
+        if rail.on_fail == "log":
+            self.found.append(finding)
+        else:
+            self.blocked = self.blocked or finding
+
+    def _settle(self, clear: int) -> int:
+        """Decide about the spans of which all edits are known. Returns how much may leave."""
+        waiting: list[tuple[SpanRail, Span]] = []
+        free = clear
+        for rail, span in self._objections:
+            if span.end > clear:
+                waiting.append((rail, span))
+                free = free if rail.on_fail == "log" else min(free, span.start)
+            elif not any(edit.start < span.end and span.start < edit.end for edit in self._edits):
+                # Where there is an edit, this rail would have seen the text after it.
+                self._tell(rail, Finding(rail.name, self.where, span))
+        self._objections = waiting
+        return free
+
+    def _judged(self, passages: Passages, clear: int) -> int:
+        """Cut what the scanners have passed into passages. Returns how much may leave."""
+        while passages.cut < clear:
+            if passages.whole:
+                end = self._end if self.closed else 0
+            else:
+                text = self._text[passages.cut - self._base : clear - self._base]
+                length = passage_end(text, last=self.closed)
+                end = self._behind_edits(passages.cut + length) if length else 0
+            if not end or end > clear:
+                break
+            passages.add(end, self.between(passages.cut, end))
+        return passages.clear
+
+    def _behind_edits(self, at: int) -> int:
+        return max([at, *(edit.end for edit in self._edits if edit.start < at)])

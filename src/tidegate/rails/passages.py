@@ -1,0 +1,82 @@
+"""Cuts the text of a stream into passages, which rails judge that need more than a few characters."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import NamedTuple
+
+from tidegate.types import Where
+
+MOST_CHARS = 160
+"""Longest passage, about 32 tokens. There is no tokenizer: models differ, and counts would change with the route."""
+CONTEXT_CHARS = 80
+"""How much of the text before a passage is shown with it, about 16 tokens."""
+_SENTENCE_END = re.compile(r"[.!?…]['\")\]]*\s|[。！？\n]")  # noqa: RUF001 - full-width marks end sentences
+
+
+class Passage(NamedTuple):
+    """A part of a text that waits for a ruling, from `start` up to, but not including, `end`, in characters of the stream.
+
+    `text` is that part as it would be sent, after edits. `context` is what was sent before it. `whole` says that it is the
+    whole text of its place. `is_json` says that it is a JSON document.
+    """
+
+    where: Where
+    start: int
+    end: int
+    text: str
+    context: str = ""
+    whole: bool = False
+    is_json: bool = False
+
+
+def passage_end(text: str, *, last: bool) -> int:
+    """Return how long the first passage of a text is, or 0 if it is not complete yet.
+
+    A passage ends with a sentence, or at the last space before it would be too long.
+    """
+    found = _SENTENCE_END.search(text, 0, MOST_CHARS)
+    if found is not None:
+        return found.end()
+    if len(text) > MOST_CHARS:
+        return text.rfind(" ", 1, MOST_CHARS) + 1 or MOST_CHARS
+    return len(text) if last else 0
+
+
+class Passages:
+    """The passages of one text, and the rulings on them. `cut` is where the next one begins."""
+
+    def __init__(self, where: Where, *, whole: bool, is_json: bool) -> None:
+        self.whole = whole
+        self.cut = 0
+        self._where = where
+        self._is_json = is_json
+        self._context = ""
+        self._waiting: deque[Passage] = deque()  # in order, from the first one without a ruling on
+        self._ruled: set[Passage] = set()
+        self._new: list[Passage] = []
+
+    @property
+    def clear(self) -> int:
+        """How much of the text may leave."""
+        return self._waiting[0].start if self._waiting else self.cut
+
+    def add(self, end: int, text: str) -> None:
+        """Add the passage that ends at `end`."""
+        passage = Passage(self._where, self.cut, end, text, self._context, self.whole, self._is_json)
+        self._context = (self._context + text)[-CONTEXT_CHARS:]
+        self.cut = end
+        self._waiting.append(passage)
+        self._new.append(passage)
+
+    def completed(self) -> list[Passage]:
+        """Return the passages that are complete since the last time."""
+        new, self._new = self._new, []
+        return new
+
+    def release(self, passage: Passage) -> None:
+        """Let a passage leave, once all before it may."""
+        self._ruled.add(passage)
+        while self._waiting and self._waiting[0] in self._ruled:
+            self._ruled.remove(self._waiting.popleft())

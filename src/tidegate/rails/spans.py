@@ -1,0 +1,186 @@
+"""Finds spans in streams: only the text that may be part of a match is held back.
+
+A scanner searches the rest of a stream again whenever more text has arrived. Characters that no match can begin with any
+more are clear. A match that reaches the end of what has arrived is not told yet, since it may still grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tidegate.rails.finders import Ending, Finder
+from tidegate.types import Scan, Span, View
+
+_GIVE_UP_AFTER = 16
+"""Text that only begins like a match is released after `max_chars`, and watched until it is so many times as long."""
+_INVISIBLE_CHARS = 4096
+"""Characters that do not count, such as invisible ones, that may be held back along with those that do."""
+_CONTEXT_CHARS = 64
+"""Most characters of released text that are kept as context, invisible ones included."""
+
+
+def spans_of(finder: Finder, view: View) -> tuple[Span, ...]:
+    """Return the spans of a whole text, in characters of the original: those that a scanner finds in a stream of it."""
+    return SpanScanner(finder, lambda _: view).feed(view.text, last=True).found
+
+
+class SpanScanner:
+    """Scans one text of a stream. Satisfies `ports.Scanner`.
+
+    `read` returns the folded view of a text. Spans that overlap are told as one, of the kind with the highest score.
+    """
+
+    def __init__(self, finder: Finder, read: Callable[[str], View]) -> None:
+        self._finder = finder
+        self._growing = finder.growing
+        self._max_chars = finder.max_chars
+        self._plain: bool = True  # whether nothing is swallowed, watched or stopped
+        self._read = read
+        self._tail: str = ""  # the text from `_base` on: a little context, and what is not clear
+        self._base: int = 0
+        self._clear: int = 0
+        self._from: int = 0  # matches that begin before it are told already, or cannot be
+        self._inside: Ending | None = None
+        self._kind = ""
+        self._stopped = False
+
+    def feed(self, text: str, *, last: bool = False) -> Scan:
+        tail = self._tail + text
+        if not tail.isascii():
+            return self._advance(tail, self._read(tail), last=last)
+        if not last and self._plain:
+            # Fast path: nothing is complete in nearly every event of a stream.
+            base = self._base
+            first = self._growing.first_alone(tail, self._from - base)
+            if first >= 0 and len(tail) - first <= self._max_chars:
+                keep = first - 1 if first else 0
+                self._tail = tail[keep:]
+                self._base = base + keep
+                self._from = self._clear = base + first
+                return Scan(base + first)
+        return self._advance(tail, View("folded", tail), last=last)
+
+    def _advance(self, tail: str, view: View, *, last: bool) -> Scan:
+        if self._stopped:
+            return Scan(self._clear, too_long=True)
+        places = _Places(view, len(tail))
+        base = self._base
+        step = self._step(
+            view.text, places.index(self._from - base), places.index(self._clear - base), last=last
+        )
+        self._clear = base + places.begin(step.clear)
+        self._from = base + places.begin(step.start)
+        if step.too_long or base + len(tail) - self._clear > self._finder.max_chars + _INVISIBLE_CHARS:
+            self._stopped = True
+        self._plain = self._inside is None and self._from == self._clear and not self._stopped
+        self._keep(tail, places.before(min(step.start, step.clear)))
+        return Scan(self._clear, tuple(places.span(one, base) for one in step.found), self._stopped)
+
+    def _keep(self, tail: str, begin: int) -> None:
+        begin = max(begin, min(self._from, self._clear) - self._base - _CONTEXT_CHARS)
+        self._tail = tail[begin:]
+        self._base += begin
+
+    def _step(self, text: str, start: int, clear: int, *, last: bool) -> _Step:
+        found: list[Span] = []
+        while True:
+            if self._inside is not None:
+                step = self._swallow(text, start, clear, found)
+            else:
+                step = self._search(text, start, clear, found, last=last)
+            if step is not None:
+                return step
+            start = clear = found[-1].end
+
+    def _swallow(self, text: str, start: int, clear: int, found: list[Span]) -> _Step | None:
+        """Tell the text up to the ending. Returns None if the search has to go on behind it."""
+        assert self._inside is not None
+        ending = next(iter(self._inside.patterns.find(text, start)), None)
+        end = len(text) if ending is None else ending.end
+        if end > clear:
+            found.append(Span(clear, end, self._kind, goes_on=True))
+        if ending is None:
+            return _Step(found, end, max(start, end - self._inside.max_chars))
+        self._inside = None
+        return None
+
+    def _search(self, text: str, start: int, clear: int, found: list[Span], *, last: bool) -> _Step | None:
+        """Tell the matches that are complete. Returns None if one of them begins a part that is swallowed."""
+        finder = self._finder
+        end = len(text)
+        spans = finder.find(text, start)
+        first = end if last else finder.growing.first(text, start)
+        limit = end - finder.max_chars
+        free = max(first, limit, clear)
+        for span in united(spans):
+            if span.start < clear or (span.end > first and span.start < limit):
+                return _Step(found, clear, clear, too_long=True)
+            if span.end > first:
+                free = min(free, span.start)
+                break
+            found.append(span)
+            if span.kind in finder.until:
+                self._inside, self._kind = finder.until[span.kind], span.kind
+                return None
+        watched = first if end - first <= finder.max_chars * _GIVE_UP_AFTER else free
+        return _Step(found, free, min(watched, free))
+
+
+class _Step(NamedTuple):
+    """What a search has found, in characters of the folded text. The next one begins at `start`."""
+
+    found: Sequence[Span]
+    clear: int
+    start: int
+    too_long: bool = False
+
+
+class _Places:
+    """The way between the characters of a folded text and those of the original."""
+
+    __slots__ = ("_ends", "_length", "_starts")
+
+    def __init__(self, view: View, length: int) -> None:
+        self._starts = view.starts
+        self._ends = view.ends
+        self._length = length
+
+    def index(self, place: int) -> int:
+        return place if self._starts is None else bisect_left(self._starts, place)
+
+    def begin(self, index: int) -> int:
+        if self._starts is None:
+            return index
+        return self._starts[index] if index < len(self._starts) else self._length
+
+    def before(self, index: int) -> int:
+        """The beginning of the character before one."""
+        return self.begin(index - 1) if index > 0 else 0
+
+    def span(self, span: Span, base: int) -> Span:
+        end = span.end if self._ends is None else self._ends[span.end - 1]
+        return span._replace(start=base + self.begin(span.start), end=base + end)
+
+
+def united(spans: Sequence[Span]) -> Sequence[Span]:
+    """Return spans in order, with those that overlap as one, of the kind with the highest score, then of the longest.
+
+    A span that goes on is united with the one before it.
+    """
+    if len(spans) < 2:
+        return spans
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and (span.start < found[-1].end or span.goes_on):
+            before = found.pop()
+            best = (
+                before
+                if span.goes_on
+                else max(before, span, key=lambda one: (one.score, one.end - one.start))
+            )
+            found.append(best._replace(start=before.start, end=max(before.end, span.end)))
+        else:
+            found.append(span)
+    return found

@@ -1,0 +1,208 @@
+"""The window through which an answer passes: it holds back what a rail may still object to. Pure, without I/O.
+
+The window gets each piece with its texts, and returns the pieces that may leave. A piece leaves with its own bytes if
+nothing in it has changed. Otherwise changed texts are put into it: a mask stands in the piece in which the match begins;
+pieces that have only the rest of the match lose that rest, but stay.
+
+The pieces of a choice keep their order. A piece of no choice, such as the one with the usage, waits for all before it.
+Nothing leaves after a block. When an engine fails, `finish` is not called, and the text that is held never leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from tidegate.rails.lane import Finding, Lane, SpanRail
+from tidegate.rails.passages import Passage
+from tidegate.rails.stops import Stops
+from tidegate.types import Batch, Piece, Span, Text, Where
+
+PutOut = Callable[[Piece, Mapping[Where, str]], Piece]
+"""Puts changed texts into a piece, such as `put_out` of a form."""
+EndChoice = Callable[[Piece, int], Piece]
+"""Gives the choice with this index the finish reason `stop`."""
+
+
+_ITSELF = "window"
+
+
+class WindowRules(msgspec.Struct, frozen=True):
+    """What holds for the streams of one policy.
+
+    `rails` find spans. `judged` says what other rails judge: nothing (""), `passages`, or the `whole` text. Texts that are
+    JSON are always judged as a whole if there are any rails: `judges_json`. `stops` are the stop strings that the engine
+    does not know, and `stop_channels` the texts in which they count.
+    """
+
+    rails: tuple[SpanRail, ...] = ()
+    judged: str = ""
+    judges_json: bool = True
+    stops: tuple[str, ...] = ()
+    stop_channels: Collection[str] = ("content", "text")
+
+
+class Window:
+    """One answer on its way out.
+
+    `blocked` is the finding that ended the answer. `found` has all others. `stopped` has the choices that a stop string has
+    ended: once all have, the engine has nothing more to say. `shown` counts the characters of text that have left.
+    """
+
+    def __init__(self, rules: WindowRules, put: PutOut, end_choice: EndChoice) -> None:
+        self.blocked: Finding | None = None
+        self.stopped: set[int] = set()
+        self.shown = 0
+        self._rules = rules
+        self._put = put
+        self._end_choice = end_choice
+        self._lanes: dict[Where, Lane] = {}
+        self._held: list[_Entry] = []
+        self._told: set[int] = set()  # stopped choices whose last piece has left
+
+    @property
+    def holds(self) -> bool:
+        """Whether any piece is held."""
+        return bool(self._held)
+
+    @property
+    def found(self) -> list[Finding]:
+        """What the rails have found and not blocked, by text."""
+        return [one for lane in self._lanes.values() for one in lane.found]
+
+    def feed(self, piece: Piece, texts: Sequence[Text]) -> Batch:
+        """Take a piece and the texts in it. Returns the pieces that leave now."""
+        if self.blocked:
+            return []
+        moved = not self._held
+        parts: list[_Part] = []
+        for text in texts:
+            lane = self._lanes.get(text.where) or self._open(text)
+            if text.value:
+                moved = self._add(lane, text) or moved
+            parts.append(_Part(text, lane, lane.arrived - len(text.value), lane.arrived))
+        choices: tuple[int, ...] = ()
+        for choice in piece.answer.choices or ():
+            choices = (*choices, choice.index)
+            if choice.finish_reason is not None:
+                self._close(choice.index)
+                moved = True
+        entry = _Entry(piece, choices, parts)
+        self._held.append(entry)
+        return self._leaving() if moved or entry.may_leave() else []
+
+    def finish(self) -> Batch:
+        """Take the end of a whole answer. What still waits for a ruling leaves with `decide`."""
+        for at in {where.at for where in self._lanes}:
+            self._close(at)
+        return self._leaving()
+
+    def to_check(self) -> list[Passage]:
+        """Return the passages that have been completed since the last time. Each has to get a ruling by `decide`."""
+        return [passage for lane in self._lanes.values() for passage in lane.to_check()]
+
+    def decide(self, passage: Passage, *, blocked_by: str | None = None, text: str | None = None) -> Batch:
+        """Take the ruling on a passage: it may leave, leaves as another `text`, or is blocked by a rail."""
+        if self.blocked:
+            return []
+        if blocked_by is not None:
+            self.blocked = Finding(blocked_by, passage.where, Span(passage.start, passage.end, "passage"))
+            return []
+        self._lanes[passage.where].rule(passage, text)
+        return self._leaving()
+
+    def _open(self, text: Text) -> Lane:
+        rules = self._rules
+        judged, rails = rules.judged, rules.rails
+        if text.is_json:
+            judged, rails = ("whole" if rules.judges_json and (rails or judged) else ""), ()
+        stops = Stops(rules.stops) if rules.stops and text.where.channel in rules.stop_channels else None
+        lane = Lane(text.where, rails, judged=judged, is_json=text.is_json, stops=stops)
+        self._lanes[text.where] = lane
+        if text.where.at in self.stopped:
+            lane.stop()
+        return lane
+
+    def _add(self, lane: Lane, text: Text) -> bool:
+        """Add text to a lane. Returns whether any text may leave now that could not before."""
+        if lane.closed and not lane.stopped:
+            place = Span(lane.arrived, lane.arrived, "after_the_end")
+            self.blocked = self.blocked or Finding(_ITSELF, text.where, place)
+        clear = lane.clear
+        lane.feed(text.value)
+        if lane.blocked is not None:
+            self.blocked = self.blocked or lane.blocked
+        if lane.stopped and text.where.at not in self.stopped:
+            self._stop(text.where.at)
+        return lane.clear > clear or lane.stopped
+
+    def _stop(self, at: int) -> None:
+        self.stopped.add(at)
+        for where, lane in self._lanes.items():
+            if where.at == at:
+                lane.stop()
+        self._close(at)
+
+    def _close(self, at: int) -> None:
+        """Tell the texts of a choice that no more follows."""
+        for where, lane in self._lanes.items():
+            if where.at == at and not lane.closed:
+                lane.feed("", last=True)
+                self.blocked = self.blocked or lane.blocked
+                if lane.stopped:
+                    self._stop(at)
+
+    def _leaving(self) -> Batch:
+        """Return the pieces that may leave, and forget them."""
+        if self.blocked:
+            return []
+        leaving: Batch = []
+        held: list[_Entry] = []
+        waiting: set[int] = set()  # choices with a piece that is held
+        for entry in self._held:
+            behind = not waiting.isdisjoint(entry.choices) if entry.choices else bool(held)
+            if behind or not entry.may_leave():
+                held.append(entry)
+                waiting.update(entry.choices)
+            elif not entry.choices or not self._told.issuperset(entry.choices):
+                leaving.append(self._out(entry))
+        self._held = held
+        return leaving
+
+    def _out(self, entry: _Entry) -> Piece:
+        changed: dict[Where, str] = {}
+        for text, lane, start, end in entry.parts:
+            value = lane.between(start, end)
+            self.shown += len(value)
+            if value != text.value:
+                changed[text.where] = value
+            lane.forget(end)
+        piece = self._put(entry.piece, changed) if changed else entry.piece
+        for part in entry.parts:
+            at = part.text.where.at
+            if at not in self._told and part.lane.reaches_stop(part.end):
+                self._told.add(at)
+                piece = self._end_choice(piece, at)
+        return piece
+
+
+class _Part(NamedTuple):
+    """A text of a piece, and its place in its lane."""
+
+    text: Text
+    lane: Lane
+    start: int
+    end: int
+
+
+class _Entry(NamedTuple):
+    """A piece that is held, and the choices to which it belongs."""
+
+    piece: Piece
+    choices: tuple[int, ...]
+    parts: list[_Part]
+
+    def may_leave(self) -> bool:
+        return all(part.lane.may_leave(part.end) for part in self.parts)
