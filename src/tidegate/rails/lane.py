@@ -69,6 +69,7 @@ class Lane:
         self.blocked: Finding | None = None
         self.found: list[Finding] = []
         self._watches = [(rail, rail.scanner()) for rail in rails]
+        self._ranks = {rail.name: at for at, rail in enumerate(rails)}
         self._passages = Passages(where, whole=judged == "whole", is_json=is_json) if judged else None
         self._stops = stops
         self._text = ""  # from `_base` on, up to `_end`
@@ -143,7 +144,9 @@ class Lane:
         for span in scan.found:
             if rail.edits:
                 text = self._text[span.start - self._base : span.end - self._base]
-                edit = Edit(span.start, span.end, "" if span.goes_on else rail.put(span, text))
+                edit = Edit(
+                    span.start, span.end, "" if span.goes_on else rail.put(span, text), self._ranks[rail.name]
+                )
                 self._edits = united([*self._edits, edit])
                 if rail.on_fail == "redact":
                     self.found.append(Finding(rail.name, self.where, span))

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tidegate.ports import TextViews
 from tidegate.rails.finders import Ending, Finder
 from tidegate.types import Scan, Span, View
 
@@ -21,9 +22,9 @@ _CONTEXT_CHARS = 64
 """Most characters of released text that are kept for each one of context, invisible ones included."""
 
 
-def spans_of(finder: Finder, view: View) -> tuple[Span, ...]:
+def spans_of(finder: Finder, views: TextViews) -> tuple[Span, ...]:
     """Return the spans of a whole text, in characters of the original: those that a scanner finds in a stream of it."""
-    return SpanScanner(finder, lambda _: view).feed(view.text, last=True).found
+    return SpanScanner(finder, lambda _: views.folded).feed(views.original, last=True).found
 
 
 class SpanScanner:
@@ -114,19 +115,26 @@ class SpanScanner:
         spans = finder.find(text, start)
         first = end if last else finder.growing.first(text, start)
         limit = end - finder.max_chars
-        free = max(first, limit, clear)
+        # What only begins like a match is let go when it is too long. Its whole match would begin before `clear`.
+        firm = first if first >= limit else finder.growing.first(text, limit)
+        free = max(firm, clear)
         for span in united(spans):
-            if span.start < clear or (span.end > first and span.start < limit):
+            if span.end <= clear:
+                continue  # told already, and within what is watched
+            grows = span.start == first or (span.end == end and not last)
+            # One that does not grow itself may overlap one that does.
+            most = finder.max_chars if grows else 2 * finder.max_chars
+            if span.start < clear or (span.start < end - most and (grows or span.end > firm)):
                 return _Step(found, clear, clear, too_long=True)
-            if span.end > first:
+            if grows or span.end > firm:
                 free = min(free, span.start)
                 break
             found.append(span)
             if span.kind in finder.until:
                 self._inside, self._kind = finder.until[span.kind], span.kind
                 return None
-        watched = first if end - first <= finder.max_chars * _GIVE_UP_AFTER else free
-        return _Step(found, free, min(watched, free))
+        watched = first < limit and end - first <= finder.max_chars * _GIVE_UP_AFTER
+        return _Step(found, free, min(first, free) if watched else free)
 
 
 class _Step(NamedTuple):
