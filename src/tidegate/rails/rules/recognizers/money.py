@@ -116,7 +116,7 @@ _routing = stdnum("us.rtn")
 MONEY: Final = (
     Recognizer(
         "CREDIT_CARD",
-        r"\d{4}[ -]\d{4}[ -]\d{4}[ -]\d{4}(?:[ -]\d{3})?|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{12,19}",
+        r"\b(?:\d{4}[ -]\d{4}[ -]\d{4}[ -]\d{4}(?:[ -]\d{3})?|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{12,19})",
         _card,
         24,
         _CARD_WORDS,
@@ -142,15 +142,15 @@ MONEY: Final = (
     ),
     Recognizer(
         "CRYPTO",
-        r"[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{8,87}",
+        r"\b(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{8,87})",
         summed(_bitcoin, 1.0),
         90,
         ("bitcoin", "btc", "wallet"),
     ),
-    Recognizer("CRYPTO", r"0x[0-9A-Fa-f]{40}", scored(0.5), 42, ("ethereum", "eth", "wallet", "crypto")),
+    Recognizer("CRYPTO", r"\b0x[0-9A-Fa-f]{40}", scored(0.5), 42, ("ethereum", "eth", "wallet", "crypto")),
     Recognizer(
         "ABA_ROUTING_NUMBER",
-        r"\d{9}",
+        r"\b\d{9}",
         summed(_routing, 0.3),
         9,
         ("routing", "aba", "rtn"),
@@ -158,7 +158,7 @@ MONEY: Final = (
     ),
     Recognizer(
         "US_BANK_NUMBER",
-        r"\d{8,17}",
+        r"\b\d{8,17}",
         scored(0.2),
         17,
         ("account", "bank", "checking", "savings"),

@@ -33,7 +33,7 @@ def _us_ssn(text: str, start: int, end: int) -> Found | None:
 def _number(
     entity: str, source: str, judge: Judge, *words: str, most: float = 1.0, usual: bool = True
 ) -> Recognizer:
-    return Recognizer(entity, source, judge, 32, words, most=most, usual=usual)
+    return Recognizer(entity, rf"\b(?:{source})", judge, 32, words, most=most, usual=usual)
 
 
 def _low(entity: str, source: str, check: str, *words: str) -> Recognizer:
@@ -53,7 +53,7 @@ NATIONAL: Final = (
     _low("UK_NHS", r"\d{3}[- ]?\d{3}[- ]?\d{4}", "gb.nhs", "nhs", "national health", "patient"),
     _number(
         "UK_NINO",
-        r"\b[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z] ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]",
+        r"[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z] ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]",
         summed(lambda text: text[:2].isupper(), 0.5, otherwise=0.3),
         *("national insurance", "nino", "ni number"),
     ),

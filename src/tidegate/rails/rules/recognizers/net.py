@@ -12,10 +12,15 @@ _LABEL: Final = r"[A-Za-z0-9\x{c0}-\x{24f}](?:[A-Za-z0-9\x{c0}-\x{24f}-]{0,61}[A
 _HOST: Final = r"[A-Za-z0-9\x{c0}-\x{24f}.\-]+\.(?:[A-Za-z\x{c0}-\x{24f}]{2,24}|xn--[A-Za-z0-9-]{2,30})"
 
 
+_LOCAL: Final = re.compile(r"[A-Za-z0-9._%+'\-\u00c0-\u024f]")
+
+
 def _email(text: str, start: int, end: int) -> Found | None:
+    if start and _LOCAL.match(text, start - 1):
+        return None  # longer than RFC 5321 allows
     local, _, host = text[start:end].partition("@")
     inner = local.lstrip(".-+'%")
-    if not inner or len(local) > 64 or inner.endswith(".") or ".." in host or host.startswith((".", "-")):
+    if not inner or inner.endswith(".") or ".." in host or host.startswith((".", "-")):
         return None
     if start and text[start - 1] in ":@/" and "://" in text[max(0, start - 2) : start]:
         return None  # user@host of a URL
@@ -120,27 +125,27 @@ _COMMON_TOPS: Final = frozenset(
 NET: Final = (
     Recognizer(
         "EMAIL_ADDRESS",
-        rf"[A-Za-z0-9._%+'\-\x{{c0}}-\x{{24f}}]+@{_HOST}",
+        rf"[A-Za-z0-9._%+'\-\x{{c0}}-\x{{24f}}]{{1,64}}@{_HOST}",
         _email,
         320,
     ),
     Recognizer(
         "IP_ADDRESS",
-        r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}",
+        r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}",
         _ip,
         15,
         ("ip", "ipv4", "address", "host", "server"),
     ),
     Recognizer(
         "IP_ADDRESS",
-        r"[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:]*(?:\d{1,3}(?:\.\d{1,3}){3})?",
+        r"(?:\b[0-9A-Fa-f]|:)[0-9A-Fa-f:]{0,20}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,34}(?:\d{1,3}(?:\.\d{1,3}){3})?",
         _ipv6,
         45,
         ("ip", "ipv6"),
     ),
     Recognizer(
         "MAC_ADDRESS",
-        r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}",
+        r"\b(?:(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4})",
         scored(0.6),
         17,
         ("mac", "ethernet", "device", "hardware"),

@@ -16,7 +16,7 @@ _FEWEST_LABELLED: Final = 6  # "92 34 70 (fax)"
 MOST_DIGITS: Final = 15  # E.164
 
 _SOURCE: Final = (
-    r"(?:\+|\(\+?)?\d(?:(?: ?[-(] ?|\)[ -]?|[ ./])?\d){5,17}"
+    r"(?:\+|\(\+?)?\b\d(?:(?: ?[-(] ?|\)[ -]?|[ ./])?\d){5,17}"
     r"(?: ?(?:x|ext\.? ?|#)\d{1,6})?"
     r"(?:,? ?-? ?\(?(?:office|fax|mobile|home|work|cell|phone|tel)\b)?"
 )

@@ -38,10 +38,9 @@ class Recognizing:
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:  # noqa: ARG002 - the text alone decides
-        view = views.folded
-        if not self._search.find(view.text):
+        if not self._search.may_find(views.folded.text):
             return PASSED
-        spans = spans_of(self._finder, view)
+        spans = spans_of(self._finder, views)
         if not spans:
             return PASSED
         surest = max(spans, key=lambda span: span.score)

@@ -7,12 +7,13 @@ a rare form, below 0.5 for a form that many other numbers have. Words before the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 import msgspec
+
+from tidegate.kernel.linear import Expression, compiled, quoted
 
 CONTEXT_CHARS: Final = 48
 """How much text before a match is searched for supporting words."""
@@ -106,11 +107,11 @@ def stdnum(name: str) -> Callable[[str], bool]:
     return module.is_valid
 
 
-def context(words: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern that finds any of the words."""
+def context(words: Iterable[str]) -> Expression | None:
+    """Return an expression that finds any of the words."""
     # The scripts of East Asia put no space between words.
     forms = [
-        (rf"\b{re.escape(word)}" + (r"\b" if len(word) <= 3 else "")) if word.isascii() else re.escape(word)
+        (rf"\b{quoted(word)}" + (r"\b" if len(word) <= 3 else "")) if word.isascii() else quoted(word)
         for word in words
     ]
-    return re.compile("|".join(forms), re.IGNORECASE) if forms else None
+    return compiled(f"(?i:{'|'.join(forms)})") if forms else None

@@ -9,7 +9,13 @@ from typing import Final, NamedTuple
 from tidegate.kernel.beginnings import beginnings
 from tidegate.kernel.linear import Expression, compiled, compiled_set
 from tidegate.kernel.text.folding import folded
-from tidegate.rails.rules.recognizers.recognizer import CONTEXT_CHARS, CONTEXT_GAIN, Recognizer, context
+from tidegate.rails.rules.recognizers.recognizer import (
+    CONTEXT_CHARS,
+    CONTEXT_GAIN,
+    Found,
+    Recognizer,
+    context,
+)
 from tidegate.types.verdict import Span
 
 _FOLLOWED: Final = r"[-.:/,+%@]?[0-9A-Za-z_]"
@@ -21,7 +27,7 @@ _DIGIT: Final = re.compile(r"[0-9]")
 class _Known(NamedTuple):
     recognizer: Recognizer
     pattern: Expression
-    words: re.Pattern[str] | None
+    words: Expression | None
 
 
 class Search:
@@ -46,11 +52,14 @@ class Search:
         self._set = compiled_set([*sources, f"(?:{begun})\\z"])
         self._open = len(sources)
 
+    def may_find(self, text: str) -> bool:
+        """Return whether any pattern matches, which takes a microsecond or two."""
+        present = self._set.Match(text)
+        return bool(present) and present != [self._open]
+
     def find(self, text: str, start: int = 0) -> list[Span]:
         """Return the entities that begin at `start` or later. Those of different kinds may overlap."""
-        present = self._set.Match(text)
-        if not present:
-            return []
+        present = self._set.Match(text) or ()
         return sorted(
             span for at in present if at != self._open for span in self._spans(self._known[at], text, start)
         )
@@ -68,29 +77,39 @@ class Search:
         return self.first(text, start) if present == [self._open] else -1
 
     def _spans(self, known: _Known, text: str, start: int) -> Iterator[Span]:
-        recognizer = known.recognizer
-        alone = recognizer.most >= self._threshold
-        while match := known.pattern.search(text, start):
-            first, start = match.span()
-            if not (alone or _supported(known, text, first)):
-                continue
-            found = recognizer.judge(text, first, start)
-            if found is None:
-                continue
-            start = max(found.end, first + 1)
+        alone = known.recognizer.most >= self._threshold
+        if not (alone or _supported(known, text, len(text), len(text))):
+            return
+        for found in _judged(known, text, start, alone=alone):
             score = found.score
             if score < 1 and _supported(known, text, found.start):
                 score = min(score + CONTEXT_GAIN, 1.0)
             if score >= self._threshold and text[found.start : found.end].casefold() not in self._allow:
-                yield Span(found.start, found.end, recognizer.entity, score)
+                yield Span(found.start, found.end, known.recognizer.entity, score)
 
 
-def _supported(known: _Known, text: str, start: int) -> bool:
-    """Return whether a supporting word stands before a place."""
-    return (
-        known.words is not None
-        and known.words.search(text[max(0, start - CONTEXT_CHARS) : start]) is not None
-    )
+def _judged(known: _Known, text: str, start: int, *, alone: bool) -> Iterator[Found]:
+    """Yield what the judge finds. Where it takes only a part of a match, the rest is searched again."""
+    judge = known.recognizer.judge
+    rest = True
+    while rest:
+        rest = False
+        for match in known.pattern.finditer(text, start):
+            first, end = match.span()
+            if not (alone or _supported(known, text, first)):
+                continue
+            found = judge(text, first, end)
+            if found is None:
+                continue
+            yield found
+            if first < found.end < end:
+                start, rest = found.end, True
+                break
+
+
+def _supported(known: _Known, text: str, end: int, chars: int = CONTEXT_CHARS) -> bool:
+    """Return whether a supporting word is among the `chars` characters before a place."""
+    return known.words is not None and known.words.search(text[max(0, end - chars) : end]) is not None
 
 
 def _known(recognizer: Recognizer) -> _Known:
