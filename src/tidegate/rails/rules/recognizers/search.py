@@ -12,7 +12,6 @@ from tidegate.kernel.text.folding import folded
 from tidegate.rails.rules.recognizers.recognizer import (
     CONTEXT_CHARS,
     CONTEXT_GAIN,
-    Found,
     Recognizer,
     context,
 )
@@ -77,34 +76,44 @@ class Search:
         return self.first(text, start) if present == [self._open] else -1
 
     def _spans(self, known: _Known, text: str, start: int) -> Iterator[Span]:
-        alone = known.recognizer.most >= self._threshold
-        if not (alone or _supported(known, text, len(text), len(text))):
+        """Yield the entities of one recognizer.
+
+        What is judged at a place must not depend on matches before it that came to nothing: streams begin anywhere. So the
+        search goes on at the next word of such a match.
+        """
+        if known.recognizer.most < self._threshold and not _supported(known, text, len(text), len(text)):
             return
-        for found in _judged(known, text, start, alone=alone):
-            score = found.score
-            if score < 1 and _supported(known, text, found.start):
-                score = min(score + CONTEXT_GAIN, 1.0)
-            if score >= self._threshold and text[found.start : found.end].casefold() not in self._allow:
-                yield Span(found.start, found.end, known.recognizer.entity, score)
+        again = True
+        while again:
+            again = False
+            for match in known.pattern.finditer(text, start):
+                first, end = match.span()
+                span = self._judged(known, text, first, end)
+                if span is not None:
+                    yield span
+                start = _next_word(text, first, end) if span is None else max(span.end, first + 1)
+                if start < end:
+                    again = True
+                    break
+
+    def _judged(self, known: _Known, text: str, start: int, end: int) -> Span | None:
+        recognizer = known.recognizer
+        if recognizer.most < self._threshold and not _supported(known, text, start):
+            return None
+        found = recognizer.judge(text, start, end)
+        if found is None:
+            return None
+        score = found.score
+        if score < 1 and _supported(known, text, found.start):
+            score = min(score + CONTEXT_GAIN, 1.0)
+        if score < self._threshold or text[found.start : found.end].casefold() in self._allow:
+            return None
+        return Span(found.start, found.end, recognizer.entity, score)
 
 
-def _judged(known: _Known, text: str, start: int, *, alone: bool) -> Iterator[Found]:
-    """Yield what the judge finds. Where it takes only a part of a match, the rest is searched again."""
-    judge = known.recognizer.judge
-    rest = True
-    while rest:
-        rest = False
-        for match in known.pattern.finditer(text, start):
-            first, end = match.span()
-            if not (alone or _supported(known, text, first)):
-                continue
-            found = judge(text, first, end)
-            if found is None:
-                continue
-            yield found
-            if first < found.end < end:
-                start, rest = found.end, True
-                break
+def _next_word(text: str, start: int, end: int) -> int:
+    space = text.find(" ", start, end)
+    return end if space < 0 else space + 1
 
 
 def _supported(known: _Known, text: str, end: int, chars: int = CONTEXT_CHARS) -> bool:
