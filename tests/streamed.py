@@ -128,7 +128,7 @@ def rail(finder, on_fail="redact", *, scanner=SpanScanner, name="rail", **more) 
 
 
 def window(*rails: SpanRail, **rules) -> Window:
-    return Window(WindowRules(rails=rails, **rules), put_out, end_choice)
+    return Window(WindowRules.of(rails, **rules), put_out, end_choice)
 
 
 def said(pieces) -> dict[Where, str]:

@@ -59,6 +59,11 @@ def test_masks_of_spans_that_overlap_and_go_on():
     assert edited("0123456789", masks(spans)) == "<B>5<C>9"
 
 
+def test_what_goes_on_has_no_second_mask():
+    edits = [Edit(0, 3, "<A>"), Edit(3, 5, "<B>", 0), Edit(3, 8, "", 1)]
+    assert edited("0123456789", united(edits)) == "<A>89"
+
+
 @given(
     edits=st.lists(
         st.tuples(st.integers(0, 12), st.integers(1, 5), st.sampled_from(["", "x", "yy"])), max_size=4

@@ -107,3 +107,8 @@ def test_a_finder_of_ones_own_says_what_may_grow_by_simple_patterns():
 def test_overlapping_spans_are_one_of_the_best_kind(last):
     both = [Span(0, 4, "A", 0.5), Span(2, 6, "B", 0.9), Span(6, 7, "C")]
     assert united(both[:: -1 if last else 1]) == [Span(0, 6, "B", 0.9), Span(6, 7, "C")]
+
+
+def test_marks_that_compose_with_nothing_stay_with_the_last_character():
+    events = ["1234 5678", "\u0301", "\u0301", " "]
+    assert scan(SpanScanner(CARDS, folded), events) == [Span(0, 11, "CARD")]

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from streamed import (
     EMAILS,
     EVERYTHING,
     PEM,
+    PLANTED,
     REASONING,
     SECRETS,
     WORDS,
@@ -25,7 +28,8 @@ from streamed import (
 )
 
 from tidegate.kernel.matching import Pattern
-from tidegate.rails.finders import as_it_is, by_patterns, either
+from tidegate.rails.arguments import rewritten
+from tidegate.rails.finders import by_patterns, either
 from tidegate.rails.lane import SpanRail
 from tidegate.rails.passages import CONTEXT_CHARS, MOST_CHARS
 from tidegate.rails.redact import edited, masks, united
@@ -61,6 +65,24 @@ def redacted(text):
         edit._replace(rank=at) for at, finder in enumerate(FINDERS) for edit in masks(spans_of(finder, views))
     ]
     return edited(text, united(reversed(edits)))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_arguments_say_what_their_redacted_texts_do(data):
+    texts = data.draw(st.lists(st.sampled_from(PLANTED), max_size=3))
+    document = json.dumps({"text": texts}, ensure_ascii=data.draw(st.booleans()))
+    events = cut(document, data.draw(st.lists(st.integers(0, len(document)), max_size=5)))
+    pieces = [piece(0, ARGUMENTS, event) for event in events]
+    pieces.insert(data.draw(st.integers(0, len(pieces))), piece(0, CONTENT, "bob@example.com "))
+    through = window(*(rail(finder, name=str(at)) for at, finder in enumerate(FINDERS)))
+    out = run(through, pieces)
+    assert ARGUMENTS not in {where.channel for where, text in said(out).items() if text}
+    for passage in through.to_check():
+        out += through.decide(passage, text=rewritten(passage.text, redacted))
+    assert json.loads(said(out)[0, ARGUMENTS]) == {"text": [redacted(text) for text in texts]}
+    assert said(out)[0, CONTENT] == "<EMAIL> "
+    assert len(out) == len(pieces)
 
 
 @settings(max_examples=60)
@@ -145,6 +167,11 @@ def test_a_mask_stands_where_the_match_begins_and_the_rest_is_emptied():
     out = run(window(rail(EMAILS)), pieces)
     assert [said([one])[0, CONTENT] for one in out] == ["to <EMAIL>", "", "", " now"]
     assert out[3] is pieces[3]
+
+
+def test_a_mark_within_a_private_key_stays_with_it():
+    text = "-----BEGIN RSA KEY-----cafe\u0301\u200b\u0301"
+    assert said(run(window(rail(PEM)), [piece(0, CONTENT, one) for one in text])) == {(0, CONTENT): "<PEM>"}
 
 
 def test_a_private_key_has_one_mask():
@@ -257,6 +284,26 @@ def test_a_block_of_a_passage_keeps_it_and_all_behind_it():
     assert through.shown == 13
 
 
+def test_at_most_one_passage_leaves_early():
+    through = window(judged="early")
+    pieces = [piece(0, CONTENT, text) for text in ("One. ", "Two. ", "Three. ")]
+    assert [through.feed(one, texts_out(one)) for one in pieces] == [[pieces[0]], [], []]
+    one, two, _ = through.to_check()
+    assert through.decide(one) == [pieces[1]]
+    assert through.decide(two, blocked_by="judge") == []
+    assert through.shown == 10
+
+
+def test_what_has_left_early_is_not_replaced():
+    through = window(judged="early")
+    pieces = [piece(0, CONTENT, text) for text in ("One. ", "Two. ")]
+    out = [one for each in pieces for one in through.feed(each, texts_out(each))]
+    first, second = through.to_check()
+    out += through.decide(first, text="Other. ")
+    out += through.decide(second, text="Second. ")
+    assert said(out)[0, CONTENT] == "One. Two. "
+
+
 def test_a_long_passage_is_cut_at_a_space():
     through = window(judged="passages")
     one = piece(0, CONTENT, "word " * 100)
@@ -334,9 +381,6 @@ def test_a_stop_string_ends_the_other_texts_of_its_choice():
     assert said(run(through, pieces)) == {(0, CONTENT): "a ", (1, CONTENT): "b"}
 
 
-# ---------------------------------------------------------------------------------------------------- placeholders
-
-
 def test_a_scanner_is_made_for_each_text():
     made = []
 
@@ -345,5 +389,4 @@ def test_a_scanner_is_made_for_each_text():
         return made[-1]
 
     run(window(SpanRail("words", "redact", scanner)), [piece(at, CONTENT, "a ") for at in (0, 1, 0)])
-    assert len(made) == 2
-    assert as_it_is("a").starts is None
+    assert len(made) == 1 + 2  # the first one to see what it searches for

@@ -45,10 +45,14 @@ def passage_end(text: str, *, last: bool) -> int:
 
 
 class Passages:
-    """The passages of one text, and the rulings on them. `cut` is where the next one begins."""
+    """The passages of one text, and the rulings on them. `cut` is where the next one begins.
 
-    def __init__(self, where: Where, *, whole: bool, is_json: bool) -> None:
+    `early` lets the first passage without a ruling leave, but none behind it: at most one is shown before a block.
+    """
+
+    def __init__(self, where: Where, *, whole: bool, is_json: bool, early: bool = False) -> None:
         self.whole = whole
+        self._early = early and not whole
         self.cut = 0
         self._where = where
         self._is_json = is_json
@@ -60,7 +64,9 @@ class Passages:
     @property
     def clear(self) -> int:
         """How much of the text may leave."""
-        return self._waiting[0].start if self._waiting else self.cut
+        if not self._waiting:
+            return self.cut
+        return self._waiting[0].end if self._early else self._waiting[0].start
 
     def add(self, end: int, text: str) -> None:
         """Add the passage that ends at `end`."""

@@ -46,7 +46,7 @@ def united(edits: Iterable[Edit]) -> list[Edit]:
     An edit that puts nothing and begins where another ends is united with it, as one that goes on.
     """
     result: list[Edit] = []
-    for edit in sorted(edits, key=lambda one: (one.start, one.rank)):
+    for edit in sorted(edits, key=lambda one: (one.start, bool(one.put), one.rank)):
         if result and (edit.start < result[-1].end or (edit.start == result[-1].end and not edit.put)):
             before = result.pop()
             result.append(before._replace(end=max(before.end, edit.end)))

@@ -34,7 +34,7 @@ class SpanScanner:
     """
 
     def __init__(self, finder: Finder, read: Callable[[str], View]) -> None:
-        self._finder = finder
+        self.finder = finder
         self._growing = finder.growing
         self._max_chars = finder.max_chars
         self._context_chars = finder.context_chars
@@ -43,6 +43,7 @@ class SpanScanner:
         self._tail: str = ""  # the text from `_base` on: a little context, and what is not clear
         self._base: int = 0
         self._clear: int = 0
+        self._edge: int = 0  # a match that ends behind it reaches the end of what has arrived
         self._from: int = 0  # matches that begin before it are told already, or cannot be
         self._inside: Ending | None = None
         self._kind = ""
@@ -64,21 +65,52 @@ class SpanScanner:
                 return Scan(base + first)
         return self._advance(tail, View("folded", tail), last=last)
 
+    @property
+    def place(self) -> int | None:
+        """The place from which a search would go on, or None if more has to be known than the text from there."""
+        return self._from if self._plain else None
+
+    @property
+    def kept(self) -> tuple[str, int, int]:
+        """The text that is kept, its place in the stream, and the place from which a search would go on."""
+        return self._tail, self._base, self._from
+
+    def resume(self, tail: str, base: int, place: int) -> None:
+        """Go on at a place, before which no text is of interest any more. `tail` is the text kept, and begins at `base`."""
+        self._tail, self._base = tail, base
+        self._from = self._clear = place
+
     def _advance(self, tail: str, view: View, *, last: bool) -> Scan:
         if self._stopped:
             return Scan(self._clear, too_long=True)
         places = _Places(view, len(tail))
-        base = self._base
-        step = self._step(
-            view.text, places.index(self._from - base), places.index(self._clear - base), last=last
-        )
+        base, before = self._base, self._clear
+        start, clear = places.index(self._from - base), places.index(before - base)
+        self._edge = len(view.text) if last else places.edge
+        step = self._step(view.text, start, clear, last=last)
         self._clear = base + places.begin(step.clear)
         self._from = base + places.begin(step.start)
-        if step.too_long or base + len(tail) - self._clear > self._finder.max_chars + _INVISIBLE_CHARS:
+        if step.too_long or base + len(tail) - self._clear > self.finder.max_chars + _INVISIBLE_CHARS:
             self._stopped = True
         self._plain = self._inside is None and self._from == self._clear and not self._stopped
         self._keep(tail, places.before(min(step.start, step.clear), self._context_chars))
-        return Scan(self._clear, tuple(places.span(one, base) for one in step.found), self._stopped)
+        found = [places.span(one, base) for one in step.found]
+        if self._inside is not None or any(one.goes_on for one in found):
+            found = self._seamless(found, before)
+        return Scan(self._clear, tuple(found), self._stopped)
+
+    def _seamless(self, found: Sequence[Span], start: int) -> list[Span]:
+        """Let what is swallowed also cover the characters that have no place in the folded text."""
+        spans: list[Span] = []
+        for one in found:
+            spans.append(one._replace(start=start) if one.goes_on else one)
+            start = one.end
+        if self._inside is not None and start < self._clear:
+            if spans:
+                spans[-1] = spans[-1]._replace(end=self._clear)
+            else:
+                spans.append(Span(start, self._clear, self._kind, goes_on=True))
+        return spans
 
     def _keep(self, tail: str, begin: int) -> None:
         begin = max(begin, min(self._from, self._clear) - self._base - _CONTEXT_CHARS * self._context_chars)
@@ -110,7 +142,7 @@ class SpanScanner:
 
     def _search(self, text: str, start: int, clear: int, found: list[Span], *, last: bool) -> _Step | None:
         """Tell the matches that are complete. Returns None if one of them begins a part that is swallowed."""
-        finder = self._finder
+        finder = self.finder
         end = len(text)
         spans = finder.find(text, start)
         first = end if last else finder.growing.first(text, start)
@@ -121,7 +153,7 @@ class SpanScanner:
         for span in united(spans):
             if span.end <= clear:
                 continue  # told already, and within what is watched
-            grows = span.start == first or (span.end == end and not last)
+            grows = span.start == first or span.end > self._edge
             # One that does not grow itself may overlap one that does.
             most = finder.max_chars if grows else 2 * finder.max_chars
             if span.start < clear or (span.start < end - most and (grows or span.end > firm)):
@@ -167,6 +199,11 @@ class _Places:
     def before(self, index: int, count: int) -> int:
         """The beginning of the `count` characters before one."""
         return self.begin(max(index - count, 0))
+
+    @property
+    def edge(self) -> int:
+        """The index of the first character that reaches the end of the original. A mark that follows may belong to it."""
+        return self._length - 1 if self._ends is None else bisect_left(self._ends, self._length)
 
     def span(self, span: Span, base: int) -> Span:
         end = span.end if self._ends is None else self._ends[span.end - 1]

@@ -11,10 +11,11 @@ Nothing leaves after a block. When an engine fails, `finish` is not called, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from tidegate.rails.joint import JointSearch
 from tidegate.rails.lane import Finding, Lane, SpanRail
 from tidegate.rails.passages import Passage
 from tidegate.rails.stops import Stops
@@ -32,9 +33,10 @@ _ITSELF = "window"
 class WindowRules(msgspec.Struct, frozen=True):
     """What holds for the streams of one policy.
 
-    `rails` find spans. `judged` says what other rails judge: nothing (""), `passages`, or the `whole` text. Texts that are
-    JSON are always judged as a whole if there are any rails: `judges_json`. `stops` are the stop strings that the engine
-    does not know, and `stop_channels` the texts in which they count.
+    `rails` find spans. `judged` says what other rails judge: nothing (""), `passages`, the `whole` text, or `early`, which
+    is passages of which one may be shown before its ruling. With `judges_json`, texts that are JSON are judged as a whole
+    where there are any rails. `stops` are the stop strings that the engine does not know, and `stop_channels` the texts in
+    which they count. `search` is the joint search of the rails that do not only log.
     """
 
     rails: tuple[SpanRail, ...] = ()
@@ -42,6 +44,17 @@ class WindowRules(msgspec.Struct, frozen=True):
     judges_json: bool = True
     stops: tuple[str, ...] = ()
     stop_channels: Collection[str] = ("content", "text")
+    search: JointSearch | None = None
+
+    @classmethod
+    def of(cls, rails: Sequence[SpanRail], **more: Any) -> WindowRules:
+        """Return rules with a joint search. Making it takes milliseconds, so rules are made once for many answers."""
+        search = JointSearch.of([rail.scanner() for rail in rails if rail.on_fail != "log"])
+        return cls(tuple(rails), search=search, **more)
+
+    def restoring(self, rail: SpanRail) -> WindowRules:
+        """Return the same rules with one more rail, for one answer."""
+        return msgspec.structs.replace(self, rails=(*self.rails, rail))
 
 
 class Window:
@@ -90,6 +103,8 @@ class Window:
                 self._close(choice.index)
                 moved = True
         entry = _Entry(piece, choices, parts)
+        if not self._held and not self.stopped and not self.blocked and entry.may_leave():
+            return [self._out(entry)]
         self._held.append(entry)
         return self._leaving() if moved or entry.may_leave() else []
 
@@ -119,7 +134,7 @@ class Window:
         if text.is_json:
             judged, rails = ("whole" if rules.judges_json and (rails or judged) else ""), ()
         stops = Stops(rules.stops) if rules.stops and text.where.channel in rules.stop_channels else None
-        lane = Lane(text.where, rails, judged=judged, is_json=text.is_json, stops=stops)
+        lane = Lane(text.where, rails, judged=judged, is_json=text.is_json, stops=stops, search=rules.search)
         self._lanes[text.where] = lane
         if text.where.at in self.stopped:
             lane.stop()
@@ -162,7 +177,7 @@ class Window:
         held: list[_Entry] = []
         waiting: set[int] = set()  # choices with a piece that is held
         for entry in self._held:
-            behind = not waiting.isdisjoint(entry.choices) if entry.choices else bool(held)
+            behind = held and (not entry.choices or not waiting.isdisjoint(entry.choices))
             if behind or not entry.may_leave():
                 held.append(entry)
                 waiting.update(entry.choices)
@@ -174,12 +189,18 @@ class Window:
     def _out(self, entry: _Entry) -> Piece:
         changed: dict[Where, str] = {}
         for text, lane, start, end in entry.parts:
-            value = lane.between(start, end)
+            value = text.value
+            if lane.changed:
+                value = lane.between(start, end)
+                if value != text.value:
+                    changed[text.where] = value
             self.shown += len(value)
-            if value != text.value:
-                changed[text.where] = value
             lane.forget(end)
         piece = self._put(entry.piece, changed) if changed else entry.piece
+        return self._with_ends(piece, entry) if self.stopped else piece
+
+    def _with_ends(self, piece: Piece, entry: _Entry) -> Piece:
+        """Say in a piece which of its choices end there by a stop string."""
         for part in entry.parts:
             at = part.text.where.at
             if at not in self._told and part.lane.reaches_stop(part.end):
