@@ -27,7 +27,12 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "scripted": "tidegate.engines.scripted.engine:ScriptedEngine",
             }
         ),
-        "tidegate.rails": MappingProxyType({}),
+        "tidegate.rails": MappingProxyType(
+            {
+                "pii": "tidegate.rails.rules.pii:Pii",
+                "secrets": "tidegate.rails.rules.secrets:Secrets",
+            }
+        ),
         "tidegate.caches": MappingProxyType({}),
         "tidegate.stores": MappingProxyType({"local": "tidegate.stores.local:LocalStore"}),
     }
