@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from tidegate.ports import Check, Rule, TextViews
@@ -51,15 +50,17 @@ def decided(step: Step, verdict: Verdict, text: str, mask: Mask) -> Decision:
 
 def ruled(step: Step, views: TextViews, scene: Scene) -> Verdict:
     """Return the verdict of a rule. A rule that fails is replaced by its fallback, if that is a rule as well."""
-    verdict = _sound(step, _ruled(step, views, scene), len(views.original))
+    rule = cast("Rule", step.rail)
+    try:
+        found: Any = rule.check(views, scene)
+    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
+        found = _failed(step, error)
+    if found is PASSED:
+        return PASSED
+    verdict = _sound(step, found, len(views.original))
     if verdict.error and step.fallback is not None and step.fallback.about.tier == 0:
         return ruled(step.fallback, views, scene)
     return verdict
-
-
-def _ruled(step: Step, views: TextViews, scene: Scene) -> Any:
-    rule = cast("Rule", step.rail)
-    return attempted(partial(rule.check, views, scene), partial(_failed, step))
 
 
 def attempted(work: Callable[[], T], failed: Callable[[Exception], T]) -> T:
