@@ -7,4 +7,24 @@ from types import MappingProxyType
 
 from tidegate.config.rails import RULES, STRICT, ProfileConfig
 
-BUILT_IN: Mapping[str, ProfileConfig] = MappingProxyType({RULES: ProfileConfig(), STRICT: ProfileConfig()})
+_BOTH = ["input", "output"]
+BUILT_IN: Mapping[str, ProfileConfig] = MappingProxyType(
+    {
+        RULES: ProfileConfig.model_validate(
+            {
+                "rails": [
+                    {"kind": "secrets", "on_fail": "redact", "surfaces": _BOTH},
+                    {"kind": "pii", "on_fail": "log", "surfaces": _BOTH},
+                ]
+            }
+        ),
+        STRICT: ProfileConfig.model_validate(
+            {
+                "rails": [
+                    {"kind": "secrets", "on_fail": "redact", "surfaces": _BOTH},
+                    {"kind": "pii", "on_fail": "redact", "surfaces": _BOTH},
+                ]
+            }
+        ),
+    }
+)
