@@ -68,7 +68,7 @@ def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Pla
     for name in sorted({*named, *config.profiles}):
         if name != NO_RAILS and name in profiles:
             plan = _plan(name, profiles[name], config, problems)
-            if plan.steps:
+            if plan.steps or plan.profile.stop:
                 plans[name] = plan
     if problems:
         raise ConfigError("cannot start", problems)
