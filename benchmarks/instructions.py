@@ -10,6 +10,7 @@ count of a small load is subtracted from that of a large one, which cancels star
   make bench-instructions ARGS="--src ../other/src"    another tree
   make bench-instructions ARGS="--before ../other"     that tree and this one, and the ratio after / before
   make bench-instructions ARGS="--limits"              this tree without and with a key and limits at five levels
+  make bench-instructions ARGS="--several"             this tree with one and with two deployments and prefix affinity
 
 The exit status is 0 if everything was counted and, with --before, every ratio is at most 1.03. It is 1 if a ratio is
 higher, and 2 if the run failed. Needs gcc and valgrind, and strace for the counts of system calls. Linux only.
@@ -40,6 +41,7 @@ from trees import (
     FLOOR,
     LIMITED,
     OPEN,
+    SEVERAL,
     SOURCE,
     Engine,
     Target,
@@ -311,10 +313,10 @@ def count_system_calls(target: Target, engine: Engine, core: int) -> dict[str, d
 class Run:
     """Counts every target, as many at once as there are cores: running together costs time, but no instructions."""
 
-    def __init__(self, plan: Plan, *, limited: str = "") -> None:
-        """`limited` names the target that has the configuration with limits."""
+    def __init__(self, plan: Plan, *, after: str = OPEN) -> None:
+        """`after` is the configuration of the target of that name."""
         self._plan = plan
-        self._limited = limited
+        self._after = after
         self._cores = sorted(os.sched_getaffinity(0))
         self._begun = time.monotonic()
 
@@ -335,7 +337,7 @@ class Run:
         def made() -> Target:
             if name == FLOOR:
                 return floor(engine.port)
-            config = LIMITED if name == self._limited else OPEN
+            config = self._after if name == AFTER else OPEN
             return gateway(name, sources[name], engine.port, config=config)
 
         try:
@@ -418,6 +420,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--limits", action="store_true", help="count the tree without and with a key and limits, and compare"
     )
+    parser.add_argument(
+        "--several", action="store_true", help="count the tree with one and with two deployments, and compare"
+    )
     parser.add_argument("--quick", action="store_true", help="400 requests and 4,000 chunks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     return parser.parse_args()
@@ -432,15 +437,16 @@ def main() -> int:
         print("strace is not installed, so system calls are not counted: the package strace", file=sys.stderr)
     plan = Plan.make(quick=options.quick)
     sources = {"tidegate": source_of(options.src)}
-    if options.before or options.limits:
+    if options.before or options.limits or options.several:
         options.before = options.before or options.src
         sources = {BEFORE: source_of(options.before), AFTER: source_of(options.src)}
+    after = LIMITED if options.limits else SEVERAL if options.several else OPEN
     try:
         for source in sources.values():
             check_source(source)  # fail now, not after the floor has been counted
         for name in ("mock_engine", "http_load"):
             build(name)
-        counts = Run(plan, limited=AFTER if options.limits else "").count(sources)
+        counts = Run(plan, after=after).count(sources)
     except RigError as error:
         print(f"the run failed: {error}", file=sys.stderr)
         return 2

@@ -14,8 +14,8 @@ from rig import BUILD, HERE, KEY_HEADER, RigError, Server, build, free_port
 SOURCE = HERE.parent / "src"
 FLOOR, BEFORE, AFTER = "floor", "before", "after"
 CHAT = "/v1/chat/completions"
-OPEN, LIMITED = "open.yaml", "rig.yaml"
-"""Configurations without keys and limits, and with them."""
+OPEN, LIMITED, SEVERAL = "open.yaml", "rig.yaml", "several.yaml"
+"""Configurations without keys and limits, with them, and without them but with two deployments of each model."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def pip(*words: object) -> None:
 
 
 def install_packages() -> None:
-    pip("--require-hashes", "--only-binary", ":all:", "--no-deps", "-r", LOCK)
+    # An interrupted run may have left a package without its commands, which pip would take for installed.
+    pip("--force-reinstall", "--require-hashes", "--only-binary", ":all:", "--no-deps", "-r", LOCK)
 
 
 def install_torch() -> None:

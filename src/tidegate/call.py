@@ -97,11 +97,11 @@ class Call(msgspec.Struct, kw_only=True):
     included; a stage adds to them before the answer begins. A stage that takes a resource pushes its release on `exit`,
     which runs it in every case. The first stage that needs them sets the `deployments` of the model. `admit` sets the
     `place`, `route` the `groups` of deployments in the order in which they are tried, and `attempt` the `deployment` that
-    it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins;
-    `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an answer that is not streamed
-    until the client has received it. `checks` is what rails check and have found; None if the policy has no rails.
-    `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for several calls. It costs one request;
-    `spent` is empty unless this call pays for the engine.
+    it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins or
+    overtakes another one; `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an
+    answer that is not streamed until the client has received it. `checks` is what rails check and have found; None if the
+    policy has no rails. `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for several calls. It
+    costs one request; `spent` is empty unless this call pays for the engine.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,

@@ -151,8 +151,9 @@ class TextViews(Protocol):
     """A text, and the ways in which it can be read. Each view is made on first use, once for all rails.
 
     `folded` keeps characters: it is the text without invisible characters, and with compatible and confusable characters
-    replaced by plain ones. `decoded` are the texts hidden in it by an encoding, such as base64, or by the order of its
-    characters. `skeleton` has its letters only.
+    replaced by plain ones. `decoded` are the texts hidden in it by an encoding, such as base64, or by invisible
+    characters. `guessed` are readings that nothing in the text announces, such as rot13 and reversed letters: they can be
+    made of every text, and a rail that asks for them searches them all. `skeleton` has its letters only.
     """
 
     original: str
@@ -161,6 +162,8 @@ class TextViews(Protocol):
     def folded(self) -> View: ...
     @property
     def decoded(self) -> Sequence[View]: ...
+    @property
+    def guessed(self) -> Sequence[View]: ...
     @property
     def skeleton(self) -> View: ...
 

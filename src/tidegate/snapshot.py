@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from tidegate.call import Call
-from tidegate.config import Config, DeploymentConfig, ServerConfig
+from tidegate.config import Config, DeploymentConfig, HttpEngineConfig, ServerConfig
 from tidegate.config.unenforced import check_enforced
 from tidegate.dispatch.deployments import Deployment, Fallbacks, Models, in_header
 from tidegate.dispatch.seats import Seats
@@ -170,7 +170,9 @@ def _models(
         if model.fallbacks or model.fallbacks_on_context or model.fallbacks_on_refusal
     }
     found = _deployments(config, engines, runtime, exposed=exposed)
-    return Models(found, affinities_of(config), fallbacks)
+    continued = [name for name, model in config.models.items() if model.continues]
+    hedged = [name for name, model in config.models.items() if model.hedges]
+    return Models(found, affinities_of(config), fallbacks, continued, hedged)
 
 
 def _deployments(
@@ -181,8 +183,10 @@ def _deployments(
         label = f"model {chosen.model or name} on engine {chosen.engine}"
         standing = Standing(label, running.credentials, runtime.clock)
         found = deployment_of(chosen, running.engine, running.seats, standing, exposed=exposed)
-        health = runtime.health_of(chosen.engine, chosen.model or name, config.engines[chosen.engine])
-        return msgspec.structs.replace(found, health=health)
+        settings = config.engines[chosen.engine]
+        continues = isinstance(settings, HttpEngineConfig) and settings.continues
+        health = runtime.health_of(chosen.engine, chosen.model or name, settings)
+        return msgspec.structs.replace(found, health=health, continues=continues)
 
     return {
         name: [deployment(name, chosen) for chosen in model.deployments]

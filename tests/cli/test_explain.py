@@ -198,6 +198,38 @@ def test_every_deployment_is_told_with_its_own_deadline_and_refusal() -> None:
     assert second.refused.param == "top_k"
 
 
+def test_deployments_that_are_left_out_are_told_with_the_reason() -> None:
+    able = {"engine": "able", "tags": ["eu"]}
+    out = [
+        {"engine": "far"},
+        {"engine": "blind", "tags": ["eu"], "vision": False},
+        {"engine": "small", "tags": ["eu"], "context_tokens": 20},
+        {"engine": "plain", "tags": ["eu"]},
+    ]
+    tree = {
+        "engines": {
+            name: {"kind": "openai" if name == "plain" else "vllm", "url": f"http://{name}/v1"}
+            for name in ("able", "far", "blind", "small", "plain")
+        },
+        "models": {"m": {"deployments": [able, *out]}},
+        "policies": {"default": {"tags": ["eu"]}},
+    }
+    content = [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "http://a/b.png"}}]
+    messages = json.dumps([{"role": "user", "content": content}]).encode()
+    body = body_of({"model": b'"m"', "messages": messages, "top_k": b"5", "max_tokens": b"64"})
+    told = explain(parse(tree, source="the test"), Endpoint.CHAT, body, source=None)
+    assert told.refused is None
+    (route,) = (stage.note for stage in told.stages if stage.name == "route")
+    first, _, reasons = route.partition("; left out: ")
+    assert first == "model 'm': engine 'able'"
+    assert reasons.split(", '") == [
+        "'far' (the policy 'default' asks for the tag 'eu')",
+        "blind' (cannot serve 'messages')",
+        "small' (its context of 20 tokens is too short)",
+        "plain' (The field 'top_k' is not accepted for the model 'm'; did you mean 'top_p'?)",
+    ]
+
+
 def test_the_embedded_engine_is_told_without_being_started(run: Run) -> None:
     status, told = explained(run, "{}", body_of({**NEEDED["chat/completions"], "model": b'"default"'}))
     (place,) = told["places"]

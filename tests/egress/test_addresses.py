@@ -14,7 +14,7 @@ from virtual import VirtualLoop
 
 from tidegate.egress.addresses import NEXT_AFTER_S, SET_BACK, Addresses
 from tidegate.egress.exchange import Timeouts
-from tidegate.egress.pool import HttpClient
+from tidegate.egress.pool import HttpClient, Reuse
 
 Answer = float | OSError
 """After how many seconds an address answers, or how it refuses."""
@@ -180,7 +180,7 @@ async def test_a_connection_older_than_its_highest_age_carries_no_further_call()
     async with servers.serve(script) as server:
         for max_age_s, connections in ((0.0, 5), (3600.0, 1)):
             before = len(server.peers)
-            client = HttpClient(url.format(server.port), times, max_connections=2, max_age_s=max_age_s)
+            client = HttpClient(url.format(server.port), times, max_connections=2, reuse=Reuse(max_age_s))
             for _ in range(5):
                 await told(client)
             assert len(server.peers) - before == connections
@@ -198,7 +198,7 @@ async def test_a_call_that_runs_is_not_cut_for_the_age_of_its_connection() -> No
 
     async with servers.serve(script) as server:
         url, times = f"http://127.0.0.1:{server.port}/v1", Timeouts(20, 20, 20, 20)
-        client = HttpClient(url, times, max_connections=2, max_age_s=0.001)
+        client = HttpClient(url, times, max_connections=2, reuse=Reuse(0.001))
         exchange = await client.send(client.target("POST", "chat", []), [], b"{}", 20)
         assert [await exchange.read(), await exchange.read(), await exchange.read()] == [b"one", b"two", b""]
         await exchange.close()

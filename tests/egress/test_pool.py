@@ -16,7 +16,7 @@ from wire import Wire
 from tidegate.egress import connection, pool
 from tidegate.egress.connection import Connection
 from tidegate.egress.exchange import Timeouts
-from tidegate.egress.pool import HttpClient
+from tidegate.egress.pool import HttpClient, Reuse
 from tidegate.errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +68,33 @@ async def test_it_is_sent_again_once_and_on_a_new_connection() -> None:
         with pytest.raises(UpstreamError):
             await ask(client, b"b")  # the fourth connection gives no answer either
         assert [request.body for request in server.requests].count(b"b") == 1
-        assert books(client) == (2, 2)
+        assert books(client) == (0, 0), "the other idle connections may be about to close as well"
+        await client.close()
+
+
+async def chunked_then_plain(peer: Peer) -> None:
+    """A chunked answer, and one with a length."""
+    await peer.request()
+    await peer.begin()
+    await peer.send(b"0\r\n\r\n")
+    await peer.request()
+    await peer.answer(b"plain")
+    await peer.gone()
+
+
+@pytest.mark.parametrize(("keeps", "connections"), [(True, 1), (False, 2)])
+async def test_a_connection_that_has_carried_a_stream_is_reused_only_where_the_engine_keeps_it(
+    keeps: bool, connections: int
+) -> None:
+    async with servers.serve(chunked_then_plain) as server:
+        client = HttpClient(
+            f"http://127.0.0.1:{server.port}/v1", AMPLE, max_connections=8, reuse=Reuse(after_chunked=keeps)
+        )
+        assert [await told(client, b"1"), await told(client, b"2")] == [
+            b"first",
+            b"plain" if keeps else b"first",
+        ]
+        assert len(server.peers) == connections
         await client.close()
 
 

@@ -165,6 +165,17 @@ def test_a_cost_is_exact_and_rounded_up(
             True,
             (1, 11, 45),
         ),
+        # Of an answer that another engine has continued, the caller pays for one prompt.
+        (
+            [spent(received=7), spent("continued", prompt_tokens=107, completion_tokens=5)],
+            False,
+            (1, 112, 100 * 3 + 12 * 15),
+        ),
+        (
+            [spent(received=7), spent("continued", outcome="engine_timeout", first=0.0)],
+            False,
+            (1, 107, 100 * 3 + 7 * 15),
+        ),
         ([spent("regenerate", prompt_tokens=1, completion_tokens=1)], False, (1, 2, 18)),
         # An engine that reports nothing: what has arrived counts.
         ([spent(received=7)], False, (1, 107, 100 * 3 + 7 * 15)),

@@ -71,11 +71,11 @@ def served(models: dict[str, Any], times: int = 1, **engines: Scripted) -> list[
     return run(scene())
 
 
-async def one(gateway: Gateway, now: float) -> Call | GatewayError:
+async def one(gateway: Gateway, now: float, body: bytes = BODY) -> Call | GatewayError:
     call = Call(
         id="c", endpoint=Endpoint.CHAT, exit=Exit(), arrived_at=now, received_at=now, deadline=now + 60
     )
-    openai.read(BODY, call)
+    openai.read(body, call)
     try:
         async with call.exit:
             await gateway.snapshot.pipeline.greet(call)
@@ -180,3 +180,65 @@ def test_a_fallback_has_to_be_another_model(named: str, says: str) -> None:
     (problem,) = raised.value.problems
     assert problem.path == "models.m.fallbacks[0]"
     assert says in problem.message
+
+
+# ------------------------------------------------------------------------------------------------- a retry without a seat
+
+
+class Held(Scripted):
+    """An engine whose first call takes so many seconds. The others are answered at once."""
+
+    def __init__(self, first_s: float) -> None:
+        super().__init__()
+        self.first_s = first_s
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
+        if not self.asked:
+            self.asked.append(ask.model)
+            await asyncio.sleep(self.first_s)
+            yield [Piece(ANSWER, read_answer(ANSWER))]
+        else:
+            async for batch in super().stream(ask):
+                yield batch
+
+
+def retried(first_s: float) -> tuple[Call | GatewayError, float]:
+    """Make a call that fails on one engine and then waits for the only seat of the other. Return its end and the time."""
+
+    async def scene() -> tuple[Call | GatewayError, float]:
+        clock = asyncio.get_running_loop().time
+        engines = {"bad": Scripted(broken), "full": Held(first_s)}
+        tree = {
+            "engines": {"bad": {"kind": "scripted"}, "full": {"kind": "scripted", "max_in_flight": 1}},
+            "models": {
+                "m": {"deployments": [{"engine": "bad"}, {"engine": "full", "tier": 1}]},
+                "n": on("full"),
+            },
+            "queue": {"classes": {"default": {"longest_wait_s": 5}}},
+        }
+        config = parse_text(json.dumps(tree), source="the test")
+        runtime = Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=lambda name, _: engines[name])
+        async with Gateway(config, runtime=runtime) as gateway:
+            body = BODY.replace(b'"m"', b'"n"')
+            holds = asyncio.create_task(one(gateway, clock(), body))
+            await asyncio.sleep(0.01)
+            found, ended_at = await one(gateway, clock()), clock()
+            holds.cancel()
+            return found, ended_at
+        raise AssertionError("unreachable")
+
+    return run(scene())
+
+
+def test_a_retry_waits_for_a_seat_longer_than_its_class_may_wait_at_the_door() -> None:
+    found, ended_at = retried(20)
+    assert isinstance(found, Call)
+    assert [spent.outcome for spent in found.spent] == [UpstreamError.code, "ok"]
+    assert 20 <= ended_at < 21
+
+
+def test_a_retry_that_gets_no_seat_ends_in_the_error_of_the_engine() -> None:
+    found, ended_at = retried(1000)
+    assert isinstance(found, UpstreamError)
+    assert (found.upstream.engine, found.upstream.model) == ("bad", "m")
+    assert 59 < ended_at < 61, "at its deadline"

@@ -12,7 +12,7 @@ from serving import ask, config_to, eventually, serve
 from talking import chat, post
 
 from tidegate.telemetry.access import AccessLog, Form
-from tidegate.types import Record
+from tidegate.types import Record, Spent, Usage
 
 
 def logged(record: Record, form: Form) -> str:
@@ -49,6 +49,16 @@ def test_a_line_of_json_has_everything() -> None:
         "completion_tokens": 11,
         "recalled": "",
     }
+
+
+def test_a_continued_answer_has_one_prompt() -> None:
+    parts = (
+        Spent("answer", "gpu", "m", 1.0, 1.1, 1.2, outcome="engine_error", received_tokens=4),
+        Spent("failed", "gpu", "m", 1.2, 0.0, 1.3, outcome="engine_unreachable"),
+        Spent("continued", "gpu", "m", 1.3, 1.4, 1.5, Usage(11, 6)),
+    )
+    told = json.loads(logged(a_call(spent=parts), "json"))
+    assert (told["prompt_tokens"], told["completion_tokens"]) == (7, 10)
 
 
 def test_a_line_of_text_says_the_same_in_short() -> None:

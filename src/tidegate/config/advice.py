@@ -16,7 +16,14 @@ def warnings(config: Config, now: float | None = None) -> list[Problem]:
     `now` is in seconds since the epoch. Without it, there are no warnings of keys that have expired.
     """
     expired = () if now is None else _expired(config, now)
-    return [*_urls(config), *_bursts(config), *_models(config), *_forgotten(config), *expired]
+    return [
+        *_urls(config),
+        *_bursts(config),
+        *_models(config),
+        *_hedges(config),
+        *_forgotten(config),
+        *expired,
+    ]
 
 
 def _urls(config: Config) -> Iterator[Problem]:
@@ -55,6 +62,17 @@ def _models(config: Config) -> Iterator[Problem]:
                 yield Problem(
                     path, f"'{pattern}' matches no model; there are: {', '.join(sorted(config.models))}"
                 )
+
+
+def _hedges(config: Config) -> Iterator[Problem]:
+    """Hedging where no call has a second engine to go to."""
+    for name, model in config.models.items():
+        engines = {(one.tier, one.engine) for one in model.deployments}
+        if model.hedges and len(engines) == len({tier for tier, _ in engines}):
+            yield Problem(
+                f"models.{name}.hedges",
+                "has no effect without two engines in one tier: add a deployment on another engine",
+            )
 
 
 def _meet(one: str, other: str) -> bool:

@@ -159,6 +159,11 @@ class HttpEngineConfig(EngineConfig):
         default=True,
         description="`false` for an engine that refuses `stream_options`. The tokens of its streams are then estimated.",
     )
+    continues: bool = Field(
+        default=False,
+        description="Whether the engine takes `continue_final_message`, and so can go on with an answer that has broken off"
+        " elsewhere. It has to, for models with `continues: true`.",
+    )
     timeouts: TimeoutsConfig = Field(
         default=TimeoutsConfig(), description="How long the engine may be silent."
     )

@@ -71,6 +71,16 @@ class ModelConfig(Settings):
     limits: LimitsConfig = Field(
         default=LimitsConfig(), description="How much all callers together may use of it."
     )
+    continues: bool = Field(
+        default=False,
+        description="Whether another engine goes on with a streamed answer that breaks off, where it can. It has to declare"
+        " that with `engines.NAME.continues`.",
+    )
+    hedges: bool = Field(
+        default=False,
+        description="Whether another engine is asked too when the answer to a small call, not streamed, takes longer than"
+        " usual. See [Hedging](routing.md#hedging).",
+    )
     fallbacks: tuple[str, ...] = Field(
         default=(), description="Models that serve its calls when all its deployments fail, in order."
     )

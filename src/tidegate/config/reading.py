@@ -15,7 +15,12 @@ from pydantic import ValidationError
 
 from tidegate.config import document, mistakes
 from tidegate.config.document import Document
-from tidegate.config.references import dangling_engines, dangling_fallbacks, dangling_tenants
+from tidegate.config.references import (
+    dangling_engines,
+    dangling_fallbacks,
+    dangling_tenants,
+    idle_continuations,
+)
 from tidegate.config.tree import Config
 from tidegate.errors import ConfigError, Problem
 
@@ -73,6 +78,7 @@ def _parse(found: Document, source: str) -> Config:
         wrong.append(Problem("models", names_none))
     if "engines" not in misspelt and isinstance(top["engines"], dict):
         wrong += dangling_engines(top.get("models"), top["engines"])
+        wrong += idle_continuations(top.get("models"), top["engines"])
     wrong += dangling_fallbacks(top.get("models"))
     if not misspelt & {"organisations", "policies", "queue", "keys", "auth", "models"}:
         wrong += dangling_tenants(top)

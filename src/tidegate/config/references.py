@@ -50,6 +50,26 @@ def dangling_fallbacks(models: Any) -> list[Problem]:
     return problems
 
 
+def idle_continuations(models: Any, engines: Any) -> list[Problem]:
+    """Models whose answers are to be continued, and none of whose engines can do that."""
+    able = {name for name, engine in _entries(engines) if _is_on(dict(_entries(engine)).get("continues"))}
+    problems: list[Problem] = []
+    for name, model in _entries(models):
+        asked = {one.get("engine") for one in _deployments({name: model})}
+        if _is_on(dict(_entries(model)).get("continues")) and not asked & able:
+            fix = "set engines.NAME.continues for one that takes continue_final_message, or leave this out"
+            problems.append(
+                Problem(
+                    f"{joined('models', name)}.continues", f"needs an engine that continues answers: {fix}"
+                )
+            )
+    return problems
+
+
+def _is_on(value: Any) -> bool:
+    return value is True or str(value).lower() in ("true", "yes", "on", "1", "y", "t")
+
+
 _FALLBACKS = ("fallbacks", "fallbacks_on_context", "fallbacks_on_refusal")
 
 

@@ -86,8 +86,8 @@ def limits_of(config: Config) -> Iterator[tuple[str, LimitsConfig]]:
             yield f"{path}.end_user_limits", policy.end_user_limits
 
 
-# How many calls an engine gets, not what it is: a reload that changes only these keeps it running.
-SEATS = frozenset({"max_in_flight", "reserved_seats", "adapts", "breaker"})
+# Which calls an engine gets, not what it is: a reload that changes only these keeps it running.
+SEATS = frozenset({"max_in_flight", "reserved_seats", "adapts", "breaker", "continues"})
 
 
 def engine_digest(engine: EngineConfig) -> str:

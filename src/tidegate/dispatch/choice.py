@@ -52,8 +52,10 @@ class Choice:
         self._told: dict[tuple[str, int, str], tuple[bytes, bytes]] = {}
         self._one_tier = len({one.tier for one in deployments}) == 1
         self._alone = (self._only(deployments),) if len(deployments) == 1 else ()
+        self._by_load = [(self._led_by(deployments, at, "load"),) for at in range(len(deployments))]
+        """For each deployment, all of them as one group with this one first. What most calls need is made only once."""
+        self._by_key: dict[int, tuple[Group]] = {}
         self._weights = [(one.engine_name, one.weight) for one in deployments]
-        self._orders: dict[int, list[Deployment]] = {}
         self._draw = draw
         self._at = 0.0
 
@@ -67,29 +69,34 @@ class Choice:
             return self._alone
         if len(able) == 1:
             return (self._only(able),)
-        order = self.deployments if key is None else self._order(key)
-        if self._one_tier and able is self.deployments:
-            for one in order:
-                if one.out:
-                    break
-            else:
-                return (self._group([*order], order[0].tier, key, work),)
+        if self._one_tier and able is self.deployments and _are_all_in(able):
+            if key is None:
+                return self._by_load[self._lightest(able)]
+            groups = self._by_key.get(key) or self._order(key)
+            order = groups[0].deployments
+            at = _within_share(order, work)
+            return (self._led_by(order, at, "share"),) if at else groups
+        order = self.deployments
+        if key is not None:
+            order = (self._by_key.get(key) or self._order(key))[0].deployments
         tiers: dict[tuple[bool, int], list[Deployment]] = {}
         for one in order:
             if able is self.deployments or any(one is other for other in able):
                 tiers.setdefault((one.out, one.tier), []).append(one)
-        return [self._group(tiers[at], at[1], key, work) for at in sorted(tiers)]
+        return [self._group(tiers[at], key, work) for at in sorted(tiers)]
 
-    def _group(self, tier: list[Deployment], number: int, key: int | None, work: int) -> Group:
+    def _group(self, tier: Sequence[Deployment], key: int | None, work: int) -> Group:
         if len(tier) == 1:
             return self._only(tier)
-        at, why = self._lightest(tier), "load"
-        if key is not None:
-            at = _within_share(tier, work)
-            why = "share" if at else self.affinity
-        if at:
-            tier.insert(0, tier.pop(at))
-        return Group(self.name, tier, why, number, self._header(why, tier[0]))
+        if key is None:
+            return self._led_by(tier, self._lightest(tier), "load")
+        at = _within_share(tier, work)
+        return self._led_by(tier, at, "share" if at else self.affinity)
+
+    def _led_by(self, tier: Sequence[Deployment], at: int, why: str) -> Group:
+        """A group of which the deployment at this index is the first. The others keep their order."""
+        order = [tier[at], *tier[:at], *tier[at + 1 :]]
+        return Group(self.name, order, why, order[0].tier, self._header(why, order[0]))
 
     def _only(self, one: Sequence[Deployment]) -> Group:
         return Group(self.name, one, "only", one[0].tier, self._header("only", one[0]))
@@ -117,35 +124,48 @@ class Choice:
                 return at
         return len(tier) - 1
 
-    def _order(self, key: int) -> list[Deployment]:
-        found = self._orders.get(key)
-        if found is None:
-            if len(self._orders) >= _MOST_KEYS:
-                self._orders.clear()
-            found = self._orders[key] = [self.deployments[at] for at in ranked(key, self._weights)]
+    def _order(self, key: int) -> tuple[Group]:
+        """Return all deployments in the order for a key, as one group."""
+        if len(self._by_key) >= _MOST_KEYS:
+            self._by_key.clear()
+        order = [self.deployments[at] for at in ranked(key, self._weights)]
+        found = self._by_key[key] = (self._led_by(order, 0, self.affinity),)
         return found
+
+
+# The next two run for each call, and read attributes in place of the properties of Deployment, which cost a call each.
+
+
+def _are_all_in(deployments: Sequence[Deployment]) -> bool:
+    """Whether none of the deployments is out."""
+    for one in deployments:  # a generator would cost more
+        if not one.seats.ready or (
+            one.standing is not None and one.standing.model.count and one.standing.out
+        ):
+            return False
+    return True
 
 
 def _within_share(tier: Sequence[Deployment], work: int) -> int:
     """Return the index of the first deployment that has at most its share of the work, and a new call on top of that."""
-    loads: list[float] = []
     whole = weights = 0.0
     for one in tier:
-        load, weight = one.load, one.weight
-        loads.append(load)
-        whole += load * weight
-        weights += weight
+        seats = one.seats
+        whole += (seats.work + seats.others_work) * seats.pressure
+        weights += one.weight
     most = MOST_SHARE * whole / weights
-    for at, load in enumerate(loads):
-        if load <= most + work / tier[at].weight:
+    for at, one in enumerate(tier):
+        if one.load <= most + work / one.weight:
             return at
     return 0
 
 
-def tell_route(headers: Headers, group: Group, deployment: Deployment, tries: int) -> None:
+def tell_route(
+    headers: Headers, group: Group, deployment: Deployment, tries: int, again: str = "retry"
+) -> None:
     """Set the header `x-tidegate-route` for a call that goes to this deployment of the group now.
 
-    `tries` is the number of engine calls, this one included. The reason is that of the group, except that it is `retry`
+    `tries` is the number of engine calls, this one included. The reason is that of the group, except that it is `again`
     after the first try, and `seat` for a deployment that gets the call because those before it had no free seat.
     """
     first = deployment is group.deployments[0]
@@ -153,7 +173,7 @@ def tell_route(headers: Headers, group: Group, deployment: Deployment, tries: in
         told = group.told if first else None
         headers.append(told or _header(group.model, group.why if first else "seat", deployment, tries))
         return
-    told = _header(group.model, "retry", deployment, tries)
+    told = _header(group.model, again, deployment, tries)
     for at, (name, _) in enumerate(headers):
         if name == ROUTE:
             headers[at] = told

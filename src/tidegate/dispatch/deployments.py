@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Mapping, Sequence
+from collections.abc import Collection, ItemsView, Mapping, Sequence
 from types import MappingProxyType
 from urllib.parse import quote
 
@@ -36,7 +36,8 @@ class Deployment(msgspec.Struct, frozen=True):
     `weight` is the deployment's share of the work, relative to the others of its tier. A deployment of a later `tier` is
     asked only when no deployment of an earlier one is left. `tags` are names that policies may ask for. `can` says what
     the engine can do with the model. `shown` is how clients are told the engine's name; it is empty if they are not.
-    `health` has what its calls met; None if that is not counted.
+    `health` has what its calls met; None if that is not counted. `continues` says whether the engine can go on with an
+    answer that has broken off.
     """
 
     engine_name: str
@@ -50,6 +51,7 @@ class Deployment(msgspec.Struct, frozen=True):
     can: Abilities = ABLE
     shown: str = ""
     health: Health | None = None
+    continues: bool = False
 
     def is_out(self, now: float) -> bool:
         """Whether calls should go elsewhere now, if they can, because calls here fail."""
@@ -113,13 +115,18 @@ class Models:
         deployments: Mapping[str, Sequence[Deployment]],
         affinities: Mapping[str, str] = MappingProxyType({}),
         fallbacks: Mapping[str, Fallbacks] = MappingProxyType({}),
+        continued: Collection[str] = (),
+        hedged: Collection[str] = (),
     ) -> None:
         """`affinities` has the setting `affinity` by the name of a model; `none` for those that are left out.
 
-        `fallbacks` has the other models that may serve the calls of some models.
+        `fallbacks` has the other models that may serve the calls of some models. `continued` are the names of those whose
+        answers may be continued after they have broken off, `hedged` those with hedging.
         """
         self.affinities = affinities
         self.fallbacks = fallbacks
+        self.continued = frozenset(continued)
+        self.hedged = frozenset(hedged)
         self._exact = {name: found for name, found in deployments.items() if not name.endswith("*")}
         prefixes = (name for name in deployments if name.endswith("*"))
         self._prefixes = [(name[:-1], name) for name in sorted(prefixes, key=len, reverse=True)]

@@ -6,6 +6,7 @@ import logging
 
 from tidegate.errors import Again, GatewayError, Overloaded, UpstreamError
 from tidegate.kernel.breaker import Breaker, BreakerRules
+from tidegate.kernel.latencies import Latencies
 from tidegate.kernel.retrybudget import RetryBudget
 from tidegate.ports import Clock
 
@@ -18,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Health:
-    """The breaker, the retry budget and the pause of a deployment. It belongs to the process and survives reloads."""
+    """The breaker, the retry budget and the pause of a deployment, and how long its small answers take.
+
+    It belongs to the process and survives reloads.
+    """
 
     def __init__(self, label: str, clock: Clock) -> None:
         """`label` is the deployment's name in the log."""
@@ -26,8 +30,12 @@ class Health:
         self.budget = RetryBudget()
         self.slow_s = float("inf")
         """A stream whose first byte takes longer counts as slow."""
-        self.retries = self.failovers = 0
-        """How often a call was tried again here, and elsewhere, because it had failed here."""
+        self.latencies = Latencies()
+        """From asking the engine to the whole answer, for the calls that may be hedged."""
+        self.retries = self.failovers = self.continuations = 0
+        """How often a call was tried again here, was tried elsewhere, and was continued, because it had failed here."""
+        self.hedges = 0
+        """How often another engine was asked too because this one was slow."""
         self._label = label
         self._clock = clock
         self._paused_until = self._trial_until = float("-inf")

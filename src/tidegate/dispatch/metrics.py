@@ -122,6 +122,18 @@ def health_metrics(health: Mapping[tuple[str, str], Health], now: float) -> Iter
     yield _counter(
         "engine_failovers", "Calls tried elsewhere after a failure here.", health, lambda one: one.failovers
     )
+    yield _counter(
+        "engine_continuations",
+        "Answers that broke off here and were continued.",
+        health,
+        lambda one: one.continuations,
+    )
+    yield _counter(
+        "engine_hedges",
+        "Calls asked elsewhere too because the answer was slow here.",
+        health,
+        lambda one: one.hedges,
+    )
 
 
 def _counter(

@@ -118,8 +118,9 @@ class Place(msgspec.Struct):
         """Take a seat of the first candidate that has one free; wait until there is one.
 
         `deadline` is in seconds of the clock. `describe` returns the call's needs. Raises DeadlineExceeded, and Overloaded
-        if the queue has no room or the call has waited for the longest wait of its class. Raises NotSupported if another
-        call waits for this one and no candidate has reserved seats, since the two calls could wait for each other.
+        if the queue has no room or the call has waited for the longest wait of its class. A call that had a seat before may
+        wait until its deadline. Raises NotSupported if another call waits for this one and no candidate has reserved seats,
+        since the two calls could wait for each other.
         """
         permit = self.try_dispatch(candidates)
         if permit is not None:

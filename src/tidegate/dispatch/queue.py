@@ -216,7 +216,8 @@ class Queue:
         if not place.counted:
             self._count_in(place, needs, seats)
         waiter = self._join(place, needs, seats, deadline)
-        taken, until = False, self._until(place, deadline, seats)
+        # A call that has been at an engine may have passed the longest wait of its class there.
+        taken, until = False, deadline if place.seated else self._until(place, deadline, seats)
         try:
             async with asyncio.timeout(until - self.clock()):
                 found = await waiter.turn

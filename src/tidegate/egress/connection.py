@@ -52,11 +52,15 @@ class StrayAnswer(Exception):
 class Connection(asyncio.BufferedProtocol):
     """One TCP connection and the answer that is arriving on it."""
 
-    def __init__(self, timeouts: Timeouts, buffer: bytearray | None = None) -> None:
+    def __init__(
+        self, timeouts: Timeouts, buffer: bytearray | None = None, *, keeps_chunked: bool = True
+    ) -> None:
         """Create a connection that is not connected yet.
 
         Reads go into `buffer`. Connections of one loop may share a buffer, since each read is copied out of it at once.
+        `keeps_chunked` says whether the connection can be used again after a chunked answer.
         """
+        self._keeps_chunked = keeps_chunked
         self._timeouts = timeouts
         self._buffer = memoryview(bytearray(READ_BYTES) if buffer is None else buffer)
         self._small = self._buffer[:READ_WHEN_SLOW_BYTES]
@@ -313,8 +317,13 @@ class Connection(asyncio.BufferedProtocol):
         """Note that the answer is complete."""
         if self.status:
             self._complete = True
-            self.reusable = self._parser.should_keep_alive()
+            self.reusable = self._parser.should_keep_alive() and (
+                self._keeps_chunked or not self._is_chunked()
+            )
             self._after_drain()
+
+    def _is_chunked(self) -> bool:
+        return any(name == b"transfer-encoding" for name, _ in self.headers)
 
     def _after_drain(self) -> None:
         if self._drained is not None:

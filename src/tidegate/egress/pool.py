@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tidegate.aio import EARLY_S, Alarm
@@ -27,6 +28,19 @@ NEAR_IDLE_S = 4.0
 FAR_IDLE_S = 30.0
 # An expired idle connection may be closed this much late, so that one check closes all the connections of a burst.
 OLD_WITHIN_S = 0.5
+
+
+class Reuse(NamedTuple):
+    """Which connections carry another exchange.
+
+    A connection older than `max_age_s` does not. One that has carried a chunked answer does so only if `after_chunked`.
+    """
+
+    max_age_s: float = math.inf
+    after_chunked: bool = True
+
+
+REUSED = Reuse()
 
 
 class PooledExchange:
@@ -59,18 +73,18 @@ class HttpClient:
         max_connections: int,
         proxy: str | None = None,
         files: TlsFiles = SYSTEM_ONLY,
-        max_age_s: float = math.inf,
+        reuse: Reuse = REUSED,
     ) -> None:
         """Create a client without connections.
 
-        `proxy` is the URL of an HTTP proxy, with user and password if the proxy needs them. A connection older than
-        `max_age_s` is not reused. Raises OSError if `files` cannot be used.
+        `proxy` is the URL of an HTTP proxy, with user and password if the proxy needs them. Raises OSError if `files`
+        cannot be used.
         """
         self._way = way = Way(url, proxy=proxy, files=files)
         self._base = urlsplit(url).path.rstrip("/")
         self._idle_s = FAR_IDLE_S if way.is_tls else NEAR_IDLE_S
         self._timeouts = timeouts
-        self._max_age_s = max_age_s
+        self._reuse = reuse
         self._places = Places(max_connections)
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
@@ -121,7 +135,9 @@ class HttpClient:
                 except Disconnected as error:
                     if fresh or not error.unseen:
                         raise
-                    # The engine closed the kept-alive connection while the request was on its way.
+                    # The engine closed the kept-alive connection while the request was on its way. It may be about to
+                    # close the other ones as well, and a request that is sent again should not meet that twice.
+                    self._drop_idle()
                     if target.once:
                         error.again = Again.SAME
                         raise
@@ -194,13 +210,19 @@ class HttpClient:
             self._open.discard(connection)
         return None
 
+    def _drop_idle(self) -> None:
+        for connection in self._idle:
+            connection.abort()
+        self._open.difference_update(self._idle)
+        self._idle.clear()
+
     async def _connect(self, ends_at: float) -> Connection:
         if self._closed:
             raise UpstreamUnreachable("the connections to the engine are closed", retry_after_s=1)
         loop = asyncio.get_running_loop()
         now = loop.time()
-        connection = Connection(self._timeouts, self._buffer)
-        connection.retires_at = now + self._max_age_s
+        connection = Connection(self._timeouts, self._buffer, keeps_chunked=self._reuse.after_chunked)
+        connection.retires_at = now + self._reuse.max_age_s
         self._open.add(connection)
         stands = False
         try:

@@ -22,6 +22,8 @@ class LlamaCppEngine(TellingEngine):
     Config: ClassVar[type[HttpEngineConfig]] = LlamaCppConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.LLAMACPP
     RESERVES_ANSWER: ClassVar[bool] = False
+    # llama.cpp announces that it keeps each connection open, and closes it after each stream.
+    KEEPS_CHUNKED: ClassVar[bool] = False
     CONTEXT_IS: ClassVar[str] = "the engine's --ctx-size divided by its --parallel"
 
     async def load(self) -> Load:

@@ -52,6 +52,7 @@ class OpenAIEngine:
     Config: ClassVar[type[HttpEngineConfig]] = OpenAIConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.OPENAI
     RESERVES_ANSWER: ClassVar[bool] = True
+    KEEPS_CHUNKED: ClassVar[bool] = True
 
     def __init__(self, config: HttpEngineConfig) -> None:
         self._config = config
@@ -71,7 +72,7 @@ class OpenAIEngine:
     async def open(self, host: Host) -> None:
         """Prepare the connection pool. No request is sent."""
         self._clock, self._host = host.clock, host
-        self._client = open_client(self._config)
+        self._client = open_client(self._config, keeps_chunked=self.KEEPS_CHUNKED)
         headers = _JSON + self._own_headers()
         self._targets = {
             endpoint: self._client.target("POST", endpoint.value, headers, once=True) for endpoint in Endpoint

@@ -18,9 +18,9 @@ from tidegate.forms.messages import DELTA, WHOLE
 from tidegate.forms.paths import Path, rewritten
 from tidegate.forms.shapes import (
     ECHO,
-    EVERY,
     HARMLESS,
     UNKNOWN,
+    VALUES,
     WORDS,
     Finds,
     Keys,
@@ -29,6 +29,7 @@ from tidegate.forms.shapes import (
     Unlisted,
     gathered,
     replacing,
+    said_in,
 )
 from tidegate.kernel.repeated import repeats_key
 from tidegate.kernel.surrogates import without_lone
@@ -72,7 +73,7 @@ _EVENT = Keys(
         ),
         **_all("kv_transfer_params x_groq model_info cost warnings", HARMLESS),
         "choices": HARMLESS,  # each is read by itself
-        **_all("citations search_results", EVERY),
+        **_all("citations search_results", VALUES),
         **_ECHOES,
     }
 )
@@ -97,10 +98,13 @@ def put_out(piece: Piece, changed: Mapping[Where, str]) -> Piece:
     """See `Form.put_out`."""
     if not changed:
         return piece
-    read, changes = _read(piece), dict[Path, Any]()
+    read, changes, choices = _read(piece), dict[Path, Any](), set[int]()
     for where, new in changed.items():
-        changes.update(replacing(read.texts[where], new))
-    return _changed(piece, read, changes, {where.at for where in changed})
+        parts = read.texts[where]
+        if new != said_in(parts):
+            changes.update(replacing(parts, new))
+            choices.add(where.at)
+    return _changed(piece, read, changes, choices) if changes else piece
 
 
 def without_echoes(piece: Piece, choices: Collection[int]) -> Piece:

@@ -9,7 +9,7 @@ from tidegate.forms import answers, requests
 from tidegate.forms.answers import Layout, layout_of, text_by, texts_of
 from tidegate.forms.requests import Fields
 from tidegate.forms.saying import Frame, Saying, say_chat, say_completion, say_nothing
-from tidegate.forms.shapes import Part
+from tidegate.forms.shapes import Part, said_in
 from tidegate.types import Batch, Endpoint, Message, Piece, Surface, Text, Where
 
 _MOST_LAYOUTS = 16
@@ -56,7 +56,7 @@ class Form:
         texts = texts_of(piece)
         self._learn(piece, texts)
         return [
-            Text(where, Surface.OUTPUT, "".join([part.value for part in parts]), "", parts[0].is_json)
+            Text(where, Surface.OUTPUT, said_in(parts), "", parts[0].is_json)
             for where, parts in texts.items()
         ]
 

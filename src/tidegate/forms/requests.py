@@ -26,6 +26,7 @@ from tidegate.forms.shapes import (
     carries_text,
     gathered,
     replacing,
+    said_in,
 )
 from tidegate.kernel.repeated import repeats_key
 from tidegate.types import Endpoint, Message, Messages, Surface, Text, Where, joined
@@ -156,11 +157,13 @@ def put_in(
     if not changed:
         return fields, messages
     new_fields, new_messages, left = dict(fields), list(messages), dict(changed)
+    touched = False
     for at in sorted({where.at for where in changed if where.at >= 0}):
         raw = new_messages[at].raw
-        found = _in_message(at, _decoded(raw, f"messages[{at}]"))
-        new_messages[at] = Message.read(_put(raw, found, left))
-    if any(where.at >= 0 for where in changed):
+        new = _put(raw, _in_message(at, _decoded(raw, f"messages[{at}]")), left)
+        if new is not raw:
+            new_messages[at], touched = Message.read(new), True
+    if touched:
         new_fields["messages"] = joined(new_messages)
     for name in {_field_of(where.channel) for where in changed if where.at < 0}:
         new_fields[name] = _put(fields[name], _in_field(endpoint, name, fields[name]), left)
@@ -173,9 +176,9 @@ def _put(raw: msgspec.Raw, found: Iterable[Found], left: dict[Where, str]) -> ms
     """Return the JSON with the texts that are in `left`, and take them out of it."""
     changes: dict[Path, Any] = {}
     for text, parts in found:
-        if text.where in left:
-            changes.update(replacing(parts, left.pop(text.where)))
-    return msgspec.Raw(rewritten(raw, changes))
+        if text.where in left and (new := left.pop(text.where)) != text.value:
+            changes.update(replacing(parts, new))
+    return msgspec.Raw(rewritten(raw, changes)) if changes else raw
 
 
 def _field_of(channel: str) -> str:
@@ -213,7 +216,7 @@ def _found(shape: Shape, value: Any, at: int, channel: str, surface: Surface, ro
         raise _refusal(place, f"{error.why}; leave it out" if error.why == UNKNOWN else error.why) from None
     return [
         Found(
-            Text(Where(at, name), surface, "".join([part.value for part in parts]), role, parts[0].is_json),
+            Text(Where(at, name), surface, said_in(parts), role, parts[0].is_json),
             parts,
         )
         for name, parts in gathered(finds).items()

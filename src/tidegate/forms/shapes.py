@@ -51,6 +51,11 @@ def gathered(finds: Finds) -> dict[str, list[Part]]:
     return texts
 
 
+def said_in(parts: list[Part]) -> str:
+    """Return the text of these parts."""
+    return parts[0].value if len(parts) == 1 else "".join([part.value for part in parts])
+
+
 def replacing(parts: list[Part], new: str) -> dict[Path, str]:
     """Return the changes that replace a text: its first part gets the new text, and the other parts are emptied."""
     return {part.path: "" if number else new for number, part in enumerate(parts)}
@@ -63,6 +68,13 @@ class Shape(Protocol):
 
 
 _WORD = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
+_SCHEMA_WORDS = frozenset(
+    """
+    type object array string number integer boolean null properties required description enum items title default format
+    additionalProperties anyOf oneOf allOf const pattern minimum maximum minItems maxItems minLength maxLength $ref $defs
+    $schema function name parameters strict schema json_schema json_object text auto none
+    """.split()  # noqa: SIM905 - a list of words reads better than a list of strings
+)
 _MANY_DIGITS = 10**6
 
 
@@ -129,11 +141,12 @@ class _Words:
 class _Every:
     """A value of any form: each string in it is a text, each name of a member, and each number of seven digits or more.
 
-    Strings that are `plain` are left out: they cannot hold a sentence, or they are words of a schema.
+    `plain` and `plain_name` return whether a string or a name is left out: it cannot hold a sentence, or is known.
     """
 
-    def __init__(self, plain: Callable[[str], object]) -> None:
+    def __init__(self, plain: Callable[[str], object], plain_name: Callable[[str], object]) -> None:
         self._plain = plain
+        self._plain_name = plain_name
 
     def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
         # The loop replaces a recursion: the depth of the value is not ours.
@@ -144,7 +157,9 @@ class _Every:
                 inner: list[tuple[Any, Path, str]] = []
                 for position, (key, item) in enumerate(cast("dict[str, Any]", one).items()):
                     channel = step(name, key, position)
-                    inner += ((key, (*at, Key(key)), f"{channel}(key)"), (item, (*at, key), channel))
+                    inner.append((item, (*at, key), channel))
+                    if key and not self._plain_name(key):
+                        finds.parts.append(Part((*at, Key(key)), f"{channel}(key)", key))
                 rest += reversed(inner)
             elif isinstance(one, list):
                 items = cast("list[Any]", one)
@@ -238,55 +253,11 @@ class Called:
 ECHO = _Echo()
 WORDS = _Words()
 JSON_WORDS = _Words(is_json=True)
-CODE = _Every(_WORD.fullmatch)
+CODE = _Every(_WORD.fullmatch, _WORD.fullmatch)
 """Names, ids and choices from a list. What looks like a sentence all the same is a text."""
-EVERY = _Every(
-    frozenset(
-        [
-            "type",
-            "object",
-            "array",
-            "string",
-            "number",
-            "integer",
-            "boolean",
-            "null",
-            "properties",
-            "required",
-            "description",
-            "enum",
-            "items",
-            "title",
-            "default",
-            "additionalProperties",
-            "anyOf",
-            "oneOf",
-            "allOf",
-            "const",
-            "format",
-            "pattern",
-            "minimum",
-            "maximum",
-            "minItems",
-            "maxItems",
-            "minLength",
-            "maxLength",
-            "$ref",
-            "$defs",
-            "$schema",
-            "function",
-            "name",
-            "parameters",
-            "strict",
-            "schema",
-            "json_schema",
-            "json_object",
-            "text",
-            "auto",
-            "none",
-        ]
-    ).__contains__
-)
+EVERY = _Every(_SCHEMA_WORDS.__contains__, _SCHEMA_WORDS.__contains__)
 """Anything. Only the words that every JSON Schema and every tool has are left out."""
-LEAVES = _Every(lambda _: False)
+VALUES = _Every(lambda _: False, _WORD.fullmatch)
+"""Anything, in objects whose members have fixed names."""
+LEAVES = _Every(lambda _: False, lambda _: False)
 """Anything, with nothing left out."""

@@ -87,9 +87,9 @@ class _Reader:
     def _sequence(self) -> _Node:
         parts: list[_Node] = []
         while self.at < len(self.source) and self.source[self.at] not in "|)":
-            if quoted := _QUOTED.match(self.source, self.at):
-                self.at = quoted.end()
-                parts.extend(_character(quoted(one)) for one in quoted["text"])
+            if literal := _QUOTED.match(self.source, self.at):
+                self.at = literal.end()
+                parts.extend(_character(quoted(one)) for one in literal["text"])
                 if parts:
                     parts[-1] = self._repeated(parts[-1])
             else:

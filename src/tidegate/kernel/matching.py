@@ -82,7 +82,8 @@ class Beginnings:
     """
 
     def __init__(self, patterns: Iterable[Pattern], *, max_chars: int) -> None:
-        patterns = tuple(patterns)
+        self.patterns = patterns = tuple(patterns)
+        self.max_chars = max_chars
         sources: list[str] = []
         known = True
         for one in patterns:
@@ -115,7 +116,8 @@ class Beginnings:
         found = self._either.search(_searchable(text), start)
         if found is None:
             return len(text)
-        return found.start() if found.end() == len(text) else -1
+        first, end = found.span()
+        return first if end == len(text) else -1
 
 
 class WordList:

@@ -29,7 +29,12 @@ class RetryBudget:
 
     def take(self) -> bool:
         """Take one retry. Return whether there was one left."""
-        if self.left < 1:
+        if not self.has_left:
             return False
         self.left -= 1
         return True
+
+    @property
+    def has_left(self) -> bool:
+        """Whether there is a retry left."""
+        return self.left >= 1

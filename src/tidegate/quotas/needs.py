@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tidegate.quotas.tokens import MOST_TOKENS
-from tidegate.types import ANSWER, Amounts, Spent
+from tidegate.types import ANSWER, CONTINUED, FAILED, HEDGE, Amounts, Spent
 
 REGENERATE = "regenerate"
 """The purpose of an engine call that replaces an answer which a rail has refused."""
 MOST_AMOUNT = 2**53
 """A larger amount is more than any limit, and floats no longer hold it exactly."""
-OF_THE_CALLER = frozenset({ANSWER, REGENERATE})
+OF_THE_CALLER = frozenset({ANSWER, CONTINUED, REGENERATE})
 """The purposes that a caller pays for. All others are for the house, unless the policy says `internal_calls: caller`."""
+OF_THE_HOUSE = frozenset({FAILED, HEDGE})
+"""The purposes that a caller never pays for: the caller's answer came from another engine call."""
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -65,14 +67,17 @@ def used(
 ) -> Amounts:
     """Return what a call has used: all tokens that engines have reported or sent, whether or not a client got them.
 
-    `internal` includes the calls that the gateway has made for itself. A call that asked no engine has used nothing, unless
-    it is `recalled`, that is, got an answer that was made for another call: it has used one call.
+    `internal` includes the calls that the gateway has made for itself, such as a judge's, but none `OF_THE_HOUSE`. A call
+    that asked no engine has used nothing, unless it is `recalled`, that is, got an answer that was made for another call:
+    it has used one call.
     """
     calls, tokens, money = int(recalled), 0, 0
     for one in spent:
-        if internal or one.purpose in OF_THE_CALLER:
+        if one.purpose in OF_THE_CALLER or (internal and one.purpose not in OF_THE_HOUSE):
             calls = 1
             prompt, completion = _tokens(one, need)
+            if one.purpose == CONTINUED and not internal:
+                prompt = 0  # it was asked once more only because an engine had failed
             tokens += prompt + completion
             if price is not None:
                 money += price.cost(prompt, completion)

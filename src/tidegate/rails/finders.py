@@ -88,9 +88,19 @@ def either(*finders: Finder) -> Finder:
     def find(text: str, start: int) -> list[Span]:
         return [span for one in finders for span in one.find(text, start)]
 
-    growing = _Growing(tuple(one.growing for one in finders))
+    growing = joined([one.growing for one in finders])
     longest = max(one.max_chars for one in finders)
     return Finder(find, growing, longest, {kind: end for one in finders for kind, end in one.until.items()})
+
+
+def joined(tests: Sequence[Growing]) -> Growing:
+    """Return the test for what any of some tests is for. Those by patterns become one search."""
+    by_pattern = [one for one in tests if isinstance(one, Beginnings)]
+    others = [one for one in tests if not isinstance(one, Beginnings)]
+    if by_pattern:
+        patterns = [pattern for one in by_pattern for pattern in one.patterns]
+        others.append(Beginnings(patterns, max_chars=max(one.max_chars for one in by_pattern)))
+    return others[0] if len(others) == 1 else _Growing(tuple(others))
 
 
 class _Growing(NamedTuple):

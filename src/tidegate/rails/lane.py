@@ -8,10 +8,13 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.ports import Scanner
+from tidegate.rails.joint import JointSearch
 from tidegate.rails.passages import Passage, Passages, passage_end
 from tidegate.rails.redact import Edit, edited, mask, united
 from tidegate.rails.stops import Stops
 from tidegate.types import Scan, Span, Where
+
+_LOG_CHARS = 1024
 
 Put = Callable[[Span, str], str]
 
@@ -60,6 +63,7 @@ class Lane:
         judged: str = "",
         is_json: bool = False,
         stops: Stops | None = None,
+        search: JointSearch | None = None,
     ) -> None:
         self.where = where
         self.arrived = 0
@@ -68,7 +72,16 @@ class Lane:
         self.stopped = False
         self.blocked: Finding | None = None
         self.found: list[Finding] = []
-        self._watches = [(rail, rail.scanner()) for rail in rails]
+        watches = [(rail, rail.scanner()) for rail in rails]
+        self._watches = [watch for watch in watches if watch[0].on_fail != "log"]
+        self._loggers = [watch for watch in watches if watch[0].on_fail == "log"]
+        self._unlogged = ""  # the loggers have not seen it yet
+        self._logged = 0  # how much is clear for them
+        self._joint = search.joint([scanner for _, scanner in self._watches]) if search and rails else None
+        self._alone = (
+            self._watches[search.count :] if search else []
+        )  # those of which the joint search knows nothing
+        self._ranks = {rail.name: at for at, rail in enumerate(rails)}
         self._passages = Passages(where, whole=judged == "whole", is_json=is_json) if judged else None
         self._stops = stops
         self._text = ""  # from `_base` on, up to `_end`
@@ -87,13 +100,9 @@ class Lane:
             last = last or self.stopped
         self._text += text
         self._end += len(text)
-        clear = self._end
-        for rail, scanner in self._watches:
-            scan = scanner.feed(text, last=last)
-            if scan.found or scan.too_long:
-                self._note(rail, scan)
-            if scan.clear < clear and rail.on_fail != "log":
-                clear = scan.clear
+        clear = self._scan(text, last=last)
+        if self._loggers:
+            self._log(text, last=last)
         self.closed = last
         if self._objections:
             clear = self._settle(clear)
@@ -136,14 +145,44 @@ class Lane:
         if before > self._base:
             self._text = self._text[before - self._base :]
             self._base = before
-            if self._edits and self._edits[0].end < before:
-                self._edits = [edit for edit in self._edits if edit.end >= before]
+            if self._edits:
+                past = min(before, self._logged) if self._loggers else before
+                self._edits = [edit for edit in self._edits if edit.end >= past]
+
+    def _scan(self, text: str, *, last: bool) -> int:
+        """Feed the scanners. Returns how much may leave."""
+        clear, watches, joint = self._end, self._watches, self._joint
+        if joint is not None:
+            if last:
+                joint.wake()
+            elif (calm := joint.clear_after(text)) >= 0:
+                clear, watches = calm, self._alone
+        for rail, scanner in watches:
+            scan = scanner.feed(text, last=last)
+            if scan.found or scan.too_long:
+                self._note(rail, scan)
+            clear = min(clear, scan.clear)
+        if joint is not None and watches is self._watches:
+            joint.rest()
+        return clear
+
+    def _log(self, text: str, *, last: bool) -> None:
+        """Feed the scanners for which nothing is held back, a few events at a time."""
+        self._unlogged += text
+        if last or len(self._unlogged) >= _LOG_CHARS:
+            scans = [(rail, scanner.feed(self._unlogged, last=last)) for rail, scanner in self._loggers]
+            self._unlogged = ""
+            self._logged = min(scan.clear for _, scan in scans)
+            for rail, scan in scans:
+                self._note(rail, scan)
 
     def _note(self, rail: SpanRail, scan: Scan) -> None:
         for span in scan.found:
             if rail.edits:
                 text = self._text[span.start - self._base : span.end - self._base]
-                edit = Edit(span.start, span.end, "" if span.goes_on else rail.put(span, text))
+                edit = Edit(
+                    span.start, span.end, "" if span.goes_on else rail.put(span, text), self._ranks[rail.name]
+                )
                 self._edits = united([*self._edits, edit])
                 if rail.on_fail == "redact":
                     self.found.append(Finding(rail.name, self.where, span))
@@ -152,7 +191,7 @@ class Lane:
         if scan.too_long:
             span = Span(scan.clear, self._end, "too_long")
             self._tell(rail, Finding(rail.name, self.where, span, too_long=True))
-            self._watches = [watch for watch in self._watches if watch[0] is not rail]
+            self._loggers = [watch for watch in self._loggers if watch[0] is not rail]
 
     def _tell(self, rail: SpanRail, finding: Finding) -> None:
         if rail.on_fail == "log":

@@ -24,11 +24,15 @@ _REMOVED = frozenset({INVISIBLE, TAGS, SELECTORS, BIDI})
 
 
 class Edit(NamedTuple):
-    """A change of a text: `put` replaces the characters from `start` up to, but not including, `end`."""
+    """A change of a text: `put` replaces the characters from `start` up to, but not including, `end`.
+
+    `rank` is the place of the rail that wants it among all that change the text.
+    """
 
     start: int
     end: int
     put: str
+    rank: int = 0
 
 
 def mask(span: Span, text: str) -> str:
@@ -48,10 +52,12 @@ def masks(spans: Iterable[Span]) -> list[Edit]:
 def united(edits: Iterable[Edit]) -> list[Edit]:
     """Return edits in order, with those that overlap as one, which puts what the first of them does.
 
+    The first is the one that begins first, and of several the one of the first rail. The order of `edits` does not matter.
+
     An edit that puts nothing and begins where another ends is united with it, as one that goes on.
     """
     result: list[Edit] = []
-    for edit in sorted(edits, key=lambda one: one[:2]):
+    for edit in sorted(edits, key=lambda one: (one.start, one.rank)):
         if result and (edit.start < result[-1].end or (edit.start == result[-1].end and not edit.put)):
             before = result.pop()
             result.append(before._replace(end=max(before.end, edit.end)))

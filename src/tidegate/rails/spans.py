@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tidegate.ports import TextViews
 from tidegate.rails.finders import Ending, Finder
 from tidegate.types import Scan, Span, View
 
@@ -21,9 +22,9 @@ _CONTEXT_CHARS = 64
 """Most characters of released text that are kept as context, invisible ones included."""
 
 
-def spans_of(finder: Finder, view: View) -> tuple[Span, ...]:
+def spans_of(finder: Finder, views: TextViews) -> tuple[Span, ...]:
     """Return the spans of a whole text, in characters of the original: those that a scanner finds in a stream of it."""
-    return SpanScanner(finder, lambda _: view).feed(view.text, last=True).found
+    return SpanScanner(finder, lambda _: views.folded).feed(views.original, last=True).found
 
 
 class SpanScanner:
@@ -33,7 +34,7 @@ class SpanScanner:
     """
 
     def __init__(self, finder: Finder, read: Callable[[str], View]) -> None:
-        self._finder = finder
+        self.finder = finder
         self._growing = finder.growing
         self._max_chars = finder.max_chars
         self._plain: bool = True  # whether nothing is swallowed, watched or stopped
@@ -62,21 +63,52 @@ class SpanScanner:
                 return Scan(base + first)
         return self._advance(tail, View("folded", tail), last=last)
 
+    @property
+    def place(self) -> int | None:
+        """The place from which a search would go on, or None if more has to be known than the text from there."""
+        return self._from if self._plain else None
+
+    @property
+    def kept(self) -> tuple[str, int, int]:
+        """The text that is kept, its place in the stream, and the place from which a search would go on."""
+        return self._tail, self._base, self._from
+
+    def resume(self, tail: str, base: int, place: int) -> None:
+        """Go on at a place, before which no text is of interest any more. `tail` is the text kept, and begins at `base`."""
+        self._tail, self._base = tail, base
+        self._from = self._clear = place
+
     def _advance(self, tail: str, view: View, *, last: bool) -> Scan:
         if self._stopped:
             return Scan(self._clear, too_long=True)
         places = _Places(view, len(tail))
-        base = self._base
+        base, before = self._base, self._clear
         step = self._step(
             view.text, places.index(self._from - base), places.index(self._clear - base), last=last
         )
         self._clear = base + places.begin(step.clear)
         self._from = base + places.begin(step.start)
-        if step.too_long or base + len(tail) - self._clear > self._finder.max_chars + _INVISIBLE_CHARS:
+        if step.too_long or base + len(tail) - self._clear > self.finder.max_chars + _INVISIBLE_CHARS:
             self._stopped = True
         self._plain = self._inside is None and self._from == self._clear and not self._stopped
         self._keep(tail, places.before(min(step.start, step.clear)))
-        return Scan(self._clear, tuple(places.span(one, base) for one in step.found), self._stopped)
+        found = [places.span(one, base) for one in step.found]
+        if self._inside is not None or any(one.goes_on for one in found):
+            found = self._seamless(found, before)
+        return Scan(self._clear, tuple(found), self._stopped)
+
+    def _seamless(self, found: Sequence[Span], start: int) -> list[Span]:
+        """Let what is swallowed also cover the characters that have no place in the folded text."""
+        spans: list[Span] = []
+        for one in found:
+            spans.append(one._replace(start=start) if one.goes_on else one)
+            start = one.end
+        if self._inside is not None and start < self._clear:
+            if spans:
+                spans[-1] = spans[-1]._replace(end=self._clear)
+            else:
+                spans.append(Span(start, self._clear, self._kind, goes_on=True))
+        return spans
 
     def _keep(self, tail: str, begin: int) -> None:
         begin = max(begin, min(self._from, self._clear) - self._base - _CONTEXT_CHARS)
@@ -108,24 +140,31 @@ class SpanScanner:
 
     def _search(self, text: str, start: int, clear: int, found: list[Span], *, last: bool) -> _Step | None:
         """Tell the matches that are complete. Returns None if one of them begins a part that is swallowed."""
-        finder = self._finder
+        finder = self.finder
         end = len(text)
         spans = finder.find(text, start)
         first = end if last else finder.growing.first(text, start)
         limit = end - finder.max_chars
-        free = max(first, limit, clear)
+        # What only begins like a match is let go when it is too long. Its whole match would begin before `clear`.
+        firm = first if first >= limit else finder.growing.first(text, limit)
+        free = max(firm, clear)
         for span in united(spans):
-            if span.start < clear or (span.end > first and span.start < limit):
+            if span.end <= clear:
+                continue  # told already, and within what is watched
+            grows = span.start == first or (span.end == end and not last)
+            # One that does not grow itself may overlap one that does.
+            most = finder.max_chars if grows else 2 * finder.max_chars
+            if span.start < clear or (span.start < end - most and (grows or span.end > firm)):
                 return _Step(found, clear, clear, too_long=True)
-            if span.end > first:
+            if grows or span.end > firm:
                 free = min(free, span.start)
                 break
             found.append(span)
             if span.kind in finder.until:
                 self._inside, self._kind = finder.until[span.kind], span.kind
                 return None
-        watched = first if end - first <= finder.max_chars * _GIVE_UP_AFTER else free
-        return _Step(found, free, min(watched, free))
+        watched = first < limit and end - first <= finder.max_chars * _GIVE_UP_AFTER
+        return _Step(found, free, min(first, free) if watched else free)
 
 
 class _Step(NamedTuple):

@@ -1,16 +1,15 @@
 """The stage `attempt`: asks engines, one per round. A round takes a permit, asks one engine and passes its answer on.
 
-Another round begins only when the failed one cannot have cost work at an engine: the engine was never reached, a
-kept-alive connection closed as the request was sent, or the embedded engine died and restarts. Once the first batch has
-left, no other engine is asked. The permit is released when the engine has ended, not when the client has read the answer.
+`stages/failover.py` says when another round begins after a failed one. Once the first batch has left, no other engine is
+asked. The permit is released when the engine has ended, not when the client has read the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Self
 
 import msgspec
@@ -19,27 +18,18 @@ from tidegate.call import Call
 from tidegate.dispatch.choice import tell_route
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.place import Permit, Place
-from tidegate.dispatch.standing import Standing
-from tidegate.errors import (
-    DeadlineExceeded,
-    GatewayError,
-    UpstreamBusy,
-    UpstreamModelNotFound,
-    UpstreamTimeout,
-)
+from tidegate.errors import GatewayError
 from tidegate.ports import Clock
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
-from tidegate.stages.asking import ask_for, asks_usage
-from tidegate.stages.failover import Failover, misnamed
-from tidegate.stages.needs import needs_of, prompt_tokens
+from tidegate.stages.asking import asks_usage
+from tidegate.stages.continuation import Continued, may_continue
+from tidegate.stages.failover import Failover
+from tidegate.stages.hedging import Race, is_small
+from tidegate.stages.needs import needs_of
+from tidegate.stages.round import Round, round_with
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
-
-_UNTOLD = frozenset({"cancelled", DeadlineExceeded.code})
-"""Ends of engine calls that say nothing of the engine."""
-TIMER_S = 0.001
-"""Timers of the event loop and of the engine's client go off at the deadline up to this much before or after it."""
 
 
 class Attempt:
@@ -54,8 +44,11 @@ class Attempt:
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
         rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
-        rounds.counts = call.policy.limits is not NO_LIMITS
+        rounds.counts, rounds.purpose = call.policy.limits is not NO_LIMITS, call.purpose
+        rounds.hedges = call.route in self._models.hedged and is_small(call, self._lengths)
         call.exit.push(rounds.close)
+        if call.stream and call.route in self._models.continued and may_continue(call):
+            return Reply(Continued(call, rounds))
         return Reply(rounds)
 
     def foretell(self, call: Call) -> str:
@@ -64,19 +57,24 @@ class Attempt:
 
 
 class _Rounds(msgspec.Struct):
-    """The answer of the round that succeeds. It is an iterator: the event loop would have to keep track of a generator."""
+    """The answer of the round that succeeds. It is an iterator: the event loop would have to keep track of a generator.
+
+    `round` is the last one. `batches` is its answer as long as that goes on. `purpose` is that of the next round. What is
+    asked for after an error is the batch of a new round.
+    """
 
     call: Call
     clock: Clock
     lengths: OutputEstimate
     failover: Failover
-    probe: bool = False
     tries: int = 0
     batches: AsyncGenerator[Batch, None] | None = None
-    permit: Permit | None = None
-    spent: Spent | None = None
-    standing: Standing | None = None
+    round: Round | None = None
     counts: bool = False
+    purpose: str = ANSWER
+    hedges: bool = False
+    kept: list[GatewayError] = []
+    """The error of the last round. The client gets it if the next round gets no seat."""
 
     def __aiter__(self) -> Self:
         return self
@@ -84,27 +82,33 @@ class _Rounds(msgspec.Struct):
     async def __anext__(self) -> Batch:
         while True:
             batches = self.batches or await self._begin()
-            spent = self.spent
-            assert spent is not None, "_begin makes it"
             try:
                 batch = await anext(batches)
             except StopAsyncIteration:
-                self._end(spent, "ok")
+                self.batches = None
+                self._last.end("ok")
                 raise
             except GatewayError as error:
                 # The raised error must not be a local variable: its traceback has this frame, which would keep it, and the
                 # answer with it, until the next garbage collection.
-                if not self._goes_on(spent, error):
-                    raise self._explained(error, spent) from error.__cause__
+                if not self._goes_on(self._last, error):
+                    raise self._last.explained(error) from error.__cause__
             else:
-                if not spent.first_byte_at:
-                    self._answered(spent)
+                one = self.round
+                assert one is not None, "_begin makes it"
+                if not one.spent.first_byte_at:
+                    one.answered()
                 for piece in batch:
                     if self.counts or piece.answer.usage is not None:
-                        batch = self._take(batch, spent)
+                        batch = self._take(batch, one.spent)
                         break
                 if batch:
                     return batch
+
+    @property
+    def _last(self) -> Round:
+        assert self.round is not None, "_begin makes it"
+        return self.round
 
     async def _begin(self) -> AsyncGenerator[Batch, None]:
         """Take a permit and start the stream of the engine that it is for."""
@@ -116,24 +120,41 @@ class _Rounds(msgspec.Struct):
         permit = place.try_dispatch(candidates)
         if permit is None:
             permit = await self._wait(place, candidates)
+        one = self.round = round_with(permit, call, self.clock, self.lengths)
+        one.spent.purpose = self.purpose
         if not call.spent:
             call.reply_headers.append((b"x-tidegate-queue", place.told()))
-        self.permit, now = permit, self.clock()
         deployment = call.deployment = permit.deployment
         self.tries += 1
         tell_route(call.reply_headers, self.failover.group, deployment, self.tries)
-        if now >= call.deadline:
-            raise DeadlineExceeded("The deadline passed before the engine was asked")
-        self.standing, health = deployment.standing, deployment.health
-        self.probe = health is not None and health.begins(now, again=self.tries > 1)
-        spent = self.spent = Spent(call.purpose, deployment.engine_name, deployment.model or call.model, now)
-        call.spent.append(spent)
-        if call.stream:
-            permit.streams(prompt_tokens(call))
+        batches = one.begin(again=self.tries > 1)
+        if self.hedges and self.tries == 1:
+            batches = self._hedged(one, batches)
+        self.batches = batches
         if call.when_asked is not None:
             call.when_asked()
-        batches = self.batches = deployment.engine.stream(ask_for(call, deployment))
         return batches
+
+    def _hedged(self, one: Round, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+        """Return the stream of the first round, or one that another round may overtake."""
+        health = one.permit.deployment.health
+        if health is None:
+            return batches
+        one.timed = True
+        after_s = health.latencies.p95
+        if after_s == inf:
+            return batches
+        return Race(one, batches, self.failover, self._won).batches(after_s)
+
+    def _won(self, one: Round, asked: int) -> None:
+        """Go on with a round of a race in which so many engines were asked."""
+        if one is not self.round:
+            call, deployment = self.call, one.permit.deployment
+            self.round, call.deployment = one, deployment
+            tell_route(call.reply_headers, self.failover.group, deployment, asked, again="hedge")
+            if call.when_asked is not None:
+                call.when_asked()
+        self.tries = asked
 
     async def _wait(self, place: Place, candidates: Sequence[Deployment]) -> Permit:
         """Wait for a seat. One of an engine whose calls have begun to fail meanwhile is given back if there are others."""
@@ -145,6 +166,8 @@ class _Rounds(msgspec.Struct):
                     candidates, call.deadline, partial(needs_of, call, self.lengths)
                 )
             except GatewayError as error:
+                if self.kept and self.round is not None:
+                    raise self.round.explained(self.kept.pop()) from error
                 error.upstream.engine = ", ".join(dict.fromkeys(one.engine_name for one in candidates))
                 raise
             now = self.clock()
@@ -175,36 +198,14 @@ class _Rounds(msgspec.Struct):
         """Whether the client wants llama.cpp's times, which come with the token counts."""
         return "timings_per_token" in self.call.fields
 
-    def _answered(self, spent: Spent) -> None:
-        """The first batch is there."""
-        spent.first_byte_at = now = self.clock()
-        permit = self.permit
-        if permit is not None:
-            if self.call.stream:
-                permit.answered(now)
-            health = permit.deployment.health
-            if health is not None:
-                after_s = now - spent.sent_at if self.call.stream else 0.0
-                health.answered(now, after_s=after_s, probe=self.probe)
-                self.probe = False
-        standing = self.standing
-        if standing is not None and (standing.model.count or standing.credentials.count):
-            standing.answered()
-
-    def _goes_on(self, spent: Spent, error: GatewayError) -> bool:
+    def _goes_on(self, one: Round, error: GatewayError) -> bool:
         """Take in a failed round. Return whether another round begins."""
-        if self.permit is not None and isinstance(error, UpstreamBusy):
-            self.permit.refused()
-        self._end(spent, DeadlineExceeded.code if self._out_of_time(error) else error.code)
-        if self.standing is not None:
-            self.standing.failed(error, self.call.caller.key)
-        asked = self.call.deployment
-        if asked is None or spent.outcome != error.code:
+        self.batches = None
+        asked = one.permit.deployment
+        if not one.failed(error) or one.spent.first_byte_at or not self.failover.goes_on(error, asked):
             return False
-        self._judge(asked, error)
-        if spent.first_byte_at or not self.failover.goes_on(error, asked):
-            return False
-        spent.purpose = FAILED
+        one.spent.purpose = FAILED
+        self.kept = [error.with_traceback(None)]  # its traceback has a frame that has this object
         if asked.health is not None:
             if self.failover.only is asked:
                 asked.health.retries += 1
@@ -212,63 +213,19 @@ class _Rounds(msgspec.Struct):
                 asked.health.failovers += 1
         return True
 
-    def _judge(self, asked: Deployment, error: GatewayError) -> None:
-        """Count the failure. If calls should go elsewhere from now on, those in line for this engine do so."""
-        health = asked.health
-        if health is not None and health.failed(error, self.clock(), probe=self.probe):
-            asked.seats.shun()
-        self.probe = False
-
-    def _out_of_time(self, error: GatewayError) -> bool:
-        """Whether a timeout is the end of the call's own time. The engine would have had more, so it is not at fault."""
-        timed_out = isinstance(error, UpstreamTimeout) or isinstance(error.__cause__, TimeoutError)
-        return timed_out and self.clock() + TIMER_S >= self.call.deadline
-
-    def _explained(self, error: GatewayError, spent: Spent) -> GatewayError:
-        """The error with the place where it happened. A model that is not there is the mistake of whoever named it."""
-        error.upstream.engine, error.upstream.model = spent.engine, spent.model
-        if spent.outcome != error.code:
-            late = DeadlineExceeded("The deadline passed before the engine had answered")
-            late.upstream = error.upstream
-            return late
-        if isinstance(error, UpstreamModelNotFound):
-            if spent.model != self.call.model:
-                return misnamed(error, self.call.route)
-            if self.call.route == self.call.model:
-                error.level = logging.WARNING  # the configuration lists it
-        return error
-
-    def _end(self, spent: Spent, outcome: str) -> None:
-        """Record the end of the engine call and free its seat, before the client has read the rest."""
-        spent.outcome, spent.ended_at = outcome, self.clock()
-        self.batches = None
-        if self.probe and outcome in _UNTOLD and self.permit is not None:
-            self._abandon(self.permit.deployment)
-        usage = spent.usage
-        if usage is not None and outcome == "ok" and spent.purpose == ANSWER:
-            call = self.call
-            self.lengths.learn(call.caller.key, call.route, usage.completion_tokens // call.choices)
-        if self.permit is not None:
-            permit = self.permit
-            permit.release(usage, needs_of(self.call, self.lengths) if permit.charged else None)
-
-    def _abandon(self, asked: Deployment) -> None:
-        self.probe = False
-        if asked.health is not None:
-            asked.health.abandoned(probe=True)
-
     def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
         """Cut the engine's stream if it still runs, and release the permit. Called at the end of the call."""
-        if self.batches is not None and self.spent is not None:
-            return self._cut(self.batches, self.spent, error)
-        if self.permit is not None:
-            self.permit.release()
+        if self.round is None:
+            return None
+        if self.batches is not None:
+            return self._cut(self.batches, self.round, error)
+        self.round.permit.release()
         return None
 
     async def _cut(
-        self, batches: AsyncGenerator[Batch, None], spent: Spent, error: BaseException | None
+        self, batches: AsyncGenerator[Batch, None], one: Round, error: BaseException | None
     ) -> None:
         try:
             await batches.aclose()
         finally:
-            self._end(spent, error.code if isinstance(error, GatewayError) else "cancelled")
+            one.end(error.code if isinstance(error, GatewayError) else "cancelled")

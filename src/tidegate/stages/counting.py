@@ -114,11 +114,15 @@ def _length(call: Call, request: Generation) -> int | None:
 
     A negative number means no limit. So do null and a field that is left out.
     """
-    given = [request.max_tokens, request.max_completion_tokens if type(request) is ChatRequest else None]
+    longest, others = request.max_tokens, ()
+    if type(request) is ChatRequest:
+        others = (request.max_completion_tokens,)
     if _OTHER_LENGTH in call.fields:
-        given.append(_whole(call.fields[_OTHER_LENGTH]))
-    lengths = [one for one in given if one is not None]
-    return max(lengths) if lengths and min(lengths) >= 0 else None
+        others = (*others, _whole(call.fields[_OTHER_LENGTH]))
+    for one in others:
+        if longest is None or (one is not None and (one < 0 or 0 <= longest < one)):
+            longest = one
+    return None if longest is None or longest < 0 else longest
 
 
 def _whole(raw: msgspec.Raw) -> int | None:

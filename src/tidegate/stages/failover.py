@@ -16,6 +16,7 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import NO_FALLBACKS, Deployment, Group, Models
+from tidegate.egress.connection import Disconnected
 from tidegate.errors import (
     Again,
     BadRequest,
@@ -28,7 +29,7 @@ from tidegate.errors import (
     UpstreamUnreachable,
 )
 from tidegate.ports import Clock
-from tidegate.stages.route import takes
+from tidegate.stages.route import takers
 from tidegate.stages.wants import able_of
 
 MOST_ROUNDS = 3
@@ -62,7 +63,7 @@ class Failover(msgspec.Struct):
             return (self.only,)
         groups, now = self.call.groups, self.clock()
         first = groups[0].deployments
-        if not self.tried and (len(first) == 1 == len(groups) or not any(one.is_out(now) for one in first)):
+        if not self.tried and (len(first) == 1 == len(groups) or _are_well(first, now)):
             return first
         last: Sequence[Deployment] = ()
         for at, group in enumerate(groups):
@@ -78,6 +79,19 @@ class Failover(msgspec.Struct):
     def group(self) -> Group:
         """The group that `candidates` has chosen."""
         return self.call.groups[self.at]
+
+    def beside(self, slow: Deployment) -> Sequence[Deployment]:
+        """Return the deployments of the same group that may be asked while one of them is slow: well, on other engines."""
+        if self.rounds >= MOST_ROUNDS:
+            return ()
+        now = self.clock()
+        others = (one for one in self.group.deployments if one.seats is not slow.seats)
+        return [one for one in others if not one.out and not one.is_out(now) and not self._was_tried(one)]
+
+    def lost(self, failed: Deployment) -> None:
+        """Take in a failed round whose call was made beside another one, so that it counts and is not tried again."""
+        self.rounds += 1
+        self.tried.append(failed)
 
     def goes_on(self, error: GatewayError, failed: Deployment) -> bool:
         """Take in the failure of a round before its first byte. Return whether another round begins."""
@@ -98,6 +112,35 @@ class Failover(msgspec.Struct):
             return False
         self.tried.append(failed)
         return self._finds_another(failed) or self._tries_same_again(error, failed)
+
+    def resumes(self, error: GatewayError, failed: Deployment) -> bool:
+        """Take in that an answer broke off after its first byte. Return whether a round for the rest of it begins.
+
+        From now on, only deployments that continue answers take part, and those of other models do not. The one that failed
+        is asked again only if nothing but the connection is known to have failed.
+        """
+        self.only, self.pause_s = None, 0.0
+        if error.again is Again.NO or self.rounds >= MOST_ROUNDS or self.clock() >= self.call.deadline:
+            return False
+        groups = [
+            Group(group.model, able, "continued", group.tier)
+            for group in self.call.groups
+            if (able := [one for one in group.deployments if one.continues])
+        ]
+        if not groups:
+            return False
+        self.rounds += 1
+        self.chain, self.call.groups, self.at = "continued", groups, 0
+        self.tried.append(failed)
+        if self._finds_another(failed):
+            return True
+        if not failed.continues or not isinstance(error, Disconnected) or not _takes_one(failed):
+            return False
+        self.only, self.pause_s = failed, self._random_pause_s()
+        return True
+
+    def _random_pause_s(self) -> float:
+        return min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
 
     def _again(self, error: GatewayError, failed: Deployment) -> Again:
         if isinstance(error, UpstreamModelNotFound) and failed.model not in (None, self.call.model):
@@ -126,7 +169,7 @@ class Failover(msgspec.Struct):
 
     def _able(self, name: str) -> list[Deployment]:
         """Return the deployments of a model that can serve the call."""
-        able = [one for one in self.models.named(name) if takes(self.call, one)]
+        able = takers(self.call, self.models.named(name))
         try:
             return list(able_of(self.call, able)) if able else []
         except BadRequest:  # none of them can do what the request needs
@@ -145,7 +188,7 @@ class Failover(msgspec.Struct):
     def _tries_same_again(self, error: GatewayError, failed: Deployment) -> bool:
         if not isinstance(error, UpstreamUnreachable | UpstreamBusy):
             return False  # the engine may have worked on the call, and would do it again
-        pause_s = min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
+        pause_s = self._random_pause_s()
         if error.retry_after_s is not None:
             pause_s = max(pause_s, error.retry_after_s)
         if pause_s > min(MOST_PAUSE_S, self.call.deadline - self.clock()) or not _takes_one(failed):
@@ -155,6 +198,13 @@ class Failover(msgspec.Struct):
 
     def _was_tried(self, one: Deployment) -> bool:
         return any(one.engine_name == other.engine_name and one.model == other.model for other in self.tried)
+
+
+def _are_well(deployments: Sequence[Deployment], now: float) -> bool:
+    for one in deployments:  # noqa: SIM110 - a generator would cost more than the loop, and each call runs it
+        if one.health is not None and one.health.is_out(now):
+            return False
+    return True
 
 
 def _takes_one(failed: Deployment) -> bool:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from zlib import crc32
 
 from tidegate.call import Call
-from tidegate.types import ChatMessage, ChatRequest, Content, Endpoint, Message, Messages
+from tidegate.types import ChatMessage, ChatRequest, Endpoint, Message, Messages
 
+_CHAT = Endpoint.CHAT  # the look-up of a member costs a call in Python 3.11
 _FIRST = frozenset({"system", "developer"})
 MOST_CHARS = 64 * 1024
 """So many characters of a message, or bytes of the tools, are read."""
 
 
 def key_of(call: Call, affinity: str) -> int | None:
-    """Return the key of a call, or None if it may go anywhere.
+    """Return the key of a call for an affinity other than `none`. It is None if the call may go anywhere.
 
     With `prefix`, the key covers the model, the tools and the system prompt, which is all messages before the first one
     of another role. Without a system prompt, it covers the first message, since later turns of the same chat begin with
     that message too. With `adapter`, the key covers only the name of the model.
     """
-    if affinity == "none" or (affinity == "prefix" and call.endpoint is not Endpoint.CHAT):
+    if affinity == "prefix" and call.endpoint is not _CHAT:
         return None
     key = crc32(call.model.encode("utf-8", "surrogatepass"))
     if affinity == "adapter":
@@ -39,7 +41,9 @@ def _of_messages(messages: Sequence[ChatMessage], key: int) -> int:
         system = message.role in _FIRST
         if not (first or system):
             break
-        key = crc32(_text(message.content), key)
+        content = message.content
+        text = content if isinstance(content, str) else _texts(content)
+        key = crc32(text[:MOST_CHARS].encode("utf-8", "surrogatepass"), key)
         first = False
         if not system:
             break
@@ -59,10 +63,6 @@ def _large(call: Call, key: int) -> int:
     return _of_messages(read, key)
 
 
-def _text(content: Content) -> bytes:
-    if isinstance(content, str):
-        text = content
-    else:
-        texts = [part.get("text") for part in content or ()]
-        text = "".join(one for one in texts if isinstance(one, str))
-    return text[:MOST_CHARS].encode("utf-8", "surrogatepass")
+def _texts(content: Sequence[dict[str, Any]] | None) -> str:
+    texts = [part.get("text") for part in content or ()]
+    return "".join(one for one in texts if isinstance(one, str))

@@ -148,8 +148,10 @@ def _tell_asked(run: Run[Call], source: Call) -> None:
 
 
 def _asked(source: Call, client: Call) -> None:
-    """Tell a client that an engine is at work, with the headers so far."""
-    client.reply_headers += [one for one in source.reply_headers if one not in client.reply_headers]
+    """Tell a client that an engine is at work, with the headers so far instead of those of an engine call before."""
+    told = {name for name, _ in source.reply_headers}
+    kept = [one for one in client.reply_headers if one[0] not in told]
+    client.reply_headers[:] = kept + source.reply_headers
     if client.when_asked is not None:
         client.when_asked()
 

@@ -44,8 +44,9 @@ class Route:
 
     def __call__(self, call: Call) -> None:
         """Set the call's groups, the best one first. Raises ModelNotFound, NotSupported, BadRequest."""
-        able = self._able(call)
+        deployments = call.deployments or deployments_of(call, self._models)
         choice, work = self._choices[call.route], 0
+        able = _able(call, choice, deployments)
         if call.route in self._weighed:
             work = INPUT * prompt_tokens(call) + OUTPUT * expected_tokens(call, self._lengths)
             if call.place is not None:
@@ -55,22 +56,16 @@ class Route:
 
     def foretell(self, call: Call) -> str:
         """Set the groups and describe them as if all engines were idle and ready. Raises what the stage raises."""
-        able = self._able(call)
-        call.groups = groups = self._choices[call.route].groups(able)
+        deployments = deployments_of(call, self._models)
+        choice = self._choices[call.route]
+        able = _able(call, choice, deployments)
+        call.groups = groups = choice.groups(able)
         matched = "" if call.route == call.model else f", which matches '{call.route}'"
         first = groups[0].deployments
         of = f" (the first of {len(able)})" if len(able) > 1 else ""
         told = f"model '{call.model}'{matched}: engine '{first[0].engine_name}'{of}"
         out = [f"'{one.engine_name}' ({why})" for one, why in self._left_out(call, able)]
         return f"{told}; left out: {', '.join(out)}" if out else told
-
-    def _able(self, call: Call) -> Sequence[Deployment]:
-        deployments = deployments_of(call, self._models)
-        able = [one for one in deployments if takes(call, one)]
-        if not able:
-            raise _nearest_refusal(call, deployments)
-        found = deployments if len(able) == len(deployments) else able
-        return able_of(call, found) if self._choices[call.route].restricts else found
 
     def _left_out(self, call: Call, able: Sequence[Deployment]) -> list[tuple[Deployment, str]]:
         """The deployments that are left out, with the reasons."""
@@ -81,11 +76,20 @@ class Route:
             if not any(one is other for other in allowed):
                 missing = sorted(call.policy.tags - one.tags)
                 found.append((one, f"the policy '{call.policy.name}' asks for the tag '{missing[0]}'"))
-            elif takes(call, one):
+            elif takers(call, [one]):
                 found.append((one, why_not(call, one)))
             else:
                 found.append((one, _nearest_refusal(call, [one]).message))
         return found
+
+
+def _able(call: Call, choice: Choice, deployments: Sequence[Deployment]) -> Sequence[Deployment]:
+    """Return those of the deployments that can serve a call; if all can, this very sequence."""
+    able = takers(call, deployments)
+    if not able:
+        raise _nearest_refusal(call, deployments)
+    found = deployments if len(able) == len(deployments) else able
+    return able_of(call, found) if choice.restricts else found
 
 
 def deployments_of(call: Call, models: Models) -> Sequence[Deployment]:
@@ -95,10 +99,15 @@ def deployments_of(call: Call, models: Models) -> Sequence[Deployment]:
     return call.deployments
 
 
-def takes(call: Call, deployment: Deployment) -> bool:
-    """Whether a deployment can serve a call."""
-    allowed = deployment.engine.capabilities.fields.get(call.endpoint)
-    return allowed is not None and call.fields.keys() <= allowed
+def takers(call: Call, deployments: Sequence[Deployment]) -> list[Deployment]:
+    """Return the deployments whose engines serve the endpoint of a call and accept all of its fields."""
+    endpoint, names = call.endpoint, call.fields.keys()
+    found: list[Deployment] = []
+    for one in deployments:
+        allowed = one.engine.capabilities.fields.get(endpoint)
+        if allowed is not None and names <= allowed:
+            found.append(one)
+    return found
 
 
 def _nearest_refusal(call: Call, deployments: Sequence[Deployment]) -> GatewayError:

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.ports import Wall
 from tidegate.telemetry.causes import one_line
-from tidegate.types import ANSWER, Record, Usage
+from tidegate.types import ANSWER, CONTINUED, Record, Usage
 
 Form = Literal["text", "json"]
 
@@ -67,8 +67,7 @@ def _to_stdout(line: str) -> None:
 
 
 def _entry(record: Record, now: float) -> Entry:
-    used = [one.usage for one in record.spent if one.purpose == ANSWER and one.usage is not None]
-    usage = used[-1] if used else Usage()
+    usage = _usage(record)
     ttft_ms = (
         _ms(record.first_content_at - record.received_at)
         if record.stream and record.first_content_at
@@ -97,6 +96,18 @@ def _entry(record: Record, now: float) -> Entry:
         completion_tokens=usage.completion_tokens,
         recalled=record.recalled,
     )
+
+
+def _usage(record: Record) -> Usage:
+    """The token counts of the last answer. The prompt of a continuation has what was sent before, which is no prompt."""
+    usage, before, known = Usage(), 0, 0
+    for one in record.spent:
+        if one.purpose in (ANSWER, CONTINUED):
+            before = before if one.purpose == CONTINUED else 0
+            if one.usage is not None:
+                usage, known = one.usage, before
+            before += one.received_tokens
+    return Usage(max(0, usage.prompt_tokens - known), usage.completion_tokens + known, usage.cached_tokens)
 
 
 def _ms(seconds: float) -> float:

@@ -13,9 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from tidegate.types import ANSWER, FAILED, Endpoint, Record
+from tidegate.types import ANSWER, FAILED, HEDGE, Endpoint, Record
 
 UNROUTED = "(none)"
+_FOR_ANSWERS = frozenset({ANSWER, FAILED, HEDGE})
+"""The purposes of the engine calls that a client waits for."""
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 # Bucket bounds in seconds. The bounds for models follow OpenTelemetry's gen_ai.server.*. The bounds for overhead begin at
@@ -154,10 +156,12 @@ class Metrics(Collector):
     def finished(self, record: Record) -> None:
         """Count one finished call."""
         series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
-        engine_s = 0.0
+        engine_s = until = 0.0
         for one in record.spent:
-            if one.purpose in (ANSWER, FAILED):
-                engine_s += (one.first_byte_at or one.ended_at) - one.sent_at
+            if one.purpose in _FOR_ANSWERS and not 0 < record.answered_at < one.sent_at:
+                # Engine calls that run beside each other count once.
+                since, until = max(one.sent_at, until), max(one.first_byte_at or one.ended_at, until)
+                engine_s += max(0.0, until - since)
             if one.usage is not None:
                 of_engine = series
                 if one.engine != record.engine:

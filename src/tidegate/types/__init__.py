@@ -17,7 +17,7 @@ from tidegate.types.answer import (
 )
 from tidegate.types.ask import ABLE, Abilities, Ask, Capabilities, Endpoint, Headers, Load, Room
 from tidegate.types.cached import Entry, Neighbour
-from tidegate.types.caller import ANSWER, FAILED, Caller, Parent
+from tidegate.types.caller import ANSWER, CONTINUED, FAILED, HEDGE, Caller, Parent
 from tidegate.types.case import Case, Decision
 from tidegate.types.exit import Exit
 from tidegate.types.finding import Action, Finding
@@ -64,8 +64,10 @@ from tidegate.types.verdict import (
 __all__ = [
     "ABLE",
     "ANSWER",
+    "CONTINUED",
     "DEFAULT_PRIORITY",
     "FAILED",
+    "HEDGE",
     "PASSED",
     "Abilities",
     "Action",

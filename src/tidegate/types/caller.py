@@ -12,6 +12,11 @@ ANSWER = "answer"
 FAILED = "failed"
 """The purpose of an engine call that failed and was made up for by another one. The house pays for it."""
 
+CONTINUED = "continued"
+"""The purpose of an engine call that goes on with an answer. Its prompt is paid by the house, its text by the caller."""
+HEDGE = "hedge"
+"""The purpose of an engine call that runs beside another one for the same answer and has not won. The house pays for it."""
+
 INFERENCE = "inference"
 """The scope of calls: chat completions and their like, and the lists of models."""
 ADMIN_READ = "admin:read"

@@ -102,6 +102,7 @@ class EmbeddedEngine:
         self._host: Host
         self._share: SlotShare
         self._connection: _Connection
+        self._switching = asyncio.Lock()
 
     async def open(self, host: Host) -> None:
         """Start the server if this engine owns it, and wait until it serves.
@@ -210,8 +211,10 @@ class EmbeddedEngine:
 
     async def _current(self) -> _Connection:
         if self._connection.served != self._llama.served:
-            previous, self._connection = self._connection, await self._connect()
-            await previous.close()
+            async with self._switching:
+                if self._connection.served != self._llama.served:
+                    previous, self._connection = self._connection, await self._connect()
+                    await previous.close()
         return self._connection
 
     async def _connect(self) -> _Connection:

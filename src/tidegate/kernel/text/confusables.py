@@ -1,9 +1,9 @@
 """The characters that look like ASCII letters and punctuation, as a table from the plain character to its look-alikes.
 
 The table holds what Unicode's own decompositions (NFKD) do not cover: letters of other scripts, small capitals, letters
-with a stroke or a hook, turned letters, and enclosed letters. Look-alikes are code points in hexadecimal, since nobody could
-review the characters themselves. The idea is that of UTS #39 (Unicode security mechanisms); the choice is our own: a letter
-is listed if a reader takes it for the plain one within a word.
+with a stroke or a hook, turned letters, and enclosed letters. Look-alikes are code points in hexadecimal, since nobody
+could review the characters themselves. The idea is that of UTS #39 (Unicode security mechanisms), and the choice is our
+own: a letter is listed if a reader takes it for the plain one within a word.
 """
 
 from __future__ import annotations

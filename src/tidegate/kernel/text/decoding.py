@@ -81,22 +81,24 @@ def _is_readable(text: str, *, fewest: int) -> bool:
     return len(text) >= fewest and sum(map(str.isalpha, text)) >= LETTERS_OF_READABLE * len(text)
 
 
-def _readable(shifts: Iterable[bytes], *, fewest: int) -> str:
-    """Return the readable text of one run, decoded at each shift. It is empty if there is none.
+def _whole(data: bytes, *, fewest: int) -> str:
+    """Return the text that the bytes are, if all of it is readable. NUL bytes are left out: ASCII in UTF-16 is read too."""
+    text = data.replace(b"\0", b"").decode("utf-8", "replace")
+    return text if _STRETCH.fullmatch(text) and _is_readable(text, fewest=fewest) else ""
 
-    NUL bytes are left out, so that ASCII in UTF-16 is read too.
-    """
-    stretches: list[str] = []
+
+def _stretches(shifts: Iterable[bytes]) -> Iterator[str]:
+    """Yield what is readable among the bytes of one run, decoded at each shift."""
     for data in shifts:
-        text = data.replace(b"\0", b"").decode("utf-8", "replace")
-        whole = _STRETCH.fullmatch(text)
-        if whole and _is_readable(text, fewest=fewest):
-            return text
-        found = (
-            match[0] for match in _STRETCH.finditer(text) if match.end() - match.start() >= FEWEST_READABLE
-        )
-        stretches += (stretch for stretch in found if _is_readable(stretch, fewest=FEWEST_READABLE))
-    return " ".join(stretches)
+        for match in _STRETCH.finditer(data.replace(b"\0", b"").decode("utf-8", "replace")):
+            if _is_readable(match[0], fewest=FEWEST_READABLE):
+                yield match[0]
+
+
+def _beside(run: str, stretches: Iterable[str]) -> str:
+    """Return a run with what is readable in it behind it, or nothing. The run stays: a word may have been taken for it."""
+    readable = " ".join(stretches)
+    return f"{run} {readable}" if readable else ""
 
 
 def _as_text(data: bytes) -> str:
@@ -153,10 +155,16 @@ _DIGITS = "0123456789"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BASE64_CLASS, _BASE64_SHORTEST = _classes(_LETTERS + _DIGITS + "+/-_"), b"x" * FEWEST_BASE64
 _HEX_CLASS, _HEX_SHORTEST = _classes("abcdefABCDEF" + _DIGITS), b"x" * (2 * FEWEST_HEX)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)*={0,2}")
+_B = "[A-Za-z0-9+/_-]"
+_LINE_END = r"\r?\n[ \t]*"
+# Nothing is tried twice: most runs are words of prose.
+_BASE64 = re.compile(
+    rf"(?<!{_B})(?:{_B}{{{FEWEST_BASE64},}}+(?:{_LINE_END}{_B}++)*|{_B}++(?:{_LINE_END}{_B}++)+)={{0,2}}"
+)
 _HEX = re.compile(
     rf"(?:0[xX])?[0-9A-Fa-f]{{2}}(?:[ ,:\r\n-]{{0,3}}(?:0[xX])?[0-9A-Fa-f]{{2}}){{{FEWEST_HEX - 1},}}[0-9A-Fa-f]?"
 )
+_BASE64_LINE = re.compile(rf"{_B}+=*")
 _NOT_HEX = re.compile(r"0[xX]|[^0-9A-Fa-f]")
 
 
@@ -168,11 +176,36 @@ def _may_be_hex(text: str) -> bool:
     return _HEX_SHORTEST in text.encode("ascii", "replace").translate(_HEX_CLASS, b" ,:-\r\nxX")
 
 
-def _base64(run: str) -> str:
-    digits = "".join(run.rstrip("=").replace("-", "+").replace("_", "/").split())
+def _base64(text: str) -> Iterator[Edit]:
+    for match in _BASE64.finditer(text):
+        lines = [line.span() for line in _BASE64_LINE.finditer(text, *match.span())]
+        edit = _base64_whole(text, lines) or _base64_beside(text, *match.span())
+        if edit:
+            yield edit
+
+
+def _base64_whole(text: str, lines: list[tuple[int, int]]) -> Edit | None:
+    """Return the replacement of lines that are readable as a whole, with or without the first and the last of them."""
+    last = len(lines)
+    for first, end in ((0, last), (1, last), (0, last - 1), (1, last - 1)):
+        digits = _digits_of("".join(text[start:stop] for start, stop in lines[first:end]))
+        if len(digits) >= FEWEST_BASE64:
+            whole = _whole(_base64_at(digits, 0), fewest=FEWEST_READABLE - 2)
+            if whole:
+                return Edit(lines[first][0], lines[end - 1][1], whole)
+    return None
+
+
+def _base64_beside(text: str, start: int, end: int) -> Edit | None:
+    digits = _digits_of("".join(text[start:end].split()))
     if len(digits) < FEWEST_BASE64:
-        return ""
-    return _readable((_base64_at(digits, shift) for shift in range(4)), fewest=FEWEST_READABLE - 2)
+        return None
+    replacement = _beside(text[start:end], _stretches(_base64_at(digits, shift) for shift in range(4)))
+    return Edit(start, end, replacement) if replacement else None
+
+
+def _digits_of(run: str) -> str:
+    return run.rstrip("=").replace("-", "+").replace("_", "/")
 
 
 def _base64_at(digits: str, shift: int) -> bytes:
@@ -185,7 +218,8 @@ def _base64_at(digits: str, shift: int) -> bytes:
 def _hex(run: str) -> str:
     digits = _NOT_HEX.sub("", run)
     shifts = (digits[shift : len(digits) - (len(digits) - shift) % 2] for shift in range(2))
-    return _readable(map(bytes.fromhex, shifts), fewest=FEWEST_HEX)
+    data = [bytes.fromhex(shifted) for shifted in shifts]
+    return _whole(data[0], fewest=FEWEST_HEX) or _beside(run, _stretches(data))
 
 
 # ------------------------------------------------------------------------------------------ spaced-out letters
@@ -219,7 +253,7 @@ _DECODERS = (
     _decoder("code points", lambda text: "\\" in text, _CODE_POINTS, _code_points),
     _decoder("bytes", lambda text: "\\" in text, _BYTES, _bytes),
     _decoder("hex", _may_be_hex, _HEX, _hex),
-    _decoder("base64", _may_be_base64, _BASE64, _base64),
+    Decoder("base64", _may_be_base64, _base64),
     _decoder("spaced", _may_be_spaced, _SPACED, _spaced),
 )
 """In the order in which they are undone. An encoding within an earlier one of the list is undone in the same round."""

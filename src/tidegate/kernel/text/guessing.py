@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tidegate.kernel.text.mapping import Edit, Offsets, edited, ends_of, starts_of
+from tidegate.kernel.text.mapping import Offsets, ends_of, starts_of
 from tidegate.types.verdict import View
 
 MOST_GUESSES = 5
@@ -22,8 +22,7 @@ _LEET = str.maketrans("013456789@$|+", "oieasgtbgaslt")
 _ELL = re.compile(r"(?<=[lL1])1|1(?=[lL1])")
 # An exclamation mark is a letter only before another one.
 _BANG = re.compile(r"!(?=[\w@$|+])")
-_WORD = re.compile(r"\w+")
-_TOKEN = re.compile(r"\s+|\S+")
+_WORD = re.compile(r"\s+|\S+")
 
 
 def guesses(view: View) -> Iterator[View]:
@@ -31,29 +30,37 @@ def guesses(view: View) -> Iterator[View]:
     text = view.text
     leet = _BANG.sub("i", _ELL.sub("l", text)).translate(_LEET)
     if leet != text:
-        yield view._replace(name="leet", text=leet, keeps=False)
+        yield View("leet", leet, starts_of(view), ends_of(view), keeps=False)
     if not text:
         return
-    yield view._replace(name="rot13", text=text.translate(_ROT13))
-    yield View(
-        "reversed",
-        text[::-1],
-        Offsets(lambda: starts_of(view)[::-1]),
-        Offsets(lambda: ends_of(view)[::-1]),
-        keeps=False,
-    )
-    words = (Edit(match.start(), match.end(), match[0][::-1]) for match in _WORD.finditer(text))
-    yield edited(view, words, name="reversed words")
-    yield _in_reverse_order(view)
+    yield View("rot13", text.translate(_ROT13), starts_of(view), ends_of(view))
+    yield _backwards(view)._replace(name="reversed")
+    turned = _in_reverse_order(view)
+    yield turned
+    yield _backwards(turned)._replace(name="reversed words")
+
+
+def _backwards(view: View) -> View:
+    starts, ends = starts_of(view), ends_of(view)
+    return View("", view.text[::-1], Offsets(lambda: starts[::-1]), Offsets(lambda: ends[::-1]), keeps=False)
 
 
 def _in_reverse_order(view: View) -> View:
-    tokens = [(match.start(), match.end()) for match in _TOKEN.finditer(view.text)][::-1]
+    """Return the words in reverse order. Each character stands for its whole word, so that the offsets fall steadily."""
+    words: list[str] = _WORD.findall(view.text)[::-1]
     starts, ends = starts_of(view), ends_of(view)
     return View(
         "words in reverse order",
-        "".join(view.text[start:end] for start, end in tokens),
-        Offsets(lambda: [starts[start] for start, end in tokens for _ in range(start, end)]),
-        Offsets(lambda: [ends[end - 1] for start, end in tokens for _ in range(start, end)]),
+        "".join(words),
+        Offsets(lambda: [starts[at] for at, size in _places(words) for _ in range(size)]),
+        Offsets(lambda: [ends[at + size - 1] for at, size in _places(words) for _ in range(size)]),
         keeps=False,
     )
+
+
+def _places(words: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield where each word stood before the order was reversed, with its length."""
+    at = sum(map(len, words))
+    for word in words:
+        at -= len(word)
+        yield at, len(word)

@@ -1,0 +1,216 @@
+"""One answer of an engine on its way out: what the output rails of a plan check of it, and what they have decided.
+
+Of a stream, rails that find spans see each text as it arrives (`window.py`), and the others see passages. The whole answer
+is checked at once if it is not streamed, or if one of the rails needs all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from tidegate.forms import Form
+from tidegate.ports import Clock, Scanning
+from tidegate.rails import lane
+from tidegate.rails.passages import Passage
+from tidegate.rails.plan import Plan, Step
+from tidegate.rails.redact import Placeholders
+from tidegate.rails.review import Review
+from tidegate.rails.watching import RailFailed, Watched
+from tidegate.rails.window import Window, WindowRules
+from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
+
+_ON_FAIL = {Action.BLOCK: "block", Action.REDACT: "redact", Action.LOG: "log"}
+_SPAN_HOLDS = frozenset({"none", "span"})
+Begin = Callable[[Sequence[Text]], Review]
+"""Begins a review of texts of the answer."""
+
+
+class Outgoing:
+    """One answer. `stopped` is the finding that has ended it, and `last` the last piece that the engine has sent."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        form: Form,
+        clock: Clock,
+        begin: Begin,
+        *,
+        stream: bool,
+        hidden: Placeholders | None = None,
+    ) -> None:
+        """`begin` begins a review. `hidden` has what the placeholders in the answer stand for."""
+        self.stopped: Finding | None = None
+        self.last: Piece | None = None
+        self._plan = plan
+        self._form = form
+        self._clock = clock
+        self._begin = begin
+        self._hidden = hidden
+        self._findings: dict[str, Finding] = {}
+        self._changed: set[int] = set()
+        steps = plan.output_rules + plan.output_checks
+        is_whole = not stream or any(step.whole for step in steps)
+        self._spans = [] if is_whole else [step for step in steps if _scans(step)]
+        self._others = [step for step in steps if step not in self._spans]
+        self._all = steps
+        self._window: Window | None = None
+        if stream:
+            judged = "whole" if is_whole else "passages" if self._others else ""
+            rails = tuple(map(self._span_rail, self._spans))
+            self._window = Window(WindowRules(rails, judged), self._put, form.ended)
+
+    @property
+    def shown_chars(self) -> int:
+        """How many characters of text have left."""
+        return 0 if self._window is None else self._window.shown
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for each rail, those that passed included."""
+        for one in () if self._window is None else self._window.found:
+            self._note(one)
+        for step in self._spans:
+            self._finding(step)
+        return list(self._findings.values())
+
+    async def take(self, batch: Batch) -> Batch:
+        """Take a batch of the engine. Returns what may leave. Raises UnknownShape for text that no rail can check."""
+        if batch:
+            self.last = batch[-1]
+        window = self._window
+        if window is None:
+            return [piece for piece in [await self._whole(piece) for piece in batch] if self.stopped is None]
+        out: Batch = []
+        try:
+            for piece in batch:
+                if self._changed:
+                    piece = self._form.without_echoes(piece, self._changed)  # noqa: PLW2901
+                out += window.feed(piece, self._form.texts_out(piece))
+        except RailFailed as failed:
+            return self._fail(failed, out)
+        if window.blocked is not None:
+            return self._block(window.blocked, out)
+        return out if not window.judges else out + await self._judged(window)
+
+    async def finish(self) -> Batch:
+        """Take the end of the engine's answer. Returns what was still held and may leave."""
+        window = self._window
+        if window is None:
+            return []
+        try:
+            out = window.finish()
+        except RailFailed as failed:
+            return self._fail(failed, [])
+        if window.blocked is not None:
+            return self._block(window.blocked, out)
+        return out if not window.judges else out + await self._judged(window)
+
+    # -- reviews -------------------------------------------------------------------------------------------------------
+
+    async def _whole(self, piece: Piece) -> Piece:
+        """Check an answer that is not streamed."""
+        texts = self._form.texts_out(piece)
+        review = await self._reviewed(texts, self._all)
+        changed = {**review.changed()}
+        if self._hidden:
+            for text in texts:
+                value = changed.get(text.where, text.value)
+                if (restored := self._hidden.restored(value)) != value:
+                    changed[text.where] = restored
+        return self._form.put_out(piece, changed) if changed else piece
+
+    async def _judged(self, window: Window) -> Batch:
+        """Rule on the passages that are complete. Returns what leaves for it."""
+        passages = window.to_check()
+        whole = [one for one in passages if one.whole]
+        out: Batch = []
+        if whole:
+            # A whole answer is one review, so that a rail sees all of its texts, or none, as they are.
+            review = await self._reviewed([_text(one) for one in whole], self._all)
+            out += self._rule(window, whole, review)
+        for passage in passages:
+            if not passage.whole and self.stopped is None:
+                out += self._rule(window, [passage], await self._reviewed([_text(passage)], self._others))
+        return out if self.stopped is None else []
+
+    def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
+        if self.stopped is not None:
+            window.decide(passages[0], blocked_by=self.stopped.rail)
+            return []
+        changed, out = review.changed(), list[Piece]()
+        for passage in passages:
+            out += window.decide(passage, text=changed.get(passage.where))
+        return out
+
+    async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step]) -> Review:
+        plan, now = self._plan, self._clock()
+        review = self._begin(texts)
+        rules = [step for step in steps if step.about.tier == 0]
+        checks = [step for step in steps if step.about.tier > 0]
+        until = now + plan.budget_s
+        await review.rules_in_turns(rules, until=until)
+        if checks and review.stopped is None:
+            await review.checks(checks, until=until, judges_until=now + plan.judge_budget_s)
+        for one in review.findings:
+            self._merge(one)
+        self.stopped = review.stopped
+        return review
+
+    # -- what rails have found -----------------------------------------------------------------------------------------
+
+    def _span_rail(self, step: Step) -> lane.SpanRail:
+        return lane.SpanRail(step.name, _ON_FAIL[step.on_fail], partial(Watched, step, self._note_failure))
+
+    def _put(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
+        self._changed.update(where.at for where in changed)
+        return self._form.put_out(piece, changed)
+
+    def _fail(self, failed: RailFailed, out: Batch) -> Batch:
+        finding = self._finding(failed.step)
+        finding.action, finding.error, finding.count = Action.BLOCK, failed.error, finding.count + 1
+        self.stopped = finding
+        return out
+
+    def _note_failure(self, step: Step, error: str) -> None:
+        finding = self._finding(step)
+        finding.action, finding.error = max(finding.action, Action.LOG), error
+
+    def _block(self, found: lane.Found, out: Batch) -> Batch:
+        self.stopped = self._note(found, Action.BLOCK)
+        return out
+
+    def _note(self, found: lane.Found, action: Action | None = None) -> Finding:
+        step = next((one for one in self._spans if one.name == found.rail), None)
+        finding = self._findings.get(found.rail)
+        if finding is None:
+            version = "" if step is None else step.about.version
+            finding = self._findings[found.rail] = Finding(found.rail, version, Surface.OUTPUT)
+        finding.count += not found.span.goes_on
+        action = action or (step.on_fail if step is not None else Action.LOG)
+        if action > finding.action:
+            finding.action, finding.category, finding.score = action, found.span.kind, found.span.score
+            finding.hashed = found.hashed
+        return finding
+
+    def _finding(self, step: Step) -> Finding:
+        finding = self._findings.get(step.name)
+        if finding is None:
+            finding = Finding(step.name, step.about.version, Surface.OUTPUT)
+            self._findings[step.name] = finding
+        return finding
+
+    def _merge(self, one: Finding) -> None:
+        known = self._findings.setdefault(one.rail, one)
+        if known is not one:
+            known.count, known.took_s = known.count + one.count, known.took_s + one.took_s
+            if one.action > known.action:
+                known.action, known.category, known.score = one.action, one.category, one.score
+                known.error, known.hashed = one.error, one.hashed
+
+
+def _scans(step: Step) -> bool:
+    return step.about.tier == 0 and step.about.hold.kind in _SPAN_HOLDS and isinstance(step.rail, Scanning)
+
+
+def _text(passage: Passage) -> Text:
+    return Text(passage.where, Surface.OUTPUT, passage.text, is_json=passage.is_json)
