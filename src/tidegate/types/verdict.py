@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from tidegate.types.caller import Caller, Parent
+if TYPE_CHECKING:  # a record has findings, and these the surfaces of this module
+    from tidegate.types.caller import Caller, Parent
 
 
 class Surface(enum.Enum):
