@@ -6,12 +6,14 @@ injection in words of its own is for a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
 from tidegate.config.rails import RailConfig
+from tidegate.kernel.text.guessing import LEET
 from tidegate.kernel.text.views import letters_of
 from tidegate.ports import TextViews
 from tidegate.rails.rules.phrases.asian import ASIAN
@@ -27,6 +29,8 @@ from tidegate.rails.spans import united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict, View
 
 BOOKS: Final = (ENGLISH, *ROMANCE, *GERMANIC, *SLAVIC, *ASIAN)
+# A digit or sign between two letters, as leet has it: common enough, so that more has to follow.
+_DIGIT_IN_WORD: Final = re.compile(r"[A-Za-z][013-9@$|+!]+[A-Za-z]")
 _LEAST: Final = {"high": HIGH, "medium": MEDIUM, "low": LOW}
 
 
@@ -62,7 +66,7 @@ class Injection:
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:
         del scene
-        found = list(self._found(views))
+        found = self._found(views)
         if not found:
             return PASSED
         surest = max(found, key=lambda span: span.score)
@@ -74,23 +78,20 @@ class Injection:
             spans=tuple(united(found)),
         )
 
-    def _found(self, views: TextViews) -> Iterator[Span]:
-        plain = (views.folded, *views.decoded)
-        yield from spans_in(plain, self._markers.find)
-        phrases = False
-        turned = False
-        for at, view in enumerate(plain):
-            letters = letters_of(view) if at else views.skeleton
-            languages = self._phrases.languages(letters.text)
-            if languages:
-                turned = True
-                for span in self._in(letters, languages):
-                    phrases = True
-                    yield span
-        if not phrases and (turned or self._may_be_leet(views.folded.text)):
-            for view in views.guessed:
-                letters = letters_of(view)
-                yield from self._in(letters, self._phrases.languages(letters.text))
+    def _found(self, views: TextViews) -> Sequence[Span]:
+        letters = (views.skeleton, *map(letters_of, views.decoded))
+        found = [
+            *spans_in((views.folded, *views.decoded), self._markers.find),
+            *spans_in(letters, self._phrases.find),
+        ]
+        if not found and self._may_be_turned(views.folded.text, letters):
+            return spans_in(map(letters_of, views.guessed), self._phrases.find)
+        return found
 
-    def _in(self, letters: View, languages: frozenset[str]) -> Iterator[Span]:
-        return iter(spans_in((letters,), lambda text, _: self._phrases.find(text, languages)))
+    def _may_be_turned(self, text: str, letters: Sequence[View]) -> bool:
+        """Return whether the guesses are worth their time."""
+        if any(self._phrases.anchored(view.text) for view in letters):
+            return True
+        if _DIGIT_IN_WORD.search(text) is None:
+            return False
+        return self._phrases.anchored(letters_of(View("leet", text.translate(LEET))).text)

@@ -27,7 +27,7 @@ _VERB_LAST: Final = (
     Phrase(IGNORE, MEDIUM, "orders fill* ignore!"),
     Phrase(LEAK, HIGH, "your fill* secret! fill* reveal"),
     Phrase(LEAK, MEDIUM, "secret! fill* reveal"),
-    Phrase(JAILBREAK, HIGH, "without! limits fill* be"),
+    Phrase(JAILBREAK, HIGH, "without* limits! fill* be"),
     Phrase(JAILBREAK, MEDIUM, "mode!"),
 )
 

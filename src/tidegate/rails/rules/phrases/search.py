@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import ahocorasick_rs
@@ -20,6 +20,9 @@ from tidegate.types.verdict import Span
 
 TURNED: Final = "turned"
 """What occurs in place of a language if an anchor occurs in rot13 or in reverse."""
+
+
+_FEWEST_TURNED: Final = 5
 
 
 class _Language(NamedTuple):
@@ -38,27 +41,24 @@ class PhraseSearch:
             self._languages[book.language] = _language(known)
             for word in (word for one in known for word in one.anchors):
                 anchors[word].add(book.language)
-                anchors[word[::-1]].add(TURNED)
-                if word.isascii():
-                    anchors[codecs.encode(word, "rot13")].add(TURNED)
+                for turned in _turned(word):
+                    anchors.setdefault(turned, set())
         self._anchored = [frozenset(languages) for languages in anchors.values()]
         self._automaton = ahocorasick_rs.AhoCorasick(list(anchors))
 
-    def languages(self, letters: str) -> frozenset[str]:
-        """Return the languages of which the letters of a text have anchors, and `TURNED` for anchors that are turned."""
-        found = self._automaton.find_matches_as_indexes(letters, overlapping=True)
-        if not found:
-            return frozenset()
-        return frozenset().union(*(self._anchored[at] for at, _, _ in found))
+    def anchored(self, letters: str) -> bool:
+        """Return whether an anchor is among the letters of a text, as it is, in rot13 or in reverse."""
+        return bool(self._automaton.find_matches_as_indexes(letters))
 
-    def find(self, letters: str, languages: Iterable[str]) -> Sequence[Span]:
-        """Return the phrases of some languages among the letters of a text."""
+    def find(self, letters: str, start: int = 0) -> Sequence[Span]:
+        """Return the phrases among the letters of a text that begin at `start` or later."""
+        anchors = self._automaton.find_matches_as_indexes(letters, overlapping=True)
+        if not anchors:
+            return ()
         found: list[Span] = []
-        for name in languages:
-            language = self._languages.get(name)
-            if language is not None:
-                matches = language.patterns.find(letters)
-                found += (_span(one, language.phrases[one.name]) for one in matches)
+        for name in {name for at, _, _ in anchors for name in self._anchored[at]}:
+            language = self._languages[name]
+            found += (_span(one, language.phrases[one.name]) for one in language.patterns.find(letters, start))
         return found
 
 
@@ -75,6 +75,13 @@ class MarkerSearch:
     def find(self, text: str, start: int = 0) -> Sequence[Span]:
         """Return the markers in a text that begin at `start` or later."""
         return [_span(one, self._markers[one.name]) for one in self._patterns.find(text, start)]
+
+
+def _turned(word: str) -> Iterator[str]:
+    """Yield what stands for a word in a text that is to be read in reverse or in rot13."""
+    if len(word) >= _FEWEST_TURNED and word.isascii():
+        yield word[::-1]
+        yield codecs.encode(word, "rot13")
 
 
 def _language(known: Sequence[Sought]) -> _Language:
