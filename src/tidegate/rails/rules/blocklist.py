@@ -92,7 +92,7 @@ class Blocklist:
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:
         del scene
-        found = [*spans_of(self._finder, views.folded), *spans_in(views.decoded, self._finder.find)]
+        found = [*spans_of(self._finder, views), *spans_in(views.decoded, self._finder.find)]
         if self._letters is not None:
             found += spans_in((views.skeleton,), self._letters.find)
         if not found:

@@ -31,8 +31,8 @@ class RegexConfig(RailConfig):
     folded: bool = Field(
         default=True,
         description="Whether invisible characters are left out and look-alike and accented letters are plain ones when the"
-        " text is searched, and whether decoded texts, such as base64, are searched too. `false` searches the text as it is,"
-        " for patterns with letters that folding changes.",
+        " text is searched, and whether decoded texts, such as base64, are searched too. `false` searches the text as it"
+        " is, for patterns with letters that folding changes.",
     )
     max_match_chars: int = Field(
         default=MAX_MATCH_CHARS,

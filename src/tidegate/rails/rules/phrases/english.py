@@ -1,5 +1,7 @@
 """The phrases of prompt injections in English."""
 
+# ruff: noqa: E501  (tables of words)
+
 from __future__ import annotations
 
 from typing import Final
@@ -25,7 +27,7 @@ _WORDS: Final = {
     "ignor,ingore,ignroe,disreguard,disregrad,ignorer",
     "fill": "all,any,every,each,of,the,these,those,this,that,my,our,its,everything in,other,current,currently,existing,"
     "such,and,or,please,completely,entirely,fully,totally,about,me,just,now,whole,entire,full,both,given,active,set,most,"
-    "must,as well as,also,complete,literally,absolutely,immediately,then,from,for,to,in,on,by,with,own,two,few,last",
+    "must,further,subsequent,as well as,also,complete,literally,absolutely,immediately,then,from,for,to,in,on,by,with,own,two,few,last",
     "earlier": "previous,previously,prior,preceding,preceeding,above,earlier,foregoing,former,past,initial,original,"
     "aforementioned,before,you were given,you have been given,preexisting,original system,system,developer,built in,"
     "hidden,previos,previus,prevous,privious,superseded",
@@ -151,7 +153,10 @@ _WORDS: Final = {
     "follow the instructions,follow its instructions",
     "decoded": "the,it,its,decoded,result,resulting,instructions,instruction,command,commands,hidden,what,says,them,output,"
     "message,contained",
-    "confined": "typical confines of ai,confines of ai,rules set for you,rules set for them,do not have to abide by the rules,"
+    "confined": "bypass the openai policy,doesn't follow openai,does not follow openai,amoral and unfiltered,amoral unfiltered,"
+    "unfiltered and amoral,is completely amoral,no restrictions or filters of any kind,free of all restrictions and filters,"
+    "able to do anything now,chatbot without restrictions,ai without restrictions,ai with no restrictions,"
+    "does not support and does not have any ethical,typical confines of ai,confines of ai,rules set for you,rules set for them,do not have to abide by the rules,"
     "rules imposed on you,limits imposed on you,openai content policy,broken free of the typical,"
     "bypass openai,generate content that does not comply with openai,generates content that does not comply,"
     "never refuse a direct,never refuses a direct,never refuses human,can never refuse,ignore openai,"
@@ -168,6 +173,15 @@ _WORDS: Final = {
     "ignore ethical and moral,ignore safety guidelines,ignore safety protocols,ignore all safety,ignore the safety guidelines,"
     "forget all ethical,forget about ethical guidelines,override all safety,override safety protocols,"
     "bypass all safety,bypass your safety,bypass your filters,bypass your content,bypass your restrictions",
+    "weaker": "input,inputs,conversation,conversations,messages,context,text,content,statements,tasks,prompting,data",
+    "now_in": "you are now in,you're now in,you now are in,you are currently in",
+    "as_if": "respond as if,answer as if,act as if,behave as if,respond like,pretend that,pretend,imagine that,as though",
+    "command": "instruction,instructions,prompt,command,commands,directive,directives,guideline,query",
+    "behind": "behind your,that guides your,guiding your,that drives your,that powers your,that governs your,"
+    "underlying your,that you operate under,you operate under,that you were built upon,you were built on,"
+    "that underpins your,that underlies your,that directs your,that formed your,that triggered your",
+    "given": "you were given,that you were given,you have been given,you were programmed with,you were initialized with,"
+    "given by your developers,your developers gave you,you received from your developers,you started with",
     "anything": "do anything now,can do anything now",
 }
 
@@ -179,6 +193,7 @@ _PHRASES: Final = (
     Phrase(IGNORE, HIGH, "ignore! fill* above_all and_now"),
     Phrase(IGNORE, MEDIUM, "ignore! fill* above_all"),
     Phrase(IGNORE, HIGH, "ignore! all fill* instructions"),
+    Phrase(IGNORE, HIGH, "ignore! all fill* earlier fill* weaker"),
     Phrase(IGNORE, MEDIUM, "ignore! fill* orders"),
     Phrase(IGNORE, MEDIUM, "do_words! fill* my fill* orders fill* instead"),
     Phrase(IGNORE, MEDIUM, "your! fill* new_orders fill* are"),
@@ -192,6 +207,9 @@ _PHRASES: Final = (
     Phrase(LEAK, HIGH, "reveal fill* seen! fill* opens"),
     Phrase(LEAK, HIGH, "reveal fill* seen! verbatim"),
     Phrase(LEAK, MEDIUM, "reveal fill* seen!"),
+    Phrase(LEAK, HIGH, "reveal fill* manner* command behind!"),
+    Phrase(LEAK, HIGH, "everything_in_your_context_window!"),
+    Phrase(LEAK, MEDIUM, "reveal fill* manner* weak given!"),
     Phrase(LEAK, LOW, "reveal fill* your! manner* weak"),
     # Roles without limits.
     Phrase(JAILBREAK, HIGH, "confined!"),
@@ -200,6 +218,8 @@ _PHRASES: Final = (
     Phrase(JAILBREAK, HIGH, "be fill* now? an* machine an* without! such* limits"),
     Phrase(JAILBREAK, HIGH, "now be an* without! such* limits"),
     Phrase(JAILBREAK, HIGH, "now you without! such* limits"),
+    Phrase(JAILBREAK, HIGH, "as_if you without! such* limits"),
+    Phrase(JAILBREAK, HIGH, "now_in! fill* mode"),
     Phrase(JAILBREAK, MEDIUM, "you without! such* limits"),
     Phrase(JAILBREAK, LOW, "without! such* limits"),
     Phrase(JAILBREAK, HIGH, "switch fill* own_mode!"),

@@ -1,5 +1,7 @@
 """The phrases of prompt injections in Dutch, German and Swedish."""
 
+# ruff: noqa: E501  (tables of words)
+
 from __future__ import annotations
 
 from typing import Final
@@ -70,8 +72,9 @@ GERMAN: Final = Phrasebook(
         "mode": "dan modus,jailbreak modus,entwicklermodus aktiviert,uneingeschränkten modus,modus ohne einschränkungen,"
         "dan schnittstelle",
         "now": "ab jetzt,ab sofort,von nun an,von jetzt an",
+        "you_have": "hast du,haben sie,gelten für dich,gibt es für dich",
     },
-    _PHRASES,
+    (*_PHRASES, Phrase(JAILBREAK, HIGH, "now! you_have without limits")),
 )
 
 DUTCH: Final = Phrasebook(

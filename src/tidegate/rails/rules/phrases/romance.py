@@ -1,5 +1,7 @@
 """The phrases of prompt injections in French, Italian, Portuguese, Romanian and Spanish."""
 
+# ruff: noqa: E501  (tables of words)
+
 from __future__ import annotations
 
 from typing import Final
@@ -230,7 +232,11 @@ ROMANIAN: Final = Phrasebook(
         "mode": "modul dan,modul jailbreak,modul fără restricții,interfața dan",
         "now": "de acum înainte,începând de acum,de acum încolo",
     },
-    (*_PHRASES, Phrase(IGNORE, HIGH, "ignore! fill* orders fill* your"), Phrase(JAILBREAK, HIGH, "off! fill* limits your")),
+    (
+        *_PHRASES,
+        Phrase(IGNORE, HIGH, "ignore! fill* orders fill* your"),
+        Phrase(JAILBREAK, HIGH, "off! fill* limits your"),
+    ),
 )
 
 ROMANCE: Final = (FRENCH, SPANISH, PORTUGUESE, ITALIAN, ROMANIAN)

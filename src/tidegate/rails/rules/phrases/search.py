@@ -1,7 +1,7 @@
 """Searches texts for the phrases of many languages at once.
 
-A list of all anchors is searched first, which takes a microsecond for a short text. Only the patterns of the languages whose
-anchors occur are searched then.
+A list of all anchors is searched first, which takes a microsecond for a short text. Only the patterns of the languages
+whose anchors occur are searched then.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class PhraseSearch:
         found: list[Span] = []
         for name in {name for at, _, _ in anchors for name in self._anchored[at]}:
             language = self._languages[name]
-            found += (_span(one, language.phrases[one.name]) for one in language.patterns.find(letters, start))
+            found += (
+                _span(one, language.phrases[one.name]) for one in language.patterns.find(letters, start)
+            )
         return found
 
 

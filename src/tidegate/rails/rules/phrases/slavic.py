@@ -1,5 +1,7 @@
 """The phrases of prompt injections in Czech, Polish, Russian and Ukrainian."""
 
+# ruff: noqa: E501, RUF001  (tables of words, in scripts whose letters look like Latin ones)
+
 from __future__ import annotations
 
 from typing import Final
