@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tidegate.forms import Form
 from tidegate.ports import Clock
+from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
 from tidegate.rails.passages import Passage
 from tidegate.rails.plan import Plan, stream_rules
@@ -155,10 +156,10 @@ class Outgoing:
         review = self._begin(texts)
         rules = [step for step in steps if step.about.tier == 0]
         checks = [step for step in steps if step.about.tier > 0]
-        until = now + plan.budget_s
-        await review.rules_in_turns(rules, until=until)
+        limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)
+        await review.rules_in_turns(rules, until=limits.until)
         if checks and review.stopped is None:
-            await review.checks(checks, until=until, judges_until=now + plan.judge_budget_s)
+            await review.checks(checks, limits)
         for one in review.findings:
             self._merge(one)
         self.stopped = review.stopped
@@ -179,6 +180,7 @@ class Outgoing:
     def _note_failure(self, step: Step, error: str) -> None:
         finding = self._finding(step)
         finding.action, finding.error = max(finding.action, Action.LOG), error
+        finding.count += 1
 
     def _block(self, found: Found, out: Batch) -> Batch:
         self.stopped = self._note(found, Action.BLOCK)
@@ -209,7 +211,8 @@ class Outgoing:
             known.count, known.took_s = known.count + one.count, known.took_s + one.took_s
             if one.action > known.action:
                 known.action, known.category, known.score = one.action, one.category, one.score
-                known.error, known.hashed = one.error, one.hashed
+                known.hashed = one.hashed
+            known.error = known.error or one.error
 
 
 def _text(passage: Passage) -> Text:
