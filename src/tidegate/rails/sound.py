@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from tidegate.types import Scan, Span, Verdict
 
@@ -21,7 +21,7 @@ def wrong_with(verdict: Any, length: int) -> str:
         return "returned a score that is not from 0 to 1"
     if given.text is not None and not _is_text(given.text):
         return "returned a corrected text that is no text"
-    if type(given.spans) is not tuple or not all(_is_span(one, 0, length) for one in given.spans):
+    if not _are_spans(given.spans, 0, length):
         return "returned a span that is not in the text"
     return ""
 
@@ -33,11 +33,17 @@ def is_sound(scan: Any, clear: int, given: int, *, last: bool) -> bool:
     """
     if type(scan) is not Scan or type(scan.clear) is not int or type(scan.too_long) is not bool:
         return False
-    if type(scan.found) is not tuple or not clear <= scan.clear <= given:
+    if not clear <= scan.clear <= given:
         return False
     if last and scan.clear < given and not scan.too_long:
         return False
-    return all(_is_span(one, clear, scan.clear) for one in scan.found)
+    return _are_spans(scan.found, clear, scan.clear)
+
+
+def _are_spans(spans: Any, start: int, end: int) -> bool:
+    if type(spans) is not tuple:
+        return False
+    return all(_is_span(one, start, end) for one in cast("tuple[Any, ...]", spans))
 
 
 def _is_span(span: Any, start: int, end: int) -> bool:

@@ -83,9 +83,9 @@ class Watched:
         """Return the scan of the rail itself, or None if it has failed."""
         rail: Any = self._step.rail
         try:
-            if self._scanner is None:
-                self._scanner = rail.scanner()
-            scan = self._scanner.feed(text, last=last)
+            scanner: Scanner = self._scanner or rail.scanner()
+            self._scanner = scanner
+            scan: Any = scanner.feed(text, last=last)
         except (Exception, CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
             return self._fail(f"raised {type(error).__name__}")
         if is_sound(scan, self._clear, self._given, last=last):
