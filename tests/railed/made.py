@@ -88,7 +88,7 @@ FAILURES = {**RAISES, **NONSENSE}
 class MadeConfig(RailConfig):
     """`finds` is a pattern. `fails` is how a check fails, and `scan_fails` how the scanner does in a stream."""
 
-    kind: Literal["rule", "scans", "check"] = "rule"
+    kind: Literal["rule", "scans", "check"] = "rule"  # pyright: ignore[reportIncompatibleVariableOverride]
     finds: str = "bad[a-z]{0,8}"
     tier: int = 1
     holds: str = "sentence"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from command_line import run_command
 
+from railed.installed import install
 from railed.world import configuration, read
 from tidegate import registry
 from tidegate.config.rails import RailConfig
@@ -46,9 +47,7 @@ LOOP = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("rails", "profile", "path", "says"),
-    [
+MISTAKES: list[tuple[list[dict[str, Any]], dict[str, Any], str, list[str]]] = [
         ([{"kind": "nosuch"}], {}, f"{AT}.kind", ["there is no kind 'nosuch'; there are: ", "blocklist", "rule"]),
         ([{}], {}, f"{AT}.kind", ["is missing; one of: ", "rule"]),
         ([{**RULE, "on_fail": "redact", "points": False}], {}, f"{AT}.on_fail", ["does not say where", "'block'"]),
@@ -75,8 +74,10 @@ LOOP = [
         ([{**CHECK, **ON_INPUT, "on_fail": "fix", "puts": "x"}], {"race": True}, f"{AT}.on_fail", ["`race: false`"]),
         ([{**CHECK, "on_fail": "redact"}, {**RULE, "on_fail": "redact"}], {}, "rails.profiles.p.rails[1]",
          ["'rule' is a rule", "'check': list it first"]),
-    ],
-)  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rails", "profile", "path", "says"), MISTAKES)
 def test_a_mistake_is_told_with_its_place_and_the_fix(
     rails: list[dict[str, Any]], profile: dict[str, Any], path: str, says: list[str]
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_race_may_have_rails_that_change_texts_before_it_and_behind_it(rails: 
     assert mistakes(*rails, race=True) == []
 
 
-class _Broken:
+class Broken:
     Config = RailConfig
     how = ""
 
@@ -120,7 +121,7 @@ class _Broken:
             raise ValueError("words_path: there is no such file: name one that exists")
 
 
-class _Unsaid(_Broken):
+class Unsaid(Broken):
     def check(self, views: object, scene: object) -> None: ...
 
 
@@ -135,12 +136,8 @@ class _Unsaid(_Broken):
 def test_a_rail_that_cannot_be_made_keeps_the_gateway_from_starting(
     how: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    about = tmp_path / "broken-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(f"[tidegate.rails]\nbroken = {__name__}:_Unsaid\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry.find("tidegate.rails", "broken").__mro__[1], "how", how)
+    install(tmp_path, monkeypatch, broken=f"{__name__}:Unsaid")
+    monkeypatch.setattr(registry.find("tidegate.rails", "broken"), "how", how)
     [found] = mistakes({"kind": "broken"})
     assert found.startswith(f"{AT}: ")
     assert says in found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -291,7 +291,7 @@ def read(tree: Mapping[str, Any]) -> Config:
 @asynccontextmanager
 async def railed(
     rails: Sequence[Mapping[str, Any]] = (), *, path: Path | None = None, **more: Any
-) -> AsyncIterator[World]:
+) -> AsyncGenerator[World]:
     """Run a gateway whose callers are under these rails. `path` is the file for its configuration, if it is reloaded."""
     made.seen.clear()
     made.cancelled.clear()
@@ -300,7 +300,7 @@ async def railed(
         path.write_text(json.dumps(tree))
     config, engine = read(tree), Told()
     clock = asyncio.get_running_loop().time
-    runtime = Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=lambda *_: engine)
+    runtime = Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=lambda name, settings: engine)
     async with Gateway(config, path=path, runtime=runtime) as gateway:
         world = World(GatewayInHand(gateway, EdgeServer(create_app(gateway), config.server)), engine)
         finished = runtime.metrics.finished

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tidegate.forms import Form
+from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
@@ -124,7 +125,7 @@ class Outgoing:
         if self._hidden:
             for text in texts:
                 value = changed.get(text.where, text.value)
-                if (restored := self._hidden.restored(value)) != value:
+                if (restored := self._restored(value, is_json=text.is_json)) != value:
                     changed[text.where] = restored
         return self._form.put_out(piece, changed) if changed else piece
 
@@ -148,8 +149,19 @@ class Outgoing:
             return []
         changed, out = review.changed(), list[Piece]()
         for passage in passages:
-            out += window.decide(passage, text=changed.get(passage.where))
+            text = changed.get(passage.where)
+            if self._hidden:
+                text = self._restored(passage.text if text is None else text, is_json=passage.is_json)
+            out += window.decide(passage, text=text)
         return out
+
+    def _restored(self, text: str, *, is_json: bool) -> str:
+        """Return a text that was checked with the values instead of their placeholders."""
+        hidden = self._hidden
+        if hidden is None or not is_json:
+            return text if hidden is None else hidden.restored(text)
+        values = [(leaf, hidden.restored(leaf.value)) for leaf in leaves(text)]
+        return with_leaves(text, {leaf.path: value for leaf, value in values if value != leaf.value})
 
     async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step]) -> Review:
         plan, now = self._plan, self._clock()
