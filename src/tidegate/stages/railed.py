@@ -70,6 +70,8 @@ class Railed:
         if review.stopped is not None:
             return Reply(_only(self.refusal(call, plan, review.stopped)))
         if changed := review.changed():
+            assert call.checks is not None, "there is a plan"
+            call.checks.sent = call.checks.sent or call.fields
             fields, call.messages = form_of(call.endpoint).put_in(call.fields, call.messages, changed)
             call.fields = dict(fields)
         return None
