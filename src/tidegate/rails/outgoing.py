@@ -23,8 +23,8 @@ from tidegate.rails.window import Window
 from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
 
 _RESTORED = "placeholders"
-Begin = Callable[[Sequence[Text]], Review]
-"""Begins a review of texts of the answer."""
+Begin = Callable[[Sequence[Text], str], Review]
+"""Begins a review of texts of the answer, behind a context that was checked before."""
 
 
 class Outgoing:
@@ -140,7 +140,8 @@ class Outgoing:
             out += self._rule(window, whole, review)
         for passage in passages:
             if not passage.whole and self.stopped is None:
-                out += self._rule(window, [passage], await self._reviewed([_text(passage)], self._others))
+                review = await self._reviewed([_text(passage)], self._others, passage.context)
+                out += self._rule(window, [passage], review)
         return out if self.stopped is None else []
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
@@ -163,9 +164,9 @@ class Outgoing:
         values = [(leaf, hidden.restored(leaf.value)) for leaf in leaves(text)]
         return with_leaves(text, {leaf.path: value for leaf, value in values if value != leaf.value})
 
-    async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step]) -> Review:
+    async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step], context: str = "") -> Review:
         plan, now = self._plan, self._clock()
-        review = self._begin(texts)
+        review = self._begin(texts, context)
         rules = [step for step in steps if step.about.tier == 0]
         checks = [step for step in steps if step.about.tier > 0]
         limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)
