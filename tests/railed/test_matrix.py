@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from talking import CHAT, COMPLETIONS, EMBEDDINGS
@@ -28,7 +29,8 @@ REFUSAL = "I'm sorry, but I can't help with that."
 Fields = dict[str, Any]
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """A place of text in requests of an endpoint."""
 
     endpoint: str

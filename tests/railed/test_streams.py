@@ -112,7 +112,7 @@ def test_no_character_of_a_match_is_shown(
     choices = 1 + max(at for at, _, _ in events)
     whole = of(events)
     gateway.world.engine.says = saying(events, choices)
-    asks = {"n": choices, "stream_options": {"include_usage": True}}
+    asks: dict[str, Any] = {"n": choices, "stream_options": {"include_usage": True}}
     answer = gateway.ask(chat(stream=True, **asks), f"x-tidegate-profile: {mode}")
     assert answer.is_done
     if mode.startswith("block") and any(BAD.search(plain(text)) for text in whole.values()):

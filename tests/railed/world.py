@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -315,7 +315,7 @@ async def railed(
 
 
 @contextmanager
-def kept(rails: Sequence[Mapping[str, Any]] = (), **more: Any) -> Iterator[Kept]:
+def kept(rails: Sequence[Mapping[str, Any]] = (), **more: Any) -> Generator[Kept]:
     """Run a gateway as `railed` does, for the examples of a property: starting one for each would take too long."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         opened: list[World] = []

@@ -101,8 +101,9 @@ async def checked(
 async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) -> Any:
     check = cast("Check", step.rail)
     late = Verdict(passed=False, error="took too long")
+    limit = asyncio.timeout(min(within_s, step.timeout_s))
     try:
-        async with asyncio.timeout(min(within_s, step.timeout_s)) as limit:
+        async with limit:
             verdict = await check.check(views, scene)
     except TimeoutError as error:
         return late if limit.expired() else _failed(step, error)
