@@ -62,14 +62,16 @@ class Checks(msgspec.Struct):
     """What rails check in a call, and what they have found.
 
     `plan` has the rails of the policy, or the stricter ones that the request asks for. `gate` is the task of input rails
-    that race the engine; its result is None, or the reply to a blocked request. `hidden` has
-    the placeholders that stand for parts of the request. `added_ttft_s` is how much later the first
-    content came for the rails, and `held_s` how long they held back all events together.
+    that race the engine; its result is None, or the reply to a blocked request. `sent` has the fields of the request as the
+    client sent them, if rails have changed them. `hidden` has the placeholders that stand for parts of the request.
+    `added_ttft_s` is how much later the first content came for the rails, and `held_s` how long they held back all events
+    together.
     """
 
     plan: Plan
     findings: list[Finding] = []
     gate: asyncio.Task[Reply | None] | None = None
+    sent: Mapping[str, msgspec.Raw] | None = None
     hidden: Placeholders | None = None
     added_ttft_s: float = 0.0
     held_s: float = 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -95,6 +96,8 @@ class Runtime:
         self._make = make
         self.metrics = Metrics()
         self.rail_metrics = RailMetrics()
+        self.audit_key = secrets.token_bytes(32)
+        """The key of the hashes in the audit, for a configuration that gives none."""
         self.metrics.add_gauges(self.rail_metrics.collect)
         self.metrics.add_gauges(self._gauges)
         self.metrics.add_gauges(self._store_gauges)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, TypeVar
@@ -152,7 +151,7 @@ async def _parts(
         models=models,
         queue=runtime.queue,
         lengths=runtime.lengths,
-        railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config)),
+        railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime)),
         screens=any(plan.input_rules for plan in plans),
         guards=any(plan.input_checks for plan in plans),
     )
@@ -173,9 +172,9 @@ async def _opened(section: str, borrowed: Awaitable[T]) -> T:
         raise ConfigError("cannot start", [Problem(section, found)]) from error
 
 
-def _audit_key(config: Config) -> bytes:
+def _audit_key(config: Config, runtime: Runtime) -> bytes:
     key = config.rails.audit_key
-    return secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
+    return runtime.audit_key if key is None else key.get_secret_value().encode()
 
 
 def _rail_sinks(config: Config, runtime: Runtime) -> list[Sink]:

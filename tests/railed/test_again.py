@@ -135,7 +135,7 @@ def test_equal_values_have_equal_placeholders_and_each_call_has_its_own(stream: 
     async def work() -> None:
         async with railed([MASKS], profile={"placeholders": True}) as world:
             world.engine.says = echoing()
-            sent = []
+            sent: list[str] = []
             for _ in range(2):
                 answer = await world.ask(chat(text, stream=stream))
                 assert answer.text == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -10,12 +11,21 @@ from talking import EMBEDDINGS
 from virtual import run
 
 from railed import made
-from railed.world import answered, chat, railed, request, says
+from railed.world import Says, Step, answered, chat, railed, request, says
 from tidegate.errors import UpstreamError
+from tidegate.types import Ask
 
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 REFUSAL = "I'm sorry, but I can't help with that."
 RAIL: dict[str, Any] = {"kind": "check", "surfaces": ["input"], "takes_ms": 50}
+
+
+def fails(after_s: float) -> Says:
+    def steps(ask: Ask) -> Iterable[Step]:
+        del ask
+        return [after_s, UpstreamError("the engine is gone")]
+
+    return steps
 
 
 def racing(takes_ms: float = 50, *more: dict[str, Any], **profile: Any) -> Any:
@@ -114,7 +124,7 @@ def test_a_block_is_an_error_where_the_profile_wants_that(stream: bool) -> None:
 def test_an_engine_that_fails_first_is_the_error_and_the_rail_is_cancelled(stream: bool) -> None:
     async def work() -> None:
         async with racing() as world:
-            world.engine.says = lambda ask: [0.01, UpstreamError("the engine is gone")]
+            world.engine.says = fails(0.01)
             began = world.now
             answer = await world.ask(chat("a bad one", stream=stream))
             assert answer.status == 502
@@ -128,7 +138,7 @@ def test_an_engine_that_fails_first_is_the_error_and_the_rail_is_cancelled(strea
 def test_an_engine_that_fails_after_a_rail_has_blocked_does_not_matter(stream: bool) -> None:
     async def work() -> None:
         async with racing(takes_ms=10) as world:
-            world.engine.says = lambda ask: [0.02, UpstreamError("the engine is gone")]
+            world.engine.says = fails(0.02)
             answer = await world.ask(chat("a bad one", stream=stream))
             assert answer.text == REFUSAL
 
@@ -185,7 +195,7 @@ def test_output_rails_check_an_answer_that_has_raced(stream: bool) -> None:
         masks = {"kind": "scans", "surfaces": ["output"], "on_fail": "redact"}
         async with racing(50, masks) as world:
             world.engine.says = says("A ba", "dword it is.", ttft_s=0.02, usage=True)
-            more = {"stream_options": {"include_usage": True}} if stream else {}
+            more: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
             answer = await world.ask(chat(stream=stream, **more))
             assert answer.text == "A <BAD> it is."
             assert answer.events[-1]["usage"]["completion_tokens"] == 4

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 from in_hand import WALL_S, GatewayInHand, InHand, until
 from limited import Answered
 from plain_engine import PlainEngine
-from talking import CHAT, COMPLETIONS, EMBEDDINGS, data_of
+from talking import CHAT, COMPLETIONS, data_of
+from virtual import VirtualLoop
 
 from railed import made
 from tidegate.config import Config, parse_text
@@ -313,5 +314,40 @@ async def railed(
         yield world
 
 
-def endpoints() -> tuple[str, ...]:
-    return CHAT, COMPLETIONS, EMBEDDINGS
+@contextmanager
+def kept(rails: Sequence[Mapping[str, Any]] = (), **more: Any) -> Generator[Kept]:
+    """Run a gateway as `railed` does, for the examples of a property: starting one for each would take too long."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        opened: list[World] = []
+
+        async def serve(end: asyncio.Event) -> None:
+            async with railed(rails, **more) as world:
+                opened.append(world)
+                await end.wait()
+
+        async def begin() -> tuple[asyncio.Task[None], asyncio.Event]:
+            end = asyncio.Event()
+            task = asyncio.create_task(serve(end))
+            await until(lambda: bool(opened) or task.done(), "the gateway is open")
+            return task, end
+
+        async def stop() -> None:
+            end.set()
+            await task
+
+        task, end = runner.run(begin())
+        yield Kept(opened[0], runner)
+        runner.run(stop())
+
+
+@dataclass
+class Kept:
+    """A gateway for the examples of a property. `ask` is that of `World`."""
+
+    world: World
+    runner: asyncio.Runner
+
+    def ask(self, body: bytes, *headers: str, path: str = CHAT) -> Answer:
+        self.world.logged.clear()
+        self.world.engine.asked.clear()
+        return self.runner.run(self.world.ask(body, *headers, path=path))

@@ -24,8 +24,8 @@ from tidegate.rails.window import STOP_CHANNELS, Window
 from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
 
 _RESTORED = "placeholders"
-Begin = Callable[[Sequence[Text]], Review]
-"""Begins a review of texts of the answer."""
+Begin = Callable[[Sequence[Text], str], Review]
+"""Begins a review of texts of the answer, behind a context that was checked before."""
 
 
 class Outgoing:
@@ -186,7 +186,8 @@ class Outgoing:
             self._late, others = others, []
         for passage in others:
             if self.stopped is None:
-                out += self._rule(window, [passage], await self._reviewed([_text(passage)], self._others))
+                review = await self._reviewed([_text(passage)], self._others, passage.context)
+                out += self._rule(window, [passage], review)
         return out if self.stopped is None else []
 
     async def _judge_late(self, window: Window) -> None:
@@ -194,7 +195,8 @@ class Outgoing:
         late, self._late = self._late, []
         for passage in late:
             if self.stopped is None:
-                self._rule(window, [passage], await self._reviewed([_text(passage)], self._others))
+                review = await self._reviewed([_text(passage)], self._others, passage.context)
+                self._rule(window, [passage], review)
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
         if self.stopped is not None:
@@ -216,9 +218,9 @@ class Outgoing:
         values = [(leaf, hidden.restored(leaf.value)) for leaf in leaves(text)]
         return with_leaves(text, {leaf.path: value for leaf, value in values if value != leaf.value})
 
-    async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step]) -> Review:
+    async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step], context: str = "") -> Review:
         plan, now = self._plan, self._clock()
-        review = self._begin(texts)
+        review = self._begin(texts, context)
         rules = [step for step in steps if step.about.tier == 0]
         checks = [step for step in steps if step.about.tier > 0]
         limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)

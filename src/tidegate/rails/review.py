@@ -32,7 +32,10 @@ def masked(text: str, spans: Sequence[Span]) -> str:
 
 
 class _Unit(msgspec.Struct, eq=False):
-    """What is checked as one text: a text, or one of the texts in a JSON document."""
+    """What is checked as one text: a text, or one of the texts in a JSON document.
+
+    Rails see it behind its `context`, which was checked before.
+    """
 
     text: Text
     value: str
@@ -40,6 +43,7 @@ class _Unit(msgspec.Struct, eq=False):
     surface: Surface
     is_request: bool = False
     leaf: Path | None = None
+    context: str = ""
     views: TextViews | None = None
     changed: bool = False
 
@@ -55,14 +59,18 @@ class Review:
         *,
         hashed: Callable[[str], str],
         mask: Mask = masked,
+        context: str = "",
     ) -> None:
-        """`scene` returns the context of a text. `hashed` returns the keyed hash of a text for the audit."""
+        """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
+
+        `context` is the text before the texts, for rails that have to see what stands across.
+        """
         self.stopped: Finding | None = None
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
         self._findings: dict[tuple[str, Surface], Finding] = {}
-        self._units = [unit for text in texts for unit in _units(text, scene(text))]
+        self._units = [unit for text in texts for unit in _units(text, scene(text), context)]
 
     @property
     def findings(self) -> list[Finding]:
@@ -180,6 +188,8 @@ class Review:
         finding.took_s += took_s
         if verdict is PASSED:
             return
+        if unit.context:
+            verdict = _behind(verdict, len(unit.context))
         decision = decided(step, verdict, unit.value, self._mask)
         if decision.action is Action.PASS:
             return
@@ -208,9 +218,18 @@ class _Stopped(Exception):
     """A rail has blocked, so the others beside it need not end."""
 
 
-def _units(text: Text, scene: Scene) -> Iterator[_Unit]:
+def _behind(verdict: Verdict, chars: int) -> Verdict:
+    """Return what a verdict says of a text behind so many characters of context."""
+    if not verdict.spans:
+        return verdict
+    spans = [one._replace(start=one.start - chars, end=one.end - chars) for one in verdict.spans]
+    found = tuple(one._replace(start=max(one.start, 0)) for one in spans if one.end > 0)
+    return msgspec.structs.replace(verdict, spans=found) if found else PASSED
+
+
+def _units(text: Text, scene: Scene, context: str) -> Iterator[_Unit]:
     if not text.is_json:
-        yield _Unit(text, text.value, scene, text.surface, text.where == REQUEST)
+        yield _Unit(text, text.value, scene, text.surface, text.where == REQUEST, context=context)
         return
     for leaf in leaves(text.value):
         yield _Unit(text, leaf.value, scene, text.surface, leaf=leaf.path)
@@ -218,5 +237,5 @@ def _units(text: Text, scene: Scene) -> Iterator[_Unit]:
 
 def _views(unit: _Unit) -> TextViews:
     if unit.views is None:
-        unit.views = Views(unit.value)
+        unit.views = Views(unit.context + unit.value)
     return unit.views

@@ -56,10 +56,10 @@ class Railed:
         mask = checks.hidden.hidden
         return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed, mask=mask)
 
-    def answer(self, call: Call, texts: Sequence[Text]) -> Review:
-        """Begin the review of texts of an answer."""
-        question = _question(call)
-        return Review(texts, partial(self._scene, call, question=question), self.clock, hashed=self.hashed)
+    def answer(self, call: Call, texts: Sequence[Text], context: str) -> Review:
+        """Begin the review of texts of an answer. `context` stands before them and was checked already."""
+        scene = partial(self._scene, call, question=_question(call))
+        return Review(texts, scene, self.clock, hashed=self.hashed, context=context)
 
     def requested(self, call: Call, plan: Plan, review: Review) -> Reply | None:
         """End the review of a request: change its texts, and return the reply if it is blocked.
@@ -70,6 +70,8 @@ class Railed:
         if review.stopped is not None:
             return Reply(_only(self.refusal(call, plan, review.stopped)))
         if changed := review.changed():
+            assert call.checks is not None, "there is a plan"
+            call.checks.sent = call.checks.sent or call.fields
             fields, call.messages = form_of(call.endpoint).put_in(call.fields, call.messages, changed)
             call.fields = dict(fields)
         return None
@@ -88,15 +90,23 @@ class Railed:
         call.reply_headers[:] = [*kept, (RAILS, value)]
 
     def refusal(
-        self, call: Call, plan: Plan, finding: Finding, *, like: Piece | None = None, begun: bool = False
+        self,
+        call: Call,
+        plan: Plan,
+        finding: Finding,
+        *,
+        like: Piece | None = None,
+        begun: bool = False,
+        after_text: bool = False,
     ) -> Batch:
         """Return the refusal in the form of an answer. Raises Blocked if the profile refuses with errors.
 
-        `like` is a piece of the engine's answer, whose id is kept. `begun` says that the client has had a part of it.
+        `like` is a piece of the engine's answer, whose id is kept. `begun` says that the client has had an event of it, and
+        `after_text` that it has had text.
         """
         if plan.profile.refuse_as == "error" or call.endpoint is Endpoint.EMBEDDINGS:
             raise blocked(plan.profile.refusal, finding)
-        words = f"\n\n{plan.profile.refusal}" if begun and call.stream else plan.profile.refusal
+        words = f"\n\n{plan.profile.refusal}" if after_text else plan.profile.refusal
         saying = Saying(words, choices=range(call.choices), begun=begun)
         frame = Frame(call.id, int(self._wall()), call.model, like)
         return form_of(call.endpoint).say(saying, frame, stream=call.stream)

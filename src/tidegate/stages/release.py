@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol, Self
 
 from tidegate.call import Call, Checks
@@ -82,7 +83,7 @@ class Released:
             self._checks.plan,
             self._form,
             railed.clock,
-            lambda texts: railed.answer(call, texts),
+            partial(railed.answer, call),
             stream=call.stream,
             hidden=self._checks.hidden,
         )
@@ -139,8 +140,9 @@ class Released:
         finding.action = Action.BLOCK
         self._is_over = True
         self._tell(None)
-        begun = self._has_begun
-        return self._railed.refusal(call, plan, finding, like=self._out.last, begun=begun)
+        out = self._out
+        begun, after_text = self._has_begun, out.shown_chars > 0
+        return self._railed.refusal(call, plan, finding, like=out.last, begun=begun, after_text=after_text)
 
     def _ask_again(self, finding: Finding) -> None:
         """Begin another answer, with an instruction that says what was wrong with the last one."""
