@@ -36,15 +36,16 @@ class Finder(NamedTuple):
     """A way to find spans in folded text.
 
     `find(text, start)` returns the spans that begin at `start` or later. Whether a span begins at a place must not depend
-    on `start`; what stands before it is only context. `max_chars` is the length of the longest span. `until` has the
-    endings of kinds that are swallowed: a span of such a kind goes on to its ending, or to the end of the stream, without
-    being held back.
+    on `start`; what stands before it is only context, of which there are `context_chars` or more. `max_chars` is the length
+    of the longest span. `until` has the endings of kinds that are swallowed: a span of such a kind goes on to its ending,
+    or to the end of the stream, without being held back.
     """
 
     find: Find
     growing: Growing
     max_chars: int = MAX_MATCH_CHARS
     until: Mapping[str, Ending] = {}
+    context_chars: int = 1
 
 
 def by_patterns(
@@ -90,7 +91,8 @@ def either(*finders: Finder) -> Finder:
 
     growing = joined([one.growing for one in finders])
     longest = max(one.max_chars for one in finders)
-    return Finder(find, growing, longest, {kind: end for one in finders for kind, end in one.until.items()})
+    until = {kind: end for one in finders for kind, end in one.until.items()}
+    return Finder(find, growing, longest, until, max(one.context_chars for one in finders))
 
 
 def joined(tests: Sequence[Growing]) -> Growing:

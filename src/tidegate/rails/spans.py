@@ -19,7 +19,7 @@ _GIVE_UP_AFTER = 16
 _INVISIBLE_CHARS = 4096
 """Characters that do not count, such as invisible ones, that may be held back along with those that do."""
 _CONTEXT_CHARS = 64
-"""Most characters of released text that are kept as context, invisible ones included."""
+"""Most characters of released text that are kept for each one of context, invisible ones included."""
 
 
 def spans_of(finder: Finder, views: TextViews) -> tuple[Span, ...]:
@@ -37,6 +37,7 @@ class SpanScanner:
         self.finder = finder
         self._growing = finder.growing
         self._max_chars = finder.max_chars
+        self._context_chars = finder.context_chars
         self._plain: bool = True  # whether nothing is swallowed, watched or stopped
         self._read = read
         self._tail: str = ""  # the text from `_base` on: a little context, and what is not clear
@@ -57,7 +58,7 @@ class SpanScanner:
             base = self._base
             first = self._growing.first_alone(tail, self._from - base)
             if first >= 0 and len(tail) - first <= self._max_chars:
-                keep = first - 1 if first else 0
+                keep = max(first - self._context_chars, 0)
                 self._tail = tail[keep:]
                 self._base = base + keep
                 self._from = self._clear = base + first
@@ -92,7 +93,7 @@ class SpanScanner:
         if step.too_long or base + len(tail) - self._clear > self.finder.max_chars + _INVISIBLE_CHARS:
             self._stopped = True
         self._plain = self._inside is None and self._from == self._clear and not self._stopped
-        self._keep(tail, places.before(min(step.start, step.clear)))
+        self._keep(tail, places.before(min(step.start, step.clear), self._context_chars))
         found = [places.span(one, base) for one in step.found]
         if self._inside is not None or any(one.goes_on for one in found):
             found = self._seamless(found, before)
@@ -112,7 +113,7 @@ class SpanScanner:
         return spans
 
     def _keep(self, tail: str, begin: int) -> None:
-        begin = max(begin, min(self._from, self._clear) - self._base - _CONTEXT_CHARS)
+        begin = max(begin, min(self._from, self._clear) - self._base - _CONTEXT_CHARS * self._context_chars)
         self._tail = tail[begin:]
         self._base += begin
 
@@ -195,9 +196,9 @@ class _Places:
             return index
         return self._starts[index] if index < len(self._starts) else self._length
 
-    def before(self, index: int) -> int:
-        """The beginning of the character before one."""
-        return self.begin(index - 1) if index > 0 else 0
+    def before(self, index: int, count: int) -> int:
+        """The beginning of the `count` characters before one."""
+        return self.begin(max(index - count, 0))
 
     @property
     def edge(self) -> int:

@@ -17,7 +17,8 @@ MOST_GUESSES = 5
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _TURNED = _LOWER[13:] + _LOWER[:13]
 _ROT13 = str.maketrans(_LOWER + _LOWER.upper(), _TURNED + _TURNED.upper())
-_LEET = str.maketrans("013456789@$|+", "oieasgtbgaslt")
+LEET = str.maketrans("013456789@$|+", "oieasgtbgaslt")
+"""The letters that digits and signs stand for, where their neighbours do not matter."""
 # A 1 beside another one, or beside an l, is an l (`a11`); any other is an i (`1gnore`).
 _ELL = re.compile(r"(?<=[lL1])1|1(?=[lL1])")
 # An exclamation mark is a letter only before another one.
@@ -28,7 +29,7 @@ _WORD = re.compile(r"\s+|\S+")
 def guesses(view: View) -> Iterator[View]:
     """Yield the readings of the folded view of a text. Those that change nothing are left out."""
     text = view.text
-    leet = _BANG.sub("i", _ELL.sub("l", text)).translate(_LEET)
+    leet = _BANG.sub("i", _ELL.sub("l", text)).translate(LEET)
     if leet != text:
         yield View("leet", leet, starts_of(view), ends_of(view), keeps=False)
     if not text:

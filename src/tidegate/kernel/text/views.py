@@ -60,7 +60,7 @@ class Views:
     def skeleton(self) -> View:
         """The letters of the folded text alone, in lower case: no spaces, digits or punctuation."""
         if self._skeleton is None:
-            self._skeleton = _skeleton(self.folded)
+            self._skeleton = letters_of(self.folded)
         return self._skeleton
 
 
@@ -72,7 +72,8 @@ def _decoded(text: str, plain: View) -> Sequence[View]:
     return [*views, *rounds(plain)]
 
 
-def _skeleton(view: View) -> View:
+def letters_of(view: View) -> View:
+    """Return the letters of a view alone, in lower case: no spaces, digits or punctuation."""
     text = view.text
     if text.isascii():
         letters = text.encode().translate(_LOWER, _NO_LETTERS).decode()

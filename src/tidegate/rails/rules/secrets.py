@@ -1,0 +1,58 @@
+"""The rail `secrets`: API keys of known providers, tokens, private keys, passwords in URLs and in assignments."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, Literal
+
+from pydantic import Field, field_validator
+
+from tidegate.config.rails import RailConfig
+from tidegate.kernel.matching import Pattern, PatternSet
+from tidegate.rails.finders import Ending
+from tidegate.rails.rules.recognizers.credentials import CREDENTIALS, PRIVATE_KEY, PRIVATE_KEY_END
+from tidegate.rails.rules.recognizers.keys import KEYS
+from tidegate.rails.rules.recognizers.rail import Recognizing, known_entities
+from tidegate.rails.rules.recognizers.search import Search
+
+_EVERY: Final = (*KEYS, *CREDENTIALS)
+ENTITIES: Final = frozenset(one.entity for one in _EVERY)
+
+
+class SecretsConfig(RailConfig):
+    """Settings of the rail `secrets`."""
+
+    kind: Literal["secrets"] = "secrets"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
+    entities: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description=f"Kinds of secrets to find, of: {', '.join(sorted(ENTITIES))}. Default: all.",
+    )
+    score_threshold: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Lowest score that counts. Keys with a provider's prefix have 0.8 or more; `SECRET`, which is what is"
+        " assigned to a name such as 'password' and looks random, has 0.5 to 0.7.",
+    )
+    allow: tuple[str, ...] = Field(
+        default=(),
+        description="Values that are never reported, such as the keys of examples in a documentation. They match as a"
+        " whole, in upper and lower case.",
+    )
+
+    @field_validator("entities")
+    @classmethod
+    def _known_entities(cls, entities: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return known_entities(entities, ENTITIES)
+
+
+class Secrets(Recognizing):
+    """Finds secrets. A private key is swallowed from its first line on."""
+
+    Config: ClassVar[type[SecretsConfig]] = SecretsConfig
+
+    def __init__(self, config: SecretsConfig) -> None:
+        known = [one for one in _EVERY if config.entities is None or one.entity in config.entities]
+        search = Search(known, threshold=config.score_threshold, allow=config.allow)
+        ending = Ending(PatternSet([Pattern(PRIVATE_KEY, PRIVATE_KEY_END)]))
+        super().__init__(config.name or "secrets", search, reason="secrets", until={PRIVATE_KEY: ending})
