@@ -37,7 +37,7 @@ _LEAST: Final = {"high": HIGH, "medium": MEDIUM, "low": LOW}
 class InjectionConfig(RailConfig):
     """Settings of the rail `injection`."""
 
-    kind: Literal["injection"] = "injection"
+    kind: Literal["injection"] = "injection"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     threshold: Literal["high", "medium", "low"] = Field(
         default="high",
         description="How sure the rail has to be: `high` finds phrases that harmless texts almost never have, `medium` also"

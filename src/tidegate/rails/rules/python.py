@@ -23,7 +23,7 @@ HOW = "docs/writing-a-rail.md"
 class PythonFileConfig(RailConfig):
     """Settings of the rail `python`."""
 
-    kind: Literal["python"] = "python"
+    kind: Literal["python"] = "python"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     file: Path = Field(
         description="Python file with one class that has a method `check`. The file is run with the rights of the gateway."
     )
