@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ from tidegate.config.unenforced import unenforced
 from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
+from tidegate.rails.budgets import over_budget
+from tidegate.rails.plan import Plan, compile_plans
 from tidegate.runtime import make_engine
 from tidegate.types import Endpoint
 
@@ -87,6 +90,7 @@ def check(  # noqa: PLR0913 - an option each
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
         doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
+        doubts += over_budget(_plans(loaded).values())
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:
@@ -112,7 +116,17 @@ def _cannot_start(config: Config) -> list[Problem]:
             problems += [Problem(f"engines.{name}.{one.path}", one.message) for one in error.problems]
         except GatewayError as error:
             problems.append(Problem(f"engines.{name}", error.message))
+    try:
+        _plans(config)
+    except ConfigError as error:
+        problems += error.problems
     return problems
+
+
+def _plans(config: Config) -> Mapping[str, Plan]:
+    """The rails of every profile that is configured, or that a policy names. Raises ConfigError."""
+    policies = config.policies.values()
+    return compile_plans(config.rails, [name for one in policies for name in (one.rails, *one.profiles[1])])
 
 
 def _stages() -> list[tuple[str, str, bool]]:

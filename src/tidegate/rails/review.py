@@ -14,7 +14,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
-from tidegate.rails.checking import Mask, checked, decided, ruled
+from tidegate.rails.checking import Decision, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
@@ -26,6 +26,8 @@ REQUEST = Where(-1, "")
 JUDGE_TIER = 2
 _LATE = Verdict(passed=False, error="the budget was used up")
 SceneOf = Callable[[Text], Scene]
+Told = Callable[[Step, Decision], None]
+"""A function that is told of each rail on each text, for people who want to see more than the findings."""
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:
@@ -55,12 +57,14 @@ class Review:
         *,
         hashed: Callable[[str], str],
         mask: Mask = masked,
+        told: Told | None = None,
     ) -> None:
         """`scene` returns the context of a text. `hashed` returns the keyed hash of a text for the audit."""
         self.stopped: Finding | None = None
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
+        self._told = told
         self._findings: dict[tuple[str, Surface], Finding] = {}
         self._units = [unit for text in texts for unit in _units(text, scene(text))]
 
@@ -174,6 +178,8 @@ class Review:
     def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
         """Act on a verdict, and note it."""
         decision = decided(step, verdict, unit.value, self._mask)
+        if self._told is not None:
+            self._told(step, decision)
         surface = unit.text.surface
         finding = self._findings.get((step.name, surface))
         if finding is None:
