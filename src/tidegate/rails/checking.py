@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from tidegate.ports import Check, Rule, TextViews
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Scene, Span, Verdict
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +50,25 @@ def decided(step: Step, verdict: Verdict, text: str, mask: Mask) -> Decision:
 
 def ruled(step: Step, views: TextViews, scene: Scene) -> Verdict:
     """Return the verdict of a rule. A rule that fails is replaced by its fallback, if that is a rule as well."""
-    verdict = _sound(step, _ruled(step, views, scene), len(views.original))
+    rule = cast("Rule", step.rail)
+    try:
+        found: Any = rule.check(views, scene)
+    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
+        found = _failed(step, error)
+    if found is PASSED:
+        return PASSED
+    verdict = _sound(step, found, len(views.original))
     if verdict.error and step.fallback is not None and step.fallback.about.tier == 0:
         return ruled(step.fallback, views, scene)
     return verdict
 
 
-def _ruled(step: Step, views: TextViews, scene: Scene) -> Any:
-    rule = cast("Rule", step.rail)
+def attempted(work: Callable[[], T], failed: Callable[[Exception], T]) -> T:
+    """Return what `work` returns, or what `failed` does for its exception. Rails come from anyone and raise anything."""
     try:
-        return rule.check(views, scene)
-    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-        return _failed(step, error)
+        return work()
+    except Exception as error:  # noqa: BLE001
+        return failed(error)
 
 
 async def checked(step: Step, views: TextViews, scene: Scene, *, within_s: float) -> Verdict:
@@ -79,14 +88,14 @@ async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) 
     check = cast("Check", step.rail)
     try:
         async with asyncio.timeout(min(within_s, step.timeout_s)):
-            return await check.check(views, scene)
+            # `gather` returns exceptions: a rail may come from anyone and raise anything.
+            (verdict,) = await asyncio.gather(check.check(views, scene), return_exceptions=True)
     except TimeoutError:
         return Verdict(passed=False, error="took too long")
-    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-        return _failed(step, error)
+    return _failed(step, verdict) if isinstance(verdict, BaseException) else verdict
 
 
-def _failed(step: Step, error: Exception) -> Verdict:
+def _failed(step: Step, error: BaseException) -> Verdict:
     # The message of the exception may quote the text, so only its type is told.
     log.error("the rail '%s' failed with %s", step.name, type(error).__name__)
     return Verdict(passed=False, error=f"raised {type(error).__name__}")

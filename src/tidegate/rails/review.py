@@ -27,7 +27,7 @@ JUDGE_TIER = 2
 _LATE = Verdict(passed=False, error="the budget was used up")
 SceneOf = Callable[[Text], Scene]
 Told = Callable[[Step, Decision], None]
-"""A function that is told of each rail on each text, for people who want to see more than the findings."""
+"""A function that is told of each verdict that is not `PASSED`, for people who want to see more than the findings."""
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:
@@ -41,6 +41,8 @@ class _Unit(msgspec.Struct, eq=False):
     text: Text
     value: str
     scene: Scene
+    surface: Surface
+    is_request: bool = False
     leaf: Path | None = None
     views: TextViews | None = None
     changed: bool = False
@@ -95,19 +97,23 @@ class Review:
 
         `until` is the time after which rules no longer begin. Rules that do not get their turn have failed.
         """
-        turn_chars = 0
+        turn_chars, clock = 0, self._clock
+        began = clock()
         for step in steps:
             for unit in self._units_of(step):
-                turn_chars += len(unit.value)
+                size = len(unit.value)
+                turn_chars += size
                 if turn_chars > SLICE_CHARS:
-                    turn_chars = len(unit.value)
+                    turn_chars = size
                     yield
-                began = self._clock()
-                if len(unit.value) <= SLICE_CHARS:
+                    began = clock()
+                if size <= SLICE_CHARS:
                     verdict = ruled(step, _views(unit), unit.scene) if began < until else _LATE
                 else:
                     verdict = yield from self._sliced(step, unit, until)
-                self._take(step, unit, verdict, self._clock() - began)
+                ended = clock()
+                self._take(step, unit, verdict, ended - began)
+                began = ended
                 if self.stopped is not None:
                     return
 
@@ -150,11 +156,10 @@ class Review:
                 raise _Stopped
 
     def _units_of(self, step: Step) -> Sequence[_Unit]:
-        return [
-            unit
-            for unit in self._units
-            if unit.text.surface in step.surfaces and (unit.text.where == REQUEST) == step.about.once
-        ]
+        surfaces = step.surfaces
+        if step.about.once:
+            return [unit for unit in self._units if unit.is_request and unit.surface in surfaces]
+        return [unit for unit in self._units if unit.surface in surfaces and not unit.is_request]
 
     def _sliced(self, step: Step, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
         """Check a long text slice by slice, and return one verdict on all of it."""
@@ -177,15 +182,16 @@ class Review:
 
     def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
         """Act on a verdict, and note it."""
+        key = step.name, unit.surface
+        finding = self._findings.get(key)
+        if finding is None:
+            finding = self._findings[key] = Finding(step.name, step.about.version, unit.surface)
+        finding.took_s += took_s
+        if verdict is PASSED:
+            return
         decision = decided(step, verdict, unit.value, self._mask)
         if self._told is not None:
             self._told(step, decision)
-        surface = unit.text.surface
-        finding = self._findings.get((step.name, surface))
-        if finding is None:
-            finding = Finding(step.name, step.about.version, surface)
-            self._findings[step.name, surface] = finding
-        finding.took_s += took_s
         if decision.action is Action.PASS:
             return
         finding.count += len(verdict.spans) or 1
@@ -204,10 +210,10 @@ class _Stopped(Exception):
 
 def _units(text: Text, scene: Scene) -> Iterator[_Unit]:
     if not text.is_json:
-        yield _Unit(text, text.value, scene)
+        yield _Unit(text, text.value, scene, text.surface, text.where == REQUEST)
         return
     for leaf in leaves(text.value):
-        yield _Unit(text, leaf.value, scene, leaf.path)
+        yield _Unit(text, leaf.value, scene, text.surface, leaf=leaf.path)
 
 
 def _views(unit: _Unit) -> TextViews:

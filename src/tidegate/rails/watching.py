@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tidegate.ports import Scanner, Scanning
+from tidegate.rails.checking import attempted
 from tidegate.rails.step import Step
 from tidegate.types import Scan
 
@@ -52,24 +53,19 @@ class Watched:
         if fallback is not None and isinstance(fallback.rail, Scanning):
             self._fallback = Watched(fallback, failed)
         rail: Any = step.rail
-        try:
-            self._scanner = rail.scanner()
-        except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-            self._fail(f"raised {type(error).__name__}")
+        self._scanner = attempted(rail.scanner, self._raised)
 
     def feed(self, text: str, *, last: bool = False) -> Scan:
         """Scan more text. Raises RailFailed."""
         self._given += len(text)
         behind = None if self._fallback is None else self._fallback.feed(text, last=last)
-        if self._scanner is not None:
-            try:
-                scan = self._scanner.feed(text, last=last)
-            except Exception as error:  # noqa: BLE001  (see above)
-                self._fail(f"raised {type(error).__name__}")
-            else:
-                if self._is_sound(scan):
-                    self._clear = scan.clear
-                    return scan
+        scanner = self._scanner
+        if scanner is not None:
+            scan: Scan | None = attempted(lambda: scanner.feed(text, last=last), self._raised)
+            if scan is not None and self._is_sound(scan):
+                self._clear = scan.clear
+                return scan
+            if scan is not None:
                 self._fail("returned no usable scan")
         return Scan(self._given) if behind is None else behind
 
@@ -78,6 +74,9 @@ class Watched:
         if type(scan) is not Scan or not self._clear <= scan.clear <= self._given:
             return False
         return not scan.found or all(self._clear <= one.start < one.end <= scan.clear for one in scan.found)
+
+    def _raised(self, error: Exception) -> None:
+        self._fail(f"raised {type(error).__name__}")
 
     def _fail(self, error: str) -> None:
         log.error("the rail '%s' failed in a stream: it %s", self._step.name, error)

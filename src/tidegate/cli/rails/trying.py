@@ -20,11 +20,12 @@ from tidegate.rails.checking import Decision
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import REQUEST, Review, masked
 from tidegate.rails.step import Step
-from tidegate.types import Action, Span, Surface, Text, Where
+from tidegate.types import PASSED, Action, Span, Surface, Text, Where
 
 _CONTENT = Where(0, "content")
 _ENDLESS = float("inf")
 _MOST_SPANS = 5
+_PASSES = Decision(Action.PASS, PASSED)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -153,7 +154,7 @@ async def tried(plan: Chosen, text: str) -> Trial:
                 pass
         else:
             await review.checks([step], until=_ENDLESS, judges_until=_ENDLESS)
-        found.append(_tried(step, decisions[0], reached=stopped is Action.PASS))
+        found.append(_tried(step, decisions[0] if decisions else _PASSES, reached=stopped is Action.PASS))
         value = review.changed().get(where, value)
         if review.stopped is not None and stopped is Action.PASS:
             stopped = review.stopped.action
