@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from tidegate.kernel.text.mapping import Offsets, ends_of, starts_of
 from tidegate.types.verdict import View
 
-MOST_GUESSES = 5
-"""The most readings: leet, rot13, reversed, reversed words, and words in reverse order."""
+MOST_GUESSES = 6
+"""The most readings: two of leet, rot13, reversed, reversed words, and words in reverse order."""
 
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _TURNED = _LOWER[13:] + _LOWER[:13]
 _ROT13 = str.maketrans(_LOWER + _LOWER.upper(), _TURNED + _TURNED.upper())
 LEET = str.maketrans("013456789@$|+", "oieasgtbgaslt")
 """The letters that digits and signs stand for, where their neighbours do not matter."""
-# A 1 beside another one, or beside an l, is an l (`a11`); any other is an i (`1gnore`).
+# A 1 is an i (`1gnore`), but beside another one, or beside an l, it may be an l (`a11`).
 _ELL = re.compile(r"(?<=[lL1])1|1(?=[lL1])")
 # An exclamation mark is a letter only before another one.
 _BANG = re.compile(r"!(?=[\w@$|+])")
@@ -29,9 +29,13 @@ _WORD = re.compile(r"\s+|\S+")
 def guesses(view: View) -> Iterator[View]:
     """Yield the readings of the folded view of a text. Those that change nothing are left out."""
     text = view.text
-    leet = _BANG.sub("i", _ELL.sub("l", text)).translate(LEET)
+    signs = _BANG.sub("i", text)
+    leet = signs.translate(LEET)
     if leet != text:
         yield View("leet", leet, starts_of(view), ends_of(view), keeps=False)
+    with_ell = _ELL.sub("l", signs)
+    if with_ell != signs:
+        yield View("leet, l", with_ell.translate(LEET), starts_of(view), ends_of(view), keeps=False)
     if not text:
         return
     yield View("rot13", text.translate(_ROT13), starts_of(view), ends_of(view))

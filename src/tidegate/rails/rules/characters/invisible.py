@@ -60,13 +60,13 @@ def _within_word(text: str, at: int) -> bool:
 
 def _joins(text: str, at: int) -> bool:
     before, after = _at(text, at - 1), _at(text, at + 1)
-    if _JOINED.match(before):
+    if _JOINED.match(before) or _JOINED.match(after):
         return True
     return text[at] == "\u200d" and _is_picture(before) and _is_picture(after)
 
 
 def _breaks_line(text: str, at: int) -> bool:
-    return bool(_WITHOUT_SPACES.match(_at(text, at - 1)) and _WITHOUT_SPACES.match(_at(text, at + 1)))
+    return bool(_WITHOUT_SPACES.match(_at(text, at - 1)) or _WITHOUT_SPACES.match(_at(text, at + 1)))
 
 
 def _begins(text: str, at: int) -> bool:
