@@ -75,7 +75,9 @@ def _undone(view: View) -> View:
 
 
 # Vowel signs and other marks that words of Arabic, Hindi, Thai and the like have.
-_MARKS = "\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e\u0eb1-\u0ecd\u0f18-\u0fbc\u102b-\u109d\u17b4-\u17d3"
+_MARKS = (
+    "\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e\u0eb1-\u0ecd\u0f18-\u0fbc\u102b-\u109d\u17b4-\u17d3"
+)
 _THREE_BYTES = "\u0800"
 _MARK = re.compile(f"[{_MARKS}]")
 _STRETCH = re.compile(r"[\w\s" + _MARKS + r".,;:!?'\"()\[\]{}<>@#$%&*/\\+=|~^`-]+")
