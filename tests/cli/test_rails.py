@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import registry
+from tidegate.cli.rails.listing import list_
 from tidegate.cli.rails.times import of_samples
 from tidegate.config import parse_text
 from tidegate.rails.budgets import critical_path, over_budget
@@ -57,7 +59,7 @@ def configured(path: Path, rails: Sequence[dict[str, Any]], **more: Any) -> None
     tree: dict[str, Any] = {
         "engines": {"e": {"kind": "vllm", "url": "http://127.0.0.1:9/v1"}},
         "models": {"m": {"deployments": [{"engine": "e"}]}},
-        "policies": {"default": {"rails": "mine"}},
+        "policies": {"default": {"rails": "mine", "stricter_rails": []}},
         "rails": {"profiles": {"mine": {"rails": list(rails)}}, **more},
     }
     (path / "tidegate.yaml").write_text(json.dumps(tree))
@@ -78,23 +80,34 @@ def a_rail(path: Path, *, tier: int = 1, usual_ms: float = 1.0, **settings: Any)
 # --------------------------------------------------------------------------------------------------------------- the list
 
 
-def test_every_kind_says_what_it_checks(run: Run) -> None:
-    status, out, _ = run("rails", "list", "--json")
-    kinds = {one["kind"]: one for one in json.loads(out)["kinds"]}
-    assert (status, sorted(kinds)) == (0, registry.kinds("tidegate.rails"))
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The list as JSON, printed once for all tests: it makes every built-in rail."""
+    path = tmp_path_factory.mktemp("listed")
+    configured(path, [BLOCKS, MASKS, LOGS])
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        list_(config=path / "tidegate.yaml", as_json=True)
+    return json.loads(out.getvalue())
+
+
+def test_every_kind_says_what_it_checks(listed: dict[str, Any]) -> None:
+    kinds = {one["kind"]: one for one in listed["kinds"]}
+    assert sorted(kinds) == registry.kinds("tidegate.rails")
     assert [name for name, one in kinds.items() if len(one["checks"]) < len("Finds it")] == []
     assert [name for name, one in kinds.items() if one["surfaces"] is None] == ["python"]
     assert kinds["token_limit"]["redacts"] is False
     assert kinds["regex"]["redacts"] is True
 
 
-def test_profiles_are_listed_with_their_rails_in_the_order_in_which_they_run(run: Run) -> None:
-    _, out, _ = run("rails", "list", "--json")
-    listed = json.loads(out)
+def test_profiles_are_listed_with_their_rails_in_the_order_in_which_they_run(listed: dict[str, Any]) -> None:
     assert [one["rail"] for one in listed["profiles"]["mine"]] == ["regex", "blocklist", "odd"]
     assert [one["on_fail"] for one in listed["profiles"]["mine"]] == ["redact", "block", "log"]
     assert {"rules", "strict"} <= set(listed["profiles"])
     assert listed["policies"] == {"default": "mine"}
+
+
+def test_the_list_for_people(run: Run) -> None:
     status, out, _ = run("rails", "list")
     assert status == 0
     assert "Profile 'mine', of the policies default:" in out

@@ -75,7 +75,8 @@ def check(  # noqa: PLR0913 - an option each
 
     """
     loaded, path = settings.load(config)
-    if problems := _cannot_start(loaded):
+    plans, mistakes = _plans(loaded)
+    if problems := _cannot_start(loaded) + mistakes:
         settings.fail(str(ConfigError(str(path or "the built-in configuration"), problems)))
     if connect and explain is not None:
         settings.fail("--connect and --explain exclude each other: give one of them")
@@ -90,7 +91,7 @@ def check(  # noqa: PLR0913 - an option each
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
         doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
-        doubts += over_budget(_plans(loaded).values())
+        doubts += over_budget(plans.values())
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:
@@ -116,17 +117,18 @@ def _cannot_start(config: Config) -> list[Problem]:
             problems += [Problem(f"engines.{name}.{one.path}", one.message) for one in error.problems]
         except GatewayError as error:
             problems.append(Problem(f"engines.{name}", error.message))
-    try:
-        _plans(config)
-    except ConfigError as error:
-        problems += error.problems
     return problems
 
 
-def _plans(config: Config) -> Mapping[str, Plan]:
-    """The rails of every profile that is configured, or that a policy names. Raises ConfigError."""
+def _plans(config: Config) -> tuple[Mapping[str, Plan], list[Problem]]:
+    """The rails of every profile that is configured or that a policy names, and what is wrong with them."""
     policies = config.policies.values()
-    return compile_plans(config.rails, [name for one in policies for name in (one.rails, *one.profiles[1])])
+    try:
+        return compile_plans(
+            config.rails, [name for one in policies for name in (one.rails, *one.profiles[1])]
+        ), []
+    except ConfigError as error:
+        return {}, error.problems
 
 
 def _stages() -> list[tuple[str, str, bool]]:
