@@ -1,11 +1,12 @@
 """How well the rail `injection` tells attacks from other texts, and what its views cost in false alarms.
 
+    python benchmarks/phrases.py --disguises
     python benchmarks/phrases.py [--locale FOLDER] [--manual FOLDER ...] [--attacks FILE ...] [--json FILE]
 
 Harmless texts are read from where they are: message catalogues (`LANGUAGE/LC_MESSAGES/*.mo` below `--locale`) and manual
 pages (`LANGUAGE/man*/*` below each `--manual`), at most `--most` of each language. Each line of a file of
 `--attacks` is a JSON object with `text` and `label`: `benign`, or anything else for an attack. Nothing is kept of any text
-but its count.
+but its count. With `--disguises`, the attacks of the tests are searched in each disguise instead.
 
 For each language: the texts, how many the rail finds at high and at medium confidence, how many of these only because of a
 view other than the folded text, and how many have hidden text.
@@ -20,7 +21,7 @@ import json
 import random
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,10 +121,27 @@ def benign(arguments: argparse.Namespace) -> list[Row]:
 
 def labelled(path: Path) -> list[Row]:
     texts: defaultdict[str, list[str]] = defaultdict(list)
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").strip().split("\n"):
         row = json.loads(line)
         texts["benign" if row["label"] in {"benign", "safe", "clean"} else "attack"].append(row["text"])
     return [counted(f"{path.stem} {label}", every) for label, every in sorted(texts.items())]
+
+
+def disguises() -> None:
+    """Print how many attacks of the tests are missed in each disguise."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from rails.attacks import ATTACKS, disguised
+
+    tried: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+    for name, _, text in disguised(ATTACKS):
+        tried[name] += 1
+        missed[name] += HIGH.check(Views(text), SCENE).passed
+    for name, count in tried.items():
+        print(f"{name:<44}{count:>6} {missed[name]:>6}")
+    print(
+        f"{'all':<44}{tried.total():>6} {missed.total():>6}  recall {1 - missed.total() / tried.total():.4f}"
+    )
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -147,7 +165,11 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1000, help="most texts of one language")
     parser.add_argument("--fewest", type=int, default=200, help="fewest texts of a language that is counted")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--disguises", action="store_true")
     arguments = parser.parse_args()
+    if arguments.disguises:
+        disguises()
+        return
     rows = benign(arguments)
     if rows:
         print(table([*rows, total(rows)]))

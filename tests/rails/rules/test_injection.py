@@ -6,7 +6,7 @@ import random
 
 import pytest
 from evasions import TRANSFORMS
-from rails.attacks import ATTACKS, LANGUAGES
+from rails.attacks import ATTACKS, LANGUAGES, disguised
 from rails.found import SCENE
 
 from tidegate.kernel.text import Views
@@ -14,11 +14,6 @@ from tidegate.rails.rules.injection import Injection, InjectionConfig
 
 RAILS = {name: Injection(InjectionConfig(threshold=name)) for name in ("high", "medium", "low")}  # type: ignore[arg-type]
 HIGH = RAILS["high"]
-
-# These have no form for other letters than those of ASCII, or none for accented ones.
-ASCII_ONLY = frozenset({"tags", "tags between letters", "base64, utf-16", "rot13"})
-# Unicode has these small letters only: some of the capitals are elsewhere.
-SMALL_ONLY = frozenset({"double-struck"})
 
 HARMLESS = (
     "Please ignore my previous e-mail, the meeting is on Friday.",
@@ -67,15 +62,11 @@ def test_harmless_texts_pass(text: str):
 
 def test_disguises_cost_at_most_one_attack_in_a_hundred():
     chosen = random.Random(13).sample(ATTACKS, 60)
-    missed = [
-        (name, attack)
-        for name, transform in TRANSFORMS.items()
-        for attack in chosen
-        if attack.isascii() or name not in ASCII_ONLY
-        if not finds(HIGH, transform(attack.lower() if name in SMALL_ONLY else attack))
-    ]
+    every = list(disguised(chosen))
+    missed = [(name, attack) for name, attack, text in every if not finds(HIGH, text)]
     assert len(TRANSFORMS) >= 27
-    assert len(missed) <= 0.01 * len(TRANSFORMS) * len(chosen), missed
+    assert len(every) >= 0.9 * len(TRANSFORMS) * len(chosen)
+    assert len(missed) <= 0.01 * len(every), missed
 
 
 @pytest.mark.parametrize("text", HARMLESS)

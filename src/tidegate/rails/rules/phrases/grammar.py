@@ -52,8 +52,8 @@ class Phrasebook(NamedTuple):
 class Sought(NamedTuple):
     """A phrase that is ready to be searched.
 
-    `anchors` are the words one of which every match has, and `turned` what is there instead of one of them in a text that is
-    to be read in rot13, or whose letters or words are in reverse order.
+    `anchors` are the words one of which every match has, and `turned` what is there instead of one of them in a text that
+    is to be read in rot13, or whose letters or words are in reverse order.
     """
 
     phrase: Phrase

@@ -17,9 +17,6 @@ from tidegate.rails.rules.phrases.grammar import Phrase, Phrasebook, Sought, sou
 from tidegate.rails.rules.phrases.markers import Marker
 from tidegate.types.verdict import Span
 
-TURNED: Final = "turned"
-"""What occurs in place of a language if an anchor occurs in rot13 or in reverse."""
-
 
 class _Language(NamedTuple):
     patterns: PatternSet
