@@ -80,6 +80,10 @@ def gateway(name: str, source: Path, engine_port: int, *, config: str = OPEN) ->
     path = BUILD / f"{name}-{port}.yaml"
     BUILD.mkdir(exist_ok=True)
     text = (HERE / config).read_text()
+    if not (
+        source / "tidegate" / "config" / "rails.py"
+    ).exists():  # an older tree, which has no rails to switch off
+        text = "".join(line for line in text.splitlines(keepends=True) if "rails: none" not in line)
     path.write_text(text.replace("8080", str(port)).replace("18730", str(engine_port)))
     command = [sys.executable, "-P", "-m", "tidegate", "serve", "--config", str(path)]
     server = Server(name, f"http://127.0.0.1:{port}{CHAT}", headers=KEY_HEADER)

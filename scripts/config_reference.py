@@ -49,6 +49,7 @@ from tidegate.config import (
     TlsConfig,
     UserConfig,
 )
+from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
 from tidegate.engines import fields
 from tidegate.types import Endpoint
 
@@ -56,6 +57,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 GROUP = "tidegate.engines"
 STORES = "tidegate.stores"
+RAILS = "tidegate.rails"
 
 SECTIONS: list[tuple[str, type[Settings]]] = [
     ("server", ServerConfig),
@@ -104,6 +106,7 @@ WORDS: Mapping[Any, str] = {
     int: "integer",
     float: "number",
     bool: "true or false",
+    Any: "value",
     Path: "path",
     datetime: "time",
     SecretStr: "secret text",
@@ -240,6 +243,12 @@ def configuration() -> str:
     for kind in registry.BUILT_IN[STORES]:
         model = registry.find(STORES, kind).Config
         parts.append(section(f"kind: {kind}", model, own_fields(model, StoreConfig), level=3))
+    parts.append(section("rails", RailsConfig))
+    parts.append(section("rails.profiles.NAME", ProfileConfig))
+    parts.append(section("rails.profiles.NAME.rails[]", RailConfig))
+    for kind in registry.BUILT_IN[RAILS]:
+        model = registry.find(RAILS, kind).Config
+        parts.append(section(f"kind: {kind}", model, own_fields(model, RailConfig), level=3))
     return "\n".join(parts)
 
 
