@@ -124,6 +124,8 @@ def type_in_words(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in {Union, types.UnionType}:
         return " or ".join(type_in_words(part) for part in arguments if part is not type(None))
+    if origin is tuple and get_origin(arguments[0]) is Literal:
+        return f"list of {', '.join(f'`{value}`' for value in get_args(arguments[0]))}"
     if origin is tuple:
         return f"list of {plural(type_in_words(arguments[0]))}"
     if origin is Mapping:

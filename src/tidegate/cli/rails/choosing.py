@@ -57,7 +57,7 @@ def chosen(config: Path | None, profile: str, surface: str) -> Chosen:
         plan = compile_plans(loaded.rails, [profile]).get(profile)
     except ConfigError as error:
         settings.fail(str(ConfigError(str(path or "the built-in configuration"), error.problems)))
-    if plan is None:
+    if plan is None or not plan.steps:
         settings.fail(f"the profile '{profile}' has no rails: list some under rails.profiles.{profile}.rails")
     at = Surface(surface)
     sides = (
