@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -23,8 +22,8 @@ from tidegate.config.unenforced import unenforced
 from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
-from tidegate.rails.budgets import over_budget
-from tidegate.rails.plan import Plan, compile_plans
+from tidegate.policy import plans_of
+from tidegate.rails import advice
 from tidegate.runtime import make_engine
 from tidegate.types import Endpoint
 
@@ -75,8 +74,7 @@ def check(  # noqa: PLR0913 - an option each
 
     """
     loaded, path = settings.load(config)
-    plans, mistakes = _plans(loaded)
-    if problems := _cannot_start(loaded) + mistakes:
+    if problems := _cannot_start(loaded):
         settings.fail(str(ConfigError(str(path or "the built-in configuration"), problems)))
     if connect and explain is not None:
         settings.fail("--connect and --explain exclude each other: give one of them")
@@ -91,7 +89,7 @@ def check(  # noqa: PLR0913 - an option each
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
         doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
-        doubts += over_budget(plans.values())
+        doubts += advice.warnings(plans_of(loaded).values())
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:
@@ -101,7 +99,7 @@ def check(  # noqa: PLR0913 - an option each
 
 
 def _cannot_start(config: Config) -> list[Problem]:
-    """What only the engines themselves know to be wrong, and whether the weights are installed that an engine lacks."""
+    """What only engines and rails themselves know to be wrong, and whether an engine lacks its weights."""
     problems = unenforced(config)
     if not may_be_loopback(config.server.host):
         try:
@@ -117,18 +115,11 @@ def _cannot_start(config: Config) -> list[Problem]:
             problems += [Problem(f"engines.{name}.{one.path}", one.message) for one in error.problems]
         except GatewayError as error:
             problems.append(Problem(f"engines.{name}", error.message))
-    return problems
-
-
-def _plans(config: Config) -> tuple[Mapping[str, Plan], list[Problem]]:
-    """The rails of every profile that is configured or that a policy names, and what is wrong with them."""
-    policies = config.policies.values()
     try:
-        return compile_plans(
-            config.rails, [name for one in policies for name in (one.rails, *one.profiles[1])]
-        ), []
+        plans_of(config)
     except ConfigError as error:
-        return {}, error.problems
+        problems += error.problems
+    return problems
 
 
 def _stages() -> list[tuple[str, str, bool]]:

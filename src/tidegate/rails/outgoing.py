@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tidegate.forms import Form
+from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
+from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
 from tidegate.rails.passages import Passage
 from tidegate.rails.plan import Plan, stream_rules
@@ -149,7 +151,7 @@ class Outgoing:
         if self._hidden:
             for text in texts:
                 value = changed.get(text.where, text.value)
-                if (restored := self._hidden.restored(value)) != value:
+                if (restored := self._restored(value, is_json=text.is_json)) != value:
                     changed[text.where] = restored
         ended = self._cut_at_stops(texts, changed) if self._plan.profile.stop else ()
         piece = self._form.put_out(piece, changed) if changed else piece
@@ -200,18 +202,29 @@ class Outgoing:
             return []
         changed, out = review.changed(), list[Piece]()
         for passage in passages:
-            out += window.decide(passage, text=changed.get(passage.where))
+            text = changed.get(passage.where)
+            if self._hidden:
+                text = self._restored(passage.text if text is None else text, is_json=passage.is_json)
+            out += window.decide(passage, text=text)
         return out
+
+    def _restored(self, text: str, *, is_json: bool) -> str:
+        """Return a text that was checked with the values instead of their placeholders."""
+        hidden = self._hidden
+        if hidden is None or not is_json:
+            return text if hidden is None else hidden.restored(text)
+        values = [(leaf, hidden.restored(leaf.value)) for leaf in leaves(text)]
+        return with_leaves(text, {leaf.path: value for leaf, value in values if value != leaf.value})
 
     async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step]) -> Review:
         plan, now = self._plan, self._clock()
         review = self._begin(texts)
         rules = [step for step in steps if step.about.tier == 0]
         checks = [step for step in steps if step.about.tier > 0]
-        until = now + plan.budget_s
-        await review.rules_in_turns(rules, until=until)
+        limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)
+        await review.rules_in_turns(rules, until=limits.until)
         if checks and review.stopped is None:
-            await review.checks(checks, until=until, judges_until=now + plan.judge_budget_s)
+            await review.checks(checks, limits)
         for one in review.findings:
             self._merge(one)
         self.stopped = review.stopped
@@ -232,6 +245,7 @@ class Outgoing:
     def _note_failure(self, step: Step, error: str) -> None:
         finding = self._finding(step)
         finding.action, finding.error = max(finding.action, Action.LOG), error
+        finding.count += 1
 
     def _block(self, found: Found, out: Batch) -> Batch:
         self.stopped = self._note(found, Action.BLOCK)
@@ -262,7 +276,8 @@ class Outgoing:
             known.count, known.took_s = known.count + one.count, known.took_s + one.took_s
             if one.action > known.action:
                 known.action, known.category, known.score = one.action, one.category, one.score
-                known.error, known.hashed = one.error, one.hashed
+                known.hashed = one.hashed
+            known.error = known.error or one.error
 
 
 def _text(passage: Passage) -> Text:

@@ -87,7 +87,7 @@ def test_settings_that_do_not_fit_are_named(tmp_path: Path):
         (RULE.replace("frozenset(Surface)", "frozenset()"), "names no surfaces"),
         (RULE.replace("def check", "async def check"), "write `def check`, or set `tier=1`"),
         (RULE.replace('version="1"', 'version="1", tier=1'), "has tier 1 and a plain `def check`"),
-        (RULE + "    def __init__(self): raise KeyError('x')\n", "class Mine raised KeyError"),
+        (RULE + "    def __init__(self): raise KeyError('x')\n", "class Mine, line 7 raised KeyError"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_fix(tmp_path: Path, text: str, message: str):

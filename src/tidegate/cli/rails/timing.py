@@ -22,7 +22,8 @@ from tidegate.cli.rails.trying import read_text
 from tidegate.cli.running.drawing import bar
 from tidegate.ports import Clock
 from tidegate.rails.budgets import critical_path
-from tidegate.rails.review import JUDGE_TIER, REQUEST, Review
+from tidegate.rails.checking import JUDGE_TIER, Limits
+from tidegate.rails.review import REQUEST, Review
 from tidegate.types import Action, Surface, Text, Where
 
 WARM_UP = 20
@@ -158,7 +159,7 @@ async def _reviewed(plan: Chosen, text: str, clock: Clock) -> Review:
     for _ in review.rules(plan.rules, until=_ENDLESS):
         pass
     if review.stopped is None and plan.checks:
-        await review.checks(plan.checks, until=_ENDLESS, judges_until=_ENDLESS)
+        await review.checks(plan.checks, Limits(_ENDLESS, _ENDLESS))
     return review
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from tidegate.cli import settings, store
 from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen, scene
 from tidegate.kernel.plain import plain
-from tidegate.rails.checking import Decision
+from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import REQUEST, Review, masked
 from tidegate.rails.step import Step
@@ -153,7 +153,7 @@ async def tried(plan: Chosen, text: str) -> Trial:
             for _ in review.rules([step], until=_ENDLESS):
                 pass
         else:
-            await review.checks([step], until=_ENDLESS, judges_until=_ENDLESS)
+            await review.checks([step], Limits(_ENDLESS, _ENDLESS))
         found.append(_tried(step, decisions[0] if decisions else _PASSES, reached=stopped is Action.PASS))
         value = review.changed().get(where, value)
         if review.stopped is not None and stopped is Action.PASS:
