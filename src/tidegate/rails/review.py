@@ -53,7 +53,7 @@ class _Unit(msgspec.Struct, eq=False):
 class Review:
     """The state of one review. `stopped` is the finding that ended it; its action is `BLOCK` or `REGENERATE`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         texts: Sequence[Text],
         scene: SceneOf,
