@@ -142,8 +142,10 @@ class Policies:
         unnamed = [Naming("policy", DEFAULT, DEFAULT)]
         self.default = msgspec.structs.replace(named[DEFAULT], limits=sections.limits(unnamed))
         """The policy of callers without a key. Its limits bound all of them together."""
-        self.house = msgspec.structs.replace(named[DEFAULT], models=None, tags=frozenset())
-        """The policy of the gateway's own calls."""
+        self.house = msgspec.structs.replace(
+            named[DEFAULT], models=None, tags=frozenset(), plan=None, stricter={}
+        )
+        """The policy of the gateway's own calls, which rails do not check: a rail may make such calls itself."""
         self.have_limits = any(limits != LimitsConfig() for limits in sections.all_limits())
         """Whether any caller has a limit."""
         self.count_tokens = any(counts_tokens(limits) for limits in sections.all_limits())
@@ -232,8 +234,7 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     priorities = priorities_of(config)
-    profiles = [name for section in sections.values() for name in (section.rails, *section.profiles[1])]
-    plans = compile_plans(config.rails, profiles)
+    plans = plans_of(config)
     named = {
         name: _compiled(name, section, server, answers, priorities, plans)
         for name, section in sections.items()
@@ -241,6 +242,13 @@ def compile_policies(config: Config, server: ServerConfig, *, generation: int = 
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
     tenants = dict(tenants_of(config.organisations))
     return Policies(named, tenants, Sections(sections, models, generation), priorities)
+
+
+def plans_of(config: Config) -> Mapping[str, Plan]:
+    """Return the plans of all profiles of rails that are configured or named. Raises ConfigError with every mistake."""
+    sections = {DEFAULT: PolicyConfig(), **config.policies}
+    names = [name for section in sections.values() for name in (section.rails, *section.profiles[1])]
+    return compile_plans(config.rails, names)
 
 
 def priorities_of(config: Config) -> Mapping[str, Priority]:

@@ -29,8 +29,14 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
         "tidegate.rails": MappingProxyType(
             {
+                "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
+                "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
+                "injection": "tidegate.rails.rules.injection:Injection",
                 "pii": "tidegate.rails.rules.pii:Pii",
+                "python": "tidegate.rails.rules.python:PythonFile",
+                "regex": "tidegate.rails.rules.regex:Regex",
                 "secrets": "tidegate.rails.rules.secrets:Secrets",
+                "token_limit": "tidegate.rails.rules.token_limit:TokenLimit",
             }
         ),
         "tidegate.caches": MappingProxyType({}),

@@ -22,6 +22,8 @@ from tidegate.config.unenforced import unenforced
 from tidegate.engines.embedded.weights import find_smollm2
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
+from tidegate.policy import plans_of
+from tidegate.rails import advice
 from tidegate.runtime import make_engine
 from tidegate.types import Endpoint
 
@@ -87,6 +89,7 @@ def check(  # noqa: PLR0913 - an option each
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
         doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
+        doubts += advice.warnings(plans_of(loaded).values())
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:
@@ -96,7 +99,7 @@ def check(  # noqa: PLR0913 - an option each
 
 
 def _cannot_start(config: Config) -> list[Problem]:
-    """What only the engines themselves know to be wrong, and whether the weights are installed that an engine lacks."""
+    """What only engines and rails themselves know to be wrong, and whether an engine lacks its weights."""
     problems = unenforced(config)
     if not may_be_loopback(config.server.host):
         try:
@@ -112,6 +115,10 @@ def _cannot_start(config: Config) -> list[Problem]:
             problems += [Problem(f"engines.{name}.{one.path}", one.message) for one in error.problems]
         except GatewayError as error:
             problems.append(Problem(f"engines.{name}", error.message))
+    try:
+        plans_of(config)
+    except ConfigError as error:
+        problems += error.problems
     return problems
 
 

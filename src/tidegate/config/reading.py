@@ -80,7 +80,7 @@ def _parse(found: Document, source: str) -> Config:
         wrong += dangling_engines(top.get("models"), top["engines"])
         wrong += idle_continuations(top.get("models"), top["engines"])
     wrong += dangling_fallbacks(top.get("models"))
-    if not misspelt & {"organisations", "policies", "queue", "keys", "auth", "models"}:
+    if not misspelt & {"organisations", "policies", "queue", "keys", "auth", "models", "rails"}:
         wrong += dangling_tenants(top)
     causes = {problem.path for problem in missing} | found.doubtful
     told = {problem.path for problem in found.problems} - {""}

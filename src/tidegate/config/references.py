@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from tidegate.config.document import joined
+from tidegate.config.rails import NO_RAILS, RULES, STRICT
 from tidegate.errors import Problem
 
 DEFAULT_POLICY = "default"
@@ -77,6 +78,7 @@ def dangling_tenants(top: Mapping[str, Any]) -> list[Problem]:
     """Unknown policies and tenants, and what keys and `auth` must agree on."""
     return [
         *_policies(top),
+        *_profiles(top),
         *_priorities(top),
         *_tags(top),
         *_tenants(top),
@@ -91,6 +93,21 @@ def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
         named = holder.get("policy")
         if isinstance(named, str) and named not in known:
             yield _unknown(f"{path}.policy", "policy", named, known)
+
+
+def _profiles(top: Mapping[str, Any]) -> Iterator[Problem]:
+    """Profiles of rails that policies name."""
+    configured = dict(_entries(dict(_entries(top.get("rails"))).get("profiles")))
+    stricter = {RULES, STRICT, *configured}
+    for name, policy in _entries(top.get("policies")):
+        fields, path = dict(_entries(policy)), joined("policies", name)
+        named, known = fields.get("rails"), {NO_RAILS, *stricter}
+        if isinstance(named, str) and named not in known:
+            yield _unknown(f"{path}.rails", "profile of rails", named, known, places="rails.profiles")
+        for at, one in enumerate(_texts(fields.get("stricter_rails"))):
+            if one not in stricter:
+                place = f"{path}.stricter_rails[{at}]"
+                yield _unknown(place, "stricter profile of rails", one, stricter, places="rails.profiles")
 
 
 def _priorities(top: Mapping[str, Any]) -> Iterator[Problem]:

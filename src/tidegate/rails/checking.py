@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
-from tidegate.ports import Check, Rule, TextViews
+from tidegate.ports import Check, Clock, Rule, TextViews
+from tidegate.rails.sound import wrong_with
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Scene, Span, Verdict
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
+JUDGE_TIER = 2
+LATE = Verdict(passed=False, error="the budget was used up")
+"""The verdict of a rail that did not get its turn."""
 
 
 class Decision(NamedTuple):
@@ -48,51 +50,71 @@ def decided(step: Step, verdict: Verdict, text: str, mask: Mask) -> Decision:
     return Decision(Action.BLOCK if step.rewrites else step.on_fail, verdict)
 
 
-def ruled(step: Step, views: TextViews, scene: Scene) -> Verdict:
-    """Return the verdict of a rule. A rule that fails is replaced by its fallback, if that is a rule as well."""
+class Limits(NamedTuple):
+    """Until when rails may run, in seconds of the clock: those of the tiers 0 and 1, and those of tier 2."""
+
+    until: float
+    judges_until: float
+
+    def of(self, step: Step) -> float:
+        """Return the limit of one rail."""
+        return self.judges_until if step.about.tier >= JUDGE_TIER else self.until
+
+
+NoteFailure = Callable[[Step, Scene, str], None]
+"""A function that is told which rail has failed with a text, and how, when another rail decides in its place."""
+
+
+def ruled(step: Step, views: TextViews, scene: Scene, failed: NoteFailure) -> Verdict:
+    """Return the verdict of a rule. A rule that fails is replaced by its fallback."""
     rule = cast("Rule", step.rail)
     try:
         found: Any = rule.check(views, scene)
-    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
         found = _failed(step, error)
     if found is PASSED:
         return PASSED
     verdict = _sound(step, found, len(views.original))
-    if verdict.error and step.fallback is not None and step.fallback.about.tier == 0:
-        return ruled(step.fallback, views, scene)
+    if verdict.error and step.fallback is not None:
+        failed(step, scene, verdict.error)
+        return ruled(step.fallback, views, scene, failed)
     return verdict
 
 
-def attempted(work: Callable[[], T], failed: Callable[[Exception], T]) -> T:
-    """Return what `work` returns, or what `failed` does for its exception. Rails come from anyone and raise anything."""
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001
-        return failed(error)
-
-
-async def checked(step: Step, views: TextViews, scene: Scene, *, within_s: float) -> Verdict:
-    """Return the verdict of a rail of any tier, which has `within_s` seconds at the most."""
+async def checked(
+    step: Step, views: TextViews, scene: Scene, failed: NoteFailure, clock: Clock, limits: Limits
+) -> Verdict:
+    """Return the verdict of a rail of any tier. A rail that fails is replaced by its fallback, in the time that is left."""
     if step.about.tier == 0:
-        return ruled(step, views, scene)
-    if within_s <= 0:
-        verdict = Verdict(passed=False, error="the budget was used up")
-    else:
+        return ruled(step, views, scene, failed)
+    within_s = limits.of(step) - clock()
+    verdict = LATE
+    if within_s > 0:
         verdict = _sound(step, await _checked(step, views, scene, within_s), len(views.original))
     if verdict.error and step.fallback is not None:
-        return await checked(step.fallback, views, scene, within_s=within_s)
+        failed(step, scene, verdict.error)
+        return await checked(step.fallback, views, scene, failed, clock, limits)
     return verdict
 
 
 async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) -> Any:
     check = cast("Check", step.rail)
+    late = Verdict(passed=False, error="took too long")
     try:
-        async with asyncio.timeout(min(within_s, step.timeout_s)):
-            # `gather` returns exceptions: a rail may come from anyone and raise anything.
-            (verdict,) = await asyncio.gather(check.check(views, scene), return_exceptions=True)
-    except TimeoutError:
-        return Verdict(passed=False, error="took too long")
-    return _failed(step, verdict) if isinstance(verdict, BaseException) else verdict
+        async with asyncio.timeout(min(within_s, step.timeout_s)) as limit:
+            verdict = await check.check(views, scene)
+    except TimeoutError as error:
+        return late if limit.expired() else _failed(step, error)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return _failed(
+            step, error
+        )  # of something that the rail has waited for; nobody has cancelled the check
+    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
+        return _failed(step, error)
+    return late if limit.expired() else verdict
 
 
 def _failed(step: Step, error: BaseException) -> Verdict:
@@ -105,21 +127,8 @@ def _sound(step: Step, verdict: Any, length: int) -> Verdict:
     """Return a verdict that can be acted on: what a rail returns instead of one is an error of the rail."""
     if verdict is PASSED:
         return PASSED
-    wrong = _wrong(verdict, length)
+    wrong = wrong_with(verdict, length)
     if not wrong:
         return verdict
-    log.error("the rail '%s' returned no usable verdict: %s", step.name, wrong)
+    log.error("the rail '%s' returned no usable verdict: it %s", step.name, wrong)
     return Verdict(passed=False, error=wrong)
-
-
-def _wrong(verdict: Any, length: int) -> str:
-    if not isinstance(verdict, Verdict):
-        return f"returned {type(verdict).__name__} instead of a verdict"
-    if type(verdict.passed) is not bool or not isinstance(verdict.error, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return "returned a verdict of wrong types"
-    if verdict.text is not None and type(verdict.text) is not str:
-        return "returned a corrected text that is no text"
-    for span in verdict.spans:
-        if not 0 <= span.start < span.end <= length:
-            return "returned a span that is not in the text"
-    return ""

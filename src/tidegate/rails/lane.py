@@ -187,9 +187,8 @@ class Lane:
         for span in scan.found:
             if rail.edits:
                 text = self._text[span.start - self._base : span.end - self._base]
-                edit = Edit(
-                    span.start, span.end, "" if span.goes_on else rail.put(span, text), self._ranks[rail.name]
-                )
+                put = "" if span.goes_on else self._put(rail, span, text)
+                edit = Edit(span.start, span.end, put, self._ranks[rail.name])
                 self._edits = united([*self._edits, edit])
                 if rail.on_fail == "redact":
                     self.found.append(Found(rail.name, self.where, span))
@@ -199,6 +198,10 @@ class Lane:
             span = Span(scan.clear, self._end, "too_long")
             self._tell(rail, Found(rail.name, self.where, span, too_long=True))
             self._loggers = [watch for watch in self._loggers if watch[0] is not rail]
+
+    def _put(self, rail: SpanRail, span: Span, text: str) -> str:
+        # Those who judge passages see what the engine has said, and restore what they release. No passage ends within it.
+        return text if rail.on_fail == "restore" and self._passages is not None else rail.put(span, text)
 
     def _tell(self, rail: SpanRail, finding: Found) -> None:
         if rail.on_fail == "log":

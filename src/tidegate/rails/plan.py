@@ -6,7 +6,9 @@ tier by tier, the cheaper ones first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +25,7 @@ from tidegate.rails.watching import Failed, scanner_of
 from tidegate.rails.window import WindowRules
 from tidegate.types import Action, RailFacts, Surface
 
+log = logging.getLogger(__name__)
 CLOSED, OPEN = "closed", "open"
 _ON_FAIL = {Action.BLOCK: "block", Action.REDACT: "redact", Action.LOG: "log"}
 _WHOLE = frozenset({Action.FIX, Action.REGENERATE})
@@ -68,7 +71,7 @@ def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Pla
     for name in sorted({*named, *config.profiles}):
         if name != NO_RAILS and name in profiles:
             plan = _plan(name, profiles[name], config, problems)
-            if plan.steps:
+            if plan.steps or plan.profile.stop:
                 plans[name] = plan
     if problems:
         raise ConfigError("cannot start", problems)
@@ -77,20 +80,20 @@ def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Pla
 
 def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list[Problem]) -> Plan:
     made: dict[str, tuple[RailConfig, Rule | Check]] = {}
-    for at, rail in enumerate(profile.rails):
-        path = f"rails.profiles.{name}.rails.{at}"
+    paths = [f"rails.profiles.{name}.rails[{at}]" for at in range(len(profile.rails))]
+    for path, rail in zip(paths, profile.rails, strict=True):
         try:
-            made[rail.name or rail.kind] = rail, registry.find("tidegate.rails", rail.kind)(rail)
+            made[rail.name or rail.kind] = rail, _made(rail)
         except ValueError as error:
             problems.append(Problem(path, str(error)))
     steps: dict[str, Step] = {}
-    for at, rail in enumerate(profile.rails):
+    for path, rail in zip(paths, profile.rails, strict=True):
         label = rail.name or rail.kind
         if label in made:
-            path = f"rails.profiles.{name}.rails.{at}"
             problems += _mistakes(path, rail, made)
             if label not in steps:
                 steps[label] = _step(label, made, steps)
+            problems += _rewriting_mistakes(path, steps[label], steps.values(), races=profile.race)
     ordered = [one for one in steps.values() if one.rewrites]
     ordered += sorted((one for one in steps.values() if not one.rewrites), key=lambda one: one.about.tier)
     on_input = [one for one in ordered if one.surfaces - {Surface.OUTPUT}]
@@ -102,16 +105,39 @@ def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list
         *_by_tier(on_output),
         config.budget_ms / 1000,
         config.judge_budget_ms / 1000,
-        stream_rules(on_output) if all(one.trusted for one in on_output if one.scans) else None,
+        stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 
 
-def stream_rules(steps: Sequence[Step], failed: Failed | None = None) -> WindowRules:
+def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed | None = None) -> WindowRules:
     """Return what holds for streams under the rails that check answers. `failed` is told of scanners that fail."""
     if any(one.whole for one in steps):
-        return WindowRules(judged="whole")
+        return WindowRules(judged="whole", stops=profile.stop)
     rails = [SpanRail(one.name, _ON_FAIL[one.on_fail], scanner_of(one, failed)) for one in steps if one.scans]
-    return WindowRules.of(rails, judged="passages" if any(not one.scans for one in steps) else "")
+    passages = "early" if profile.stream_first else "passages"
+    judged = passages if any(not one.scans for one in steps) else ""
+    return WindowRules.of(rails, judged=judged, stops=profile.stop)
+
+
+def _made(config: RailConfig) -> Rule | Check:
+    """Make a rail. Raises ValueError if it cannot be made."""
+    kind = config.kind
+    try:
+        rail: Any = registry.find("tidegate.rails", kind)(config)
+    except ValueError:
+        raise
+    except (
+        Exception
+    ) as error:  # a rail of another package may raise anything, and its message may hold secrets
+        log.exception("the rail '%s' cannot be made", kind)
+        raise ValueError(f"'{kind}' cannot be made: {type(error).__name__}; the log says more") from error
+    about: object = getattr(rail, "about", None)
+    if not isinstance(about, RailFacts):
+        raise ValueError(f"'{kind}' does not say what it checks: its `about` has to be a RailFacts")  # noqa: TRY004
+    if inspect.iscoroutinefunction(rail.check) != (about.tier > 0):
+        fix = "needs `async def check`" if about.tier else "is a rule, which needs a plain `def check`"
+        raise ValueError(f"'{kind}' has the tier {about.tier} and {fix}")
+    return rail
 
 
 def _by_tier(steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -135,7 +161,7 @@ def _step(
         about,
         _surfaces(config, about),
         Action[config.on_fail.upper()],
-        config.on_error != OPEN,
+        config.on_error != OPEN if fallback is None else fallback.closed,
         fallback,
         ENDLESS_S if config.timeout_ms is None else config.timeout_ms / 1000,
         config.hold == "whole" or about.hold.kind == "whole",
@@ -186,6 +212,30 @@ def _mistakes(
         yield from _fallback_mistakes(path, config, surfaces, made)
 
 
+def _rewriting_mistakes(path: str, step: Step, before: Iterable[Step], *, races: bool) -> Iterator[Problem]:
+    """Rails that change texts where others could not see what they made. `before` has those that stand before it."""
+    if not step.rewrites:
+        return
+    on_fail = step.on_fail.word
+    if races and step.about.tier > 0 and step.surfaces - {Surface.OUTPUT}:
+        yield Problem(
+            f"{path}.on_fail",
+            f"'{on_fail}' changes the request, which the engine has already with `race: true`: set `race: false`, or"
+            " `surfaces: [output]`",
+        )
+    slow = [one for one in before if one.rewrites and one.about.tier > 0 and one.surfaces & step.surfaces]
+    if step.about.tier == 0 and slow:
+        yield Problem(
+            path,
+            f"'{step.name}' is a rule, so it changes texts before the slower '{slow[0].name}': list it first",
+        )
+
+
+def _scans(config: RailConfig, rail: Rule | Check) -> bool:
+    whole = config.hold == "whole" or rail.about.hold.kind == "whole"
+    return rail.about.tier == 0 and not whole and isinstance(rail, Scanning)
+
+
 def _fallback_mistakes(
     path: str,
     config: RailConfig,
@@ -208,7 +258,18 @@ def _fallback_mistakes(
             )
             return
         seen.append(follows.on_error)
-        follows, rail = made[follows.on_error]
+        stands_for, (follows, rail) = made[seen[-2]][1], made[seen[-1]]
+        if stands_for.about.tier == 0 and rail.about.tier > 0:
+            yield Problem(
+                f"{path}.on_error", f"'{seen[-2]}' is a rule, so '{seen[-1]}' has to be one as well"
+            )
+            return
+        if Surface.OUTPUT in surfaces and _scans(config, stands_for) and not _scans(follows, rail):
+            yield Problem(
+                f"{path}.on_error",
+                f"'{seen[-1]}' cannot check a stream as it arrives: name another one, or set `hold: whole`",
+            )
+            return
         if missing := sorted(one.value for one in surfaces - rail.about.surfaces):
             yield Problem(f"{path}.on_error", f"'{follows.kind}' cannot check '{missing[0]}'")
             return

@@ -13,6 +13,14 @@ from tidegate.rails.spans import united as united_spans
 from tidegate.types import Span
 
 _NONCE_BYTES = 8
+INVISIBLE, TAGS, SELECTORS, BIDI = (
+    "INVISIBLE_CHARACTERS",
+    "TAG_CHARACTERS",
+    "VARIATION_SELECTORS",
+    "BIDI_CONTROLS",
+)
+_REMOVED = frozenset({INVISIBLE, TAGS, SELECTORS, BIDI})
+"""The kinds of spans that nobody sees: they are removed, since a mask would tell a reader of what was not there."""
 
 
 class Edit(NamedTuple):
@@ -28,9 +36,12 @@ class Edit(NamedTuple):
 
 
 def mask(span: Span, text: str) -> str:
-    """Return what a part of a text is replaced with: its kind in angle brackets. `text` is that part."""
+    """Return what a part of a text is replaced with: its kind in angle brackets, or nothing if it is invisible.
+
+    `text` is that part.
+    """
     del text
-    return f"<{span.kind}>"
+    return "" if span.kind in _REMOVED else f"<{span.kind}>"
 
 
 def masks(spans: Iterable[Span]) -> list[Edit]:
@@ -87,7 +98,9 @@ class Placeholders:
         self._values: dict[str, str] = {}
 
     def hide(self, span: Span, text: str) -> str:
-        """Return the placeholder of a value. `text` is the value."""
+        """Return the placeholder of a value, or nothing if the value is invisible. `text` is the value."""
+        if span.kind in _REMOVED:
+            return ""
         key = (span.kind, text)
         given = self._given.get(key)
         if given is None:

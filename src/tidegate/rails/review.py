@@ -14,7 +14,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
-from tidegate.rails.checking import Mask, checked, decided, ruled
+from tidegate.rails.checking import LATE, Limits, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
@@ -23,8 +23,6 @@ SLICE_CHARS = 4096
 """A longer text is checked by rules in slices, and other calls get a turn between them."""
 REQUEST = Where(-1, "")
 """The place of the empty text that stands for a request as a whole, for rails with `once`."""
-JUDGE_TIER = 2
-_LATE = Verdict(passed=False, error="the budget was used up")
 SceneOf = Callable[[Text], Scene]
 
 
@@ -104,7 +102,8 @@ class Review:
                     yield
                     began = clock()
                 if size <= SLICE_CHARS:
-                    verdict = ruled(step, _views(unit), unit.scene) if began < until else _LATE
+                    late = began >= until
+                    verdict = LATE if late else ruled(step, _views(unit), unit.scene, self._note_failure)
                 else:
                     verdict = yield from self._sliced(step, unit, until)
                 ended = clock()
@@ -118,34 +117,33 @@ class Review:
         for _ in self.rules(steps, until=until):
             await asyncio.sleep(0)
 
-    async def checks(self, steps: Sequence[Step], *, until: float, judges_until: float) -> None:
-        """Run the rails above the rules, tier by tier. `until` limits tier 1, and `judges_until` tier 2."""
+    async def checks(self, steps: Sequence[Step], limits: Limits) -> None:
+        """Run the rails above the rules, tier by tier."""
         for step in steps:
             if step.rewrites:
-                limit = judges_until if step.about.tier >= JUDGE_TIER else until
                 for unit in self._units_of(step):
-                    await self._check(step, unit, limit)
+                    await self._check(step, unit, limits)
                     if self.stopped is not None:
                         return
         for tier in sorted({step.about.tier for step in steps}):
             others = [step for step in steps if not step.rewrites and step.about.tier == tier]
-            await self._at_once(others, judges_until if tier >= JUDGE_TIER else until)
+            await self._at_once(others, limits)
             if self.stopped is not None:
                 return
 
-    async def _at_once(self, steps: Sequence[Step], until: float) -> None:
+    async def _at_once(self, steps: Sequence[Step], limits: Limits) -> None:
         """Run rails side by side. The first block cancels the others."""
         try:
             async with asyncio.TaskGroup() as group:
                 for step in steps:
                     for unit in self._units_of(step):
-                        group.create_task(self._check(step, unit, until, alone=False))
+                        group.create_task(self._check(step, unit, limits, alone=False))
         except* _Stopped:
             pass
 
-    async def _check(self, step: Step, unit: _Unit, until: float, *, alone: bool = True) -> None:
+    async def _check(self, step: Step, unit: _Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
-        verdict = await checked(step, _views(unit), unit.scene, within_s=until - began)
+        verdict = await checked(step, _views(unit), unit.scene, self._note_failure, self._clock, limits)
         if self.stopped is None:
             self._take(step, unit, verdict, self._clock() - began)
             if self.stopped is not None and not alone:
@@ -162,8 +160,8 @@ class Review:
         worst, spans = PASSED, dict[tuple[int, int, str], Span]()
         for offset, part in slices(unit.value, SLICE_CHARS):
             if self._clock() >= until:
-                return _LATE
-            verdict = ruled(step, Views(part), unit.scene)
+                return LATE
+            verdict = ruled(step, Views(part), unit.scene, self._note_failure)
             for span in verdict.spans:
                 start, end = span.start + offset, span.end + offset
                 spans[start, end, span.kind] = span._replace(start=start, end=end)
@@ -178,10 +176,7 @@ class Review:
 
     def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
         """Act on a verdict, and note it."""
-        key = step.name, unit.surface
-        finding = self._findings.get(key)
-        if finding is None:
-            finding = self._findings[key] = Finding(step.name, step.about.version, unit.surface)
+        finding = self._finding(step, unit.surface)
         finding.took_s += took_s
         if verdict is PASSED:
             return
@@ -191,11 +186,22 @@ class Review:
         finding.count += len(verdict.spans) or 1
         if decision.action > finding.action:
             finding.action, finding.category, finding.score = decision.action, verdict.category, verdict.score
-            finding.error, finding.hashed = verdict.error, self._hashed(unit.value)
+            finding.hashed = self._hashed(unit.value)
+        finding.error = finding.error or verdict.error
         if decision.text is not None:
             unit.value, unit.views, unit.changed = decision.text, None, True
         if decision.action >= Action.REGENERATE:
             self.stopped = finding
+
+    def _note_failure(self, step: Step, scene: Scene, error: str) -> None:
+        finding = self._finding(step, scene.surface)
+        finding.error = finding.error or error
+
+    def _finding(self, step: Step, surface: Surface) -> Finding:
+        finding = self._findings.get((step.name, surface))
+        if finding is None:
+            finding = self._findings[step.name, surface] = Finding(step.name, step.about.version, surface)
+        return finding
 
 
 class _Stopped(Exception):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
 from tidegate.ports import Scanner, Scanning
-from tidegate.rails.checking import attempted
+from tidegate.rails.sound import is_sound
 from tidegate.rails.step import Step
-from tidegate.types import Scan
+from tidegate.types import Scan, Span
 
 Failed = Callable[[Step, str], None]
 """A function that is told of the failure of a scanner after which the stream goes on, and how it failed."""
@@ -48,39 +49,62 @@ class Watched:
         self._given = 0
         self._clear = 0
         self._scanner: Scanner | None = None
-        self._fallback: Watched | None = None
+        self._works = True
         fallback = step.fallback
-        if fallback is not None and isinstance(fallback.rail, Scanning):
-            self._fallback = Watched(fallback, failed)
-        rail: Any = step.rail
-        self._scanner = attempted(rail.scanner, self._raised)
+        scans = fallback is not None and isinstance(fallback.rail, Scanning)
+        self._fallback = Watched(fallback, failed) if fallback is not None and scans else None
+        self._missed: list[Span] = []  # what the fallback has found in text that has not left
+        self._no_fallback: RailFailed | None = None
 
     def feed(self, text: str, *, last: bool = False) -> Scan:
         """Scan more text. Raises RailFailed."""
         self._given += len(text)
-        behind = None if self._fallback is None else self._fallback.feed(text, last=last)
-        scanner = self._scanner
-        if scanner is not None:
-            scan: Scan | None = attempted(lambda: scanner.feed(text, last=last), self._raised)
-            if scan is not None and self._is_sound(scan):
-                self._clear = scan.clear
-                return scan
-            if scan is not None:
-                self._fail("returned no usable scan")
-        return Scan(self._given) if behind is None else behind
+        behind = self._behind(text, last=last)
+        scan = self._own(text, last=last) if self._works else None
+        if scan is None:
+            scan = self._instead(behind)
+        self._clear = scan.clear
+        self._missed = [one for one in self._missed if one.end > self._clear]
+        return scan
 
-    def _is_sound(self, scan: Any) -> bool:
-        """Whether a scan can be acted on. What has left cannot be taken back, so no span may begin there."""
-        if type(scan) is not Scan or not self._clear <= scan.clear <= self._given:
-            return False
-        return not scan.found or all(self._clear <= one.start < one.end <= scan.clear for one in scan.found)
+    def _behind(self, text: str, *, last: bool) -> Scan | None:
+        """Let the fallback read along. If it fails, that matters only once it is needed."""
+        if self._fallback is None or self._no_fallback is not None:
+            return None
+        try:
+            behind = self._fallback.feed(text, last=last)
+        except RailFailed as error:
+            self._no_fallback = error
+            return None
+        self._missed += behind.found
+        return behind
 
-    def _raised(self, error: Exception) -> None:
-        self._fail(f"raised {type(error).__name__}")
+    def _own(self, text: str, *, last: bool) -> Scan | None:
+        """Return the scan of the rail itself, or None if it has failed."""
+        rail: Any = self._step.rail
+        try:
+            scanner: Scanner = self._scanner or rail.scanner()
+            self._scanner = scanner
+            scan: Any = scanner.feed(text, last=last)
+        except (Exception, CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
+            return self._fail(f"raised {type(error).__name__}")
+        if is_sound(scan, self._clear, self._given, last=last):
+            return scan
+        return self._fail("returned no usable scan")
+
+    def _instead(self, behind: Scan | None) -> Scan:
+        """Return what holds without the rail: what the fallback says of the text that has not left. Raises RailFailed."""
+        if self._no_fallback is not None:
+            raise self._no_fallback
+        if behind is None:
+            return Scan(self._given)
+        found = tuple(one._replace(start=max(one.start, self._clear)) for one in self._missed)
+        self._missed = []
+        return Scan(max(self._clear, behind.clear), found, behind.too_long)
 
     def _fail(self, error: str) -> None:
         log.error("the rail '%s' failed in a stream: it %s", self._step.name, error)
-        self._scanner = None
+        self._works = False
         if self._step.closed and self._fallback is None:
             raise RailFailed(self._step, error)
         self._failed(self._step, error)

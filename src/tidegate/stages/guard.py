@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from tidegate.call import Call
+from tidegate.rails.checking import Limits
 from tidegate.rails.plan import Plan
 from tidegate.rails.review import Review
 from tidegate.stages.railed import Railed
@@ -36,8 +37,8 @@ class Guard:
 
     async def _checked(self, call: Call, plan: Plan, review: Review) -> Reply | None:
         now = self._railed.clock()
-        until, judges_until = now + plan.budget_s, now + plan.judge_budget_s
-        await review.checks(plan.input_checks, until=until, judges_until=judges_until)
+        limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)
+        await review.checks(plan.input_checks, limits)
         return self._railed.requested(call, plan, review)
 
     def foretell(self, call: Call) -> str:

@@ -52,21 +52,24 @@ class Released:
 
     async def __anext__(self) -> Batch:
         """Return the next batch that may leave. Raises Blocked, and what the rounds raise."""
-        batch = await self._race() if self._checks.gate is not None else None
         while not self._is_over:
             try:
-                batch = await anext(self._rounds) if batch is None else batch
+                batch = await (anext(self._rounds) if self._checks.gate is None else self._race())
             except StopAsyncIteration:
                 batch = await self._finished()
             else:
+                if self._is_over:
+                    return batch  # the refusal
                 self._held_since = self._held_since or self._railed.clock()
                 batch = await self._out.take(batch)
+                if self._out.is_over and self._out.stopped is None:
+                    await self._cut()
+                    batch += await self._finished()
             if self._out.stopped is not None:
                 batch += await self._stop(self._out.stopped)
             if batch:
                 self._note_time()
                 return batch
-            batch = None
         raise StopAsyncIteration
 
     async def _finished(self) -> Batch:
@@ -86,8 +89,11 @@ class Released:
 
     # -- input rails that race the engine ------------------------------------------------------------------------------
 
-    async def _race(self) -> Batch | None:
-        """Wait for the rails that check the request while the engine works. Returns the first batch, or the refusal."""
+    async def _race(self) -> Batch:
+        """Wait for the rails that check the request while the engine works. Returns the first batch, or the refusal.
+
+        Raises StopAsyncIteration if the engine ends without a batch.
+        """
         gate, self._checks.gate = self._checks.gate, None
         assert gate is not None, "the caller has looked"
         first = self._call.exit.task(self._first(), name=f"race {self._call.id}")
@@ -99,9 +105,7 @@ class Released:
         self._is_over = self._has_begun = True
         return [piece async for batch in refused.pieces for piece in batch]
 
-    async def _passed(
-        self, gate: asyncio.Task[Reply | None], first: asyncio.Task[Batch | None]
-    ) -> Reply | None:
+    async def _passed(self, gate: asyncio.Task[Reply | None], first: asyncio.Task[Batch]) -> Reply | None:
         """Wait for the gate. If the request is blocked, the engine is cut first. Raises Blocked."""
         refused, is_open = None, False
         try:
@@ -114,11 +118,8 @@ class Released:
                 await self._cut()
         return refused
 
-    async def _first(self) -> Batch | None:
-        try:
-            return await anext(self._rounds)
-        except StopAsyncIteration:
-            return None
+    async def _first(self) -> Batch:
+        return await anext(self._rounds)
 
     # -- blocks --------------------------------------------------------------------------------------------------------
 

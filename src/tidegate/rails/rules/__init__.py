@@ -1,1 +1,1 @@
-"""The rails that are rules: each takes microseconds and needs no model. One file for each kind."""
+"""The rails that are rules: pure functions that take microseconds. One file for each kind."""

@@ -1,0 +1,1 @@
+"""The characters that hide a text or look like others, and their legitimate uses."""

@@ -1,0 +1,97 @@
+"""The rail `injection`: phrases by which a text wants to command the model: prompt injections and jailbreaks.
+
+It finds what is written in the usual words, in many languages and however it is hidden. It does not understand texts: an
+injection in words of its own is for a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
+
+from pydantic import Field
+
+from tidegate.config.rails import RailConfig
+from tidegate.kernel.text.guessing import LEET, swapped
+from tidegate.kernel.text.views import letters_of
+from tidegate.ports import TextViews
+from tidegate.rails.rules.phrases.asian import ASIAN
+from tidegate.rails.rules.phrases.english import ENGLISH
+from tidegate.rails.rules.phrases.germanic import GERMANIC
+from tidegate.rails.rules.phrases.grammar import HIGH, LOW, MEDIUM
+from tidegate.rails.rules.phrases.markers import EVERY as MARKERS
+from tidegate.rails.rules.phrases.romance import ROMANCE
+from tidegate.rails.rules.phrases.search import MarkerSearch, PhraseSearch
+from tidegate.rails.rules.phrases.slavic import SLAVIC
+from tidegate.rails.rules.reading import spans_in
+from tidegate.rails.spans import united
+from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict, View
+
+BOOKS: Final = (ENGLISH, *ROMANCE, *GERMANIC, *SLAVIC, *ASIAN)
+# A digit or sign between two letters, as leet has it: common enough, so that more has to follow.
+_DIGIT_IN_WORD: Final = re.compile(r"[013-9@$|+!](?<=[A-Za-z].)[013-9@$|+!]*[A-Za-z]")
+_LEAST: Final = {"high": HIGH, "medium": MEDIUM, "low": LOW}
+
+
+class InjectionConfig(RailConfig):
+    """Settings of the rail `injection`."""
+
+    kind: Literal["injection"] = "injection"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
+    threshold: Literal["high", "medium", "low"] = Field(
+        default="high",
+        description="How sure the rail has to be: `high` finds phrases that harmless texts almost never have, `medium` also"
+        " those that they seldom have, `low` also those that need a second look.",
+    )
+
+
+class Injection:
+    """Finds phrases in all views of a text. Satisfies `ports.Rule`."""
+
+    Config: ClassVar[type[InjectionConfig]] = InjectionConfig
+
+    def __init__(self, config: InjectionConfig) -> None:
+        least = _LEAST[config.threshold]
+        self._phrases = PhraseSearch(BOOKS, least=least)
+        self._markers = MarkerSearch(MARKERS, least=least)
+        self.about = RailFacts(
+            name=config.name or "injection",
+            version="1",
+            surfaces=frozenset(Surface),
+            usual=frozenset({Surface.INPUT, Surface.RETRIEVAL, Surface.TOOL}),
+            hold=Hold("sentence"),
+            finds_spans=True,
+            usual_ms=0.03,
+        )
+
+    def check(self, views: TextViews, scene: Scene) -> Verdict:
+        del scene
+        found = self._found(views)
+        if not found:
+            return PASSED
+        surest = max(found, key=lambda span: span.score)
+        return Verdict(
+            passed=False,
+            category=surest.kind.lower(),
+            score=surest.score,
+            reason="phrases of a prompt injection",
+            spans=tuple(united(found)),
+        )
+
+    def _found(self, views: TextViews) -> Sequence[Span]:
+        letters = (views.skeleton, *map(letters_of, views.decoded))
+        found = [
+            *spans_in((views.folded, *views.decoded), self._markers.find),
+            *spans_in(letters, self._phrases.find),
+        ]
+        if not found and self._may_be_turned(views.folded.text, letters):
+            return spans_in(map(letters_of, views.guessed), self._phrases.find)
+        return found
+
+    def _may_be_turned(self, text: str, letters: Sequence[View]) -> bool:
+        """Return whether the guesses are worth their time."""
+        if any(self._phrases.anchored(view.text) for view in letters):
+            return True
+        if _DIGIT_IN_WORD.search(text) is None:
+            return False
+        return self._phrases.anchored(letters_of(View("leet", swapped(text, LEET))).text)

@@ -1,0 +1,114 @@
+"""Phrases as rows of slots, each of which has many words, and the patterns that find them among the letters of a text.
+
+A phrase is written as the names of its slots, such as `ignore! fill* earlier orders`. A slot with `*` may be left out or
+repeated, one with `?` may be left out, and one of the others must occur once. What is no name of a slot stands for itself.
+The slot or word with `!` is rare in other texts: it is searched first, and the phrase only where it occurs.
+
+Phrases are searched among letters alone (see `views.letters_of`), so spaces, line ends, digits and punctuation in between
+never matter. Each word of a match is known: no gap takes just any word, which is why letters alone are precise enough.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from tidegate.kernel.matching import Pattern
+from tidegate.kernel.text.views import Views
+
+HIGH: Final = 0.9
+MEDIUM: Final = 0.6
+LOW: Final = 0.3
+"""Scores: almost never in a harmless text; seldom; often enough."""
+
+FEWEST_TURNED: Final = 5
+"""The shortest anchor that is also searched in rot13 and in reverse, in bytes: shorter ones occur everywhere."""
+
+IGNORE: Final = "ignore_instructions"
+LEAK: Final = "system_prompt_leak"
+JAILBREAK: Final = "role_play_jailbreak"
+MARKERS: Final = "fake_role_markers"
+EXFILTRATION: Final = "exfiltration"
+HIDDEN_ORDERS: Final = "hidden_orders"
+
+
+class Phrase(NamedTuple):
+    """A phrase of one language, with what it means and how sure that is."""
+
+    category: str
+    score: float
+    slots: str
+
+
+class Phrasebook(NamedTuple):
+    """The phrases of one language. `words` has the words of each slot, separated by commas."""
+
+    language: str
+    words: Mapping[str, str]
+    phrases: tuple[Phrase, ...]
+
+
+class Sought(NamedTuple):
+    """A phrase that is ready to be searched.
+
+    `anchors` are the words one of which every match has, and `turned` what is there instead of one of them in a text that
+    is to be read in rot13, or whose letters or words are in reverse order.
+    """
+
+    phrase: Phrase
+    pattern: Pattern
+    anchors: tuple[str, ...]
+    turned: frozenset[str]
+
+
+def letters(text: str) -> str:
+    """Return the letters of a text in the form in which phrases are searched."""
+    return Views(text).skeleton.text
+
+
+def sought(book: Phrasebook) -> list[Sought]:
+    """Return the phrases of a book, ready to be searched. Raises ValueError for a phrase without an anchor."""
+    return [_sought(book, at, phrase) for at, phrase in enumerate(book.phrases)]
+
+
+def _sought(book: Phrasebook, at: int, phrase: Phrase) -> Sought:
+    parts: list[str] = []
+    anchors: list[str] = []
+    for token in phrase.slots.split():
+        name = token.rstrip("*?!")
+        words = _words(book, name)
+        if token.endswith("!"):
+            anchors = words
+        words = _longest_first(map(letters, words))
+        sign = token[-1] if token[-1] in "*?" else ""
+        parts.append(f"(?:{'|'.join(words)}){sign}")
+    if not anchors:
+        raise ValueError(f"the phrase '{phrase.slots}' in {book.language} has no slot with `!`")
+    return Sought(
+        phrase,
+        Pattern(f"{book.language} {at}", "".join(parts)),
+        _longest_first(map(letters, anchors)),
+        frozenset(turned for anchor in anchors for turned in _turned(anchor)),
+    )
+
+
+def _words(book: Phrasebook, name: str) -> list[str]:
+    return book.words[name].split(",") if name in book.words else [name.replace("_", " ")]
+
+
+def _turned(anchor: str) -> Iterator[str]:
+    words = [letters(word) for word in anchor.split()]
+    whole = "".join(words)
+    if len(whole.encode()) < FEWEST_TURNED:
+        return
+    yield whole[::-1]
+    if whole.isascii():
+        yield codecs.encode(whole, "rot13")
+    if len(words) > 1:
+        yield "".join(reversed(words))
+        yield "".join(word[::-1] for word in words)
+
+
+def _longest_first(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({word for word in words if word}, key=lambda word: (-len(word), word)))
