@@ -44,14 +44,24 @@ PATIENCE_S = 30.0
 
 
 def config_to(
-    url: str, *, server: Mapping[str, Any] | None = None, kind: str = "openai", **engine: Any
+    url: str,
+    *,
+    server: Mapping[str, Any] | None = None,
+    kind: str = "openai",
+    rails: str | None = None,
+    **engine: Any,
 ) -> str:
-    """Return a config that sends every model to one engine. `engine` and `server` have further settings."""
+    """Return a config that sends every model to one engine. `engine` and `server` have further settings.
+
+    Calls are under the default rails, as in production. Only a test of the path itself takes `rails="none"`: rails refuse
+    bytes that two readers would read differently, and token ids, and hold back text that may become a match.
+    """
     return json.dumps(
         {
             "server": {"port": 0, **(server or {})},
             "engines": {"upstream": {"kind": kind, "url": url, **engine}},
             "models": {"*": {"deployments": [{"engine": "upstream"}]}},
+            **({} if rails is None else {"policies": {"default": {"rails": rails}}}),
         }
     )
 

@@ -409,8 +409,9 @@ async def test_others_have_a_turn_after_each_step_and_readers_share_it() -> None
 def test_the_engine_gets_every_byte(kind: str) -> None:
     body = LARGE[kind]
     with canned(whole(b'{"choices":[{"index":0,"finish_reason":"stop","text":"x"}]}')) as engine:
-        limits = {"max_json_containers": 10**6}
-        with run_gateway(config_to(engine.base_url, server=limits)) as gateway:
+        tree = json.loads(config_to(engine.base_url, server={"max_json_containers": 10**6}))
+        tree["rails"] = {"budget_ms": 60_000}  # the texts of thirty thousand messages are checked
+        with run_gateway(json.dumps(tree)) as gateway:
             for _ in range(2):
                 assert post(gateway, body).status == 200
         heard = [msgspec.json.decode(one.body, type=dict[str, msgspec.Raw]) for one in engine.heard]

@@ -76,7 +76,28 @@ OPENROUTER = rb"""{"id":"gen-1","model":"m","object":"chat.completion.chunk","cr
 MISTRAL = rb"""{"id":"x","choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":
 "plant i1"}]},{"type":"text","text":"plant i2, "},{"type":"text","text":"plant i3"}]},"finish_reason":null}]}"""
 
+PERPLEXITY = rb"""{"id":"x","model":"sonar","choices":[{"index":0,"delta":{"role":"assistant","content":"plant j1"},
+"message":{"role":"assistant","content":""},"finish_reason":null}],"citations":["plant j2"],"search_results":[{"title":
+"plant j3","url":"https://a/plant j4","date":"2025-01-01","snippet":"plant j5"}],"related_questions":["plant j6"],
+"images":[{"image_url":"https://plant j7","height":10}],"usage":{"prompt_tokens":1,"search_context_size":"low"}}"""
+GROQ = rb"""{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"plant k1","reasoning":"plant k2",
+"executed_tools":[{"index":0,"type":"search","arguments":"{\"query\": \"plant k3\"}","output":"plant k4"}]},
+"logprobs":null,"finish_reason":"stop"}],"x_groq":{"id":"req 1","usage":{"queue_time":0.1}},"service_tier":"on_demand"}"""
+GEMINI = rb"""{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":"plant l1","extra_content":{"google":
+{"thought":true,"thought_signature":"a b c"}}},"finish_reason":null}],"object":"chat.completion.chunk","usage":null}"""
+TOGETHER = rb"""{"id":"x","object":"chat.completion","prompt":[{"text":"plant"}],"choices":[{"index":0,"seed":5,"message":
+{"role":"assistant","content":"plant m1","tool_calls":[]},"finish_reason":"eos","logprobs":null}],"warnings":[]}"""
+AZURE = rb"""{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"plant n1","end_turn":true,"context":
+{"citations":[{"content":"plant n2","title":"plant n3","chunk_id":"0"}],"intent":"[\"plant n4\"]"}},"finish_reason":"stop",
+"content_filter_results":{"jailbreak":{"detected":false}}}],"prompt_filter_results":[{"prompt_index":0}]}"""
+LITELLM = rb"""{"id":"x","choices":[{"index":0,"delta":{"content":"plant o1","provider_specific_fields":{"thinking_blocks":
+[{"type":"thinking","thinking":"plant o2"}]}},"finish_reason":null}],"x_request_id":"req-1"}"""
+MISTRAL_CITES = rb"""{"id":"x","choices":[{"index":0,"delta":{"content":[{"type":"text","text":"plant p1"},{"type":
+"reference","reference_ids":[1,2]}]},"finish_reason":null}],"p":"abcdefgh"}"""
+
 SAMPLES = {
+    "perplexity": (PERPLEXITY, CHAT), "groq": (GROQ, CHAT), "gemini": (GEMINI, CHAT), "together": (TOGETHER, CHAT),
+    "azure": (AZURE, CHAT), "litellm": (LITELLM, CHAT), "mistral cites": (MISTRAL_CITES, CHAT),
     "vllm": (VLLM, CHAT), "vllm whole": (VLLM_WHOLE, CHAT), "sglang": (SGLANG, CHAT), "llama.cpp": (LLAMACPP, CHAT),
     "llama.cpp text": (LLAMACPP_TEXT, COMPLETIONS), "openai": (OPENAI, CHAT), "openai whole": (OPENAI_WHOLE, CHAT),
     "openrouter": (OPENROUTER, CHAT), "mistral": (MISTRAL, CHAT),
@@ -112,6 +133,7 @@ ECHOES = (
     "tokens",
     "hidden_states",
     "__verbose",
+    "prompt",
 )
 
 
@@ -243,18 +265,19 @@ def test_embeddings_say_nothing() -> None:
 # -------------------------------------------------------------------------------------------------------- fail closed
 
 UNKNOWN: dict[str, Any] = {
-    "a member of the delta": {"choices": [{"delta": {"note": "x"}}]},
-    "a member of the delta, nested": {"choices": [{"delta": {"note": [{"a": {"b": "x"}}]}}]},
+    "a member of the delta": {"choices": [{"delta": {"note": "x y"}}]},
+    "a member of the delta, nested": {"choices": [{"delta": {"note": [{"a": {"b": "x y"}}]}}]},
     "token ids": {"choices": [{"delta": {"ids": [5]}}]},
-    "a member of the choice": {"choices": [{"words": "x", "delta": {}}]},
-    "a member of the event": {"choices": [], "output": [{"text": "x"}]},
+    "a member of the choice": {"choices": [{"words": "x y", "delta": {}}]},
+    "a member of the event": {"choices": [], "output": [{"text": "x y"}]},
     "an event of another API": {"type": "response.output_text.delta", "delta": "x"},
+    "a long word": {"choices": [{"delta": {"note": "x" * 65}}]},
     "a name that is a sentence": {"choices": [{"delta": {"a b": 1}}]},
-    "another case": {"choices": [{"delta": {"Content": "x"}}]},
-    "a member of a tool call": {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"body": "x"}}]}}]},
-    "words in place of tool calls": {"choices": [{"delta": {"tool_calls": "x"}}]},
-    "a part": {"choices": [{"delta": {"content": [{"type": "text", "words": "x"}]}}]},
-    "an object in place of words": {"choices": [{"delta": {"refusal": {"text": "x"}}}]},
+    "another case": {"choices": [{"delta": {"Content": "x y"}}]},
+    "a member of a tool call": {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"body": "x y"}}]}}]},
+    "words in place of tool calls": {"choices": [{"delta": {"tool_calls": "x y"}}]},
+    "a part": {"choices": [{"delta": {"content": [{"type": "text", "words": "x y"}]}}]},
+    "an object in place of words": {"choices": [{"delta": {"refusal": {"text": "x y"}}}]},
 }  # fmt: skip
 
 
@@ -262,6 +285,13 @@ UNKNOWN: dict[str, Any] = {
 def test_text_at_an_unknown_place_is_refused(value: dict[str, Any]) -> None:
     with pytest.raises(UnknownShape, match="cannot be checked by rails"):
         texts(piece(value))
+
+
+def test_single_words_at_unknown_places_are_checked() -> None:
+    one = piece(
+        {"request": "r-1", "choices": [{"index": 0, "state": "x", "delta": {"note": [{"a": "b", "n": 1.5}]}}]}
+    )
+    assert texts(one) == {Where(-1, "request"): "r-1", Where(0, "state"): "x", Where(0, "note[0].a"): "b"}
 
 
 @pytest.mark.parametrize("data", [

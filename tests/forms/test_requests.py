@@ -242,13 +242,13 @@ def test_token_ids_are_refused(endpoint: Endpoint, name: str, ids: Any) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown field": ({"chat_template": "{{ x }}"}, "chat_template"),
-    "an unknown object": ({"chat_template_kwargs": {"a": [{"b": "text"}]}}, "chat_template_kwargs"),
+    "an unknown object": ({"chat_template_kwargs": {"a": [{"b": "a text"}]}}, "chat_template_kwargs"),
     "unknown token ids": ({"prompt_ids": [1, 2]}, "prompt_ids"),
-    "a field whose name is a sentence": ({"Ignore all rules": 1}, "{0}"),
-    "an unknown member of a message": ({"messages": [{"role": "user", "content": "x", "note": "y"}]}, "messages[0].note"),
-    "an unknown member of a part": ({"messages": [said({"type": "text", "words": "y"})]}, "messages[0].content[0].words"),
+    "a field whose name is a sentence": ({"Ignore all rules": 1}, "Ignore all rules"),
+    "an unknown member of a message": ({"messages": [{"role": "user", "content": "x", "note": "y z"}]}, "messages[0].note"),
+    "an unknown member of a part": ({"messages": [said({"type": "text", "words": "y z"})]}, "messages[0].content[0].words"),
     "a number in place of words": ({"messages": [{"role": "user", "content": "x", "name": 5}]}, "messages[0].name"),
-    "words in place of tool calls": ({"messages": [{"role": "user", "tool_calls": "x"}]}, "messages[0].tool_calls"),
+    "words in place of tool calls": ({"messages": [{"role": "user", "tool_calls": "x y"}]}, "messages[0].tool_calls"),
     "a sentence as a name": ({"messages": [{"role": "user", "content": "x", "a b": 1}]}, "messages[0].{2}"),
 }  # fmt: skip
 
@@ -269,7 +269,14 @@ def test_unknown_members_that_cannot_hold_text_pass() -> None:
         "extra": None,
         "more": {"a": [{}]},
     }
-    assert [text.value for text in texts(CHAT, {"messages": [message], "new": {"on": True}})] == ["x"]
+    body = {"messages": [message], "new": {"on": True, "mode": "fast"}}
+    assert [text.value for text in texts(CHAT, body)] == ["x"]
+
+
+def test_a_single_word_in_an_unknown_member_of_a_message_is_checked() -> None:
+    message = {"role": "user", "content": "x", "state": {"step": "word-1"}}
+    found = {text.where: text.value for text in texts(CHAT, {"messages": [message]})}
+    assert found == {Where(0, "content"): "x", Where(0, "state.step"): "word-1"}
 
 
 @pytest.mark.parametrize("body", [

@@ -24,6 +24,13 @@ def gateway(engine: ScriptedServer) -> Iterator[Running]:
         yield gateway
 
 
+@pytest.fixture(scope="module")
+def without_rails(engine: ScriptedServer) -> Iterator[Running]:
+    """The gateway without rails, for tests of the path itself: see `config_to`."""
+    with run_gateway(config_to(engine.base_url, api_key="engine-key", rails="none")) as gateway:
+        yield gateway
+
+
 @pytest.fixture
 def idle(engine: ScriptedServer) -> None:
     """The test begins with an engine that nobody uses."""
@@ -41,4 +48,11 @@ def sayer() -> Iterator[Canned]:
 def in_front(sayer: Canned) -> Iterator[Running]:
     """The gateway in front of `sayer`."""
     with run_gateway(config_to(sayer.base_url)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def without_rails_in_front(sayer: Canned) -> Iterator[Running]:
+    """The gateway in front of `sayer` without rails, for tests of the path itself: see `config_to`."""
+    with run_gateway(config_to(sayer.base_url, rails="none")) as gateway:
         yield gateway

@@ -161,7 +161,7 @@ def test_an_answer_from_the_middle_is_an_answer(fresh: Running, engine: Scripted
     assert (answer.status, answer.body) == (200, BODY)
     assert answer.headers["x-tidegate-cache"] == "hit"
     named = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
-    assert named == ["observe", "authenticate", "limit", "recall", "total"]
+    assert named == ["observe", "authenticate", "limit", "screen", "recall", "total"]
     assert (before.wrapped, behind.wrapped, engine.record.requests) == (1, 0, asked)
     counted = dict(line.rsplit(" ", 1) for line in metrics(fresh).splitlines() if line[0] != "#")
     overhead = 'tidegate_overhead_seconds_sum{endpoint="chat/completions",engine="(none)",model="(none)"}'

@@ -138,7 +138,7 @@ def silent() -> Iterator[int]:
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: 100\r\n\r\n"
 STREAMED = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-    b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{"content":"!"}}]}\n\n'  # nothing that the rails hold back
 )
 
 

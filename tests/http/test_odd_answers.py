@@ -222,7 +222,7 @@ WHOLE: dict[str, tuple[dict[str, Any], set[str]]] = {
 def test_an_odd_whole_answer_passes(
     in_front: Running, sayer: Canned, more: dict[str, Any], kinds: set[str], length: int
 ) -> None:
-    body = json.dumps(ANSWER | more | {"padding": "x" * length}).encode()
+    body = json.dumps(ANSWER | more | {"system_fingerprint": "x" * length}).encode()
     sayer.answer = whole(body)
 
     def call() -> None:
@@ -293,7 +293,7 @@ PACKED: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 def test_an_answer_that_was_compressed_all_the_same_is_read(
     in_front: Running, sayer: Canned, encoding: bytes, pack: Callable[[bytes], bytes]
 ) -> None:
-    body = json.dumps(ANSWER | {"padding": "x" * 200_000}).encode()
+    body = json.dumps(ANSWER | {"system_fingerprint": "x" * 200_000}).encode()
     sayer.answer = whole(pack(body), b"content-encoding: " + encoding)
     answer = post(in_front, chat())
     assert (answer.status, answer.body) == (200, body)

@@ -19,6 +19,7 @@ from tidegate.forms.paths import Path, rewritten
 from tidegate.forms.shapes import (
     ECHO,
     HARMLESS,
+    REFUSED,
     UNKNOWN,
     VALUES,
     WORDS,
@@ -47,7 +48,7 @@ def _all(names: str, shape: Shape) -> dict[str, Shape]:
 _ECHOES = _all(
     "logprobs token_ids prompt_token_ids prompt_logprobs completion_probabilities output_ids input_token_logprobs"
     " output_token_logprobs output_top_logprobs input_top_logprobs prompt_text hidden_states tokens nvext sglext"
-    " __verbose",
+    " prompt raw_output __verbose",
     ECHO,
 )
 _CHOICE = Keys(
@@ -57,9 +58,10 @@ _CHOICE = Keys(
         "text": WORDS,
         **_all("index finish_reason native_finish_reason stop_reason matched_stop", HARMLESS),
         **_all(
-            "content_filter_results content_filter_result content_filter_offsets error seed routed_experts",
+            "content_filter_results content_filter_result content_filter_offsets error seed usage routed_experts",
             HARMLESS,
         ),
+        "provider_specific_fields": VALUES,
         **_ECHOES,
     },
     through=frozenset({"delta", "message"}),
@@ -71,12 +73,14 @@ _EVENT = Keys(
         **_all(
             "obfuscation moderation prompt_filter_results timings prompt_progress stats metadata", HARMLESS
         ),
-        **_all("kv_transfer_params x_groq model_info cost warnings", HARMLESS),
+        **_all("kv_transfer_params x_groq model_info cost warnings perf_metrics p", HARMLESS),
         "choices": HARMLESS,  # each is read by itself
-        **_all("citations search_results", VALUES),
+        **_all("citations search_results related_questions images videos web_search search_info", VALUES),
         **_ECHOES,
     }
 )
+_OTHER_API = Keys(_EVENT.shapes, unknown=REFUSED)
+"""An event without choices. In a stream of another API, its words may be the parts of a text."""
 _ENCODER = msgspec.json.Encoder()
 _NOT_OF_A_CHOICE = -1
 
@@ -150,7 +154,8 @@ def _found(document: bytes, value: Any, choices: list[Choice]) -> _Read:
     read, given = _Read(document, {}, {}), _choices(value)
     if len(given) != len(choices):
         raise Unlisted("choices", UNKNOWN)
-    _note(read, _NOT_OF_A_CHOICE, _EVENT, value, ())
+    shape = _EVENT if "choices" in value else _OTHER_API
+    _note(read, _NOT_OF_A_CHOICE, shape, value, ())
     for place, (one, choice) in enumerate(zip(given, choices, strict=True)):
         _note(read, choice.index, _CHOICE, one, ("choices", place))
     return read

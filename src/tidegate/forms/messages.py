@@ -49,6 +49,10 @@ _AUDIO = ByType(
 )
 _PICTURES = _names("image_url image input_image image_pil image_embeds images video_url input_video video")
 _SOUNDS = _names("audio_url input_audio audio_embeds")
+_FOUND = _names(
+    "annotations citations context executed_tools reasoning_steps grounding_metadata provider_specific_fields"
+)
+"""What a provider's own tools have found and done."""
 _MEDIA: Mapping[str, Shape] = dict.fromkeys(_PICTURES | _SOUNDS, HARMLESS)
 
 
@@ -75,11 +79,13 @@ def _content(*, joined: bool) -> Shape:
         "source": VALUES,
         "title": WORDS,
         "context": WORDS,
+        "reference_ids": HARMLESS,
         **_MEDIA,
     }
     thoughts = Many(ByType(text=WORDS, members=Keys({**plain, "thinking": WORDS}, through=through)), by=by)
     inner = ByType(text=WORDS, items=thoughts)
-    part = Keys({**plain, "thinking": inner, "reasoning": inner, "content": inner}, through=through)
+    kinds = dict.fromkeys(("thinking", "reasoning", "content", "summary"), inner)
+    part = Keys({**plain, **kinds}, through=through)
     return ByType(text=WORDS, items=Many(ByType(text=WORDS, members=part), by=by))
 
 
@@ -113,8 +119,7 @@ def _members(content: Shape, *, calls: str) -> dict[str, Shape]:
         "tool_call_id": CODE,
         "tool_calls": Many(_TOOL_CALL, by=calls),
         "function_call": _FUNCTION,
-        "annotations": VALUES,
-        "citations": VALUES,
+        **dict.fromkeys(_FOUND, VALUES),
         "audio": _AUDIO,
         "images": HARMLESS,
         "extra_content": _THOUGHT,

@@ -41,6 +41,12 @@ class Place(NamedTuple):
     shape: Shape
 
 
+_TOKENS = (
+    "it has token ids, which only the engine can read; send text instead (LangChain does so with"
+    " `check_embedding_ctx_length=False`), or have the operator set `rails: none` in the policy"
+)
+
+
 class _Prompt:
     """A prompt, or a list of prompts. Token ids are refused, because only the engine can read them."""
 
@@ -48,7 +54,7 @@ class _Prompt:
         prompts = cast("list[Any]", value) if isinstance(value, list) else None
         if prompts is None or not all(isinstance(one, str) for one in prompts):
             if prompts:
-                raise Unlisted(channel, "it has token ids, which only the engine can read; send text")
+                raise Unlisted(channel, _TOKENS)
             WORDS.find(value, path, channel, finds)
             return
         for at, one in enumerate(prompts):
@@ -200,7 +206,9 @@ def _in_field(endpoint: Endpoint, name: str, raw: msgspec.Raw) -> list[Found]:
     value, place = _decoded(raw, name), PLACES[endpoint].get(name)
     if place is None:
         if carries_text({name: value}):
-            raise _refusal(step("", name, 0), f"{UNKNOWN}; leave it out")
+            error = _refusal(step("", name, 0), f"{UNKNOWN}; leave it out")
+            error.param = name  # only for the client, whose own word it is
+            raise error
         return []
     if isinstance(value, dict | list) and repeats_key(bytes(raw), value):
         raise _refusal(name, "it has a key twice in one object; give it once")

@@ -1,7 +1,8 @@
 """Describes where text stands in JSON objects, and finds it there.
 
 A shape says for each member of an object what it holds: words, code, other members, or nothing that is text. A member that
-no shape knows is refused if it could carry text, so that no text passes unseen.
+no shape knows is refused if it could carry a sentence, so that no text passes unseen. A single word in it, such as the name
+of a state, is a text by itself.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Shape(Protocol):
 
 
 _WORD = re.compile(r"[\w.:/+=-]{1,100}", re.ASCII)
+_SHORT = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
 _SCHEMA_WORDS = frozenset(
     """
     type object array string number integer boolean null properties required description enum items title default format
@@ -79,24 +81,34 @@ _MANY_DIGITS = 10**6
 
 
 def carries_text(value: Any) -> bool:
-    """Return whether an unknown value could carry text: a string, a list of token ids, or a name that is no identifier."""
-    rest = [value]
+    """Return whether an unknown value could carry a sentence: in a string, in a name, or in a list of token ids."""
+    return _words_in(value, (), "") is None
+
+
+def _words_in(value: Any, path: Path, channel: str) -> list[Part] | None:
+    """Return the single words in an unknown value, or None if it could carry more."""
+    # The loop replaces a recursion: the depth of the value is not ours.
+    words: list[Part] = []
+    rest = [(value, path, channel)]
     while rest:
-        one = rest.pop()
+        one, at, name = rest.pop()
         if isinstance(one, str):
-            if one:
-                return True
+            if _SHORT.fullmatch(one):
+                words.append(Part(at, name, one))
+            elif one:
+                return None
         elif isinstance(one, list):
             items = cast("list[Any]", one)
             if any(type(item) is int for item in items):
-                return True
-            rest += items
+                return None
+            rest += [(item, (*at, i), f"{name}[{i}]") for i, item in enumerate(items)]
         elif isinstance(one, dict):
             members = cast("dict[str, Any]", one)
             if not all(map(_WORD.fullmatch, members)):
-                return True
-            rest += members.values()
-    return False
+                return None
+            inner = enumerate(members.items())
+            rest += [(item, (*at, key), step(name, key, number)) for number, (key, item) in inner]
+    return words
 
 
 def as_text(value: Any) -> str | None:
@@ -168,29 +180,61 @@ class _Every:
                 finds.parts.append(Part(at, name, text))
 
 
+class _Unknown:
+    """A value that no shape knows. Single words in it are texts, so that they are checked; more is refused."""
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        words = _words_in(value, path, channel)
+        if words is None:
+            raise Unlisted(channel)
+        finds.parts += words
+
+
+class _Refused:
+    """A value that no shape knows, where even a single word may be a part of a longer text."""
+
+    def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
+        del finds
+        if _words_in(value, path, channel) != []:
+            raise Unlisted(channel)
+
+
 HARMLESS = _Harmless()
+REFUSED = _Refused()
+_UNKNOWN = _Unknown()
 
 
 class Keys:
-    """An object with known members. Members in `through` do not show in the channel of what is in them."""
+    """An object with known members. Members in `through` do not show in the channel of what is in them.
 
-    def __init__(self, shapes: Mapping[str, Shape], *, through: frozenset[str] = frozenset()) -> None:
+    `unknown` is the shape of the other members.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, Shape],
+        *,
+        through: frozenset[str] = frozenset(),
+        unknown: Shape = _UNKNOWN,
+    ) -> None:
         self.shapes = shapes
         self._through = through
+        self._unknown = unknown
         self._harmless = frozenset(name for name, shape in shapes.items() if shape is HARMLESS)
 
     def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
         if type(value) is not dict:
-            if carries_text(value):
-                raise Unlisted(channel)
+            _UNKNOWN.find(value, path, channel, finds)
             return
         for position, (name, member) in enumerate(cast("dict[str, Any]", value).items()):
             if name in self._harmless:
                 continue
             shape = self.shapes.get(name)
             if shape is None:
-                if carries_text({name: member}):
-                    raise Unlisted(step(channel, name, position))
+                inner = step(channel, name, position)
+                if not _WORD.fullmatch(name):
+                    raise Unlisted(inner)
+                self._unknown.find(member, (*path, name), inner, finds)
             elif member:
                 inner = channel if name in self._through else f"{channel}.{name}" if channel else name
                 shape.find(member, (*path, name), inner, finds)
@@ -208,8 +252,7 @@ class Many:
 
     def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
         if type(value) is not list:
-            if carries_text(value):
-                raise Unlisted(channel)
+            _UNKNOWN.find(value, path, channel, finds)
             return
         for position, item in enumerate(cast("list[Any]", value)):
             name = channel if self._by == "nothing" else f"{channel}[{self._number(item, position)}]"
@@ -231,11 +274,8 @@ class ByType:
         self._shapes: dict[object, Shape | None] = {str: text, list: items, dict: members}
 
     def find(self, value: Any, path: Path, channel: str, finds: Finds) -> None:
-        shape = self._shapes.get(cast("object", type(value)))
-        if shape is not None:
-            shape.find(value, path, channel, finds)
-        elif carries_text(value):
-            raise Unlisted(channel)
+        shape = self._shapes.get(cast("object", type(value))) or _UNKNOWN
+        shape.find(value, path, channel, finds)
 
 
 class Called:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from tidegate.kernel.linear import BadExpression, compiled, quoted
+from tidegate.kernel.linear import BadExpression, Expression, compiled, quoted
 
 
 class Unsupported(ValueError):
@@ -171,10 +172,16 @@ def _character(source: str) -> _Node:
 
 
 @lru_cache(maxsize=1)
-def _composed() -> str:
-    """All characters that are composed of a character and combining marks."""
+def _unfinished() -> Mapping[str, str]:
+    """Return the characters that combining marks may turn into other ones, each with those that it may become."""
     every = map(chr, (*range(0x80, 0xD800), *range(0xF900, 0x30000)))
-    return "".join(one for one in every if earlier(one))
+    found: dict[str, list[str]] = {}
+    for composed in every:
+        # Nearly all characters are not composed, and this test is the fastest.
+        if not unicodedata.is_normalized("NFD", composed):
+            for one in earlier(composed):
+                found.setdefault(one, []).append(composed)
+    return {one: "".join(others) for one, others in found.items()}
 
 
 def earlier(composed: str) -> set[str]:
@@ -195,6 +202,11 @@ def _late_as(source: str) -> frozenset[str]:
         runs = compiled(f"(?:{source})+")
     except BadExpression as error:
         raise Unsupported(str(error)) from error
-    later = {one for run in runs.finditer(_composed()) for after in run[0] for one in earlier(after)}
-    now = {one for run in runs.finditer("".join(sorted(later))) for one in run[0]}
-    return frozenset(later - now)
+    unfinished = _unfinished()
+    refused = unfinished.keys() - _taken(runs, "".join(unfinished))
+    taken = _taken(runs, "".join(unfinished[one] for one in refused))
+    return frozenset(refused & {before for one in taken for before in earlier(one)})
+
+
+def _taken(runs: Expression, characters: str) -> set[str]:
+    return {one for run in runs.finditer(characters) for one in run[0]}

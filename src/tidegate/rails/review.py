@@ -102,9 +102,10 @@ class Review:
     def rules(self, steps: Sequence[Step], *, until: float) -> Generator[None]:
         """Run rules. Each step of the iterator is a turn, in which `SLICE_CHARS` characters are checked, or a few more.
 
-        `until` is the time after which rules no longer begin. Rules that do not get their turn have failed.
+        `until` is the time after which no turn begins. Rules that do not get their turn have failed. The first turn is not
+        subject to it: rules take microseconds, and only a machine that gives this process no time can make them late.
         """
-        turn_chars, clock = 0, self._clock
+        turn_chars, late, clock = 0, False, self._clock
         began = clock()
         for step in steps:
             for unit in self._units_of(step):
@@ -114,11 +115,14 @@ class Review:
                     turn_chars = size
                     yield
                     began = clock()
-                if size <= SLICE_CHARS:
                     late = began >= until
-                    verdict = LATE if late else ruled(step, _views(unit), unit.scene, self._note_failure)
+                if late:
+                    verdict = LATE
+                elif size <= SLICE_CHARS:
+                    verdict = ruled(step, _views(unit), unit.scene, self._note_failure)
                 else:
                     verdict = yield from self._sliced(step, unit, until)
+                    late = clock() >= until
                 ended = clock()
                 self._take(step, unit, verdict, ended - began)
                 began = ended
@@ -172,7 +176,7 @@ class Review:
         """Check a long text slice by slice, and return one verdict on all of it."""
         worst, spans = PASSED, dict[tuple[int, int, str], Span]()
         for offset, part in slices(unit.value, SLICE_CHARS):
-            if self._clock() >= until:
+            if offset and self._clock() >= until:
                 return LATE
             verdict = ruled(step, Views(part), unit.scene, self._note_failure)
             for span in verdict.spans:

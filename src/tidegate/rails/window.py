@@ -95,9 +95,10 @@ class Window:
         parts: list[_Part] = []
         for text in texts:
             lane = self._lanes.get(text.where) or self._open(text)
+            start = lane.arrived
             if text.value:
                 moved = self._add(lane, text) or moved
-            parts.append(_Part(text, lane, lane.arrived - len(text.value), lane.arrived))
+            parts.append(_Part(text, lane, start, start + len(text.value)))
         choices: tuple[int, ...] = ()
         for choice in piece.answer.choices or ():
             choices = (*choices, choice.index)
@@ -148,7 +149,8 @@ class Window:
             place = Span(lane.arrived, lane.arrived, "after_the_end")
             self.blocked = self.blocked or Found(_ITSELF, text.where, place)
         clear = lane.clear
-        lane.feed(text.value)
+        # What an event says beside its choices is complete: a line end keeps the next event's from being joined to it.
+        lane.feed(text.value if text.where.at >= 0 else f"{text.value}\n")
         if lane.blocked is not None:
             self.blocked = self.blocked or lane.blocked
         if lane.stopped and text.where.at not in self.stopped:
