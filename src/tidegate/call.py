@@ -80,7 +80,13 @@ class Checks(msgspec.Struct):
     def changes_answers(self) -> bool:
         """Whether answers have to pass the rails."""
         plan = self.plan
-        return bool(plan.output_rules or plan.output_checks or self.gate is not None or self.hidden)
+        return bool(
+            plan.output_rules
+            or plan.output_checks
+            or plan.profile.stop
+            or self.gate is not None
+            or self.hidden
+        )
 
     def told(self) -> tuple[tuple[Finding, ...], float, float]:
         """Return what a record has of it."""

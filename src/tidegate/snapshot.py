@@ -22,7 +22,7 @@ from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
-from tidegate.ports import Engine, Sink
+from tidegate.ports import Engine, Identifies, Sink
 from tidegate.running import RunningEngine, RunningStore
 from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import authenticate_for
@@ -119,37 +119,42 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             loans.push_async_callback(runtime.give_back, engines[name])
         models = _models(config, engines, runtime, exposed=(server or config.server).expose_engines)
         keys = await runtime.identifies(config, loans)
-        generation = next(runtime.quotas.generations)
-        authenticate = authenticate_for(config, server or config.server, keys, generation=generation)
-        counting = Counting(models)
-        if authenticate.policies.count_tokens:
-            counting = Counting(models, await runtime.vocabulary())
-        plans = list(authenticate.policies.plans())
-        parts = Parts(
-            clock=runtime.clock,
-            wall=runtime.wall,
-            sinks=[
-                runtime.metrics,
-                *_access_log(server or config.server, runtime),
-                *(_rail_sinks(config, runtime) if plans else ()),
-            ],
-            authenticate=authenticate,
-            limit=Limiting(
-                runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits
-            ),
-            recall=Recall(runtime.answers, models, runtime.clock),
-            models=models,
-            queue=runtime.queue,
-            lengths=runtime.lengths,
-            railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime)),
-            screens=any(plan.input_rules for plan in plans),
-            guards=any(plan.input_checks for plan in plans),
-        )
+        parts = await _parts(config, runtime, server or config.server, models, keys)
         pipeline = Pipeline(the_way(parts), runtime.clock)
         snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
         return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")
+
+
+async def _parts(
+    config: Config, runtime: Runtime, server: ServerConfig, models: Models, keys: Identifies
+) -> Parts:
+    """The parts of a snapshot. `server` are the server's settings in force, `keys` has every key of the gateway."""
+    generation = next(runtime.quotas.generations)
+    authenticate = authenticate_for(config, server, keys, generation=generation)
+    counting = Counting(models)
+    if authenticate.policies.count_tokens:
+        counting = Counting(models, await runtime.vocabulary())
+    plans = list(authenticate.policies.plans())
+    return Parts(
+        clock=runtime.clock,
+        wall=runtime.wall,
+        sinks=[
+            runtime.metrics,
+            *_access_log(server, runtime),
+            *(_rail_sinks(config, runtime) if plans else ()),
+        ],
+        authenticate=authenticate,
+        limit=Limiting(runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits),
+        recall=Recall(runtime.answers, models, runtime.clock),
+        models=models,
+        queue=runtime.queue,
+        lengths=runtime.lengths,
+        railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime)),
+        screens=any(plan.input_rules for plan in plans),
+        guards=any(plan.input_checks for plan in plans),
+    )
 
 
 async def _opened(section: str, borrowed: Awaitable[T]) -> T:

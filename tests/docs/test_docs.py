@@ -114,6 +114,8 @@ def test_every_configuration_is_valid(
         # Weights, or a certificate and its key.
         pem = (ROOT / "tests/egress/tls/server.pem").read_bytes()
         (tmp_path / name).write_bytes(b"GGUF" if name.endswith(".gguf") else pem)
+    for name in re.findall(r"\bfile: ([\w./-]+\.py)$", text, re.MULTILINE):
+        (tmp_path / name).touch()
     for name in re.findall(r"\$\{(\w+)\}", text):
         monkeypatch.setenv(name, f"the-value-of-{name}")
     parse_text(text, source=where)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import find, given, settings
@@ -27,8 +28,8 @@ from streamed import (
     window,
 )
 
+from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.kernel.matching import Pattern
-from tidegate.rails.arguments import rewritten
 from tidegate.rails.finders import by_patterns, either
 from tidegate.rails.lane import SpanRail
 from tidegate.rails.passages import CONTEXT_CHARS, MOST_CHARS
@@ -79,10 +80,14 @@ def test_arguments_say_what_their_redacted_texts_do(data):
     out = run(through, pieces)
     assert ARGUMENTS not in {where.channel for where, text in said(out).items() if text}
     for passage in through.to_check():
-        out += through.decide(passage, text=rewritten(passage.text, redacted))
+        out += through.decide(passage, text=_rewritten(passage.text, redacted))
     assert json.loads(said(out)[0, ARGUMENTS]) == {"text": [redacted(text) for text in texts]}
     assert said(out)[0, CONTENT] == "<EMAIL> "
     assert len(out) == len(pieces)
+
+
+def _rewritten(document: str, change: Callable[[str], str]) -> str:
+    return with_leaves(document, {leaf.path: change(leaf.value) for leaf in leaves(document)})
 
 
 @settings(max_examples=60)

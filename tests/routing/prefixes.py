@@ -137,6 +137,7 @@ def _stages(models: Models, clock: Callable[[], float], rule: Rule | str) -> lis
             models,
             Queue(clock),
             OutputEstimate(),
+            NO_PARTS.railed,
         )
     )
     if isinstance(rule, str):

@@ -219,9 +219,10 @@ def test_both_count_as_time_that_the_engines_took() -> None:
             world.near.takes_s = SLOW_S
             call = await world.ask()
             call.answered_at = world.runtime.clock()
-            before = world.total("tidegate_overhead_seconds_sum")
+            before, counted = (world.total(f"tidegate_overhead_seconds_{part}") for part in ("sum", "count"))
             world.runtime.metrics.finished(call.record(world.runtime.clock()))
-            assert 0 < world.total("tidegate_overhead_seconds_sum") - before < 0.01
+            assert world.total("tidegate_overhead_seconds_count") == counted + 1
+            assert world.total("tidegate_overhead_seconds_sum") - before < 0.01
 
     run(scene())
 

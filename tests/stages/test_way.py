@@ -39,6 +39,7 @@ from tidegate.runtime import make_engine
 from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting
 from tidegate.stages.limit import Limiting
+from tidegate.stages.railed import Railed
 from tidegate.stages.recall import Recall
 from tidegate.types import Ask, Batch, Capabilities, Endpoint, Exit, Piece, Record, Reply, Usage
 
@@ -92,7 +93,18 @@ def parts(models: Models, *sinks: Sink) -> Parts:
     limit = Limiting(Quotas(one, one), Counting(models), one)
     gate = Authenticate(Policies({DEFAULT: Policy()}))
     recall = Recall(Answers(one), models, one)
-    return Parts(one, one, sinks, gate, limit, recall, models, Queue(one), OutputEstimate())
+    return Parts(
+        one,
+        one,
+        sinks,
+        gate,
+        limit,
+        recall,
+        models,
+        Queue(one),
+        OutputEstimate(),
+        Railed(models, one, one, b""),
+    )
 
 
 def way(models: Models, *sinks: Sink) -> Pipeline:
@@ -145,8 +157,10 @@ def test_the_way_is_the_design() -> None:
         "observe",
         "authenticate",
         "limit",
+        "screen",
         "recall",
         "admit",
+        "guard",
         "route",
         "attempt",
     ]

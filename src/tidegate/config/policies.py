@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, field_validator
 
 from tidegate.config.queue import DEFAULT_CLASS
-from tidegate.config.rails import NO_RAILS, STRICT
+from tidegate.config.rails import NO_RAILS, RULES, STRICT
 from tidegate.config.settings import Name, Settings, not_empty
 
 
@@ -126,7 +126,7 @@ class PolicyConfig(Settings):
         default="house", description="Whose limits the gateway's own calls for a request use."
     )
     rails: Name = Field(
-        default=NO_RAILS,
+        default=RULES,
         description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules` or `strict`.",
     )
     stricter_rails: tuple[Name, ...] | None = Field(

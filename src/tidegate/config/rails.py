@@ -62,6 +62,15 @@ class ProfileConfig(Settings):
         default=False,
         description="Whether the engine starts while slow rails still check the input. Nothing is sent before they pass.",
     )
+    stream_first: bool = Field(
+        default=False,
+        description="Whether streams show a passage before the rails that judge passages have passed it. At most one"
+        " passage, of up to 160 characters, is shown before a block.",
+    )
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="Strings before which the gateway ends every answer with `finish_reason: stop`.",
+    )
     refuse_as: Literal["message", "error"] = Field(
         default="message",
         description="How a blocked call is answered: by an assistant's message with `finish_reason: content_filter`, or by"

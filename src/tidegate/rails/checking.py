@@ -67,19 +67,18 @@ NoteFailure = Callable[[Step, Scene, str], None]
 
 def ruled(step: Step, views: TextViews, scene: Scene, failed: NoteFailure) -> Verdict:
     """Return the verdict of a rule. A rule that fails is replaced by its fallback."""
-    verdict = _sound(step, _ruled(step, views, scene), len(views.original))
+    rule = cast("Rule", step.rail)
+    try:
+        found: Any = rule.check(views, scene)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
+        found = _failed(step, error)
+    if found is PASSED:
+        return PASSED
+    verdict = _sound(step, found, len(views.original))
     if verdict.error and step.fallback is not None:
         failed(step, scene, verdict.error)
         return ruled(step.fallback, views, scene, failed)
     return verdict
-
-
-def _ruled(step: Step, views: TextViews, scene: Scene) -> Any:
-    rule = cast("Rule", step.rail)
-    try:
-        return rule.check(views, scene)
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-        return _failed(step, error)
 
 
 async def checked(

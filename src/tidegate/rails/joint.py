@@ -20,6 +20,7 @@ class JointSearch(msgspec.Struct, frozen=True):
     growing: Growing
     max_chars: int
     count: int
+    context_chars: int
 
     @classmethod
     def of(cls, scanners: Sequence[Scanner]) -> JointSearch | None:
@@ -27,7 +28,9 @@ class JointSearch(msgspec.Struct, frozen=True):
         own = [one.finder for one in scanners if isinstance(one, SpanScanner)]
         if len(own) < 2 or len(own) < len(scanners):
             return None
-        return cls(joined([one.growing for one in own]), min(one.max_chars for one in own), len(own))
+        growing = joined([one.growing for one in own])
+        context_chars = max(one.context_chars for one in own)
+        return cls(growing, min(one.max_chars for one in own), len(own), context_chars)
 
     def joint(self, scanners: Sequence[Scanner]) -> Joint:
         """Return the joint of the first of some scanners."""
@@ -43,6 +46,7 @@ class Joint:
     def __init__(self, search: JointSearch, scanners: Sequence[SpanScanner]) -> None:
         self._growing = search.growing
         self._max_chars = search.max_chars
+        self._context_chars = search.context_chars
         self._scanners = scanners
         self._calm = True
         self._tail = ""
@@ -57,7 +61,7 @@ class Joint:
         if tail.isascii():
             first = self._growing.first_alone(tail, self._from - base)
             if first >= 0 and len(tail) - first <= self._max_chars:
-                keep = first - 1 if first else 0
+                keep = max(first - self._context_chars, 0)
                 self._tail = tail[keep:]
                 self._base = base + keep
                 self._from = base + first
@@ -77,4 +81,7 @@ class Joint:
         first = self._scanners[0].place
         if first is not None and all(one.place == first for one in self._scanners):
             self._calm = True
-            self._tail, self._base, self._from = self._scanners[0].kept
+            # The one with the most context.
+            self._tail, self._base, self._from = max(
+                (one.kept for one in self._scanners), key=lambda kept: len(kept[0])
+            )

@@ -18,8 +18,9 @@ from tidegate.rails.plan import Plan, stream_rules
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
 from tidegate.rails.step import Step
+from tidegate.rails.stops import Stops
 from tidegate.rails.watching import RailFailed
-from tidegate.rails.window import Window
+from tidegate.rails.window import STOP_CHANNELS, Window
 from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
 
 _RESTORED = "placeholders"
@@ -50,6 +51,9 @@ class Outgoing:
         self._hidden = hidden
         self._findings: dict[str, Finding] = {}
         self._changed: set[int] = set()
+        self._choices: set[int] = set()
+        self._late: list[Passage] = []
+        """Passages that were shown before their ruling, with `stream_first`."""
         self._told = 0
         self._has_told = False
         steps = plan.output_rules + plan.output_checks
@@ -59,10 +63,16 @@ class Outgoing:
         self._all = steps
         self._window: Window | None = None
         if stream:
-            rules = plan.streams or stream_rules(steps, self._note_failure)
+            rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
             if hidden:
                 rules = rules.restoring(SpanRail(_RESTORED, "restore", hidden.scanner, hidden.value))
             self._window = Window(rules, self._put, form.ended)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the engine has nothing more to say, because stop strings have ended all choices that it has begun."""
+        window = self._window
+        return window is not None and bool(window.stopped) and window.stopped == self._choices
 
     @property
     def shown_chars(self) -> int:
@@ -90,22 +100,35 @@ class Outgoing:
         window = self._window
         if window is None:
             return [piece for piece in [await self._whole(piece) for piece in batch] if self.stopped is None]
+        if self._late:
+            await self._judge_late(window)
+        if self.stopped is not None:
+            return []
         out: Batch = []
         try:
             for piece in batch:
-                if self._changed:
-                    piece = self._form.without_echoes(piece, self._changed)  # noqa: PLW2901
-                out += window.feed(piece, self._form.texts_out(piece))
+                out += self._fed(window, piece)
         except RailFailed as failed:
             return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
         return out + await self._judged(window) if window.holds else out
 
+    def _fed(self, window: Window, piece: Piece) -> Batch:
+        if self._changed:
+            piece = self._form.without_echoes(piece, self._changed)
+        if self._plan.profile.stop:
+            self._choices.update(choice.index for choice in piece.answer.choices or ())
+        return window.feed(piece, self._form.texts_out(piece))
+
     async def finish(self) -> Batch:
         """Take the end of the engine's answer. Returns what was still held and may leave."""
         window = self._window
         if window is None:
+            return []
+        if self._late:
+            await self._judge_late(window)
+        if self.stopped is not None:
             return []
         try:
             out = window.finish()
@@ -113,7 +136,10 @@ class Outgoing:
             return self._fail(failed, [])
         if window.blocked is not None:
             return self._block(window.blocked, out)
-        return out + await self._judged(window)
+        out += await self._judged(window)
+        if self._late:
+            await self._judge_late(window)
+        return out
 
     # -- reviews -------------------------------------------------------------------------------------------------------
 
@@ -127,7 +153,24 @@ class Outgoing:
                 value = changed.get(text.where, text.value)
                 if (restored := self._restored(value, is_json=text.is_json)) != value:
                     changed[text.where] = restored
-        return self._form.put_out(piece, changed) if changed else piece
+        ended = self._cut_at_stops(texts, changed) if self._plan.profile.stop else ()
+        piece = self._form.put_out(piece, changed) if changed else piece
+        for choice in ended:
+            piece = self._form.ended(piece, choice)
+        return piece
+
+    def _cut_at_stops(self, texts: Sequence[Text], changed: dict[Where, str]) -> set[int]:
+        """End texts before the first stop string. Returns the choices that end there."""
+        ended: set[int] = set()
+        for text in texts:
+            if text.where.channel in STOP_CHANNELS:
+                value, is_cut = Stops(self._plan.profile.stop).feed(
+                    changed.get(text.where, text.value), last=True
+                )
+                if is_cut:
+                    changed[text.where] = value
+                    ended.add(text.where.at)
+        return ended
 
     async def _judged(self, window: Window) -> Batch:
         """Rule on the passages that are complete. Returns what leaves for it."""
@@ -138,11 +181,23 @@ class Outgoing:
             # A whole answer is one review, so that a rail sees all of its texts, or none, as they are.
             review = await self._reviewed([_text(one) for one in whole], self._all)
             out += self._rule(window, whole, review)
-        for passage in passages:
-            if not passage.whole and self.stopped is None:
-                review = await self._reviewed([_text(passage)], self._others, passage.context)
-                out += self._rule(window, [passage], review)
+        others = [one for one in passages if not one.whole]
+        if self._plan.profile.stream_first:
+            self._late, others = others, []
+        for passage in others:
+            if self.stopped is None:
+                out += self._rule(window, [passage], await self._review_of(passage))
         return out if self.stopped is None else []
+
+    async def _judge_late(self, window: Window) -> None:
+        """Rule on the passages that were shown before their ruling."""
+        late, self._late = self._late, []
+        for passage in late:
+            if self.stopped is None:
+                self._rule(window, [passage], await self._review_of(passage))
+
+    async def _review_of(self, passage: Passage) -> Review:
+        return await self._reviewed([_text(passage)], self._others, passage.context)
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
         if self.stopped is not None:

@@ -71,7 +71,7 @@ def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Pla
     for name in sorted({*named, *config.profiles}):
         if name != NO_RAILS and name in profiles:
             plan = _plan(name, profiles[name], config, problems)
-            if plan.steps:
+            if plan.steps or plan.profile.stop:
                 plans[name] = plan
     if problems:
         raise ConfigError("cannot start", problems)
@@ -105,16 +105,18 @@ def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list
         *_by_tier(on_output),
         config.budget_ms / 1000,
         config.judge_budget_ms / 1000,
-        stream_rules(on_output) if all(one.trusted for one in on_output if one.scans) else None,
+        stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 
 
-def stream_rules(steps: Sequence[Step], failed: Failed | None = None) -> WindowRules:
+def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed | None = None) -> WindowRules:
     """Return what holds for streams under the rails that check answers. `failed` is told of scanners that fail."""
     if any(one.whole for one in steps):
-        return WindowRules(judged="whole")
+        return WindowRules(judged="whole", stops=profile.stop)
     rails = [SpanRail(one.name, _ON_FAIL[one.on_fail], scanner_of(one, failed)) for one in steps if one.scans]
-    return WindowRules.of(rails, judged="passages" if any(not one.scans for one in steps) else "")
+    passages = "early" if profile.stream_first else "passages"
+    judged = passages if any(not one.scans for one in steps) else ""
+    return WindowRules.of(rails, judged=judged, stops=profile.stop)
 
 
 def _made(config: RailConfig) -> Rule | Check:

@@ -4,7 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any, Final
 
 from tidegate.config.rails import RULES, STRICT, ProfileConfig
 
-BUILT_IN: Mapping[str, ProfileConfig] = MappingProxyType({RULES: ProfileConfig(), STRICT: ProfileConfig()})
+_RULES: Final[dict[str, Any]] = {
+    "rails": [
+        {"kind": "secrets", "surfaces": ["input", "output"], "on_fail": "redact"},
+        {
+            "kind": "injection",
+            "surfaces": ["input", "retrieval", "tool"],
+            "threshold": "high",
+            "on_fail": "block",
+        },
+        # Masks break tools and code, so that personal data is only logged where nobody has decided otherwise.
+        {"kind": "pii", "surfaces": ["input", "output"], "on_fail": "log"},
+        {"kind": "hidden_text", "surfaces": ["input", "retrieval", "tool"], "on_fail": "log"},
+    ]
+}
+_STRICT: Final[dict[str, Any]] = {
+    "rails": [
+        {"kind": "secrets", "surfaces": ["input", "retrieval", "tool", "output"], "on_fail": "redact"},
+        {"kind": "pii", "surfaces": ["input", "retrieval", "tool", "output"], "on_fail": "redact"},
+        {
+            "kind": "injection",
+            "surfaces": ["input", "retrieval", "tool"],
+            "threshold": "medium",
+            "on_fail": "block",
+        },
+        {"kind": "hidden_text", "surfaces": ["input", "retrieval", "tool"], "on_fail": "block"},
+    ]
+}
+
+BUILT_IN: Mapping[str, ProfileConfig] = MappingProxyType(
+    {RULES: ProfileConfig.model_validate(_RULES), STRICT: ProfileConfig.model_validate(_STRICT)}
+)

@@ -40,6 +40,8 @@ class _Unit(msgspec.Struct, eq=False):
     text: Text
     value: str
     scene: Scene
+    surface: Surface
+    is_request: bool = False
     leaf: Path | None = None
     context: str = ""
     views: TextViews | None = None
@@ -97,21 +99,24 @@ class Review:
 
         `until` is the time after which rules no longer begin. Rules that do not get their turn have failed.
         """
-        turn_chars = 0
+        turn_chars, clock = 0, self._clock
+        began = clock()
         for step in steps:
             for unit in self._units_of(step):
-                turn_chars += len(unit.value)
+                size = len(unit.value)
+                turn_chars += size
                 if turn_chars > SLICE_CHARS:
-                    turn_chars = len(unit.value)
+                    turn_chars = size
                     yield
-                began = self._clock()
-                if len(unit.value) <= SLICE_CHARS:
-                    verdict = (
-                        ruled(step, _views(unit), unit.scene, self._note_failure) if began < until else LATE
-                    )
+                    began = clock()
+                if size <= SLICE_CHARS:
+                    late = began >= until
+                    verdict = LATE if late else ruled(step, _views(unit), unit.scene, self._note_failure)
                 else:
                     verdict = yield from self._sliced(step, unit, until)
-                self._take(step, unit, verdict, self._clock() - began)
+                ended = clock()
+                self._take(step, unit, verdict, ended - began)
+                began = ended
                 if self.stopped is not None:
                     return
 
@@ -153,11 +158,10 @@ class Review:
                 raise _Stopped
 
     def _units_of(self, step: Step) -> Sequence[_Unit]:
-        return [
-            unit
-            for unit in self._units
-            if unit.text.surface in step.surfaces and (unit.text.where == REQUEST) == step.about.once
-        ]
+        surfaces = step.surfaces
+        if step.about.once:
+            return [unit for unit in self._units if unit.is_request and unit.surface in surfaces]
+        return [unit for unit in self._units if unit.surface in surfaces and not unit.is_request]
 
     def _sliced(self, step: Step, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
         """Check a long text slice by slice, and return one verdict on all of it."""
@@ -182,9 +186,11 @@ class Review:
         """Act on a verdict, and note it."""
         if unit.context:
             verdict = _behind(verdict, len(unit.context))
-        decision = decided(step, verdict, unit.value, self._mask)
-        finding = self._finding(step, unit.text.surface)
+        finding = self._finding(step, unit.surface)
         finding.took_s += took_s
+        if verdict is PASSED:
+            return
+        decision = decided(step, verdict, unit.value, self._mask)
         if decision.action is Action.PASS:
             return
         finding.count += len(verdict.spans) or 1
@@ -223,10 +229,10 @@ def _behind(verdict: Verdict, chars: int) -> Verdict:
 
 def _units(text: Text, scene: Scene, context: str) -> Iterator[_Unit]:
     if not text.is_json:
-        yield _Unit(text, text.value, scene, context=context)
+        yield _Unit(text, text.value, scene, text.surface, text.where == REQUEST, context=context)
         return
     for leaf in leaves(text.value):
-        yield _Unit(text, leaf.value, scene, leaf.path)
+        yield _Unit(text, leaf.value, scene, text.surface, leaf=leaf.path)
 
 
 def _views(unit: _Unit) -> TextViews:

@@ -28,6 +28,8 @@ EndChoice = Callable[[Piece, int], Piece]
 
 
 _ITSELF = "window"
+STOP_CHANNELS = frozenset({"content", "text"})
+"""The texts in which stop strings count."""
 
 
 class WindowRules(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ class WindowRules(msgspec.Struct, frozen=True):
     judged: str = ""
     judges_json: bool = True
     stops: tuple[str, ...] = ()
-    stop_channels: Collection[str] = ("content", "text")
+    stop_channels: Collection[str] = STOP_CHANNELS
     search: JointSearch | None = None
 
     @classmethod

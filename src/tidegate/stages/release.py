@@ -63,6 +63,9 @@ class Released:
                     return batch  # the refusal
                 self._held_since = self._held_since or self._railed.clock()
                 batch = await self._out.take(batch)
+                if self._out.is_over and self._out.stopped is None:
+                    await self._cut()
+                    batch += await self._finished()
             if self._out.stopped is not None:
                 batch += await self._stop(self._out.stopped)
             if batch:

@@ -20,3 +20,6 @@ class Surface(enum.Enum):
     RETRIEVAL = "retrieval"
     TOOL = "tool"
     OUTPUT = "output"
+
+    # Enum's own hash is a Python function, which would cost each check a microsecond.
+    __hash__ = object.__hash__

@@ -6,9 +6,13 @@ from rails.accuracy import measure
 from rails.found import SCENE, kinds, streamed, whole
 from rails.written import sentences
 
+from tidegate.kernel.matching import Pattern
 from tidegate.kernel.text import Views
+from tidegate.rails.finders import as_it_is, by_patterns
+from tidegate.rails.joint import JointSearch
 from tidegate.rails.rules.pii import Pii, PiiConfig
 from tidegate.rails.rules.recognizers.personal import ENTITIES
+from tidegate.rails.spans import SpanScanner
 
 PII = Pii(PiiConfig())
 EVERYTHING = Pii(PiiConfig(entities=tuple(sorted(ENTITIES))))
@@ -194,3 +198,18 @@ def test_sentences_of_ten_locales():
     scores = {one.entity: one.counts for one in measure(sentences(500))}
     assert scores["all"].f1 >= 0.97
     assert all(counts.f1 >= 0.95 for counts in scores.values())
+
+
+def test_words_before_a_number_count_in_a_joint_search_too():
+    events = ["My", " phone", " number", " is", " now", " 555-", "0123", " again."]
+    scanners = [PII.scanner(), SpanScanner(by_patterns([Pattern("LONG", r"zzz\d")]), as_it_is)]
+    search = JointSearch.of(scanners)
+    assert search is not None
+    joint = search.joint(scanners)
+    found = []
+    for event in events:
+        if joint.clear_after(event) < 0:
+            found += [span for scanner in scanners for span in scanner.feed(event).found]
+            joint.rest()
+    text = "".join(events)
+    assert [text[span.start : span.end] for span in found] == ["555-0123"]

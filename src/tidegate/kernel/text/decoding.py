@@ -74,11 +74,23 @@ def _undone(view: View) -> View:
 # ----------------------------------------------------------------------------------------- what is readable
 
 
-_STRETCH = re.compile(r"[\w\s.,;:!?'\"()\[\]{}<>@#$%&*/\\+=|~^`-]+")
+# Vowel signs and other marks that words of Arabic, Hindi, Thai and the like have.
+_MARKS = (
+    "\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e\u0eb1-\u0ecd\u0f18-\u0fbc\u102b-\u109d\u17b4-\u17d3"
+)
+_THREE_BYTES = "\u0800"
+_MARK = re.compile(f"[{_MARKS}]")
+_STRETCH = re.compile(r"[\w\s" + _MARKS + r".,;:!?'\"()\[\]{}<>@#$%&*/\\+=|~^`-]+")
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalpha() or _MARK.match(character) is not None
 
 
 def _is_readable(text: str, *, fewest: int) -> bool:
-    return len(text) >= fewest and sum(map(str.isalpha, text)) >= LETTERS_OF_READABLE * len(text)
+    # Characters of three bytes or more happen less by chance, so that they count twice.
+    length = len(text) + sum(character >= _THREE_BYTES for character in text)
+    return length >= fewest and sum(map(_is_letter, text)) >= LETTERS_OF_READABLE * len(text)
 
 
 def _whole(data: bytes, *, fewest: int) -> str:

@@ -71,7 +71,15 @@ def _all_of(ranges: tuple[tuple[int, int], ...]) -> frozenset[str]:
 
 
 _DROPPED = _all_of(_DECORATIONS) | _all_of(_SHAPELESS)
-_LOOKS_LIKE = confusables()
+
+
+def _in_both_cases(look_alikes: dict[str, str]) -> dict[str, str]:
+    """Add the capitals of small letters, so that a word folds alike in both cases where that is possible."""
+    capitals = {small.upper(): plain.upper() for small, plain in look_alikes.items()}
+    return {c: plain for c, plain in capitals.items() if len(c) == 1 and not c.isascii()} | look_alikes
+
+
+_LOOKS_LIKE = _in_both_cases(confusables())
 
 # Digits, spaces, and halves of surrogate pairs, which no encoder takes.
 _PLAIN_OF: dict[str, Callable[[str], str]] = {

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from tidegate.kernel.text.mapping import Offsets, ends_of, starts_of
 from tidegate.types.verdict import View
 
-MOST_GUESSES = 5
-"""The most readings: leet, rot13, reversed, reversed words, and words in reverse order."""
+MOST_GUESSES = 6
+"""The most readings: two of leet, rot13, reversed, reversed words, and words in reverse order."""
 
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _TURNED = _LOWER[13:] + _LOWER[:13]
-_ROT13 = str.maketrans(_LOWER + _LOWER.upper(), _TURNED + _TURNED.upper())
-LEET = str.maketrans("013456789@$|+", "oieasgtbgaslt")
+_ROT13 = bytes.maketrans((_LOWER + _LOWER.upper()).encode(), (_TURNED + _TURNED.upper()).encode())
+LEET = bytes.maketrans(b"013456789@$|+", b"oieasgtbgaslt")
 """The letters that digits and signs stand for, where their neighbours do not matter."""
-# A 1 beside another one, or beside an l, is an l (`a11`); any other is an i (`1gnore`).
-_ELL = re.compile(r"(?<=[lL1])1|1(?=[lL1])")
+# A 1 is an i (`1gnore`), but beside another one, or beside an l, it may be an l (`a11`).
+_ELL = re.compile(r"1(?:(?=[lL1])|(?<=[lL1]1))")
 # An exclamation mark is a letter only before another one.
 _BANG = re.compile(r"!(?=[\w@$|+])")
 _WORD = re.compile(r"\s+|\S+")
@@ -29,16 +29,25 @@ _WORD = re.compile(r"\s+|\S+")
 def guesses(view: View) -> Iterator[View]:
     """Yield the readings of the folded view of a text. Those that change nothing are left out."""
     text = view.text
-    leet = _BANG.sub("i", _ELL.sub("l", text)).translate(LEET)
+    signs = _BANG.sub("i", text)
+    leet = swapped(signs, LEET)
     if leet != text:
         yield View("leet", leet, starts_of(view), ends_of(view), keeps=False)
+    with_ell = _ELL.sub("l", signs)
+    if with_ell != signs:
+        yield View("leet, l", swapped(with_ell, LEET), starts_of(view), ends_of(view), keeps=False)
     if not text:
         return
-    yield View("rot13", text.translate(_ROT13), starts_of(view), ends_of(view))
+    yield View("rot13", swapped(text, _ROT13), starts_of(view), ends_of(view))
     yield _backwards(view)._replace(name="reversed")
     turned = _in_reverse_order(view)
     yield turned
     yield _backwards(turned)._replace(name="reversed words")
+
+
+def swapped(text: str, table: bytes) -> str:
+    """Return a text with its ASCII characters replaced. As bytes this is ten times as fast beside other characters."""
+    return text.encode("utf-8", "surrogatepass").translate(table).decode("utf-8", "surrogatepass")
 
 
 def _backwards(view: View) -> View:

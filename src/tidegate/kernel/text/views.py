@@ -14,7 +14,7 @@ from tidegate.types.verdict import View
 MOST_DECODED = MOST_HIDDEN_VIEWS + (1 + MOST_HIDDEN_VIEWS) * ROUNDS
 """The most decoded views of one text: each hidden text, and the rounds of decoding the text itself and each of those."""
 
-_NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 0x7F)
+_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
 _LOWER = bytes(range(256)).lower()
 
 
@@ -75,10 +75,12 @@ def _decoded(text: str, plain: View) -> Sequence[View]:
 def letters_of(view: View) -> View:
     """Return the letters of a view alone, in lower case: no spaces, digits or punctuation."""
     text = view.text
-    if text.isascii():
-        letters = text.encode().translate(_LOWER, _NO_LETTERS).decode()
-    else:
-        letters = "".join(filter(str.isalpha, text)).lower()
+    # As bytes, ASCII is dealt with ten times as fast; the bytes of other characters stay as they are.
+    letters = (
+        text.encode("utf-8", "surrogatepass").translate(_LOWER, _NO_LETTERS).decode("utf-8", "surrogatepass")
+    )
+    if not letters.isascii():
+        letters = (letters if letters.isalpha() else "".join(filter(str.isalpha, letters))).lower()
     starts, ends = starts_of(view), ends_of(view)
     return View(
         "skeleton",

@@ -26,7 +26,7 @@ FEWEST_LETTERS: Final = 6
 class BlocklistConfig(RailConfig):
     """Settings of the rail `blocklist`."""
 
-    kind: Literal["blocklist"] = "blocklist"
+    kind: Literal["blocklist"] = "blocklist"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     words: tuple[str, ...] = Field(default=(), description="Words and phrases that must not occur.")
     words_path: Path | None = Field(
         default=None, description="File with further words and phrases in UTF-8, one a line."

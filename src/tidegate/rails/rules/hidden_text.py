@@ -21,27 +21,24 @@ from tidegate.rails.rules.characters.mixed import LONGEST_WORD, MIXED, last_word
 from tidegate.rails.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
 
-_CATEGORIES: Final = {
+Category = Literal[
+    "invisible_characters", "tag_characters", "variation_selectors", "bidi_controls", "mixed_scripts"
+]
+_CATEGORIES: Final[dict[str, Category]] = {
     INVISIBLE: "invisible_characters",
     TAGS: "tag_characters",
     SELECTORS: "variation_selectors",
     BIDI: "bidi_controls",
     MIXED: "mixed_scripts",
 }
-KINDS: Final = tuple(_CATEGORIES.values())
 
 
 class HiddenTextConfig(RailConfig):
     """Settings of the rail `hidden_text`."""
 
-    kind: Literal["hidden_text"] = "hidden_text"
-    categories: tuple[
-        Literal[
-            "invisible_characters", "tag_characters", "variation_selectors", "bidi_controls", "mixed_scripts"
-        ],
-        ...,
-    ] = Field(
-        default=KINDS,
+    kind: Literal["hidden_text"] = "hidden_text"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
+    categories: tuple[Category, ...] = Field(
+        default=tuple(_CATEGORIES.values()),
         min_length=1,
         description="What is looked for: characters without width, tag characters and variation selectors that can carry a"
         " text of their own, overrides of the writing direction, and words whose letters are of several scripts and look"

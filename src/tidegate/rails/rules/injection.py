@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field
 
 from tidegate.config.rails import RailConfig
-from tidegate.kernel.text.guessing import LEET
+from tidegate.kernel.text.guessing import LEET, swapped
 from tidegate.kernel.text.views import letters_of
 from tidegate.ports import TextViews
 from tidegate.rails.rules.phrases.asian import ASIAN
@@ -30,14 +30,14 @@ from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface
 
 BOOKS: Final = (ENGLISH, *ROMANCE, *GERMANIC, *SLAVIC, *ASIAN)
 # A digit or sign between two letters, as leet has it: common enough, so that more has to follow.
-_DIGIT_IN_WORD: Final = re.compile(r"[A-Za-z][013-9@$|+!]+[A-Za-z]")
+_DIGIT_IN_WORD: Final = re.compile(r"[013-9@$|+!](?<=[A-Za-z].)[013-9@$|+!]*[A-Za-z]")
 _LEAST: Final = {"high": HIGH, "medium": MEDIUM, "low": LOW}
 
 
 class InjectionConfig(RailConfig):
     """Settings of the rail `injection`."""
 
-    kind: Literal["injection"] = "injection"
+    kind: Literal["injection"] = "injection"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     threshold: Literal["high", "medium", "low"] = Field(
         default="high",
         description="How sure the rail has to be: `high` finds phrases that harmless texts almost never have, `medium` also"
@@ -94,4 +94,4 @@ class Injection:
             return True
         if _DIGIT_IN_WORD.search(text) is None:
             return False
-        return self._phrases.anchored(letters_of(View("leet", text.translate(LEET))).text)
+        return self._phrases.anchored(letters_of(View("leet", swapped(text, LEET))).text)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -17,13 +17,14 @@ from tidegate.config.rails import RailConfig
 from tidegate.ports import Check, Rule
 from tidegate.types.verdict import RailFacts, Surface
 
+T = TypeVar("T")
 HOW = "docs/writing-a-rail.md"
 
 
 class PythonFileConfig(RailConfig):
     """Settings of the rail `python`."""
 
-    kind: Literal["python"] = "python"
+    kind: Literal["python"] = "python"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     file: Path = Field(
         description="Python file with one class that has a method `check`. The file is run with the rights of the gateway."
     )
@@ -48,7 +49,7 @@ class PythonFile:
     def __new__(cls, config: PythonFileConfig) -> Rule | Check:  # type: ignore[misc]
         rail_class = _rail_class(config.file)
         where = f"{config.file}: class {rail_class.__name__}"
-        rail = _made(rail_class, config.settings, where)
+        rail = _made(rail_class, config.settings, config.file, where)
         wrong = _wrong(rail)
         if wrong:
             raise ValueError(f"{where} {wrong} (see {HOW})")
@@ -74,14 +75,24 @@ def _run(path: Path) -> ModuleType:
     # No module of this name is registered, so that a file can be read again after a change.
     name = f"tidegate_rail_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    loader = spec.loader if spec is not None else None
+    if spec is None or loader is None:
         raise ValueError(f"{path} is not a Python file: its name has to end with .py")
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the file may do anything
-        raise ValueError(f"{path}{_line(error, path)} raised {type(error).__name__}: {error}") from error
+    _foreign(str(path), path, lambda: loader.exec_module(module))
     return module
+
+
+def _foreign(where: str, path: Path, run: Callable[[], T]) -> T:
+    """Run code of the file, which may do anything. Raises ValueError for whatever it raises."""
+    try:
+        return run()
+    except ValidationError as error:
+        mistakes = "; ".join(f"settings.{_path(one['loc'])}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"{where}: {mistakes}") from error
+    except Exception as error:  # the file may do anything
+        line = _line(error, path)
+        raise ValueError(f"{where}{line} raised {type(error).__name__}: {error}") from error
 
 
 def _line(error: Exception, path: Path) -> str:
@@ -94,7 +105,7 @@ def _line(error: Exception, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _made(rail_class: type[Any], settings: Mapping[str, Any], where: str) -> object:
+def _made(rail_class: type[Any], settings: Mapping[str, Any], path: Path, where: str) -> object:
     model = getattr(rail_class, "Config", None)
     if model is None and settings:
         raise ValueError(f"{where} has no `Config`: give it one, or leave out `settings`")
@@ -102,14 +113,11 @@ def _made(rail_class: type[Any], settings: Mapping[str, Any], where: str) -> obj
         raise ValueError(
             f"{where} has a `Config` that is no pydantic model: derive it from pydantic.BaseModel"
         )
-    try:
-        arguments = () if model is None else (model.model_validate(dict(settings)),)
-        return rail_class(*arguments)
-    except ValidationError as error:
-        mistakes = "; ".join(f"settings.{_path(one['loc'])}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{where}: {mistakes}") from error
-    except Exception as error:  # the class may do anything
-        raise ValueError(f"{where} raised {type(error).__name__}: {error}") from error
+
+    def make() -> object:
+        return rail_class() if model is None else rail_class(model.model_validate(dict(settings)))
+
+    return _foreign(where, path, make)
 
 
 def _path(place: tuple[int | str, ...]) -> str:

@@ -21,7 +21,7 @@ from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface
 class RegexConfig(RailConfig):
     """Settings of the rail `regex`."""
 
-    kind: Literal["regex"] = "regex"
+    kind: Literal["regex"] = "regex"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     patterns: Mapping[Name, str] = Field(
         min_length=1,
         description="Patterns by name, in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax), which has neither"

@@ -16,7 +16,7 @@ CATEGORY = "token_limit"
 class TokenLimitConfig(RailConfig):
     """Settings of the rail `token_limit`."""
 
-    kind: Literal["token_limit"] = "token_limit"
+    kind: Literal["token_limit"] = "token_limit"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     max_tokens: int | None = Field(
         default=None,
         ge=1,

@@ -32,11 +32,8 @@ _HAN: Final = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 # Digits and signs of keycaps, and the few letters that are emoji.
 _STYLED: Final = frozenset("0123456789#*\u2139\u203c\u2049\u3030\u303d")
 
+Range = tuple[int, int]
 Explained = Callable[[str, int], bool]
-
-
-def _any_of(*ranges: tuple[int, int]) -> str:
-    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
 
 
 def _at(text: str, at: int) -> str:
@@ -60,13 +57,13 @@ def _within_word(text: str, at: int) -> bool:
 
 def _joins(text: str, at: int) -> bool:
     before, after = _at(text, at - 1), _at(text, at + 1)
-    if _JOINED.match(before):
+    if _JOINED.match(before) or _JOINED.match(after):
         return True
     return text[at] == "\u200d" and _is_picture(before) and _is_picture(after)
 
 
 def _breaks_line(text: str, at: int) -> bool:
-    return bool(_WITHOUT_SPACES.match(_at(text, at - 1)) and _WITHOUT_SPACES.match(_at(text, at + 1)))
+    return bool(_WITHOUT_SPACES.match(_at(text, at - 1)) or _WITHOUT_SPACES.match(_at(text, at + 1)))
 
 
 def _begins(text: str, at: int) -> bool:
@@ -125,36 +122,42 @@ def _never(text: str, at: int) -> bool:
     return False
 
 
-_SELECTOR: Final = _any_of(*SELECTOR_RANGES)
-_TAG: Final = _any_of(TAG_RANGE)
 _INVISIBLE_MARK: Final = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
-_RULES: Final[tuple[tuple[str, str, Explained], ...]] = (
-    ("\u00ad", INVISIBLE, _within_word),
-    ("\u200c\u200d", INVISIBLE, _joins),
-    ("\u200b", INVISIBLE, _breaks_line),
-    ("\ufeff", INVISIBLE, _begins),
-    ("\u2060", INVISIBLE, _between_words),
-    ("\u115f\u1160\u3164\uffa0", INVISIBLE, _beside_jamo),
-    ("\u180b-\u180f", INVISIBLE, _after_mongolian),
-    ("\u034f", INVISIBLE, _after_letter_of_other_script),
-    ("\u17b4\u17b5\u2061-\u2065\u206a-\u206f\ufff0-\ufffb", INVISIBLE, _never),
-    ("\u200e\u200f\u061c", INVISIBLE, _near_right_to_left),
+_RULES: Final[tuple[tuple[tuple[Range, ...], str, Explained], ...]] = (
+    (((0xAD, 0xAD),), INVISIBLE, _within_word),
+    (((0x200C, 0x200D),), INVISIBLE, _joins),
+    (((0x200B, 0x200B),), INVISIBLE, _breaks_line),
+    (((0xFEFF, 0xFEFF),), INVISIBLE, _begins),
+    (((0x2060, 0x2060),), INVISIBLE, _between_words),
+    (((0x115F, 0x1160), (0x3164, 0x3164), (0xFFA0, 0xFFA0)), INVISIBLE, _beside_jamo),
+    (((0x180B, 0x180F),), INVISIBLE, _after_mongolian),
+    (((0x34F, 0x34F),), INVISIBLE, _after_letter_of_other_script),
+    (((0x17B4, 0x17B5), (0x2061, 0x2065), (0x206A, 0x206F), (0xFFF0, 0xFFFB)), INVISIBLE, _never),
+    (((0x200E, 0x200F), (0x61C, 0x61C)), INVISIBLE, _near_right_to_left),
     # Embeddings and isolates from left to right keep the order of the letters.
-    ("\u202b\u2067", BIDI, _near_right_to_left),
-    ("\u202d\u202e", BIDI, _never),
-    (_SELECTOR, SELECTORS, _selects),
-    (_TAG, TAGS, _in_flag),
+    (((0x202B, 0x202B), (0x2067, 0x2067)), BIDI, _near_right_to_left),
+    (((0x202D, 0x202E),), BIDI, _never),
+    (SELECTOR_RANGES, SELECTORS, _selects),
+    ((TAG_RANGE,), TAGS, _in_flag),
 )
-_SUSPECT: Final = re.compile("|".join(f"([{characters}])" for characters, _, _ in _RULES))
+_RULE_OF: Final = {
+    chr(point): (kind, explained)
+    for ranges, kind, explained in _RULES
+    for first, last in ranges
+    for point in range(first, last + 1)
+}
+_SUSPECT: Final = re.compile(f"[{''.join(_RULE_OF)}]")
 
 
 def invisible(text: str, start: int = 0) -> Iterator[Span]:
     """Yield the invisible characters from `start` on that have no use where they stand, each on its own."""
-    for match in _SUSPECT.finditer(text, start):
-        assert match.lastindex is not None
-        _, kind, explained = _RULES[match.lastindex - 1]
-        if not explained(text, match.start()):
-            yield Span(match.start(), match.end(), kind)
+    for character in _RULE_OF.keys() & set(text):
+        kind, explained = _RULE_OF[character]
+        at = text.find(character, start)
+        while at >= 0:
+            if not explained(text, at):
+                yield Span(at, at + 1, kind)
+            at = text.find(character, at + 1)
 
 
 def first_suspect(text: str, start: int = 0) -> int:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from tidegate.kernel.linear import compiled
+from tidegate.kernel.matching import without_surrogates
 from tidegate.types.verdict import Span
 
 MIXED: Final = "MIXED_SCRIPTS"
@@ -59,6 +61,8 @@ _TWINS: Final = frozenset(
 )
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _LAST_WORD: Final = re.compile(rf"(?<![^\W\d_])[^\W\d_]{{1,{LONGEST_WORD}}}\Z")
+# A word of several scripts has a Latin letter beside one of another script.
+_SEAM: Final = compiled(r"[A-Za-z][\x{370}-\x{52f}]|[\x{370}-\x{52f}][A-Za-z]")
 _OTHER: Final = re.compile("[\u0370-\u03ff\u0400-\u052f]")
 
 
@@ -68,7 +72,7 @@ def mixed_words(text: str, start: int = 0) -> Iterator[Span]:
     A word of Latin letters is one if all its other letters look like Latin ones. A Cyrillic or Greek word is one if a Latin
     letter that looks like one of its own stands within it: a Latin stem with an ending is usual.
     """
-    if _OTHER.search(text) is None:
+    if _SEAM.search(without_surrogates(text)) is None:
         return
     for match in _WORD.finditer(text):
         word = match[0]

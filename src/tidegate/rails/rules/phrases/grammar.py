@@ -10,7 +10,8 @@ never matter. Each word of a match is known: no gap takes just any word, which i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from tidegate.kernel.matching import Pattern
@@ -20,6 +21,9 @@ HIGH: Final = 0.9
 MEDIUM: Final = 0.6
 LOW: Final = 0.3
 """Scores: almost never in a harmless text; seldom; often enough."""
+
+FEWEST_TURNED: Final = 5
+"""The shortest anchor that is also searched in rot13 and in reverse, in bytes: shorter ones occur everywhere."""
 
 IGNORE: Final = "ignore_instructions"
 LEAK: Final = "system_prompt_leak"
@@ -46,11 +50,16 @@ class Phrasebook(NamedTuple):
 
 
 class Sought(NamedTuple):
-    """A phrase that is ready to be searched: `anchors` are the words one of which every match has."""
+    """A phrase that is ready to be searched.
+
+    `anchors` are the words one of which every match has, and `turned` what is there instead of one of them in a text that
+    is to be read in rot13, or whose letters or words are in reverse order.
+    """
 
     phrase: Phrase
     pattern: Pattern
     anchors: tuple[str, ...]
+    turned: frozenset[str]
 
 
 def letters(text: str) -> str:
@@ -65,22 +74,40 @@ def sought(book: Phrasebook) -> list[Sought]:
 
 def _sought(book: Phrasebook, at: int, phrase: Phrase) -> Sought:
     parts: list[str] = []
-    anchors: tuple[str, ...] = ()
+    anchors: list[str] = []
     for token in phrase.slots.split():
         name = token.rstrip("*?!")
         words = _words(book, name)
         if token.endswith("!"):
             anchors = words
+        words = _longest_first(map(letters, words))
         sign = token[-1] if token[-1] in "*?" else ""
         parts.append(f"(?:{'|'.join(words)}){sign}")
     if not anchors:
         raise ValueError(f"the phrase '{phrase.slots}' in {book.language} has no slot with `!`")
-    return Sought(phrase, Pattern(f"{book.language} {at}", "".join(parts)), anchors)
+    return Sought(
+        phrase,
+        Pattern(f"{book.language} {at}", "".join(parts)),
+        _longest_first(map(letters, anchors)),
+        frozenset(turned for anchor in anchors for turned in _turned(anchor)),
+    )
 
 
-def _words(book: Phrasebook, name: str) -> tuple[str, ...]:
-    every = book.words[name].split(",") if name in book.words else [name.replace("_", " ")]
-    return _longest_first(letters(word) for word in every)
+def _words(book: Phrasebook, name: str) -> list[str]:
+    return book.words[name].split(",") if name in book.words else [name.replace("_", " ")]
+
+
+def _turned(anchor: str) -> Iterator[str]:
+    words = [letters(word) for word in anchor.split()]
+    whole = "".join(words)
+    if len(whole.encode()) < FEWEST_TURNED:
+        return
+    yield whole[::-1]
+    if whole.isascii():
+        yield codecs.encode(whole, "rot13")
+    if len(words) > 1:
+        yield "".join(reversed(words))
+        yield "".join(word[::-1] for word in words)
 
 
 def _longest_first(words: Iterable[str]) -> tuple[str, ...]:

@@ -6,10 +6,9 @@ whose anchors occur are searched then.
 
 from __future__ import annotations
 
-import codecs
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import ahocorasick_rs
 
@@ -17,12 +16,6 @@ from tidegate.kernel.matching import Match, Pattern, PatternSet
 from tidegate.rails.rules.phrases.grammar import Phrase, Phrasebook, Sought, sought
 from tidegate.rails.rules.phrases.markers import Marker
 from tidegate.types.verdict import Span
-
-TURNED: Final = "turned"
-"""What occurs in place of a language if an anchor occurs in rot13 or in reverse."""
-
-
-_FEWEST_TURNED: Final = 5
 
 
 class _Language(NamedTuple):
@@ -39,9 +32,10 @@ class PhraseSearch:
         for book in books:
             known = [one for one in sought(book) if one.phrase.score >= least]
             self._languages[book.language] = _language(known)
-            for word in (word for one in known for word in one.anchors):
-                anchors[word].add(book.language)
-                for turned in _turned(word):
+            for one in known:
+                for anchor in one.anchors:
+                    anchors[anchor].add(book.language)
+                for turned in one.turned:
                     anchors.setdefault(turned, set())
         self._anchored = [frozenset(languages) for languages in anchors.values()]
         self._automaton = ahocorasick_rs.AhoCorasick(list(anchors))
@@ -77,13 +71,6 @@ class MarkerSearch:
     def find(self, text: str, start: int = 0) -> Sequence[Span]:
         """Return the markers in a text that begin at `start` or later."""
         return [_span(one, self._markers[one.name]) for one in self._patterns.find(text, start)]
-
-
-def _turned(word: str) -> Iterator[str]:
-    """Yield what stands for a word in a text that is to be read in reverse or in rot13."""
-    if len(word) >= _FEWEST_TURNED and word.isascii():
-        yield word[::-1]
-        yield codecs.encode(word, "rot13")
 
 
 def _language(known: Sequence[Sought]) -> _Language:

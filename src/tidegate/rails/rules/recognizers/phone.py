@@ -85,10 +85,11 @@ def _judge(regions: Sequence[str]) -> Judge:
     valid = _numbering_plans(regions)
 
     def judge(text: str, start: int, end: int) -> Found | None:
-        matched = text[start:end]
-        number = _LABEL.sub("", matched)
+        number = matched = text[start:end]
+        if not matched[-1].isdigit():
+            number = _LABEL.sub("", matched)
+            end = start + len(number)
         labelled = number != matched
-        end = start + len(number)
         if not _apart(text, start, end, labelled=labelled):
             return None
         score = _score(number, valid)

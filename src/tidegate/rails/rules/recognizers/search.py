@@ -58,10 +58,13 @@ class Search:
 
     def find(self, text: str, start: int = 0) -> list[Span]:
         """Return the entities that begin at `start` or later. Those of different kinds may overlap."""
-        present = self._set.Match(text) or ()
-        return sorted(
-            span for at in present if at != self._open for span in self._spans(self._known[at], text, start)
-        )
+        present = self._set.Match(text)
+        if not present or present == [self._open]:
+            return []
+        # RE2 counts the characters of a text again for each search, and nothing for bytes.
+        raw = text.encode() if text.isascii() else text
+        known = [self._known[at] for at in present if at != self._open]
+        return sorted(span for one in known for span in self._spans(one, text, raw, start))
 
     def first(self, text: str, start: int = 0) -> int:
         if self._run and _DIGIT.search(text, start) is None:
@@ -75,7 +78,7 @@ class Search:
             return len(text)
         return self.first(text, start) if present == [self._open] else -1
 
-    def _spans(self, known: _Known, text: str, start: int) -> Iterator[Span]:
+    def _spans(self, known: _Known, text: str, raw: str | bytes, start: int) -> Iterator[Span]:
         """Yield the entities of one recognizer.
 
         What is judged at a place must not depend on matches before it that came to nothing: streams begin anywhere. So the
@@ -86,7 +89,7 @@ class Search:
         again = True
         while again:
             again = False
-            for match in known.pattern.finditer(text, start):
+            for match in known.pattern.finditer(raw, start):
                 first, end = match.span()
                 span = self._judged(known, text, first, end)
                 if span is not None:
