@@ -7,10 +7,12 @@ measured first, one gateway at a time.
 
   make bench ARGS="--before ../other --rounds 12"               about 6 minutes
   make bench ARGS="--limits"                                    what a key and limits at five levels add to this tree
+  make bench ARGS="--rails"                                     what the profile `rules` adds to this tree
   python benchmarks/alternate.py --before ../other --src DIR    another tree than this one as `after`
 
 With `--limits`, both gateways are of one tree. "before" has neither keys nor limits (open.yaml), and "after" has both
-(rig.yaml). What counts then is the difference, as a share of the floor.
+(rig.yaml). What counts then is the difference, as a share of the floor. With `--rails`, both have a key and limits, and
+"after" has the profile `rules` as well (rig-rails.yaml). The prompts have 300 ASCII characters then.
 
 The exit status is 0 if both bounds hold over at least 12 rounds and no answer was bad, 1 if not, and 2 if the run failed.
 """
@@ -27,7 +29,21 @@ from report import Footprint, Sample, describe_machine, number, paired
 from rich.console import Console
 from rich.table import Table
 from rig import Bench, Cores, Requests, RigError, Streams
-from trees import AFTER, BEFORE, FLOOR, LIMITED, OPEN, SOURCE, Engine, Target, floor, gateway, source_of
+from trees import (
+    AFTER,
+    BEFORE,
+    FLOOR,
+    LIMITED,
+    OPEN,
+    RAILED,
+    RAILS_PROMPT_CHARS,
+    SOURCE,
+    Engine,
+    Target,
+    floor,
+    gateway,
+    source_of,
+)
 
 BOUND = 1.06  # the median of after / before may not exceed it
 ENOUGH_ROUNDS = 12  # fewer give no result on a shared machine
@@ -37,6 +53,16 @@ ADDED_BOUNDS = {
     REQUEST: 0.45,
     CHUNK: 0.05,
 }  # what a key and limits at five levels may add, as shares of the floor
+RAILS_BOUNDS = {REQUEST: 1.1, CHUNK: 0.3}  # what the profile `rules` may add, as shares of the floor
+DELAYS = {
+    REQUEST: {"p50_ms": "an answer, p50", "p99_ms": "an answer, p99"},
+    CHUNK: {
+        "ttft_p50_ms": "TTFT, p50",
+        "ttft_p99_ms": "TTFT, p99",
+        "one_way_p50_ms": "a chunk from engine to client, p50",
+        "one_way_p99_ms": "a chunk from engine to client, p99",
+    },
+}  # the delays that are shown, in milliseconds
 
 
 class Ratio(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,15 +107,17 @@ class Alternation(msgspec.Struct, frozen=True, kw_only=True):
 class Run:
     """The servers of one run and the samples taken so far."""
 
-    def __init__(self, sources: dict[str, Path], configs: dict[str, str], *, seconds: float) -> None:
+    def __init__(
+        self, sources: dict[str, Path], configs: dict[str, str], *, seconds: float, prompt_chars: int = 0
+    ) -> None:
         self._cores = Cores.choose()
         self._bench = Bench(self._cores)
         self._engine = Engine()
         self._sources = sources
         self._configs = configs
         self._loads: dict[str, Requests | Streams] = {
-            REQUEST: Requests("m-d0", 32, seconds),
-            CHUNK: Streams(100, seconds * 2 + 2),
+            REQUEST: Requests("m-d0", 32, seconds, prompt_chars=prompt_chars),
+            CHUNK: Streams(100, seconds * 2 + 2, prompt_chars=prompt_chars),
         }
         self._samples: list[Sample] = []
         self._begun = time.monotonic()
@@ -164,11 +192,12 @@ class Run:
     def _apply(self, target: Target, load: Requests | Streams) -> dict[str, float]:
         if isinstance(load, Requests):
             report, cpu_s = self._bench.requests(target.server, load)
-            count = report.n
+            count, unit = report.n, REQUEST
         else:
             report, cpu_s = self._bench.streams(target.server, load)
-            count = report.chunks
-        return {"cpu_us": round(cpu_s * 1e6 / max(1, count), 2), "bad": report.bad}
+            count, unit = report.chunks, CHUNK
+        delays = {name: getattr(report, name) for name in DELAYS[unit]}
+        return {"cpu_us": round(cpu_s * 1e6 / max(1, count), 2), "bad": report.bad, **delays}
 
 
 def compare(samples: Sequence[Sample], unit: str, bound_added: float | None) -> Ratio:
@@ -232,6 +261,13 @@ def show(results: Alternation) -> None:
             f"{footprint.end_mib:.1f} MiB after load",
             soft_wrap=True,
         )
+    for unit, names in DELAYS.items():
+        for name, words in names.items():
+            before, after = (
+                median(s.figures[name] for s in results.samples if (s.target, s.scenario) == (target, unit))
+                for target in (BEFORE, AFTER)
+            )
+            console.print(f"{words}: before {before:.3f} ms, after {after:.3f} ms ({after - before:+.3f})")
     if results.bad:
         console.print(f"{results.bad:g} bad answers")
     if results.rounds < ENOUGH_ROUNDS:
@@ -245,6 +281,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--limits", action="store_true", help="compare with the same tree without keys and limits"
     )
+    parser.add_argument(
+        "--rails", action="store_true", help="compare with the same tree without the profile `rules`"
+    )
     parser.add_argument("--src", type=Path, default=SOURCE, metavar="DIR", help="the tree after (this)")
     parser.add_argument("--rounds", type=int, default=ENOUGH_ROUNDS, metavar="N", help="how many (12)")
     parser.add_argument(
@@ -252,8 +291,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write every sample there")
     options = parser.parse_args()
-    if bool(options.before) == options.limits:
-        parser.error("give either --before or --limits")
+    if [bool(options.before), options.limits, options.rails].count(True) != 1:
+        parser.error("give one of --before, --limits and --rails")
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     return options
@@ -264,8 +303,11 @@ def main() -> int:
     sources = {BEFORE: source_of(options.before or options.src), AFTER: source_of(options.src)}
     configs = {BEFORE: OPEN, AFTER: LIMITED if options.limits else OPEN}
     bounds = ADDED_BOUNDS if options.limits else {}
+    if options.rails:
+        configs, bounds = {BEFORE: LIMITED, AFTER: RAILED}, RAILS_BOUNDS
+    prompt_chars = RAILS_PROMPT_CHARS if options.rails else 0
     try:
-        run = Run(sources, configs, seconds=1 if options.quick else 2)
+        run = Run(sources, configs, seconds=1 if options.quick else 2, prompt_chars=prompt_chars)
         footprints, samples = run.measure(options.rounds)
     except RigError as error:
         print(f"the run failed: {error}", file=sys.stderr)

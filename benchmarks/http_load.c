@@ -3,10 +3,11 @@
 // what limits the run.
 //
 //   http_load --port 8080 [--path /v1/chat/completions] [--model m-d0] [--connections 32] [--seconds 4]
-//             [--requests N] [--stream] [--header 'Name: value']...
+//             [--requests N] [--stream] [--prompt-chars N] [--header 'Name: value']...
 //
 // With --requests it ends after that many, however long they take, and --seconds is the most that they may take (600).
-// Every request carries another prompt, so no cache can answer it. Prints one line of JSON: rps (answers complete in
+// Every request carries another prompt, so no cache can answer it. With --prompt-chars the prompt has that many ASCII
+// characters, if they are more than it has anyway (about 100). Prints one line of JSON: rps (answers complete in
 // time, a second), n (all answers), bad (other statuses than 200, broken or unanswered), and the time from
 // the first byte sent to the last byte received as p50_ms, p99_ms, mean_ms, max_ms (exact: every latency is kept).
 #define _GNU_SOURCE
@@ -29,6 +30,8 @@
 #define HEAD_BYTES (16 * 1024)
 #define READ_BYTES (256 * 1024)
 #define REQUEST_BYTES (16 * 1024)
+#define PROMPT_CHARS 4000 // the most that a prompt may have
+#define FILLER " It lives at the edge of a wood, and comes to the village when the days are short and the nights are cold."
 #define DRAIN_SECONDS 5 // an answer still missing so long after the end counts as bad
 
 // Where in the answer the next byte belongs.
@@ -47,7 +50,7 @@ typedef struct {
 } Connection;
 
 typedef struct {
-    int port, connections, stream;
+    int port, connections, stream, prompt_chars;
     double seconds; // 0: not given
     uint64_t requests; // 0: as many as fit in the time
     const char *path, *model;
@@ -99,15 +102,24 @@ static void connect_again(Connection *c) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e);
 }
 
+// The prompt of one request, another one each time.
+static void write_prompt(char *prompt) {
+    int size = snprintf(prompt, PROMPT_CHARS + 1,
+                        "Tell me about the quick brown fox, in a few sentences please, and keep it short. "
+                        "Question %llu [[%s]]",
+                        (unsigned long long)++prompts, options.model);
+    for (int i = 0; size < options.prompt_chars; size++, i++) prompt[size] = FILLER[i % (sizeof FILLER - 1)];
+    prompt[size] = 0;
+}
+
 static void send_request(Connection *c) {
-    char body[REQUEST_BYTES / 2], request[REQUEST_BYTES];
+    char body[REQUEST_BYTES / 2], request[REQUEST_BYTES], prompt[PROMPT_CHARS + 1];
+    write_prompt(prompt);
     int body_size = snprintf(body, sizeof body,
                              "{\"model\":\"%s\"%s,\"messages\":[{\"role\":\"system\",\"content\":\"You are a helpful "
-                             "assistant.\"},{\"role\":\"user\",\"content\":\"Tell me about the quick brown fox, in a few "
-                             "sentences please, and keep it short. Question %llu [[%s]]\"}],\"temperature\":0.7,"
+                             "assistant.\"},{\"role\":\"user\",\"content\":\"%s\"}],\"temperature\":0.7,"
                              "\"max_tokens\":128}",
-                             options.model, options.stream ? ",\"stream\":true" : "", (unsigned long long)++prompts,
-                             options.model);
+                             options.model, options.stream ? ",\"stream\":true" : "", prompt);
     int size = snprintf(request, sizeof request,
                         "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n%s"
                         "Content-Length: %d\r\n\r\n%s",
@@ -308,6 +320,7 @@ int main(int count, char **arguments) {
         {"model", required_argument, NULL, 'm'},   {"connections", required_argument, NULL, 'c'},
         {"seconds", required_argument, NULL, 'd'}, {"header", required_argument, NULL, 'h'},
         {"stream", no_argument, NULL, 's'},        {"requests", required_argument, NULL, 'n'},
+        {"prompt-chars", required_argument, NULL, 'l'},
         {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(count, arguments, "", names, NULL)) != -1;) {
@@ -318,12 +331,14 @@ int main(int count, char **arguments) {
         else if (option == 'd') options.seconds = atof(optarg);
         else if (option == 'h') add_header(optarg);
         else if (option == 's') options.stream = 1;
+        else if (option == 'l') options.prompt_chars = atoi(optarg);
         else if (option == 'n') options.requests = strtoull(optarg, NULL, 10);
         else return 2;
     }
     if (options.seconds == 0) options.seconds = options.requests ? 600 : 4;
     if (options.port <= 0 || options.connections <= 0 || options.seconds <= 0)
         fail("--port, --connections and --seconds must be above 0");
+    if (options.prompt_chars > PROMPT_CHARS) fail("--prompt-chars may be %d at most", PROMPT_CHARS);
     run();
     report();
     return 0;

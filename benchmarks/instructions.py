@@ -11,6 +11,7 @@ count of a small load is subtracted from that of a large one, which cancels star
   make bench-instructions ARGS="--before ../other"     that tree and this one, and the ratio after / before
   make bench-instructions ARGS="--limits"              this tree without and with a key and limits at five levels
   make bench-instructions ARGS="--several"             this tree with one and with two deployments and prefix affinity
+  make bench-instructions ARGS="--rails"               this tree without and with the profile `rules`
 
 The exit status is 0 if everything was counted and, with --before, every ratio is at most 1.03. It is 1 if a ratio is
 higher, and 2 if the run failed. Needs gcc and valgrind, and strace for the counts of system calls. Linux only.
@@ -26,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,8 @@ from trees import (
     FLOOR,
     LIMITED,
     OPEN,
+    RAILED,
+    RAILS_PROMPT_CHARS,
     SEVERAL,
     SOURCE,
     Engine,
@@ -134,7 +137,7 @@ def stream(target: Target, engine: Engine, count: int) -> None:
 
 
 def run_load(target: Target, command: list[str]) -> bytes:
-    command = [*command, "--port", str(target.server.port)]
+    command = [*command, "--port", str(target.server.port), "--prompt-chars", str(target.prompt_chars)]
     for name, value in target.server.headers.items():
         command += ["--header", f"{name}: {value}"]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -313,10 +316,11 @@ def count_system_calls(target: Target, engine: Engine, core: int) -> dict[str, d
 class Run:
     """Counts every target, as many at once as there are cores: running together costs time, but no instructions."""
 
-    def __init__(self, plan: Plan, *, after: str = OPEN) -> None:
-        """`after` is the configuration of the target of that name."""
+    def __init__(self, plan: Plan, *, configs: dict[str, str], prompt_chars: int = 0) -> None:
+        """`configs` has the configurations of targets by name; the others have `open.yaml`."""
         self._plan = plan
-        self._after = after
+        self._configs = configs
+        self._prompt_chars = prompt_chars
         self._cores = sorted(os.sched_getaffinity(0))
         self._begun = time.monotonic()
 
@@ -336,9 +340,11 @@ class Run:
 
         def made() -> Target:
             if name == FLOOR:
-                return floor(engine.port)
-            config = self._after if name == AFTER else OPEN
-            return gateway(name, sources[name], engine.port, config=config)
+                target = floor(engine.port)
+            else:
+                config = self._configs.get(name, OPEN)
+                target = gateway(name, sources[name], engine.port, config=config)
+            return replace(target, prompt_chars=self._prompt_chars)
 
         try:
             engine.start(core=core)
@@ -423,6 +429,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--several", action="store_true", help="count the tree with one and with two deployments, and compare"
     )
+    parser.add_argument(
+        "--rails",
+        action="store_true",
+        help="count the tree without and with the profile `rules`, and compare",
+    )
     parser.add_argument("--quick", action="store_true", help="400 requests and 4,000 chunks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     return parser.parse_args()
@@ -437,16 +448,21 @@ def main() -> int:
         print("strace is not installed, so system calls are not counted: the package strace", file=sys.stderr)
     plan = Plan.make(quick=options.quick)
     sources = {"tidegate": source_of(options.src)}
-    if options.before or options.limits or options.several:
+    if options.before or options.limits or options.several or options.rails:
         options.before = options.before or options.src
         sources = {BEFORE: source_of(options.before), AFTER: source_of(options.src)}
-    after = LIMITED if options.limits else SEVERAL if options.several else OPEN
+    configs: dict[str, str] = {}
+    if options.rails:
+        configs = {BEFORE: LIMITED, AFTER: RAILED}
+    elif options.limits or options.several:
+        configs = {AFTER: LIMITED if options.limits else SEVERAL}
+    prompt_chars = RAILS_PROMPT_CHARS if options.rails else 0
     try:
         for source in sources.values():
             check_source(source)  # fail now, not after the floor has been counted
         for name in ("mock_engine", "http_load"):
             build(name)
-        counts = Run(plan, after=after).count(sources)
+        counts = Run(plan, configs=configs, prompt_chars=prompt_chars).count(sources)
     except RigError as error:
         print(f"the run failed: {error}", file=sys.stderr)
         return 2

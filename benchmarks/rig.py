@@ -247,6 +247,7 @@ class Requests:
     connections: int
     seconds: float
     stream: bool = False
+    prompt_chars: int = 0
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ class Streams:
 
     streams: int
     seconds: float
+    prompt_chars: int = 0
 
 
 class Bench:
@@ -268,6 +270,7 @@ class Bench:
         """The load's own report, and the server's CPU seconds."""
         command = [str(self._http_load), "--model", load.model, "--connections", str(load.connections)]
         command += ["--stream"] if load.stream else []
+        command += ["--prompt-chars", str(load.prompt_chars)]
         output, cpu_s = self._measure(server, command, load.seconds)
         return msgspec.json.decode(output, type=LoadReport), cpu_s
 
@@ -280,6 +283,8 @@ class Bench:
             "m-n100-g20",
             "--streams",
             str(load.streams),
+            "--prompt-chars",
+            str(load.prompt_chars),
         ]
         output, cpu_s = self._measure(server, command, load.seconds)
         return msgspec.json.decode(output, type=StreamReport), cpu_s

@@ -15,6 +15,7 @@ time, and their ratios to the floor. The exit status is 0 if every goal is met, 
   python benchmarks/run.py --json out.json    every sample, for later
   python benchmarks/run.py --gateway 'nginx -c /tmp/n.conf -g "daemon off;"' --url http://127.0.0.1:8080/v1/chat/completions
   python benchmarks/run.py --before DIR       two trees in turn, 12 rounds: see alternate.py
+  python benchmarks/run.py --rails            without and with the profile `rules` in turn: see alternate.py
 
 A gateway under measurement must pass the model names m-d0, m-d50, m-n100-g0 and m-n100-g20 on to the engine at
 http://127.0.0.1:18730/v1, or at least leave the prompt alone, which names them too. Ports 18730 and 18732, and 8080
@@ -223,7 +224,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    if any(word.partition("=")[0] in ("--before", "--limits") for word in sys.argv[1:]):
+    if any(word.partition("=")[0] in ("--before", "--limits", "--rails") for word in sys.argv[1:]):
         return alternate.main()  # two gateways in turn: other options, other figures
     options = parse_arguments()
     headers = dict(header.split(": ", 1) for header in options.header)

@@ -2,11 +2,12 @@
 
     python benchmarks/sse_load.py --port 8080 [--path /v1/chat/completions] [--model m-n100-g20]
         [--streams 100] [--seconds 5] [--header 'Name: value']...
-        [--chunks N] [--ack-port PORT]
+        [--chunks N] [--ack-port PORT] [--prompt-chars N]
 
 With --chunks it ends with the first stream that completes N chunks in all, however long that takes (--seconds is then
 the most that it may take). With --ack-port every read that held chunks is acknowledged to the engine by a datagram:
-the mock engine then sends, to models like m-n100-l1, one chunk after the other and never two together.
+the mock engine then sends, to models like m-n100-l1, one chunk after the other and never two together. With --prompt-chars
+the prompt has that many ASCII characters, if they are more than it has anyway (about 90).
 
 Every event of the mock engine carries the CLOCK_MONOTONIC time at which it was sent, and this runs on the same
 machine: the one-way delay of a chunk, engine to client, is exact. Prints one line of JSON: chunks (all received),
@@ -31,6 +32,7 @@ import uvloop
 
 STAMP = re.compile(rb"T([a-j]{6,20}) ")  # the time in nanoseconds, digits written as letters
 DIGITS = bytes.maketrans(b"abcdefghij", b"0123456789")
+FILLER = " It lives at the edge of a wood, and comes to the village when the days are short and the nights are cold."
 KEEP_BYTES = 300  # behind the last stamp: enough for a stamp or a [DONE] cut in two
 
 
@@ -200,14 +202,12 @@ async def run_streams(
     return samples.report(time.monotonic() - began if chunks else seconds)
 
 
-def chat_request(port: int, path: str, *, model: str, headers: list[str]) -> bytes:
+def chat_request(port: int, path: str, *, model: str, headers: list[str], prompt_chars: int) -> bytes:
+    prompt = f"Tell me about the quick brown fox, in a few sentences please, and keep it short. [[{model}]]"
+    prompt += (FILLER * (prompt_chars // len(FILLER) + 1))[: max(0, prompt_chars - len(prompt))]
     messages = [
         {"role": "system", "content": "You are a helpful assistant."},
-        {
-            "role": "user",
-            "content": "Tell me about the quick brown fox, in a few sentences please, and keep it short. "
-            f"[[{model}]]",
-        },
+        {"role": "user", "content": prompt},
     ]
     body = msgspec.json.encode(
         {"model": model, "stream": True, "messages": messages, "temperature": 0.7, "max_tokens": 128}
@@ -228,8 +228,15 @@ def main() -> None:
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
     parser.add_argument("--chunks", type=int, default=0, metavar="N")
     parser.add_argument("--ack-port", type=int, default=0, metavar="PORT")
+    parser.add_argument("--prompt-chars", type=int, default=0, metavar="N")
     options = parser.parse_args()
-    request = chat_request(options.port, options.path, model=options.model, headers=options.header)
+    request = chat_request(
+        options.port,
+        options.path,
+        model=options.model,
+        headers=options.header,
+        prompt_chars=options.prompt_chars,
+    )
     gc.disable()  # a collection here would be measured as delay of the gateway
     report = uvloop.run(
         run_streams(

@@ -14,8 +14,12 @@ from rig import BUILD, HERE, KEY_HEADER, RigError, Server, build, free_port
 SOURCE = HERE.parent / "src"
 FLOOR, BEFORE, AFTER = "floor", "before", "after"
 CHAT = "/v1/chat/completions"
-OPEN, LIMITED, SEVERAL = "open.yaml", "rig.yaml", "several.yaml"
-"""Configurations without keys and limits, with them, and without them but with two deployments of each model."""
+OPEN, LIMITED, SEVERAL, RAILED = "open.yaml", "rig.yaml", "several.yaml", "rig-rails.yaml"
+"""Configurations without keys and limits, with them, without them but with two deployments of each model, and with keys,
+limits and the profile `rules`.
+"""
+RAILS_PROMPT_CHARS = 300
+"""The length of prompts where rails are measured: their cost depends on it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Target:
     server: Server
     command: list[str]
     env: dict[str, str]
+    prompt_chars: int = 0  # of the load; 0 leaves that to the load
 
 
 @dataclass
@@ -75,6 +80,10 @@ def gateway(name: str, source: Path, engine_port: int, *, config: str = OPEN) ->
     path = BUILD / f"{name}-{port}.yaml"
     BUILD.mkdir(exist_ok=True)
     text = (HERE / config).read_text()
+    if not (
+        source / "tidegate" / "config" / "rails.py"
+    ).exists():  # an older tree, which has no rails to switch off
+        text = "".join(line for line in text.splitlines(keepends=True) if "rails: none" not in line)
     path.write_text(text.replace("8080", str(port)).replace("18730", str(engine_port)))
     command = [sys.executable, "-P", "-m", "tidegate", "serve", "--config", str(path)]
     server = Server(name, f"http://127.0.0.1:{port}{CHAT}", headers=KEY_HEADER)

@@ -49,6 +49,7 @@ from tidegate.config import (
     TlsConfig,
     UserConfig,
 )
+from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
 from tidegate.engines import fields
 from tidegate.types import Endpoint
 
@@ -56,6 +57,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 GROUP = "tidegate.engines"
 STORES = "tidegate.stores"
+RAILS = "tidegate.rails"
 
 SECTIONS: list[tuple[str, type[Settings]]] = [
     ("server", ServerConfig),
@@ -104,6 +106,7 @@ WORDS: Mapping[Any, str] = {
     int: "integer",
     float: "number",
     bool: "true or false",
+    Any: "value",
     Path: "path",
     datetime: "time",
     SecretStr: "secret text",
@@ -121,6 +124,8 @@ def type_in_words(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in {Union, types.UnionType}:
         return " or ".join(type_in_words(part) for part in arguments if part is not type(None))
+    if origin is tuple and get_origin(arguments[0]) is Literal:
+        return f"list of {', '.join(f'`{value}`' for value in get_args(arguments[0]))}"
     if origin is tuple:
         return f"list of {plural(type_in_words(arguments[0]))}"
     if origin is Mapping:
@@ -240,6 +245,12 @@ def configuration() -> str:
     for kind in registry.BUILT_IN[STORES]:
         model = registry.find(STORES, kind).Config
         parts.append(section(f"kind: {kind}", model, own_fields(model, StoreConfig), level=3))
+    parts.append(section("rails", RailsConfig))
+    parts.append(section("rails.profiles.NAME", ProfileConfig))
+    parts.append(section("rails.profiles.NAME.rails[]", RailConfig))
+    for kind in registry.BUILT_IN[RAILS]:
+        model = registry.find(RAILS, kind).Config
+        parts.append(section(f"kind: {kind}", model, own_fields(model, RailConfig), level=3))
     return "\n".join(parts)
 
 

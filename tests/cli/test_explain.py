@@ -164,8 +164,10 @@ def test_the_stages_are_told_with_their_empty_places(run: Run, config: str) -> N
         "observe",
         "authenticate",
         "limit",
+        "screen",
         "recall",
         "admit",
+        "guard",
         "route",
         "attempt",
     }

@@ -99,6 +99,8 @@ def test_a_key_by_name(run: Run) -> None:
         "strict": False,
         "count": "estimate",
         "internal_calls": "house",
+        "rails": "rules",
+        "stricter_rails": ["strict"],
         "limits": [],
         "end_user_limits": [],
     }

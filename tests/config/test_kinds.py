@@ -95,7 +95,7 @@ def test_every_mistake_is_told_at_its_place() -> None:
         *(("rails", name, "kind") for name in "bcdef"),
         ("first", "loud"),
     }
-    known = ", ".join(sorted({"gone", "hush", "old", "stray", *registry.built_in(RAILS)}))
+    known = ", ".join(sorted({"gone", "hush", "old", "stray", *registry.built_in("tidegate.rails")}))
     assert found["rails", "b", "kind"] == f"there is no kind 'hash'; there are: {known}"
     assert found["rails", "c", "kind"] == f"is missing; one of: {known}"
     assert "cannot be loaded" in found["rails", "d", "kind"]

@@ -56,6 +56,11 @@ app.command(
     name="queue",
     help="Show which calls wait at a running gateway, and for what.",
 )
+app.command(
+    "tidegate.cli.rails.command:app",
+    name="rails",
+    help="See the rails that check texts, try them, time them, and read their audit.",
+)
 app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
 app.command(
     "tidegate.cli.bench:app",

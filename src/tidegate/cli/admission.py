@@ -20,7 +20,10 @@ _NEEDLESS = "this gateway serves calls without a key, and does not look at the k
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """The error a client would get, as the gateway words it."""
+    """The error a client would get, as the gateway words it.
+
+    The status 200 stands for an answer of the gateway's own, by which a profile of rails refuses a blocked request.
+    """
 
     status: int
     message: str

@@ -30,6 +30,7 @@ from tidegate.ports import Engine
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import load_vocabulary
+from tidegate.rails.refusing import Blocked
 from tidegate.runtime import FIRST_TOKENS, make_engine
 from tidegate.snapshot import deployment_of
 from tidegate.stages.asking import ask_for
@@ -37,7 +38,7 @@ from tidegate.stages.authenticate import Authenticate
 from tidegate.stages.counting import Counting, is_unbounded
 from tidegate.stages.limit import Limiting
 from tidegate.stages.needs import needs_of
-from tidegate.stages.railed import Railed
+from tidegate.stages.railed import Railed, refuses_with_error
 from tidegate.stages.recall import Recall
 from tidegate.types import Endpoint, Exit, Key
 
@@ -259,7 +260,7 @@ class _Dry:
                 try:
                     note = stage.foretell(call) if stage.foretell is not None else ""
                 except GatewayError as error:
-                    refused, state, note = Refusal.of(error), "refused", error.message
+                    refused, state, note = _refusal(call, error), "refused", error.message
             seen.append(Passed(stage.name, stage.does, state, note))
         return refused
 
@@ -281,7 +282,7 @@ class _Dry:
             else:
                 handed = msgspec.Raw(msgspec.json.encode(ask.fields))
         except GatewayError as error:
-            refused = Refusal.of(error)
+            refused = _refusal(call, error)
         return Place(
             engine=name,
             kind=settings.kind,
@@ -309,6 +310,13 @@ def _built(name: str, config: Config) -> Engine:
         return make_engine(name, config.engines[name])
     except GatewayError as error:
         raise ConfigError("cannot be built", [Problem(f"engines.{name}", error.message)]) from error
+
+
+def _refusal(call: Call, error: GatewayError) -> Refusal:
+    refused, checks = Refusal.of(error), call.checks
+    if isinstance(error, Blocked) and checks is not None and not refuses_with_error(call, checks.plan):
+        return msgspec.structs.replace(refused, status=200)
+    return refused
 
 
 def _form(call: Call) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import msgspec
 from rich.console import Console
 from rich.markup import escape
@@ -65,6 +67,12 @@ def _way(told: Explained) -> Table:
 
 
 def _show_refusal(refused: Refusal, console: Console) -> None:
+    if refused.status == HTTPStatus.OK:
+        console.print(
+            "\n[bold red]The gateway would answer it itself[/], with the refusal of its profile of rails:"
+        )
+        console.print(plain(refused.message), markup=False, highlight=False)
+        return
     console.print(f"\n[bold red]The gateway would refuse it with status {refused.status}[/] and this body:")
     fields = msgspec.structs.asdict(refused)
     del fields["status"]

@@ -14,6 +14,7 @@ from tidegate.access.keys import Peppers, id_of
 from tidegate.cli.admission import Refusal, in_words, refusal
 from tidegate.cli.store import Place, within
 from tidegate.config import Config, LocalStoreConfig
+from tidegate.config.rails import NO_RAILS
 from tidegate.config.tenants import SHORTEST_SECRET
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import ConfigError, Forbidden, NotFound, Problem
@@ -43,7 +44,8 @@ _INTERNAL = MappingProxyType(
 class Rights(msgspec.Struct, frozen=True):
     """What a policy allows. `models` are the names and prefixes that a caller will find; sizes in bytes, times in seconds.
 
-    `limits` are those that a call meets, at every level. `end_user_limits` are for each end user, by the field `user`.
+    `rails` is the profile of its rails, and `stricter_rails` those that a request may ask for instead. `limits` are those
+    that a call meets, at every level. `end_user_limits` are for each end user, by the field `user`.
     """
 
     policy: str
@@ -56,6 +58,8 @@ class Rights(msgspec.Struct, frozen=True):
     strict: bool
     count: str
     internal_calls: str
+    rails: str
+    stricter_rails: list[str]
     limits: list[Bound]
     end_user_limits: list[Bound]
 
@@ -244,6 +248,8 @@ def _rights(config: Config, policy: Policy) -> Rights:
         strict=policy.strict,
         count=policy.count,
         internal_calls=policy.internal_calls,
+        rails=NO_RAILS if policy.plan is None else policy.plan.name,
+        stricter_rails=list(policy.stricter),
         limits=[_bound(limit) for limit in policy.limits.listed if _is_met(limit, policy.models)],
         end_user_limits=[_bound(limit) for limit in policy.limits.of_end_users],
     )
@@ -284,6 +290,8 @@ def _facts(rights: Rights, *, whose: bool) -> dict[str, str]:
         "deadline": f"{rights.deadline_s:g} s",
         "largest body": f"{rights.max_body_bytes:,} bytes",
         "max_tokens": "-" if rights.max_tokens is None else str(rights.max_tokens),
+        "rails": rights.rails
+        + (f", or {' or '.join(rights.stricter_rails)}" if rights.stricter_rails else ""),
         "limits": lines(rights.limits),
     }
     if rights.end_user_limits:

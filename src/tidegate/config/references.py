@@ -80,6 +80,7 @@ def dangling_tenants(top: Mapping[str, Any]) -> list[Problem]:
         *_policies(top),
         *_profiles(top),
         *_priorities(top),
+        *_profiles(top),
         *_tags(top),
         *_tenants(top),
         *_same_secrets(top),
@@ -117,6 +118,20 @@ def _priorities(top: Mapping[str, Any]) -> Iterator[Problem]:
         if isinstance(named, str) and named not in known:
             path = f"{joined('policies', name)}.defaults.priority"
             yield _unknown(path, "class of calls", named, known, places="queue.classes")
+
+
+def _profiles(top: Mapping[str, Any]) -> Iterator[Problem]:
+    """Unknown profiles of rails: a policy that names one would check nothing."""
+    known = {NO_RAILS, RULES, STRICT, *dict(_entries(dict(_entries(top.get("rails"))).get("profiles")))}
+    for name, policy in _entries(top.get("policies")):
+        fields, path = dict(_entries(policy)), joined("policies", name)
+        named = fields.get("rails")
+        if isinstance(named, str) and named not in known:
+            yield _unknown(f"{path}.rails", "profile", named, known, places="rails.profiles")
+        for at, one in enumerate(_texts(fields.get("stricter_rails"))):
+            if one not in known:
+                place = f"{path}.stricter_rails[{at}]"
+                yield _unknown(place, "profile", one, known, places="rails.profiles")
 
 
 def _tags(top: Mapping[str, Any]) -> Iterator[Problem]:

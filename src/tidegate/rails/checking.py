@@ -110,9 +110,8 @@ async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) 
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        return _failed(
-            step, error
-        )  # of something that the rail has waited for; nobody has cancelled the check
+        # Nobody has cancelled the check: it is of something that the rail has waited for.
+        return _failed(step, error)
     except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
         return _failed(step, error)
     return late if limit.expired() else verdict

@@ -186,7 +186,8 @@ class Outgoing:
             self._late, others = others, []
         for passage in others:
             if self.stopped is None:
-                out += self._rule(window, [passage], await self._review_of(passage))
+                review = await self._reviewed([_text(passage)], self._others, passage.context)
+                out += self._rule(window, [passage], review)
         return out if self.stopped is None else []
 
     async def _judge_late(self, window: Window) -> None:
@@ -194,10 +195,8 @@ class Outgoing:
         late, self._late = self._late, []
         for passage in late:
             if self.stopped is None:
-                self._rule(window, [passage], await self._review_of(passage))
-
-    async def _review_of(self, passage: Passage) -> Review:
-        return await self._reviewed([_text(passage)], self._others, passage.context)
+                review = await self._reviewed([_text(passage)], self._others, passage.context)
+                self._rule(window, [passage], review)
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
         if self.stopped is not None:

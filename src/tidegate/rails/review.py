@@ -14,7 +14,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
-from tidegate.rails.checking import LATE, Limits, Mask, checked, decided, ruled
+from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
@@ -24,6 +24,8 @@ SLICE_CHARS = 4096
 REQUEST = Where(-1, "")
 """The place of the empty text that stands for a request as a whole, for rails with `once`."""
 SceneOf = Callable[[Text], Scene]
+Told = Callable[[Step, Decision], None]
+"""A function that is told of each verdict that is not `PASSED`, for people who want to see more than the findings."""
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:
@@ -60,15 +62,18 @@ class Review:
         hashed: Callable[[str], str],
         mask: Mask = masked,
         context: str = "",
+        told: Told | None = None,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
-        `context` is the text before the texts, for rails that have to see what stands across.
+        `context` is the text before the texts, for rails that have to see what stands across. `told` is told of each
+        decision about a text that a rail did not pass.
         """
         self.stopped: Finding | None = None
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
+        self._told = told
         self._findings: dict[tuple[str, Surface], Finding] = {}
         self._units = [unit for text in texts for unit in _units(text, scene(text), context)]
 
@@ -184,13 +189,15 @@ class Review:
 
     def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
         """Act on a verdict, and note it."""
-        if unit.context:
-            verdict = _behind(verdict, len(unit.context))
         finding = self._finding(step, unit.surface)
         finding.took_s += took_s
         if verdict is PASSED:
             return
+        if unit.context:
+            verdict = _behind(verdict, len(unit.context))
         decision = decided(step, verdict, unit.value, self._mask)
+        if self._told is not None:
+            self._told(step, decision)
         if decision.action is Action.PASS:
             return
         finding.count += len(verdict.spans) or 1

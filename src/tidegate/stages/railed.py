@@ -104,7 +104,7 @@ class Railed:
         `like` is a piece of the engine's answer, whose id is kept. `begun` says that the client has had an event of it, and
         `after_text` that it has had text.
         """
-        if plan.profile.refuse_as == "error" or call.endpoint is Endpoint.EMBEDDINGS:
+        if refuses_with_error(call, plan):
             raise blocked(plan.profile.refusal, finding)
         words = f"\n\n{plan.profile.refusal}" if after_text else plan.profile.refusal
         saying = Saying(words, choices=range(call.choices), begun=begun)
@@ -128,6 +128,11 @@ class Railed:
             answer_tokens=-1 if (most := answer_tokens(call)) is None else most,
             context_tokens=max(known) if known and len(known) == len(contexts) else -1,
         )
+
+
+def refuses_with_error(call: Call, plan: Plan) -> bool:
+    """Return whether a blocked call ends with an error: by the profile, or since its answers have no text."""
+    return plan.profile.refuse_as == "error" or call.endpoint is Endpoint.EMBEDDINGS
 
 
 def _question(call: Call) -> str:

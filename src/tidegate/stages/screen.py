@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Generator, Sequence
 
 from tidegate.call import Call
 from tidegate.rails.plan import Plan, Step
+from tidegate.rails.refusing import blocked
 from tidegate.rails.review import Review
+from tidegate.rails.step import ENDLESS_S
 from tidegate.stages.railed import Railed
-from tidegate.types import Reply
+from tidegate.types import Action, Finding, Reply
 
 
 class Screen:
@@ -44,10 +46,32 @@ class Screen:
         return self._railed.requested(call, plan, review)
 
     def foretell(self, call: Call) -> str:
-        """Say which rails check the request."""
-        return foretold(call.checks.plan.input_rules if call.checks is not None else ())
+        """Check the request as the stage does, and say what each rule makes of it. Raises Blocked, and BadRequest.
+
+        Rules are pure, so nothing but the texts of the call changes.
+        """
+        checks = call.checks
+        if checks is None or not checks.plan.input_rules:
+            return foretold(())
+        review = self._railed.request(call, checks.plan)
+        for _ in review.rules(checks.plan.input_rules, until=ENDLESS_S):
+            pass
+        if review.stopped is not None:
+            raise blocked(checks.plan.profile.refusal, review.stopped)
+        self._railed.requested(call, checks.plan, review)
+        return f"profile '{checks.plan.name}': {_outcomes(review.findings)}"
 
 
 def foretold(steps: Sequence[Step]) -> str:
     """Name rails with what they do."""
     return ", ".join(f"{one.name} ({one.on_fail.word})" for one in steps) or "no rails"
+
+
+def _outcomes(findings: Sequence[Finding]) -> str:
+    """Name each rail with what it found, and on which surface."""
+    found = [
+        f"{one.rail} {one.action.word} ({one.error or one.category}, {one.surface.value})"
+        for one in findings
+        if one.action is not Action.PASS
+    ]
+    return ", ".join(found) or "every rail lets it pass"

@@ -110,7 +110,7 @@ def test_mistakes_are_those_of_the_configuration(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     config = parse_text(block("yaml"), source="tutorial")
     with pytest.raises(
-        ConfigError, match=r"rails\.profiles\.polite\.rails\.0.*has no class with a method `check`"
+        ConfigError, match=r"rails\.profiles\.polite\.rails\[0\].*has no class with a method `check`"
     ):
         compile_plans(config.rails, ["polite"])
 

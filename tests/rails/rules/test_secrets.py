@@ -52,7 +52,7 @@ EXAMPLES = {
     "JWT": (
         f"{encoded({'alg': 'HS256', 'typ': 'JWT'})}.{encoded({'sub': '1234567890', 'name': 'Ann'})}.{made(LETTERS, 43)}",
     ),
-    "TIDEGATE_KEY": (new_text(new_id()).text,),
+    "TIDEGATE_KEY": ("tg_kz5l83ixrv_2nb4jnm40phx1eiy3kderjxi6ubhmgm764gk2st0eareyqqm7z2",),
 }
 EVERY = [(kind, key) for kind, keys in EXAMPLES.items() for key in keys]
 PEM = (
@@ -164,3 +164,9 @@ def test_a_text_without_a_hit_is_released_at_once():
     scanner = SECRETS.scanner()
     assert [scanner.feed(part).clear for part in ("Rome was", " not built", " in a day.")] == [8, 18, 28]
     assert whole(SECRETS, "Rome was not built in a day.") == []
+
+
+def test_the_gateways_own_new_keys_are_found() -> None:
+    for _ in range(20):
+        key = new_text(new_id()).text
+        assert kinds(SECRETS, f"use {key} here") == [(key, "TIDEGATE_KEY")]

@@ -1,0 +1,1 @@
+"""`tidegate rails`: the rails that there are, and what they would do, before a gateway runs them and after."""

@@ -1,0 +1,81 @@
+"""The profile that a command is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from cyclopts import Parameter
+
+from tidegate.cli import settings
+from tidegate.config.rails import NO_RAILS, RULES
+from tidegate.errors import ConfigError
+from tidegate.policy import DEFAULT
+from tidegate.rails.plan import Plan, Step, compile_plans
+from tidegate.rails.profiles import BUILT_IN
+from tidegate.types import Caller, Scene, Surface, Text
+
+ConfigPath = Annotated[Path | None, Parameter(("--config", "-c"))]
+Profile = Annotated[str, Parameter(("--profile", "-p"), show_default=False)]
+OnSurface = Annotated[
+    Literal["input", "system", "retrieval", "tool", "output"], Parameter(("--surface", "-s"))
+]
+AsJson = Annotated[bool, Parameter("--json", negative="")]
+_ENDLESS = float("inf")
+
+
+class Chosen(NamedTuple):
+    """A plan, and the rails of it that check texts of one surface: the rules, and those of the tiers above."""
+
+    plan: Plan
+    surface: Surface
+    rules: Sequence[Step]
+    checks: Sequence[Step]
+
+    @property
+    def steps(self) -> list[Step]:
+        """All of them, in the order in which they run."""
+        return [*self.rules, *self.checks]
+
+
+def chosen(config: Path | None, profile: str, surface: str) -> Chosen:
+    """Return the plan of a profile, by default that of the policy `default`, or else `rules`.
+
+    Ends with status 2 if there is no such profile, or if no rail of it checks texts of the surface.
+    """
+    loaded, path = settings.load(config)
+    if not profile:
+        policy = loaded.policies.get(DEFAULT)
+        profile = policy.rails if policy is not None and policy.rails != NO_RAILS else RULES
+    known = sorted({*BUILT_IN, *loaded.rails.profiles})
+    if profile not in known:
+        settings.fail(
+            f"{path or 'the built-in configuration'} has no profile '{profile}' with rails; there are: {', '.join(known)}"
+        )
+    try:
+        plan = compile_plans(loaded.rails, [profile]).get(profile)
+    except ConfigError as error:
+        settings.fail(str(ConfigError(str(path or "the built-in configuration"), error.problems)))
+    if plan is None or not plan.steps:
+        settings.fail(f"the profile '{profile}' has no rails: list some under rails.profiles.{profile}.rails")
+    at = Surface(surface)
+    sides = (
+        (plan.output_rules, plan.output_checks)
+        if at is Surface.OUTPUT
+        else (plan.input_rules, plan.input_checks)
+    )
+    rules, checks = ([step for step in side if at in step.surfaces] for side in sides)
+    if not rules and not checks:
+        others = sorted({one.value for step in plan.steps for one in step.surfaces})
+        settings.fail(
+            f"no rail of the profile '{profile}' checks the surface '{surface}': give --surface one of"
+            f" {', '.join(others)}, or add the surface to `surfaces` of a rail"
+        )
+    return Chosen(plan, at, rules, checks)
+
+
+def scene(text: Text, prompt: str) -> Scene:
+    """Return the context of a text that no call has: nobody has sent it, and nothing limits its time."""
+    tokens = len(prompt.encode("utf-8", "surrogatepass")) // 4
+    return Scene(text.where, text.surface, Caller(), _ENDLESS, text.role, prompt_tokens=tokens)
