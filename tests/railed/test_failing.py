@@ -207,7 +207,10 @@ def test_a_scanner_that_fails_in_a_stream_is_decided_by_on_error(
     texts = ["Good ", "text ", "and then ", "a ba", "d", "word", " is there."]
     whole = "".join(texts)
     stand_in = {"kind": "scans", "name": "stand-in", "surfaces": ["output"], "on_fail": on_fail}
-    cases = [(failure, on_error) for failure in (*SCANS_OF_FAILURE, "at_once") for on_error in ON_ERRORS]
+    failures = {*SCANS_OF_FAILURE, "at_once"}
+    if on_fail == "log":
+        failures.remove("span_left")  # such a scanner gets the text in one, so nothing has left before
+    cases = [(failure, on_error) for failure in sorted(failures) for on_error in ON_ERRORS]
     named = {
         f"{failure}.{on_error}": [
             {**SCANS, "on_fail": on_fail, "on_error": on_error, "scan_fails": failure},
