@@ -237,7 +237,7 @@ def compile_policies(
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     priorities = priorities_of(config)
-    plans = plans_of(config) if rails else {}
+    plans: Mapping[str, Plan] = plans_of(config) if rails else {}
     named = {
         name: _compiled(name, section, server, answers, priorities, plans)
         for name, section in sections.items()

@@ -48,7 +48,7 @@ class InjectionConfig(RailConfig):
 
 @lru_cache(maxsize=len(_LEAST))
 def _searches(least: float) -> tuple[PhraseSearch, MarkerSearch]:
-    """Return the searches for what is so sure. They take a second to make, and never change."""
+    """Return the searches for what is so sure. They take long to make, and never change."""
     return PhraseSearch(BOOKS, least=least), MarkerSearch(MARKERS, least=least)
 
 
