@@ -226,15 +226,18 @@ def _above(caller: Caller) -> Iterator[tuple[str, TenantNames]]:
         yield "organisation", (organisation, "", "")
 
 
-def compile_policies(config: Config, server: ServerConfig, *, generation: int = 0) -> Policies:
+def compile_policies(
+    config: Config, server: ServerConfig, *, generation: int = 0, rails: bool = True
+) -> Policies:
     """The policies of a configuration. `server` are the server's settings in force.
 
     `generation` is greater than that of each configuration before, so that the limiter knows which limits are newer.
+    Without `rails` no policy has a plan: compiling those takes long, and who only reads rights and limits needs none.
     """
     answers = digest(config, without=_NOT_ANSWERS)
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     priorities = priorities_of(config)
-    plans = plans_of(config)
+    plans: Mapping[str, Plan] = plans_of(config) if rails else {}
     named = {
         name: _compiled(name, section, server, answers, priorities, plans)
         for name, section in sections.items()

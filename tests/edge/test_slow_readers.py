@@ -1,4 +1,7 @@
-"""Whole answers for clients that read slowly: how much memory they take, who waits, and that every byte arrives."""
+"""Whole answers for clients that read slowly: how much memory they take, who waits, and that every byte arrives.
+
+The gateways have no rails: nobody could check such answers within the rails' budget.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,7 @@ def test_slow_readers_of_large_answers_cost_no_more_than_the_bound(text: str) ->
     expected = answer_of(ANSWER, text)
     with (
         canned(whole(answer_of(ANSWER // 16))) as engine,
-        serve(config_to(engine.base_url, server=SETTINGS)) as process,
+        serve(config_to(engine.base_url, rails="none", server=SETTINGS)) as process,
     ):
         assert ask(f"{process.base_url}/chat/completions", chat()).status == 200  # all code is loaded
         engine.answer = whole(expected)
@@ -146,7 +149,7 @@ def test_it_is_no_more_over_tls() -> None:
 
     with (
         canned(whole(answer_of(MIB))) as engine,
-        serve(config_to(engine.base_url, server=settings)) as process,
+        serve(config_to(engine.base_url, rails="none", server=settings)) as process,
     ):
 
         @contextmanager
@@ -176,7 +179,7 @@ def small() -> Iterator[tuple[Running, bytes]]:
     settings = {"max_unread_answer_bytes": 12 * MIB, "send_stall_ms": 300}
     with (
         canned(whole(expected)) as engine,
-        run_gateway(config_to(engine.base_url, server=settings)) as gateway,
+        run_gateway(config_to(engine.base_url, rails="none", server=settings)) as gateway,
     ):
         yield gateway, expected
 
@@ -217,7 +220,7 @@ def test_a_small_answer_passes_by_those_that_wait() -> None:
     settings = {"max_unread_answer_bytes": 9 * MIB}
     with (
         canned(whole(large)) as engine,
-        run_gateway(config_to(engine.base_url, server=settings)) as gateway,
+        run_gateway(config_to(engine.base_url, rails="none", server=settings)) as gateway,
         asking(gateway.url, 2, large),
     ):
         eventually(lambda: gateway.gateway.answers.waiting == 1, "one waits")
@@ -234,7 +237,10 @@ def test_answers_that_do_not_say_how_long_they_are_all_end() -> None:
         connection.sendall(head + body)
 
     settings = {"max_unread_answer_bytes": 8 * MIB}
-    with canned(say) as engine, run_gateway(config_to(engine.base_url, server=settings)) as gateway:
+    with (
+        canned(say) as engine,
+        run_gateway(config_to(engine.base_url, rails="none", server=settings)) as gateway,
+    ):
         answers = gateway.gateway.answers
         with asking(gateway.url, 6, body) as readers:
             eventually(lambda: answers.waiting > 0, "some wait")
@@ -246,7 +252,10 @@ def test_answers_that_do_not_say_how_long_they_are_all_end() -> None:
 def test_an_answer_larger_than_the_whole_bound_goes_alone() -> None:
     body = answer_of(3 * MIB)
     settings = {"max_unread_answer_bytes": MIB}
-    with canned(whole(body)) as engine, run_gateway(config_to(engine.base_url, server=settings)) as gateway:
+    with (
+        canned(whole(body)) as engine,
+        run_gateway(config_to(engine.base_url, rails="none", server=settings)) as gateway,
+    ):
         with asking(gateway.url, 3, body) as readers:
             read_all(readers)
             assert [reader.wrong for reader in readers] == [[]] * 3
@@ -256,7 +265,7 @@ def test_an_answer_larger_than_the_whole_bound_goes_alone() -> None:
 def test_an_answer_longer_than_may_be_is_not_read_at_all() -> None:
     with (
         canned(whole(answer_of(3 * MIB))) as engine,
-        run_gateway(config_to(engine.base_url, max_response_bytes=MIB)) as gateway,
+        run_gateway(config_to(engine.base_url, rails="none", max_response_bytes=MIB)) as gateway,
     ):
         answer = post(gateway, chat())
         assert (answer.status, answer.error["code"]) == (502, "engine_error")

@@ -114,7 +114,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 def policies_of(config: Config) -> list[Rights]:
     """What each policy allows, in the order of the file. The limits of models are those of `models_of`."""
-    policies = compile_policies(config, config.server)
+    policies = compile_policies(config, config.server, rails=False)
     found = [_rights(config, policies.by_itself(name)) for name in policies.named]
     return [
         msgspec.structs.replace(one, limits=[limit for limit in one.limits if limit.level != MODEL])
@@ -124,7 +124,7 @@ def policies_of(config: Config) -> list[Rights]:
 
 def models_of(config: Config) -> list[Bound]:
     """The limits of models, which all callers of a model share."""
-    limits = compile_policies(config, config.server).by_itself(DEFAULT).limits
+    limits = compile_policies(config, config.server, rails=False).by_itself(DEFAULT).limits
     return [_bound(limit) for limit in limits.listed if limit.level == MODEL]
 
 
@@ -143,7 +143,7 @@ def find_key(config: Config, name: str) -> Found:
         shown = f"key '{name}'" if len(name) < SHORTEST_SECRET else "such key"
         found = f"there is no {shown}; there are: {', '.join(sorted(known)) or 'none'}{stored}"
         raise ConfigError("--key", [Problem("keys", found)])
-    policies = compile_policies(config, config.server)
+    policies = compile_policies(config, config.server, rails=False)
     return Found(asked, key, policies, pasted=name not in (asked, f"tg_{asked}"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field
@@ -45,6 +46,12 @@ class InjectionConfig(RailConfig):
     )
 
 
+@lru_cache(maxsize=len(_LEAST))
+def _searches(least: float) -> tuple[PhraseSearch, MarkerSearch]:
+    """Return the searches for what is so sure. They take long to make, and never change."""
+    return PhraseSearch(BOOKS, least=least), MarkerSearch(MARKERS, least=least)
+
+
 class Injection:
     """Finds phrases in all views of a text. Satisfies `ports.Rule`."""
 
@@ -52,8 +59,7 @@ class Injection:
 
     def __init__(self, config: InjectionConfig) -> None:
         least = _LEAST[config.threshold]
-        self._phrases = PhraseSearch(BOOKS, least=least)
-        self._markers = MarkerSearch(MARKERS, least=least)
+        self._phrases, self._markers = _searches(least)
         self.about = RailFacts(
             name=config.name or "injection",
             version="1",

@@ -69,27 +69,27 @@ def letters(text: str) -> str:
 
 def sought(book: Phrasebook) -> list[Sought]:
     """Return the phrases of a book, ready to be searched. Raises ValueError for a phrase without an anchor."""
-    return [_sought(book, at, phrase) for at, phrase in enumerate(book.phrases)]
+    slots = {token.rstrip("*?!") for phrase in book.phrases for token in phrase.slots.split()}
+    forms = {name: _longest_first(map(letters, _words(book, name))) for name in slots}
+    return [_sought(book, at, phrase, forms) for at, phrase in enumerate(book.phrases)]
 
 
-def _sought(book: Phrasebook, at: int, phrase: Phrase) -> Sought:
+def _sought(book: Phrasebook, at: int, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
     parts: list[str] = []
-    anchors: list[str] = []
+    anchor = ""
     for token in phrase.slots.split():
         name = token.rstrip("*?!")
-        words = _words(book, name)
         if token.endswith("!"):
-            anchors = words
-        words = _longest_first(map(letters, words))
+            anchor = name
         sign = token[-1] if token[-1] in "*?" else ""
-        parts.append(f"(?:{'|'.join(words)}){sign}")
-    if not anchors:
+        parts.append(f"(?:{'|'.join(forms[name])}){sign}")
+    if not anchor:
         raise ValueError(f"the phrase '{phrase.slots}' in {book.language} has no slot with `!`")
     return Sought(
         phrase,
         Pattern(f"{book.language} {at}", "".join(parts)),
-        _longest_first(map(letters, anchors)),
-        frozenset(turned for anchor in anchors for turned in _turned(anchor)),
+        forms[anchor],
+        frozenset(turned for word in _words(book, anchor) for turned in _turned(word)),
     )
 
 

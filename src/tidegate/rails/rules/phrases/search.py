@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from functools import cached_property
 
 import ahocorasick_rs
 
@@ -18,9 +18,20 @@ from tidegate.rails.rules.phrases.markers import Marker
 from tidegate.types.verdict import Span
 
 
-class _Language(NamedTuple):
-    patterns: PatternSet
-    phrases: dict[str, Phrase]
+class _Language:
+    """The phrases of a language.
+
+    Their patterns are compiled in some milliseconds when a text has an anchor of theirs for the first time: those of all
+    languages take tens of megabytes.
+    """
+
+    def __init__(self, known: Sequence[Sought]) -> None:
+        self.phrases = {one.pattern.name: one.phrase for one in known}
+        self._sources = [one.pattern for one in known]
+
+    @cached_property
+    def patterns(self) -> PatternSet:
+        return PatternSet(self._sources)
 
 
 class PhraseSearch:
@@ -31,7 +42,7 @@ class PhraseSearch:
         anchors: defaultdict[str, set[str]] = defaultdict(set)
         for book in books:
             known = [one for one in sought(book) if one.phrase.score >= least]
-            self._languages[book.language] = _language(known)
+            self._languages[book.language] = _Language(known)
             for one in known:
                 for anchor in one.anchors:
                     anchors[anchor].add(book.language)
@@ -71,11 +82,6 @@ class MarkerSearch:
     def find(self, text: str, start: int = 0) -> Sequence[Span]:
         """Return the markers in a text that begin at `start` or later."""
         return [_span(one, self._markers[one.name]) for one in self._patterns.find(text, start)]
-
-
-def _language(known: Sequence[Sought]) -> _Language:
-    phrases = {one.pattern.name: one.phrase for one in known}
-    return _Language(PatternSet(one.pattern for one in known), phrases)
 
 
 def _span(match: Match, known: Phrase | Marker) -> Span:
