@@ -40,7 +40,7 @@ def guesses(view: View) -> Iterator[View]:
         return
     yield View("rot13", swapped(text, _ROT13), starts_of(view), ends_of(view))
     yield _backwards(view)._replace(name="reversed")
-    turned = _in_reverse_order(view)
+    turned = in_reverse_order(view)
     yield turned
     yield _backwards(turned)._replace(name="reversed words")
 
@@ -55,7 +55,7 @@ def _backwards(view: View) -> View:
     return View("", view.text[::-1], Offsets(lambda: starts[::-1]), Offsets(lambda: ends[::-1]), keeps=False)
 
 
-def _in_reverse_order(view: View) -> View:
+def in_reverse_order(view: View) -> View:
     """Return the words in reverse order. Each character stands for its whole word, so that the offsets fall steadily."""
     words: list[str] = _WORD.findall(view.text)[::-1]
     starts, ends = starts_of(view), ends_of(view)

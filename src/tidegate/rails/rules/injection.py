@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field
 
 from tidegate.config.rails import RailConfig
-from tidegate.kernel.text.guessing import LEET, swapped
+from tidegate.kernel.text.guessing import LEET, in_reverse_order, swapped
 from tidegate.kernel.text.views import letters_of
 from tidegate.ports import TextViews
 from tidegate.rails.rules.phrases.asian import ASIAN
@@ -90,14 +90,17 @@ class Injection:
             *spans_in((views.folded, *views.decoded), self._markers.find),
             *spans_in(letters, self._phrases.find),
         ]
-        if not found and self._may_be_turned(views.folded.text, letters):
-            return spans_in(map(letters_of, views.guessed), self._phrases.find)
-        return found
+        return found or spans_in(map(letters_of, self._guesses(views, letters)), self._phrases.find)
 
-    def _may_be_turned(self, text: str, letters: Sequence[View]) -> bool:
-        """Return whether the guesses are worth their time."""
-        if any(self._phrases.anchored(view.text) for view in letters):
-            return True
-        if _DIGIT_IN_WORD.search(text) is None:
-            return False
-        return self._phrases.anchored(letters_of(View("leet", swapped(text, LEET))).text)
+    def _guesses(self, views: TextViews, letters: Sequence[View]) -> Sequence[View]:
+        """Return the guesses that are worth their time: those in which an anchor stands."""
+        anchored = [self._phrases.anchored(view.text) for view in letters]
+        text = views.folded.text
+        if _DIGIT_IN_WORD.search(text) is not None:
+            anchored.append(
+                (False, any(self._phrases.anchored(letters_of(View("leet", swapped(text, LEET))).text)))
+            )
+        if any(turned for _, turned in anchored):
+            return views.guessed
+        # Words in reverse order are words all the same.
+        return (in_reverse_order(views.folded),) if any(plain for plain, _ in anchored) else ()

@@ -40,20 +40,24 @@ class PhraseSearch:
     def __init__(self, books: Iterable[Phrasebook], *, least: float) -> None:
         self._languages: dict[str, _Language] = {}
         anchors: defaultdict[str, set[str]] = defaultdict(set)
+        turned: set[str] = set()
         for book in books:
             known = [one for one in sought(book) if one.phrase.score >= least]
             self._languages[book.language] = _Language(known)
             for one in known:
                 for anchor in one.anchors:
                     anchors[anchor].add(book.language)
-                for turned in one.turned:
-                    anchors.setdefault(turned, set())
+                turned.update(one.turned)
+        for one in turned:
+            anchors.setdefault(one, set())
+        self._turned = frozenset(at for at, anchor in enumerate(anchors) if anchor in turned)
         self._anchored = [frozenset(languages) for languages in anchors.values()]
         self._automaton = ahocorasick_rs.AhoCorasick(list(anchors))
 
-    def anchored(self, letters: str) -> bool:
-        """Return whether an anchor is among the letters of a text, as it is, in rot13 or in reverse."""
-        return bool(self._automaton.find_matches_as_indexes(letters))
+    def anchored(self, letters: str) -> tuple[bool, bool]:
+        """Return whether an anchor is among the letters of a text as it is, and whether one is in rot13 or in reverse."""
+        found = {at for at, _, _ in self._automaton.find_matches_as_indexes(letters, overlapping=True)}
+        return any(self._anchored[at] for at in found), not found.isdisjoint(self._turned)
 
     def find(self, letters: str, start: int = 0) -> Sequence[Span]:
         """Return the phrases among the letters of a text that begin at `start` or later."""
