@@ -106,8 +106,8 @@ class RailsConfig(Settings):
     budget_ms: float = Field(
         default=150,
         gt=0,
-        description="Longest time for the rules and small models of one call. A rail that does not fit is decided by its"
-        " `on_error`.",
+        description="Longest time for the rules and small models of one call whose texts have up to 65,536 characters;"
+        " longer ones have more, in proportion. A rail that does not fit is decided by its `on_error`.",
     )
     judge_budget_ms: float = Field(
         default=3000, gt=0, description="Longest time for the judges and remote guards of one call."

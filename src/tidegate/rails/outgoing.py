@@ -223,7 +223,7 @@ class Outgoing:
         review = self._begin(texts, context)
         rules = [step for step in steps if step.about.tier == 0]
         checks = [step for step in steps if step.about.tier > 0]
-        limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)
+        limits = Limits(now + plan.budget_for(review.chars), now + plan.judge_budget_s)
         await review.rules_in_turns(rules, until=limits.until)
         if checks and review.stopped is None:
             await review.checks(checks, limits)

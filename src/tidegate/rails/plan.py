@@ -27,6 +27,8 @@ from tidegate.types import Action, RailFacts, Surface
 
 log = logging.getLogger(__name__)
 CLOSED, OPEN = "closed", "open"
+BUDGET_CHARS = 65_536
+"""The budget is for texts of so many characters. Longer ones have more time, in proportion."""
 _ON_FAIL = {Action.BLOCK: "block", Action.REDACT: "redact", Action.LOG: "log"}
 _WHOLE = frozenset({Action.FIX, Action.REGENERATE})
 
@@ -47,6 +49,10 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     budget_s: float
     judge_budget_s: float
     streams: WindowRules | None = None
+
+    def budget_for(self, chars: int) -> float:
+        """Return the seconds for rules and small models that check so many characters."""
+        return self.budget_s * max(1.0, chars / BUDGET_CHARS)
 
     @property
     def races(self) -> bool:

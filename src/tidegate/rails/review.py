@@ -95,9 +95,15 @@ class Review:
             found[text.where] = with_leaves(text.value, parts)
         return found
 
+    @property
+    def chars(self) -> int:
+        """The length of all texts."""
+        return sum(len(unit.value) for unit in self._units)
+
+    @property
     def is_long(self) -> bool:
         """Whether rules should check the texts in turns, so that other calls need not wait."""
-        return sum(len(unit.value) for unit in self._units) > SLICE_CHARS
+        return self.chars > SLICE_CHARS
 
     def rules(self, steps: Sequence[Step], *, until: float) -> Generator[None]:
         """Run rules. Each step of the iterator is a turn, in which `SLICE_CHARS` characters are checked, or a few more.

@@ -37,7 +37,7 @@ class Guard:
 
     async def _checked(self, call: Call, plan: Plan, review: Review) -> Reply | None:
         now = self._railed.clock()
-        limits = Limits(now + plan.budget_s, now + plan.judge_budget_s)
+        limits = Limits(now + plan.budget_for(review.chars), now + plan.judge_budget_s)
         await review.checks(plan.input_checks, limits)
         return self._railed.requested(call, plan, review)
 

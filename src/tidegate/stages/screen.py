@@ -33,8 +33,8 @@ class Screen:
             return None
         plan, railed = checks.plan, self._railed
         review = railed.request(call, plan)
-        turns = review.rules(plan.input_rules, until=railed.clock() + plan.budget_s)
-        if review.is_long():
+        turns = review.rules(plan.input_rules, until=railed.clock() + plan.budget_for(review.chars))
+        if review.is_long:
             return self._in_turns(call, plan, review, turns)
         for _ in turns:
             pass
