@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from tidegate.engines.answers import read_answer
 from tidegate.engines.scripted import answer as scripted
 from tidegate.engines.scripted.script import Question, Script
 from tidegate.forms import UnknownShape, form_of
+from tidegate.forms.answers import texts_of
+from tidegate.forms.usual import usual_texts
 from tidegate.types import Answer, Endpoint, Piece, Surface, Text, Where
 
 CHAT, COMPLETIONS, EMBEDDINGS = Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS
@@ -420,3 +423,56 @@ def test_a_usual_event_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert (
         form.texts_out(delta(tool_calls=[{"index": 0, "function": {"arguments": '"a"'}}]))[0].value == '"a"'
     )
+
+
+words = st.sampled_from(["chatcmpl-1", "stop", "a sentence here", "", "m", "é"])
+said = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["assistant", "a b", None]),
+        "content": st.one_of(st.none(), st.text(max_size=8)),
+        "refusal": st.sampled_from([None, "no"]),
+        "tool_calls": st.sampled_from([None, []]),
+        "extra": st.sampled_from([None, 1, "a text in it"]),
+    },
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "choices": st.lists(
+                st.fixed_dictionaries(
+                    {"index": st.integers(0, 1)},
+                    optional={
+                        "message": said,
+                        "delta": said,
+                        "text": st.text(max_size=6),
+                        "finish_reason": st.one_of(st.none(), words),
+                        "logprobs": st.none(),
+                    },
+                ),
+                max_size=2,
+            )
+        },
+        optional={
+            "id": words,
+            "model": words,
+            "usage": st.dictionaries(
+                st.sampled_from(["prompt_tokens", "a b c"]), st.integers(0, 9), max_size=2
+            ),
+        },
+    ),
+    st.sampled_from(["", "repeated"]),
+)
+def test_an_answer_in_the_usual_form_reads_as_in_full(answer: dict[str, Any], more: str) -> None:
+    data = msgspec.json.encode(answer)
+    if more:
+        data = data[:-1] + b',"id":"twice","id":"twice"}'
+    one = piece(data)
+    usual = usual_texts(one)
+    if usual is not None:
+        full = texts_of(one)
+        assert {text.where: text.value for text in usual} == {
+            where: "".join(part.value for part in parts) for where, parts in full.items()
+        }
