@@ -11,6 +11,7 @@ import msgspec
 
 from tidegate.config import Config, LimitsConfig, PolicyConfig, ServerConfig, digest
 from tidegate.config.queue import DEFAULT_CLASS
+from tidegate.config.rails import NO_RAILS
 from tidegate.config.tenants import TenantNames, tenants_of
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
@@ -34,8 +35,8 @@ class Policy(msgspec.Struct, frozen=True):
     `max_body_bytes` is the largest request body. `deadline_s` is the longest time a call may take. `priority` is the
     class of the calls. `max_tokens` is the length of an answer where the request names none; None leaves that to the
     engine. `limits` are those that a call under this policy meets at every level. `on_limit`, `strict`, `count` and
-    `internal_calls` are the settings of the same names. `plan` has the rails, and `stricter` those that a request may ask
-    for instead, by name. `digest` changes whenever a setting changes that can change an answer; cache keys have to contain
+    `internal_calls` are the settings of the same names, as are `rails` and `stricter_rails`. `plan` has the rails, and
+    `stricter` those that a request may ask for instead, by name; both are empty in policies that only tell rights. `digest` changes whenever a setting changes that can change an answer; cache keys have to contain
     it.
     """
 
@@ -52,6 +53,8 @@ class Policy(msgspec.Struct, frozen=True):
     strict: bool = False
     count: str = "estimate"
     internal_calls: str = "house"
+    rails: str = NO_RAILS
+    stricter_rails: tuple[str, ...] = ()
     plan: Plan | None = None
     stricter: Mapping[str, Plan] = MappingProxyType({})
 
@@ -283,6 +286,8 @@ def _compiled(
         strict=section.strict,
         count=section.count,
         internal_calls=section.internal_calls,
+        rails=section.rails,
+        stricter_rails=section.profiles[1],
         plan=plans.get(section.rails),
         stricter={one: plans[one] for one in section.profiles[1] if one in plans},
     )

@@ -14,7 +14,6 @@ from tidegate.access.keys import Peppers, id_of
 from tidegate.cli.admission import Refusal, in_words, refusal
 from tidegate.cli.store import Place, within
 from tidegate.config import Config, LocalStoreConfig
-from tidegate.config.rails import NO_RAILS
 from tidegate.config.tenants import SHORTEST_SECRET
 from tidegate.dispatch.deployments import Models
 from tidegate.errors import ConfigError, Forbidden, NotFound, Problem
@@ -248,8 +247,8 @@ def _rights(config: Config, policy: Policy) -> Rights:
         strict=policy.strict,
         count=policy.count,
         internal_calls=policy.internal_calls,
-        rails=NO_RAILS if policy.plan is None else policy.plan.name,
-        stricter_rails=list(policy.stricter),
+        rails=policy.rails,
+        stricter_rails=list(policy.stricter_rails),
         limits=[_bound(limit) for limit in policy.limits.listed if _is_met(limit, policy.models)],
         end_user_limits=[_bound(limit) for limit in policy.limits.of_end_users],
     )
