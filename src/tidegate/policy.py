@@ -36,8 +36,8 @@ class Policy(msgspec.Struct, frozen=True):
     class of the calls. `max_tokens` is the length of an answer where the request names none; None leaves that to the
     engine. `limits` are those that a call under this policy meets at every level. `on_limit`, `strict`, `count` and
     `internal_calls` are the settings of the same names, as are `rails` and `stricter_rails`. `plan` has the rails, and
-    `stricter` those that a request may ask for instead, by name; both are empty in policies that only tell rights. `digest` changes whenever a setting changes that can change an answer; cache keys have to contain
-    it.
+    `stricter` those that a request may ask for instead, by name; both are empty in policies that only tell rights.
+    `digest` changes whenever a setting changes that can change an answer; cache keys have to contain it.
     """
 
     name: str = DEFAULT
