@@ -102,5 +102,8 @@ class Injection:
             )
         if any(turned for _, turned in anchored):
             return views.guessed
-        # Words in reverse order are words all the same.
-        return (in_reverse_order(views.folded),) if any(plain for plain, _ in anchored) else ()
+        # Words in reverse order are words all the same. Few harmless texts have a phrase then, so its place is found later.
+        in_reverse = View("", " ".join(text.split()[::-1]))
+        if any(plain for plain, _ in anchored) and self._phrases.find(letters_of(in_reverse).text):
+            return (in_reverse_order(views.folded),)
+        return ()
