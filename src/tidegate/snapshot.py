@@ -23,6 +23,7 @@ from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.ports import Engine, Identifies, Sink
+from tidegate.rails.warming import warm_up
 from tidegate.running import RunningEngine, RunningStore
 from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import authenticate_for
@@ -137,6 +138,8 @@ async def _parts(
     if authenticate.policies.count_tokens:
         counting = Counting(models, await runtime.vocabulary())
     plans = list(authenticate.policies.plans())
+    for plan in plans:
+        warm_up(plan)
     return Parts(
         clock=runtime.clock,
         wall=runtime.wall,
