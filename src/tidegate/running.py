@@ -146,7 +146,7 @@ class RunningEngine:
 
     async def probe(self) -> None:
         """Ask the engine whether it is ready and how busy it is, and set `ready` and `load`. Takes at most 5 s."""
-        load, refused = None, False
+        load, refused, own = None, False, 0
         unreachable: str | None = f"does not answer within {PROBE_TIMEOUT_S:g} s"
         with suppress(TimeoutError, GatewayError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
@@ -155,10 +155,11 @@ class RunningEngine:
                 except GatewayError as error:
                     refused = error.upstream.status == 401
                     unreachable = None if refused else cause_of(error)
+                own = self.seats.in_flight
                 load = await self.engine.load() if unreachable is None else None
         self.load = load
         if load is not None:
-            self.seats.reported(load)
+            self.seats.reported(load, own)
         if unreachable is None:
             self.credentials.probed(refused=refused)
         self.found(unreachable)

@@ -42,10 +42,9 @@ def test_eight_system_prompts_are_read_once_each():
                 route = dict(part.split("=") for part in told.headers["x-tidegate-route"].split(";"))
                 routes.append(f"{number}: {told.headers['x-tidegate-route']}")
                 places[number][route["engine"]] += 1
-                if turn and len(places[number]) == 1:
+                if turn:
                     again.append((usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]))
-    # An engine that misses a probe is passed over. That may happen once on a machine that is busy with other work.
-    assert len(again) >= (ROUNDS - 1) * (PROMPTS - 1), routes
+    assert all(len(place) == 1 for place in places), routes
     assert {engine for place in places for engine in place} == {"left", "right"}
     assert min(prompt for prompt, _ in again) > 250
     assert sum(cached for _, cached in again) >= 0.9 * sum(prompt for prompt, _ in again), again

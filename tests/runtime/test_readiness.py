@@ -26,6 +26,7 @@ from tidegate.engines.openai import OpenAIEngine
 from tidegate.errors import ConfigError, GatewayError, UpstreamError
 from tidegate.ports import Host
 from tidegate.runtime import RunningEngine
+from tidegate.types import Load
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +104,28 @@ async def test_any_answer_means_reachable(status: int) -> None:
         for _ in range(5):
             await running.probe()
             assert (running.ready, running.seats.ready, running.why) == (True, True, None)
+
+
+async def test_a_call_that_ends_while_its_engine_is_asked_for_its_load_is_not_another_clients() -> None:
+    async with serving() as server, opened(server.base_url) as running:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def load() -> Load:
+            asked.set()
+            await ended.wait()
+            return Load(running=2)
+
+        engine: Any = running.engine
+        engine.load = load
+        assert running.seats.try_take()
+        probe = asyncio.create_task(running.probe())
+        await asked.wait()
+        running.seats.release()
+        ended.set()
+        await probe
+        of_one_call = running.seats.others_work
+        running.seats.reported(Load(running=1))
+        assert running.seats.others_work == of_one_call > 0
 
 
 async def test_three_401_of_probes_in_a_row_take_an_engine_out_and_another_answer_takes_it_in() -> None:

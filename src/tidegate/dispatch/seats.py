@@ -152,9 +152,14 @@ class Seats:
             self.adaptive.refused(self.in_flight, self._clock())
             self.follow()
 
-    def reported(self, load: Load) -> None:
-        """Note what the engine reports of its load, which may be due to other clients."""
-        others = max(0, load.running + (load.waiting or 0) - self.in_flight)
+    def reported(self, load: Load, own: int = 0) -> None:
+        """Note what the engine reports of its load, which may be due to other clients.
+
+        `own` is how many calls this process had there when the engine was asked. One that has ended since is in the report
+        all the same, and would else count as another client's until the next one.
+        """
+        own = max(own, self.in_flight)
+        others = max(0, load.running + (load.waiting or 0) - own)
         mean = self.work / self.in_flight if self.in_flight else self.drain.mean_work() or _CALL_TOKENS
         self.others_work, self.pressure = others * mean, 1 + (load.kv_usage or 0.0)
         if self.adaptive is not None:
@@ -162,7 +167,7 @@ class Seats:
                 running=load.running,
                 waiting=load.waiting,
                 kv_usage=load.kv_usage,
-                own=self.in_flight,
+                own=own,
                 now=self._clock(),
             )
             self.follow()
