@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from tidegate.ports import Check, Clock, Rule, TextViews
+from tidegate.rails.foreign import attempted
 from tidegate.rails.sound import wrong_with
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Scene, Span, Verdict
@@ -68,10 +70,7 @@ NoteFailure = Callable[[Step, Scene, str], None]
 def ruled(step: Step, views: TextViews, scene: Scene, failed: NoteFailure) -> Verdict:
     """Return the verdict of a rule. A rule that fails is replaced by its fallback."""
     rule = cast("Rule", step.rail)
-    try:
-        found: Any = rule.check(views, scene)
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-        found = _failed(step, error)
+    found: Any = attempted(partial(rule.check, views, scene), partial(_failed, step))
     if found is PASSED:
         return PASSED
     verdict = _sound(step, found, len(views.original))
@@ -103,18 +102,13 @@ async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) 
     limit = asyncio.timeout(min(within_s, step.timeout_s))
     try:
         async with limit:
-            verdict = await check.check(views, scene)
-    except TimeoutError as error:
-        return late if limit.expired() else _failed(step, error)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # Nobody has cancelled the check: it is of something that the rail has waited for.
-        return _failed(step, error)
-    except Exception as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-        return _failed(step, error)
-    return late if limit.expired() else verdict
+            # `gather` returns what the rail raises: a rail may come from anyone and raise anything.
+            (verdict,) = await asyncio.gather(check.check(views, scene), return_exceptions=True)
+    except TimeoutError:
+        return late
+    if limit.expired():
+        return late
+    return _failed(step, verdict) if isinstance(verdict, BaseException) else verdict
 
 
 def _failed(step: Step, error: BaseException) -> Verdict:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -18,6 +19,7 @@ from tidegate import registry
 from tidegate.config.rails import NO_RAILS, ProfileConfig, RailConfig, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Check, Rule, Scanning
+from tidegate.rails.foreign import attempted
 from tidegate.rails.lane import SpanRail
 from tidegate.rails.profiles import BUILT_IN
 from tidegate.rails.step import ENDLESS_S, Step
@@ -128,15 +130,9 @@ def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed |
 def _made(config: RailConfig) -> Rule | Check:
     """Make a rail. Raises ValueError if it cannot be made."""
     kind = config.kind
-    try:
-        rail: Any = registry.find("tidegate.rails", kind)(config)
-    except ValueError:
-        raise
-    except (
-        Exception
-    ) as error:  # a rail of another package may raise anything, and its message may hold secrets
-        log.exception("the rail '%s' cannot be made", kind)
-        raise ValueError(f"'{kind}' cannot be made: {type(error).__name__}; the log says more") from error
+    rail: Any = attempted(
+        lambda: registry.find("tidegate.rails", kind)(config), partial(_cannot_be_made, kind)
+    )
     about: object = getattr(rail, "about", None)
     if not isinstance(about, RailFacts):
         raise ValueError(f"'{kind}' does not say what it checks: its `about` has to be a RailFacts")  # noqa: TRY004
@@ -144,6 +140,14 @@ def _made(config: RailConfig) -> Rule | Check:
         fix = "needs `async def check`" if about.tier else "is a rule, which needs a plain `def check`"
         raise ValueError(f"'{kind}' has the tier {about.tier} and {fix}")
     return rail
+
+
+def _cannot_be_made(kind: str, error: BaseException) -> NoReturn:
+    if isinstance(error, ValueError):
+        raise error
+    # The message of a rail of another package may hold secrets, so only the log gets it.
+    log.error("the rail '%s' cannot be made", kind, exc_info=error)
+    raise ValueError(f"'{kind}' cannot be made: {type(error).__name__}; the log says more") from error
 
 
 def _by_tier(steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:

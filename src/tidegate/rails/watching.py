@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from asyncio import CancelledError
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tidegate.ports import Scanner, Scanning
+from tidegate.rails.foreign import attempted
 from tidegate.rails.sound import is_sound
 from tidegate.rails.step import Step
 from tidegate.types import Scan, Span
@@ -81,16 +82,21 @@ class Watched:
 
     def _own(self, text: str, *, last: bool) -> Scan | None:
         """Return the scan of the rail itself, or None if it has failed."""
-        rail: Any = self._step.rail
-        try:
-            scanner: Scanner = self._scanner or rail.scanner()
-            self._scanner = scanner
-            scan: Any = scanner.feed(text, last=last)
-        except (Exception, CancelledError) as error:  # noqa: BLE001  (a rail may come from anyone and raise anything)
-            return self._fail(f"raised {type(error).__name__}")
+        scan = attempted(partial(self._scan, text, last=last), self._raised)
+        if not self._works:
+            return None
         if is_sound(scan, self._clear, self._given, last=last):
             return scan
         return self._fail("returned no usable scan")
+
+    def _scan(self, text: str, *, last: bool) -> Any:
+        rail: Any = self._step.rail
+        scanner: Scanner = self._scanner or rail.scanner()
+        self._scanner = scanner
+        return scanner.feed(text, last=last)
+
+    def _raised(self, error: BaseException) -> None:
+        self._fail(f"raised {type(error).__name__}")
 
     def _instead(self, behind: Scan | None) -> Scan:
         """Return what holds without the rail: what the fallback says of the text that has not left. Raises RailFailed."""

@@ -6,15 +6,17 @@ import importlib.util
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from tidegate.config.files import check_file
 from tidegate.config.rails import RailConfig
 from tidegate.ports import Check, Rule
+from tidegate.rails.foreign import attempted
 from tidegate.types.verdict import RailFacts, Surface
 
 T = TypeVar("T")
@@ -85,17 +87,18 @@ def _run(path: Path) -> ModuleType:
 
 def _foreign(where: str, path: Path, run: Callable[[], T]) -> T:
     """Run code of the file, which may do anything. Raises ValueError for whatever it raises."""
-    try:
-        return run()
-    except ValidationError as error:
+    return attempted(run, partial(_cannot_run, where, path))
+
+
+def _cannot_run(where: str, path: Path, error: BaseException) -> NoReturn:
+    if isinstance(error, ValidationError):
         mistakes = "; ".join(f"settings.{_path(one['loc'])}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{where}: {mistakes}") from error
-    except Exception as error:  # the file may do anything
-        line = _line(error, path)
-        raise ValueError(f"{where}{line} raised {type(error).__name__}: {error}") from error
+        raise ValueError(f"{where}: {mistakes}") from error  # noqa: TRY004
+    line = _line(error, path)
+    raise ValueError(f"{where}{line} raised {type(error).__name__}: {error}") from error
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Return the last line of the file that an error went through, as `, line 3`."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
