@@ -43,6 +43,7 @@ from tidegate.types import (
     Scan,
     Scene,
     Settlement,
+    Signs,
     Tenant,
     Ticket,
     Verdict,
@@ -174,6 +175,14 @@ class Rule(Protocol):
     about: RailFacts
 
     def check(self, views: TextViews, scene: Scene) -> Verdict: ...
+
+
+@runtime_checkable
+class Signed(Protocol):
+    """A rule that passes every plain text without one of its signs. Then several rules can look for them at once."""
+
+    @property
+    def signs(self) -> Signs: ...
 
 
 class Check(Protocol):

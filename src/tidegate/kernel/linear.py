@@ -17,6 +17,12 @@ import re2
 MEMORY_BYTES = 64 * 2**20
 """Memory for the automaton of one expression. RE2 makes its states as texts need them."""
 
+# The methods of the library's Python objects encode the text and make an object for each match, which costs more than the
+# search. So this module calls the class of C++ beneath them.
+_RE2 = re2._re2.RE2  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+_ANYWHERE = _RE2.Anchor.UNANCHORED
+_NOWHERE = (-1, -1)
+
 
 class BadExpression(ValueError):
     """RE2 does not take an expression. The message is RE2's reason."""
@@ -54,6 +60,21 @@ def compiled(source: str) -> Expression:
     except re2.error as error:
         reason = error.args[0]
         raise BadExpression(reason.decode() if isinstance(reason, bytes) else str(reason)) from error
+
+
+class Presence:
+    """Whether any of some expressions matches anywhere in a text, found in one pass. Raises BadExpression."""
+
+    def __init__(self, sources: Iterable[str]) -> None:
+        source = "|".join(f"(?:{one})" for one in sources)
+        compiled(source)
+        options = _options()
+        options.never_capture = True
+        self._match = _RE2(source.encode(), options).Match
+
+    def within(self, text: bytes) -> bool:
+        """Return whether a text in UTF-8 has a match."""
+        return self._match(_ANYWHERE, text, 0, len(text))[0] != _NOWHERE
 
 
 def compiled_set(sources: Iterable[str]) -> Expressions:

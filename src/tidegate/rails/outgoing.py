@@ -59,14 +59,17 @@ class Outgoing:
         steps = plan.output_rules + plan.output_checks
         is_whole = not stream or any(step.whole for step in steps)
         self._spans = [] if is_whole else [step for step in steps if step.scans]
-        self._others = [step for step in steps if step not in self._spans]
-        self._all = steps
+        self._all = plan.output_rules, plan.output_checks
+        self._others = self._unscanned(plan.output_rules), self._unscanned(plan.output_checks)
         self._window: Window | None = None
         if stream:
             rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
             if hidden:
                 rules = rules.restoring(SpanRail(_RESTORED, "restore", hidden.scanner, hidden.value))
             self._window = Window(rules, self._put, form.ended)
+
+    def _unscanned(self, steps: Sequence[Step]) -> Sequence[Step]:
+        return [step for step in steps if step not in self._spans]
 
     @property
     def is_over(self) -> bool:
@@ -218,11 +221,12 @@ class Outgoing:
         values = [(leaf, hidden.restored(leaf.value)) for leaf in leaves(text)]
         return with_leaves(text, {leaf.path: value for leaf, value in values if value != leaf.value})
 
-    async def _reviewed(self, texts: Sequence[Text], steps: Sequence[Step], context: str = "") -> Review:
-        plan, now = self._plan, self._clock()
+    async def _reviewed(
+        self, texts: Sequence[Text], steps: tuple[Sequence[Step], Sequence[Step]], context: str = ""
+    ) -> Review:
+        """Check texts with some rules and some rails of the tiers above."""
+        plan, now, (rules, checks) = self._plan, self._clock(), steps
         review = self._begin(texts, context)
-        rules = [step for step in steps if step.about.tier == 0]
-        checks = [step for step in steps if step.about.tier > 0]
         limits = Limits(now + plan.budget_for(review.chars), now + plan.judge_budget_s)
         await review.rules_in_turns(rules, until=limits.until)
         if checks and review.stopped is None:

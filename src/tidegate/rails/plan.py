@@ -22,6 +22,7 @@ from tidegate.ports import Check, Rule, Scanning
 from tidegate.rails.foreign import attempted
 from tidegate.rails.lane import SpanRail
 from tidegate.rails.profiles import BUILT_IN
+from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
 from tidegate.rails.watching import Failed, scanner_of
 from tidegate.rails.window import WindowRules
@@ -39,7 +40,9 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     """The rails of a profile, in the order in which they run on requests and on answers.
 
     The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1, `judge_budget_s`
-    tier 2. `streams` has the rules for streams if all rails that scan them are trusted: they are made once for all streams.
+    tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests` says that a rail
+    checks a request as a whole. `streams` has the rules for streams if all rails that scan them are trusted: they are made
+    once for all streams.
     """
 
     name: str
@@ -50,6 +53,9 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     output_checks: tuple[Step, ...]
     budget_s: float
     judge_budget_s: float
+    input_look: Look | None = None
+    output_look: Look | None = None
+    checks_requests: bool = False
     streams: WindowRules | None = None
 
     def budget_for(self, chars: int) -> float:
@@ -113,6 +119,9 @@ def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list
         *_by_tier(on_output),
         config.budget_ms / 1000,
         config.judge_budget_ms / 1000,
+        Look.of(on_input),
+        Look.of(on_output),
+        any(one.about.once for one in on_input),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 

@@ -16,6 +16,7 @@ from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
+from tidegate.rails.signs import Look
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
 
@@ -36,18 +37,19 @@ def masked(text: str, spans: Sequence[Span]) -> str:
 class _Unit(msgspec.Struct, eq=False):
     """What is checked as one text: a text, or one of the texts in a JSON document.
 
-    Rails see it behind its `context`, which was checked before.
+    Rails see it behind its `context`, which was checked before. If it is `quiet`, the rules of the look pass it.
     """
 
     text: Text
     value: str
-    scene: Scene
     surface: Surface
     is_request: bool = False
     leaf: Path | None = None
     context: str = ""
     views: TextViews | None = None
+    scene: Scene | None = None
     changed: bool = False
+    quiet: bool = False
 
 
 class Review:
@@ -62,20 +64,23 @@ class Review:
         hashed: Callable[[str], str],
         mask: Mask = masked,
         context: str = "",
+        look: Look | None = None,
         told: Told | None = None,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
-        `context` is the text before the texts, for rails that have to see what stands across. `told` is told of each
-        decision about a text that a rail did not pass.
+        `context` is the text before the texts, for rails that have to see what stands across. `look` is for the rules that
+        can be asked together. `told` is told of each decision about a text that a rail did not pass.
         """
         self.stopped: Finding | None = None
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
         self._told = told
+        self._scene = scene
+        self._look = look
         self._findings: dict[tuple[str, Surface], Finding] = {}
-        self._units = [unit for text in texts for unit in _units(text, scene(text), context)]
+        self._units = [unit for text in texts for unit in _units(text, context)]
 
     @property
     def findings(self) -> list[Finding]:
@@ -111,6 +116,9 @@ class Review:
         `until` is the time after which no turn begins. Rules that do not get their turn have failed. The first turn is not
         subject to it: rules take microseconds, and only a machine that gives this process no time can make them late.
         """
+        look = self._look
+        if look is not None and (yield from self._looked(look, steps)):
+            return
         turn_chars, late, clock = 0, False, self._clock
         began = clock()
         for step in steps:
@@ -125,7 +133,7 @@ class Review:
                 if late:
                     verdict = LATE
                 elif size <= SLICE_CHARS:
-                    verdict = ruled(step, _views(unit), unit.scene, self._note_failure)
+                    verdict = ruled(step, _views(unit), self._scene_of(unit), self._note_failure)
                 else:
                     verdict = yield from self._sliced(step, unit, until)
                     late = clock() >= until
@@ -134,6 +142,25 @@ class Review:
                 began = ended
                 if self.stopped is not None:
                     return
+
+    def _looked(self, look: Look, steps: Sequence[Step]) -> Generator[None, None, bool]:
+        """Look at the texts for the rules of the look together. Returns whether that was all there is to check."""
+        chars, all_quiet, began = 0, True, self._clock()
+        for unit in self._units:
+            chars += len(unit.value)
+            if chars > SLICE_CHARS:
+                chars = len(unit.value)
+                yield
+            unit.quiet = (
+                not unit.is_request and chars <= SLICE_CHARS and look.is_quiet(unit.context + unit.value)
+            )
+            all_quiet = all_quiet and unit.quiet
+        signed = [step for step in steps if step in look.steps]
+        took_s = (self._clock() - began) / max(len(signed), 1)
+        for step in signed:
+            for surface in {unit.surface for unit in self._units if unit.quiet} & step.surfaces:
+                self._finding(step, surface).took_s += took_s
+        return all_quiet and len(signed) == len(steps)
 
     async def rules_in_turns(self, steps: Sequence[Step], *, until: float) -> None:
         """Run rules, and give other calls a turn between the turns of long texts."""
@@ -166,17 +193,24 @@ class Review:
 
     async def _check(self, step: Step, unit: _Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
-        verdict = await checked(step, _views(unit), unit.scene, self._note_failure, self._clock, limits)
+        scene = self._scene_of(unit)
+        verdict = await checked(step, _views(unit), scene, self._note_failure, self._clock, limits)
         if self.stopped is None:
             self._take(step, unit, verdict, self._clock() - began)
             if self.stopped is not None and not alone:
                 raise _Stopped
 
     def _units_of(self, step: Step) -> Sequence[_Unit]:
-        surfaces = step.surfaces
-        if step.about.once:
-            return [unit for unit in self._units if unit.is_request and unit.surface in surfaces]
-        return [unit for unit in self._units if unit.surface in surfaces and not unit.is_request]
+        surfaces, once = step.surfaces, step.about.once
+        units = [unit for unit in self._units if unit.surface in surfaces and unit.is_request == once]
+        if self._look is not None and step in self._look.steps:
+            return [unit for unit in units if not unit.quiet]
+        return units
+
+    def _scene_of(self, unit: _Unit) -> Scene:
+        if unit.scene is None:
+            unit.scene = self._scene(unit.text)
+        return unit.scene
 
     def _sliced(self, step: Step, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
         """Check a long text slice by slice, and return one verdict on all of it."""
@@ -184,7 +218,7 @@ class Review:
         for offset, part in slices(unit.value, SLICE_CHARS):
             if offset and self._clock() >= until:
                 return LATE
-            verdict = ruled(step, Views(part), unit.scene, self._note_failure)
+            verdict = ruled(step, Views(part), self._scene_of(unit), self._note_failure)
             for span in verdict.spans:
                 start, end = span.start + offset, span.end + offset
                 spans[start, end, span.kind] = span._replace(start=start, end=end)
@@ -216,7 +250,7 @@ class Review:
             finding.hashed = self._hashed(unit.value)
         finding.error = finding.error or verdict.error
         if decision.text is not None:
-            unit.value, unit.views, unit.changed = decision.text, None, True
+            unit.value, unit.views, unit.changed, unit.quiet = decision.text, None, True, False
         if decision.action >= Action.REGENERATE:
             self.stopped = finding
 
@@ -244,12 +278,12 @@ def _behind(verdict: Verdict, chars: int) -> Verdict:
     return msgspec.structs.replace(verdict, spans=found) if found else PASSED
 
 
-def _units(text: Text, scene: Scene, context: str) -> Iterator[_Unit]:
+def _units(text: Text, context: str) -> Iterator[_Unit]:
     if not text.is_json:
-        yield _Unit(text, text.value, scene, text.surface, text.where == REQUEST, context=context)
+        yield _Unit(text, text.value, text.surface, text.where == REQUEST, context=context)
         return
     for leaf in leaves(text.value):
-        yield _Unit(text, leaf.value, scene, text.surface, leaf=leaf.path)
+        yield _Unit(text, leaf.value, text.surface, leaf=leaf.path)
 
 
 def _views(unit: _Unit) -> TextViews:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
@@ -14,7 +14,7 @@ from tidegate.ports import Clock, Wall
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
-from tidegate.rails.review import REQUEST, Review
+from tidegate.rails.review import REQUEST, Review, masked
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.route import deployments_of
@@ -45,21 +45,21 @@ class Railed:
     def request(self, call: Call, plan: Plan) -> Review:
         """Begin the review of a request. Raises BadRequest for a request whose texts cannot be read."""
         texts = form_of(call.endpoint).texts_in(call.fields, call.messages)
-        if any(step.about.once for step in plan.input_rules + plan.input_checks):
+        if plan.checks_requests:
             texts = [*texts, _WHOLE_REQUEST]
-        if not plan.profile.placeholders:
-            return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed)
-        checks = call.checks
+        checks, mask = call.checks, masked
         assert checks is not None, "there is a plan"
-        if checks.hidden is None:
-            checks.hidden = Placeholders()
-        mask = checks.hidden.hidden
-        return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed, mask=mask)
+        if plan.profile.placeholders:
+            if checks.hidden is None:
+                checks.hidden = Placeholders()
+            mask = checks.hidden.hidden
+        scene = partial(self._scene, call)
+        return Review(texts, scene, self.clock, hashed=self.hashed, mask=mask, look=plan.input_look)
 
-    def answer(self, call: Call, texts: Sequence[Text], context: str) -> Review:
+    def answer(self, call: Call, plan: Plan, texts: Sequence[Text], context: str) -> Review:
         """Begin the review of texts of an answer. `context` stands before them and was checked already."""
-        scene = partial(self._scene, call, question=_question(call))
-        return Review(texts, scene, self.clock, hashed=self.hashed, context=context)
+        scene = partial(self._scene_of_answer, call)
+        return Review(texts, scene, self.clock, hashed=self.hashed, context=context, look=plan.output_look)
 
     def requested(self, call: Call, plan: Plan, review: Review) -> Reply | None:
         """End the review of a request: change its texts, and return the reply if it is blocked.
@@ -82,12 +82,12 @@ class Railed:
         call.checks.findings += findings
         told = dict[str, Action]()
         for one in call.checks.findings:
-            told[one.rail] = max(one.action, told.get(one.rail, Action.PASS))
-        value = ", ".join(f"{name}={action.word}" for name, action in told.items()).encode(
-            "latin-1", "replace"
-        )
-        kept = [header for header in call.reply_headers if header[0] != RAILS]
-        call.reply_headers[:] = [*kept, (RAILS, value)]
+            if one.action >= told.get(one.rail, Action.PASS):
+                told[one.rail] = one.action
+        header = RAILS, _told(tuple(told.items()))
+        if header not in call.reply_headers:
+            call.reply_headers[:] = [one for one in call.reply_headers if one[0] != RAILS]
+            call.reply_headers.append(header)
 
     def refusal(
         self,
@@ -116,6 +116,9 @@ class Railed:
             return self._scene_of_request(call)
         return Scene(text.where, text.surface, call.caller, call.deadline, text.role, question)
 
+    def _scene_of_answer(self, call: Call, text: Text) -> Scene:
+        return self._scene(call, text, _question(call))
+
     def _scene_of_request(self, call: Call) -> Scene:
         contexts = [one.can.context_tokens for one in deployments_of(call, self._models)]
         known = [one for one in contexts if one is not None]
@@ -133,6 +136,12 @@ class Railed:
 def refuses_with_error(call: Call, plan: Plan) -> bool:
     """Return whether a blocked call ends with an error: by the profile, or since its answers have no text."""
     return plan.profile.refuse_as == "error" or call.endpoint is Endpoint.EMBEDDINGS
+
+
+@lru_cache(maxsize=256)
+def _told(actions: tuple[tuple[str, Action], ...]) -> bytes:
+    """Return the value of the header. Nearly all calls have the same one."""
+    return ", ".join(f"{name}={action.word}" for name, action in actions).encode("latin-1", "replace")
 
 
 def _question(call: Call) -> str:

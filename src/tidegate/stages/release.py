@@ -83,7 +83,7 @@ class Released:
             self._checks.plan,
             self._form,
             railed.clock,
-            partial(railed.answer, call),
+            partial(railed.answer, call, self._checks.plan),
             stream=call.stream,
             hidden=self._checks.hidden,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from tidegate.telemetry.metrics import Histogram
-from tidegate.types import Record
+from tidegate.types import Action, Record, Surface
 
 TOOK = (
     1e-5,
@@ -35,7 +35,7 @@ class RailMetrics:
     """The counts of this process. Satisfies `Sink`. The names of rails come from the configuration, so they are bounded."""
 
     def __init__(self) -> None:
-        self._verdicts: dict[tuple[str, str, str], int] = {}
+        self._verdicts: dict[tuple[str, Surface, Action], int] = {}
         self._errors: dict[str, int] = {}
         self._took: dict[str, Histogram] = {}
         self._added = {"ttft": Histogram(TOOK), "itl": Histogram(TOOK)}
@@ -43,7 +43,7 @@ class RailMetrics:
     def finished(self, record: Record) -> None:
         """Count the findings of one call."""
         for one in record.findings:
-            key = one.rail, one.surface.value, one.action.word
+            key = one.rail, one.surface, one.action
             self._verdicts[key] = self._verdicts.get(key, 0) + 1
             if one.error:
                 self._errors[one.rail] = self._errors.get(one.rail, 0) + 1
@@ -63,8 +63,8 @@ class RailMetrics:
             "Most severe action of each rail on each surface of a call.",
             labels=["rail", "surface", "action"],
         )
-        for key, count in self._verdicts.items():
-            verdicts.add_metric(key, count)
+        for (rail, surface, action), count in self._verdicts.items():
+            verdicts.add_metric([rail, surface.value, action.word], count)
         errors = CounterMetricFamily(
             "tidegate_rail_errors",
             "Calls in which a rail failed, so that `on_error` decided.",

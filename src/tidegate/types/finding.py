@@ -19,10 +19,10 @@ class Action(enum.IntEnum):
     REGENERATE = 4
     BLOCK = 5
 
-    @property
-    def word(self) -> str:
+    def __init__(self, value: int) -> None:
+        del value
+        self.word = self._name_.lower()
         """The action as settings, headers and metrics name it."""
-        return self.name.lower()
 
 
 class Finding(msgspec.Struct, gc=False):

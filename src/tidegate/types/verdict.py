@@ -108,6 +108,17 @@ class RailFacts(msgspec.Struct, frozen=True):
     once: bool = False
 
 
+class Signs(NamedTuple):
+    """What has to be in a plain text, one of ASCII alone, so that a rail may find anything in it.
+
+    `patterns` are in RE2's syntax. `letters` are words among the letters of the text alone, in lower case: what stands
+    between letters does not matter.
+    """
+
+    patterns: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
+
+
 class Scene(msgspec.Struct, frozen=True):
     """The context of a text for a rail: its place, the question, the retrieved documents, the caller.
 

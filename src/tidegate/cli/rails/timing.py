@@ -155,7 +155,8 @@ async def _reviewed(plan: Chosen, text: str, clock: Clock) -> Review:
     places = [Text(_CONTENT, plan.surface, text)]
     if any(step.about.once for step in plan.steps):
         places.append(Text(REQUEST, Surface.INPUT, ""))
-    review = Review(places, lambda one: scene(one, text), clock, hashed=lambda _: "")
+    look = plan.plan.output_look if plan.surface is Surface.OUTPUT else plan.plan.input_look
+    review = Review(places, lambda one: scene(one, text), clock, hashed=lambda _: "", look=look)
     for _ in review.rules(plan.rules, until=_ENDLESS):
         pass
     if review.stopped is None and plan.checks:

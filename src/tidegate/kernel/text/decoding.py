@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from tidegate.kernel.linear import quoted
 from tidegate.kernel.text.folding import folded
 from tidegate.kernel.text.mapping import Edit, beneath, edited
 from tidegate.types.verdict import View
@@ -269,3 +270,19 @@ _DECODERS = (
     _decoder("spaced", _may_be_spaced, _SPACED, _spaced),
 )
 """In the order in which they are undone. An encoding within an earlier one of the list is undone in the same round."""
+
+
+def _spaced_sign(between: str) -> str:
+    one = "[A-Za-z0-9]"
+    return f"(?:^|[^A-Za-z0-9]){one}(?:{quoted(between)}{one}){{{FEWEST_SPACED - 1}}}(?:[^A-Za-z0-9]|\\z)"
+
+
+SIGNS = (
+    r"%[0-9A-Fa-f]{2}",
+    r"&(?:#[0-9xX]|[A-Za-z][A-Za-z0-9]{1,31};)",
+    r"\\[uUx0-3]",
+    rf"[0-9A-Fa-f]{{2}}(?:[ ,:\r\n-]{{0,3}}(?:0[xX])?[0-9A-Fa-f]{{2}}){{{FEWEST_HEX - 1}}}",
+    rf"(?:{_B}[\r\n\t]*){{{FEWEST_BASE64}}}",
+    *map(_spaced_sign, " .*_|/~-"),
+)
+"""Patterns in RE2's syntax. A text of ASCII in which none of them matches has no encoding that a decoder here undoes."""

@@ -72,6 +72,11 @@ def _decoded(text: str, plain: View) -> Sequence[View]:
     return [*views, *rounds(plain)]
 
 
+def letters_of_ascii(text: bytes) -> str:
+    """Return the letters of a text in ASCII alone, in lower case: what `letters_of` has for it."""
+    return text.translate(_LOWER, _NO_LETTERS).decode("ascii")
+
+
 def letters_of(view: View) -> View:
     """Return the letters of a view alone, in lower case: no spaces, digits or punctuation."""
     text = view.text

@@ -19,7 +19,7 @@ from tidegate.rails.redact import BIDI, INVISIBLE, SELECTORS, TAGS
 from tidegate.rails.rules.characters.invisible import NEIGHBOURS, first_suspect, invisible
 from tidegate.rails.rules.characters.mixed import LONGEST_WORD, MIXED, last_word, mixed_words
 from tidegate.rails.spans import SpanScanner, united
-from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
+from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Span, Surface, Verdict
 
 Category = Literal[
     "invisible_characters", "tag_characters", "variation_selectors", "bidi_controls", "mixed_scripts"
@@ -47,7 +47,7 @@ class HiddenTextConfig(RailConfig):
 
 
 class HiddenText:
-    """Finds hidden characters. Satisfies `ports.Rule` and `ports.Scanning`."""
+    """Finds hidden characters. Satisfies `ports.Rule`, `ports.Signed` and `ports.Scanning`."""
 
     Config: ClassVar[type[HiddenTextConfig]] = HiddenTextConfig
 
@@ -74,6 +74,11 @@ class HiddenText:
             return PASSED
         category = _CATEGORIES[spans[0].kind]
         return Verdict(passed=False, category=category, score=1.0, reason="hidden characters", spans=spans)
+
+    @property
+    def signs(self) -> Signs:
+        """Nothing: no plain text hides anything."""
+        return Signs()
 
     def scanner(self) -> Scanner:
         return SpanScanner(self._finder, as_it_is)

@@ -2,7 +2,8 @@
 
 A phrase is written as the names of its slots, such as `ignore! fill* earlier orders`. A slot with `*` may be left out or
 repeated, one with `?` may be left out, and one of the others must occur once. What is no name of a slot stands for itself.
-The slot or word with `!` is rare in other texts: it is searched first, and the phrase only where it occurs.
+The slot or word with `!` is rare in other texts: it is searched first, and the phrase only where it occurs. Short words
+of it are searched with the first letters of what may follow them, since short words are parts of many others.
 
 Phrases are searched among letters alone (see `views.letters_of`), so spaces, line ends, digits and punctuation in between
 never matter. Each word of a match is known: no gap takes just any word, which is why letters alone are precise enough.
@@ -11,7 +12,7 @@ never matter. Each word of a match is known: no gap takes just any word, which i
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from tidegate.kernel.matching import Pattern
@@ -24,6 +25,12 @@ LOW: Final = 0.3
 
 FEWEST_TURNED: Final = 5
 """The shortest anchor that is also searched in rot13 and in reverse, in bytes: shorter ones occur everywhere."""
+
+FEWEST_ALONE: Final = 6
+"""The shortest anchor that is searched without letters of the word beside it, in bytes."""
+
+BESIDE: Final = 3
+"""How many letters of the word beside it are searched with an anchor at least."""
 
 IGNORE: Final = "ignore_instructions"
 LEAK: Final = "system_prompt_leak"
@@ -52,13 +59,14 @@ class Phrasebook(NamedTuple):
 class Sought(NamedTuple):
     """A phrase that is ready to be searched.
 
-    `anchors` are the words one of which every match has, and `turned` what is there instead of one of them in a text that
-    is to be read in rot13, or whose letters or words are in reverse order.
+    `anchors` are letters some of which every match has: the words of the slot with `!`, short ones with a part of the word
+    beside them. `turned` is what is there instead of such a word in a text that is to be read in rot13, or whose letters or
+    words are in reverse order.
     """
 
     phrase: Phrase
     pattern: Pattern
-    anchors: tuple[str, ...]
+    anchors: frozenset[str]
     turned: frozenset[str]
 
 
@@ -76,21 +84,48 @@ def sought(book: Phrasebook) -> list[Sought]:
 
 def _sought(book: Phrasebook, at: int, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
     parts: list[str] = []
-    anchor = ""
-    for token in phrase.slots.split():
-        name = token.rstrip("*?!")
-        if token.endswith("!"):
-            anchor = name
-        sign = token[-1] if token[-1] in "*?" else ""
-        parts.append(f"(?:{'|'.join(forms[name])}){sign}")
-    if not anchor:
+    tokens = phrase.slots.split()
+    place = next((index for index, token in enumerate(tokens) if token.endswith("!")), None)
+    if place is None:
         raise ValueError(f"the phrase '{phrase.slots}' in {book.language} has no slot with `!`")
+    for token in tokens:
+        sign = token[-1] if token[-1] in "*?" else ""
+        parts.append(f"(?:{'|'.join(forms[_slot(token)])}){sign}")
+    anchor = _slot(tokens[place])
     return Sought(
         phrase,
         Pattern(f"{book.language} {at}", "".join(parts)),
-        forms[anchor],
+        _anchors(forms[anchor], _next(tokens[place + 1 :], forms), _next(tokens[:place][::-1], forms)),
         frozenset(turned for word in _words(book, anchor) for turned in _turned(word)),
     )
+
+
+def _slot(token: str) -> str:
+    return token.rstrip("*?!")
+
+
+def _next(tokens: Iterable[str], forms: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    """Return the words one of which comes first in any match of some slots, or none if a match may have no word at all."""
+    found: set[str] = set()
+    for token in tokens:
+        found.update(forms[_slot(token)])
+        if token[-1] not in "*?":
+            return frozenset(found)
+    return frozenset()
+
+
+def _anchors(words: Iterable[str], after: Collection[str], before: Collection[str]) -> frozenset[str]:
+    """Return what is searched for the words of an anchor, with the words that may follow or precede it."""
+    found: set[str] = set()
+    for word in words:
+        more = max(BESIDE, FEWEST_ALONE - len(word.encode()))
+        if len(word.encode()) >= FEWEST_ALONE or not (after or before):
+            found.add(word)
+        elif after:
+            found.update(word + beside[:more] for beside in after)
+        else:
+            found.update(beside[-more:] + word for beside in before)
+    return frozenset(found)
 
 
 def _words(book: Phrasebook, name: str) -> list[str]:

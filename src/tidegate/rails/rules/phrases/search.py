@@ -52,7 +52,9 @@ class PhraseSearch:
             anchors.setdefault(one, set())
         self._turned = frozenset(at for at, anchor in enumerate(anchors) if anchor in turned)
         self._anchored = [frozenset(languages) for languages in anchors.values()]
-        self._automaton = ahocorasick_rs.AhoCorasick(list(anchors))
+        self.anchors = tuple(anchors)
+        """Letters some of which every text has with a phrase, or with one in rot13 or in reverse."""
+        self._automaton = ahocorasick_rs.AhoCorasick(self.anchors)
 
     def anchored(self, letters: str) -> tuple[bool, bool]:
         """Return whether an anchor is among the letters of a text as it is, and whether one is in rot13 or in reverse."""
@@ -82,6 +84,7 @@ class MarkerSearch:
         self._patterns = PatternSet(
             Pattern(name, one.source, ignore_case=True) for name, one in self._markers.items()
         )
+        self.signs = tuple(f"(?i:{one.source})" for one in known)
 
     def find(self, text: str, start: int = 0) -> Sequence[Span]:
         """Return the markers in a text that begin at `start` or later."""

@@ -11,13 +11,13 @@ from tidegate.rails.finders import Ending, Finder
 from tidegate.rails.rules.recognizers.recognizer import CONTEXT_CHARS, EDGE_CHARS
 from tidegate.rails.rules.recognizers.search import Search
 from tidegate.rails.spans import SpanScanner, spans_of
-from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Surface, Verdict
+from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Surface, Verdict
 
 _CONTEXT: Final = CONTEXT_CHARS + EDGE_CHARS
 
 
 class Recognizing:
-    """A rail that finds spans by a search. Satisfies `ports.Rule` and `ports.Scanning`.
+    """A rail that finds spans by a search. Satisfies `ports.Rule`, `ports.Signed` and `ports.Scanning`.
 
     `until` has the endings of what is swallowed from its beginning on.
     """
@@ -45,6 +45,11 @@ class Recognizing:
             return PASSED
         surest = max(spans, key=lambda span: span.score)
         return Verdict(False, category=surest.kind, score=surest.score, reason=self._reason, spans=spans)
+
+    @property
+    def signs(self) -> Signs:
+        """The patterns of the recognizers."""
+        return Signs(self._search.sources)
 
     def scanner(self) -> Scanner:
         return SpanScanner(self._finder, folded)

@@ -44,7 +44,7 @@ class Search:
         self._threshold = threshold
         self._allow = frozenset(folded(value).text.casefold() for value in allow)
         self.max_chars = max(one.recognizer.max_chars for one in self._known)
-        sources = [_source(one.recognizer) for one in self._known]
+        self.sources = sources = tuple(_source(one.recognizer) for one in self._known)
         begun = "|".join(_begun(one.recognizer) for one in self._known)
         # Nearly all texts have neither: one pass of a set tells.
         self._begun = compiled(f"(?:{begun})\\z")
