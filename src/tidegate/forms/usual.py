@@ -11,7 +11,8 @@ import msgspec
 
 from tidegate.types import Piece, Surface, Text, Where
 
-_LONGEST_WORD = 128
+_LONGEST_WORD = 256
+_COUNTED = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
 class _Said(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -76,12 +77,9 @@ def usual_texts(piece: Piece) -> Sequence[Text] | None:
 def _has_names_only(answer: _Answer) -> bool:
     """Whether nothing but one text of each choice can be read as a sentence."""
     choices = answer.choices
+    names = f"{answer.id}{answer.object}{answer.model}{answer.system_fingerprint}{answer.service_tier}"
     return (
-        _is_word(answer.id)
-        and _is_word(answer.object)
-        and _is_word(answer.model)
-        and _is_word(answer.system_fingerprint)
-        and _is_word(answer.service_tier)
+        _is_word(names)
         and (not answer.usage or _are_words(answer.usage))
         and (len(choices) < 2 or len({choice.index for choice in choices}) == len(choices))
         and all(map(_is_usual, choices))
@@ -96,11 +94,13 @@ def _is_usual(choice: _Choice) -> bool:
 
 
 def _are_words(counts: _Counts) -> bool:
+    if counts.keys() <= _COUNTED and dict not in map(type, counts.values()):
+        return True  # in one step, as most are
     return all(
         _is_word(name) and (type(one) is not dict or all(map(_is_word, one))) for name, one in counts.items()
     )
 
 
 def _is_word(value: str | msgspec.UnsetType | None) -> bool:
-    """Whether a name or an id cannot be read as a sentence."""
+    """Whether a name or an id, or several of them together, cannot be read as a sentence."""
     return not value or (len(value) <= _LONGEST_WORD and " " not in value and value.isascii())
