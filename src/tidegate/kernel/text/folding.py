@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from tidegate.kernel.text.confusables import confusables
-from tidegate.kernel.text.mapping import Edit, Offsets, edited
+from tidegate.kernel.text.mapping import Edit, Made, edited, within
 from tidegate.types.verdict import View
 
 MOST_FOR_ONE = 8
@@ -177,8 +179,12 @@ def _replaced(text: str, used: set[str]) -> View:
     plain = text.translate({ord(c): _FOLDS.get(c, c) for c in used})
     if _RESIZED.isdisjoint(used):
         return View("folded", plain, range(len(text)), range(1, len(text) + 1))
-    starts = Offsets(lambda: [i for i, c in enumerate(text) for _ in _FOLDS.get(c, c)])
-    return View("folded", plain, starts, Offsets(lambda: [start + 1 for start in starts]))
+    ends = Made(lambda: accumulate(len(_FOLDS.get(c, c)) for c in text))
+
+    def place(index: int) -> int:
+        return bisect_right(ends.list(), index)
+
+    return within(View("original", text), "folded", plain, place, place, keeps=True)
 
 
 def _compositions(text: str) -> Iterator[Edit]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 from tidegate.kernel.text.decoding import ROUNDS, rounds
 from tidegate.kernel.text.folding import folded
 from tidegate.kernel.text.guessing import guesses
 from tidegate.kernel.text.hiding import MOST_HIDDEN_VIEWS, hidden
-from tidegate.kernel.text.mapping import Offsets, beneath, ends_of, starts_of
+from tidegate.kernel.text.mapping import Made, beneath, within
 from tidegate.types.verdict import View
 
 MOST_DECODED = MOST_HIDDEN_VIEWS + (1 + MOST_HIDDEN_VIEWS) * ROUNDS
@@ -81,10 +82,9 @@ def letters_of(view: View) -> View:
     )
     if not letters.isascii():
         letters = (letters if letters.isalpha() else "".join(filter(str.isalpha, letters))).lower()
-    starts, ends = starts_of(view), ends_of(view)
-    return View(
-        "skeleton",
-        letters,
-        Offsets(lambda: [starts[i] for i, c in enumerate(text) if c.isalpha()]),
-        Offsets(lambda: [ends[i] for i, c in enumerate(text) if c.isalpha()]),
-    )
+    places = Made(lambda: compress(range(len(text)), map(str.isalpha, text)))
+
+    def place(index: int) -> int:
+        return places.list()[index]
+
+    return within(view, "skeleton", letters, place, place, keeps=True)
