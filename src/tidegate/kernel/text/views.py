@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import compress
+from itertools import accumulate, compress, count, islice
 
-from tidegate.kernel.text.decoding import ROUNDS, rounds
+from tidegate.kernel.text.decoding import ROUNDS, Decoding
 from tidegate.kernel.text.folding import folded
 from tidegate.kernel.text.guessing import guesses
 from tidegate.kernel.text.hiding import MOST_HIDDEN_VIEWS, hidden
@@ -17,6 +18,7 @@ MOST_DECODED = MOST_HIDDEN_VIEWS + (1 + MOST_HIDDEN_VIEWS) * ROUNDS
 
 _NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
 _LOWER = bytes(range(256)).lower()
+_BLOCK_CHARS = 128
 
 
 class Views:
@@ -66,25 +68,45 @@ class Views:
 
 
 def _decoded(text: str, plain: View) -> Sequence[View]:
+    decoding = Decoding()
     views: list[View] = []
     for found in hidden(text):
         view = beneath(folded(found.text)._replace(name=found.name, keeps=False), found)
-        views += (view, *rounds(view))
-    return [*views, *rounds(plain)]
+        views += (view, *decoding.rounds(view))
+    return [*views, *decoding.rounds(plain)]
 
 
 def letters_of(view: View) -> View:
     """Return the letters of a view alone, in lower case: no spaces, digits or punctuation."""
     text = view.text
+    place = _Letters(text).place
+    return within(view, "skeleton", _letters(text), place, place, keeps=True)
+
+
+def _letters(text: str) -> str:
     # As bytes, ASCII is dealt with ten times as fast; the bytes of other characters stay as they are.
     letters = (
         text.encode("utf-8", "surrogatepass").translate(_LOWER, _NO_LETTERS).decode("utf-8", "surrogatepass")
     )
     if not letters.isascii():
         letters = (letters if letters.isalpha() else "".join(filter(str.isalpha, letters))).lower()
-    places = Made(lambda: compress(range(len(text)), map(str.isalpha, text)))
+    return letters
 
-    def place(index: int) -> int:
-        return places.list()[index]
 
-    return within(view, "skeleton", letters, place, place, keeps=True)
+class _Letters:
+    """The letters of a text, to be found by their number. Only the block with the letter is looked at closely."""
+
+    __slots__ = ("_ends", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        blocks = range(0, len(text), _BLOCK_CHARS)
+        self._ends = Made(lambda: accumulate(len(_letters(text[at : at + _BLOCK_CHARS])) for at in blocks))
+
+    def place(self, number: int) -> int:
+        ends = self._ends.list()
+        block = bisect_right(ends, number)
+        number -= ends[block - 1] if block else 0
+        start = block * _BLOCK_CHARS
+        letters = map(str.isalpha, self._text[start : start + _BLOCK_CHARS])
+        return next(islice(compress(count(start), letters), number, None))

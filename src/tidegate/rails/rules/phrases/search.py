@@ -7,35 +7,29 @@ whose anchors occur are searched then.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import ahocorasick_rs
 
 from tidegate.kernel.matching import Match, Pattern, PatternSet
-from tidegate.rails.rules.phrases.grammar import Phrase, Phrasebook, Sought, sought
+from tidegate.rails.rules.phrases.grammar import Phrase, Phrasebook, sought
 from tidegate.rails.rules.phrases.markers import Marker
 from tidegate.types.verdict import Span
 
 
-class _Language:
-    """The phrases of a language.
+class _Language(NamedTuple):
+    """The phrases of a language, by the names of their patterns."""
 
-    Their patterns are compiled in some milliseconds when a text has an anchor of theirs for the first time: those of all
-    languages take tens of megabytes.
-    """
-
-    def __init__(self, known: Sequence[Sought]) -> None:
-        self.phrases = {one.pattern.name: one.phrase for one in known}
-        self._sources = [one.pattern for one in known]
-
-    @cached_property
-    def patterns(self) -> PatternSet:
-        return PatternSet(self._sources)
+    phrases: Mapping[str, Phrase]
+    patterns: PatternSet
 
 
 class PhraseSearch:
-    """The phrases of some books that are at least so sure."""
+    """The phrases of some books that are at least so sure.
+
+    All patterns are compiled when the search is made: the books together take about 80 ms and 6 MiB. No text pays for it.
+    """
 
     def __init__(self, books: Iterable[Phrasebook], *, least: float) -> None:
         self._languages: dict[str, _Language] = {}
@@ -43,7 +37,9 @@ class PhraseSearch:
         turned: set[str] = set()
         for book in books:
             known = [one for one in sought(book) if one.phrase.score >= least]
-            self._languages[book.language] = _Language(known)
+            self._languages[book.language] = _Language(
+                {one.pattern.name: one.phrase for one in known}, PatternSet(one.pattern for one in known)
+            )
             for one in known:
                 for anchor in one.anchors:
                     anchors[anchor].add(book.language)
