@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 from tidegate.kernel.text.confusables import confusables
@@ -137,7 +138,7 @@ def _marks() -> set[str]:
     return {c for c in every if unicodedata.category(c)[0] == "M"} - _DROPPED
 
 
-def _any_of(characters: Set[str]) -> str:
+def _any_of(characters: AbstractSet[str]) -> str:
     """Return a class of a regular expression, in ranges: one compiles much faster than a list of characters."""
     ranges: list[list[str]] = []
     for c in sorted(characters):
@@ -160,7 +161,7 @@ _COMPOSED = re.compile(f"{_any_of(_FIRSTS)}{_any_of(_SECONDS)}{{1,3}}")
 _RARE_MARKS = frozenset(c for c in _MARKS if c > "\uffff")
 
 
-def _after_letter(marks: Set[str]) -> re.Pattern[str]:
+def _after_letter(marks: AbstractSet[str]) -> re.Pattern[str]:
     # Marks are rarer than letters, so that they are looked for first.
     any_mark = _any_of(marks)
     return re.compile(f"{any_mark}(?<=[A-Za-z].){any_mark}*")
