@@ -38,6 +38,9 @@ FEWEST_READABLE = 12
 LETTERS_OF_READABLE = 0.5
 """The least part of a readable text that is letters."""
 
+NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
+"""The characters of ASCII that are no letters."""
+
 
 class Decoder(NamedTuple):
     """One encoding: `may` is the cheap test whether a text can hold it, `pattern` finds its runs.
@@ -114,14 +117,14 @@ _STRETCH = re.compile(_SHOWN + "+")
 _LONG_STRETCH = re.compile(f"{_SHOWN}{{{FEWEST_READABLE // 2},}}")
 
 
-def _is_letter(character: str) -> bool:
-    return character.isalpha() or _MARK.match(character) is not None
-
-
 def _is_readable(text: str, *, fewest: int) -> bool:
+    if text.isascii():
+        letters = len(text.encode().translate(None, NO_LETTERS))
+        return len(text) >= fewest and letters >= LETTERS_OF_READABLE * len(text)
     # Characters of three bytes or more happen less by chance, so that they count twice.
     length = len(text) + sum(character >= _THREE_BYTES for character in text)
-    return length >= fewest and sum(map(_is_letter, text)) >= LETTERS_OF_READABLE * len(text)
+    letters = sum(map(str.isalpha, text)) + sum(not mark.isalpha() for mark in _MARK.findall(text))
+    return length >= fewest and letters >= LETTERS_OF_READABLE * len(text)
 
 
 def _whole(data: bytes, *, fewest: int) -> str:

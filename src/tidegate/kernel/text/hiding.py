@@ -12,8 +12,8 @@ from tidegate.types.verdict import View
 FEWEST_HIDDEN = 4
 """The shortest text that counts as hidden in tag characters or variation selectors, in characters."""
 
-MOST_HIDDEN_VIEWS = 4
-"""The most views of hidden text: tags alone, tags in place, selectors, and overridden direction."""
+MOST_HIDDEN_VIEWS = 3
+"""The most views of hidden text: tags alone, selectors alone, and all as it is shown, with tags in place."""
 
 _LOW, _HIGH = SELECTORS
 _TAG = re.compile(f"[{chr(TAGS[0])}-{chr(TAGS[1])}]+")
@@ -28,30 +28,36 @@ def hidden(text: str) -> Iterator[View]:
     """Yield a view for each way in which a text hides another one. None is yielded for most texts."""
     if text.isascii():
         return
-    yield from _in_tags(text)
-    yield from _in_selectors(text)
-    overrides = (Edit(match.start(), match.end(), match[1][::-1]) for match in _OVERRIDE.finditer(text))
     original = View("original", text)
-    view = edited(original, overrides, name="bidi")
-    if view is not original:
-        yield view
+    shown = original
+    runs = _tags_of(text)
+    if runs:
+        places = [i for run in runs for i in range(run.start, run.end) if _ascii(text[i])]
+        alone = "".join(run.text for run in runs)
+        yield View("tags", alone, places, [i + 1 for i in places], keeps=False)
+        shown = edited(original, runs, name="tags in place")
+    yield from _in_selectors(text)
+    if "\u202e" in text:
+        overrides = (
+            Edit(match.start(), match.end(), match[1][::-1]) for match in _OVERRIDE.finditer(shown.text)
+        )
+        shown = edited(shown, overrides, name="bidi")
+    if shown is not original:
+        yield shown
 
 
-def _in_tags(text: str) -> Iterator[View]:
+def _tags_of(text: str) -> list[Edit]:
+    """Return the runs of tags with their texts, if that is so much that it is hidden text."""
     first = _TAG.search(text)
     if first is None:
-        return
+        return []
     flags = {match.start() + 1 for match in _FLAG.finditer(text)}
     runs = [
         Edit(match.start(), match.end(), _ascii(match[0]))
         for match in _TAG.finditer(text, first.start())
         if match.start() not in flags
     ]
-    if sum(len(run.text) for run in runs) < FEWEST_HIDDEN:
-        return
-    places = [i for run in runs for i in range(run.start, run.end) if _ascii(text[i])]
-    yield View("tags", "".join(run.text for run in runs), places, [i + 1 for i in places], keeps=False)
-    yield edited(View("original", text), runs, name="tags in place")
+    return runs if sum(len(run.text) for run in runs) >= FEWEST_HIDDEN else []
 
 
 def _ascii(tags: str) -> str:

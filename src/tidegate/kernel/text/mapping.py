@@ -70,8 +70,10 @@ def origin(view: View, start: int, end: int) -> tuple[int, int]:
     """
     if view.starts is None or view.ends is None:
         return start, end
-    last = end - 1
-    return min(view.starts[start], view.starts[last]), max(view.ends[start], view.ends[last])
+    first, behind = view.starts[start], view.ends[end - 1]
+    if first < behind:
+        return first, behind
+    return view.starts[end - 1], view.ends[start]
 
 
 def starts_of(view: View) -> Sequence[int]:

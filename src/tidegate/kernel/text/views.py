@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, compress, count, islice
 
-from tidegate.kernel.text.decoding import ROUNDS, Decoding
+from tidegate.kernel.text.decoding import NO_LETTERS, ROUNDS, Decoding
 from tidegate.kernel.text.folding import folded
 from tidegate.kernel.text.guessing import guesses
 from tidegate.kernel.text.hiding import MOST_HIDDEN_VIEWS, hidden
@@ -16,9 +16,8 @@ from tidegate.types.verdict import View
 MOST_DECODED = MOST_HIDDEN_VIEWS + (1 + MOST_HIDDEN_VIEWS) * ROUNDS
 """The most decoded views of one text: each hidden text, and the rounds of decoding the text itself and each of those."""
 
-_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
 _LOWER = bytes(range(256)).lower()
-_BLOCK_CHARS = 128
+_BLOCK_CHARS = 256
 
 
 class Views:
@@ -86,7 +85,7 @@ def letters_of(view: View) -> View:
 def _letters(text: str) -> str:
     # As bytes, ASCII is dealt with ten times as fast; the bytes of other characters stay as they are.
     letters = (
-        text.encode("utf-8", "surrogatepass").translate(_LOWER, _NO_LETTERS).decode("utf-8", "surrogatepass")
+        text.encode("utf-8", "surrogatepass").translate(_LOWER, NO_LETTERS).decode("utf-8", "surrogatepass")
     )
     if not letters.isascii():
         letters = (letters if letters.isalpha() else "".join(filter(str.isalpha, letters))).lower()

@@ -14,7 +14,6 @@ import codecs
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from tidegate.kernel.matching import Pattern
 from tidegate.kernel.text.views import Views
 
 HIGH: Final = 0.9
@@ -52,12 +51,12 @@ class Phrasebook(NamedTuple):
 class Sought(NamedTuple):
     """A phrase that is ready to be searched.
 
-    `anchors` are the words one of which every match has, and `turned` what is there instead of one of them in a text that
-    is to be read in rot13, or whose letters or words are in reverse order.
+    `source` is its pattern in RE2's syntax. `anchors` are the words one of which every match has, and `turned` what is
+    there instead of one of them in a text that is to be read in rot13, or whose letters or words are in reverse order.
     """
 
     phrase: Phrase
-    pattern: Pattern
+    source: str
     anchors: tuple[str, ...]
     turned: frozenset[str]
 
@@ -71,10 +70,10 @@ def sought(book: Phrasebook) -> list[Sought]:
     """Return the phrases of a book, ready to be searched. Raises ValueError for a phrase without an anchor."""
     slots = {token.rstrip("*?!") for phrase in book.phrases for token in phrase.slots.split()}
     forms = {name: _longest_first(map(letters, _words(book, name))) for name in slots}
-    return [_sought(book, at, phrase, forms) for at, phrase in enumerate(book.phrases)]
+    return [_sought(book, phrase, forms) for phrase in book.phrases]
 
 
-def _sought(book: Phrasebook, at: int, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
+def _sought(book: Phrasebook, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
     parts: list[str] = []
     anchor = ""
     for token in phrase.slots.split():
@@ -87,7 +86,7 @@ def _sought(book: Phrasebook, at: int, phrase: Phrase, forms: Mapping[str, tuple
         raise ValueError(f"the phrase '{phrase.slots}' in {book.language} has no slot with `!`")
     return Sought(
         phrase,
-        Pattern(f"{book.language} {at}", "".join(parts)),
+        "".join(parts),
         forms[anchor],
         frozenset(turned for word in _words(book, anchor) for turned in _turned(word)),
     )
