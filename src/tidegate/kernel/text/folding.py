@@ -158,7 +158,7 @@ _RESIZED = frozenset(c for c, plain in _FOLDS.items() if len(plain) != 1)
 _FIRSTS, _SECONDS = _composing()
 _MARKS = _marks()
 _COMPOSED = re.compile(f"{_any_of(_FIRSTS)}{_any_of(_SECONDS)}{{1,3}}")
-_RARE_MARKS = frozenset(c for c in _MARKS if c > "\uffff")
+_RARE_MARKS = {c for c in _MARKS if c > "\uffff"}
 
 
 def _after_letter(marks: AbstractSet[str]) -> re.Pattern[str]:
@@ -170,6 +170,7 @@ def _after_letter(marks: AbstractSet[str]) -> re.Pattern[str]:
 # A class is searched three times as fast without characters beyond U+FFFF.
 _MARKED, _RARELY_MARKED = _after_letter(_MARKS - _RARE_MARKS), _after_letter(_MARKS)
 _NEIGHBOURS = _folding_to(_SECONDS | _MARKS)
+_RARE = _folding_to(_RARE_MARKS)
 
 
 def folded(text: str) -> View:
@@ -187,7 +188,8 @@ def composed(view: View, used: Iterable[str]) -> View:
         return view
     view = edited(view, _compositions(view.text), name=view.name, keeps=view.keeps)
     text = view.text
-    bare = (Edit(match.start() - 1, match.end(), text[match.start() - 1]) for match in _MARKED.finditer(text))
+    marked = (_MARKED if _RARE.isdisjoint(used) else _RARELY_MARKED).finditer(text)
+    bare = (Edit(match.start() - 1, match.end(), text[match.start() - 1]) for match in marked)
     return edited(view, bare, name=view.name, keeps=view.keeps)
 
 

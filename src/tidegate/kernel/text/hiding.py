@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import compress
 
 from tidegate.kernel.text.folding import SELECTORS, TAGS
 from tidegate.kernel.text.mapping import Edit, edited
@@ -18,6 +19,14 @@ MOST_HIDDEN_VIEWS = 3
 _LOW, _HIGH = SELECTORS
 _TAG = re.compile(f"[{chr(TAGS[0])}-{chr(TAGS[1])}]+")
 _SELECTOR = re.compile(f"[{chr(_LOW[0])}-{chr(_LOW[1])}{chr(_HIGH[0])}-{chr(_HIGH[1])}]")
+_POINTS = (*range(_LOW[0], _LOW[1] + 1), *range(_HIGH[0], _HIGH[1] + 1))
+_SELECTORS = frozenset(map(chr, _POINTS))
+# The bytes that selectors stand for, without the controls.
+_SHOWN_SELECTORS = {
+    chr(point): byte for byte, point in enumerate(_POINTS) if byte >= 0x20 or byte in b"\t\n\r"
+}
+_SHOWN_TAGS = frozenset(chr(TAGS[0] + byte) for byte in range(0x20, 0x7F))
+_UNSHOWN = bytes((*range(0x20), *range(0x7F, 0x100)))
 # Right-to-left override up to the end of its effect: pop, or the end of the paragraph.
 _OVERRIDE = re.compile("\u202e([^\u202c\u2029\n]+)\u202c?")
 # The flags of England, Scotland, Wales and the like: a black flag, the region in tags, and the end tag.
@@ -32,7 +41,7 @@ def hidden(text: str) -> Iterator[View]:
     shown = original
     runs = _tags_of(text)
     if runs:
-        places = [i for run in runs for i in range(run.start, run.end) if _ascii(text[i])]
+        places = [i for run in runs for i in _places(text, _SHOWN_TAGS, run.start, run.end)]
         alone = "".join(run.text for run in runs)
         yield View("tags", alone, places, [i + 1 for i in places], keeps=False)
         shown = edited(original, runs, name="tags in place")
@@ -60,28 +69,28 @@ def _tags_of(text: str) -> list[Edit]:
     return runs if sum(len(run.text) for run in runs) >= FEWEST_HIDDEN else []
 
 
+def _places(text: str, members: frozenset[str], start: int, end: int) -> Iterator[int]:
+    return compress(range(start, end), map(members.__contains__, text[start:end]))
+
+
 def _ascii(tags: str) -> str:
-    points = (ord(c) - TAGS[0] for c in tags)
-    return "".join(chr(point) for point in points if 0x20 <= point < 0x7F)
+    # The first byte of each tag in UTF-32 is the character that it stands for.
+    return tags.encode("utf-32-le")[::4].translate(None, _UNSHOWN).decode("ascii")
 
 
 def _in_selectors(text: str) -> Iterator[View]:
-    places = [match.start() for match in _SELECTOR.finditer(text)]
+    if _SELECTOR.search(text) is None:
+        return
+    places = list(_places(text, _SELECTORS, 0, len(text)))
     if len(places) < FEWEST_HIDDEN:
         return
-    data = bytes(_byte(ord(text[i])) for i in places)
     # Emoji and Han characters have selectors of their own; as bytes these are controls.
-    shown = [i for i, byte in enumerate(data) if byte >= 0x20 or byte in b"\t\n\r"]
+    shown = [i for i in places if text[i] in _SHOWN_SELECTORS]
     if len(shown) < FEWEST_HIDDEN:
         return
-    decoded = bytes(data[i] for i in shown).decode("utf-8", "ignore")
+    decoded = bytes(_SHOWN_SELECTORS[text[i]] for i in shown).decode("utf-8", "ignore")
     if decoded.isascii():
-        starts = [places[i] for i in shown]
-        yield View("selectors", decoded, starts, [start + 1 for start in starts], keeps=False)
+        yield View("selectors", decoded, shown, [start + 1 for start in shown], keeps=False)
     elif len(decoded) >= FEWEST_HIDDEN:
         size = len(decoded)
         yield View("selectors", decoded, [places[0]] * size, [places[-1] + 1] * size, keeps=False)
-
-
-def _byte(point: int) -> int:
-    return point - _LOW[0] if point <= _LOW[1] else point - _HIGH[0] + 16
