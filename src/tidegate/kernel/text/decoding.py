@@ -127,8 +127,15 @@ def _is_readable(text: str, *, fewest: int) -> bool:
     return length >= fewest and letters >= LETTERS_OF_READABLE * len(text)
 
 
+# Bytes that no readable text has: controls that are no white space, and those that never occur in UTF-8.
+_UNREADABLE = bytes((*range(1, 9), *range(0x0E, 0x1C), 0x7F, 0xC0, 0xC1, *range(0xF5, 0x100)))
+_READABLE = bytes(byte for byte in range(256) if byte not in _UNREADABLE)
+
+
 def _whole(data: bytes, *, fewest: int) -> str:
     """Return the text that the bytes are, if all of it is readable. NUL bytes are left out: ASCII in UTF-16 is read too."""
+    if data.translate(None, _READABLE):
+        return ""
     text = data.replace(b"\0", b"").decode("utf-8", "replace")
     return text if _STRETCH.fullmatch(text) and _is_readable(text, fewest=fewest) else ""
 
@@ -267,8 +274,9 @@ def _hex(run: str) -> str:
 
 
 _BETWEEN = r"[ .*_|/~-]"
+# A run from what follows its first letter, which stays: marks between letters are rarer than letters, and sought first.
 _SPACED = re.compile(
-    rf"(?<![^\W_])[^\W_]({_BETWEEN})[^\W_](?:\1[^\W_]){{{FEWEST_SPACED - 2},}}(?![^\W_])",
+    rf"({_BETWEEN})(?<=[^\W_].)(?<![^\W_][^\W_].)[^\W_](?:\1[^\W_]){{{FEWEST_SPACED - 2},}}(?![^\W_])",
 )
 _SPACED_CLASS, _SPACED_SHORTEST = _classes(_LETTERS + _DIGITS), b" x" * FEWEST_SPACED + b" "
 
@@ -278,7 +286,7 @@ def _may_be_spaced(text: str) -> bool:
 
 
 def _spaced(run: str) -> str:
-    letters = run[::2]
+    letters = run[1::2]
     return "" if letters.isdecimal() else letters
 
 

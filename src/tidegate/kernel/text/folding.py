@@ -170,6 +170,7 @@ def _after_letter(marks: AbstractSet[str]) -> re.Pattern[str]:
 # A class is searched three times as fast without characters beyond U+FFFF.
 _MARKED, _RARELY_MARKED = _after_letter(_MARKS - _RARE_MARKS), _after_letter(_MARKS)
 _NEIGHBOURS = _folding_to(_SECONDS | _MARKS)
+_COMPOSING = _folding_to(_SECONDS)
 _RARE = _folding_to(_RARE_MARKS)
 
 
@@ -186,7 +187,8 @@ def composed(view: View, used: Iterable[str]) -> View:
     """Return a view of which only neighbours have to be folded. `used` are its characters, or those that are new in it."""
     if _NEIGHBOURS.isdisjoint(used):
         return view
-    view = edited(view, _compositions(view.text), name=view.name, keeps=view.keeps)
+    if not _COMPOSING.isdisjoint(used):
+        view = edited(view, _compositions(view.text), name=view.name, keeps=view.keeps)
     text = view.text
     marked = (_MARKED if _RARE.isdisjoint(used) else _RARELY_MARKED).finditer(text)
     bare = (Edit(match.start() - 1, match.end(), text[match.start() - 1]) for match in marked)

@@ -34,7 +34,11 @@ _FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\
 
 
 def hidden(text: str) -> Iterator[View]:
-    """Yield a view for each way in which a text hides another one. None is yielded for most texts."""
+    """Yield a view for each way in which a text hides another one. None is yielded for most texts.
+
+    Tags and overridden direction are shown in one view, since each more takes time for all its decodings: a text that is
+    split over both is found, and one with overrides in which tags are noise is not. The folded view has no tags.
+    """
     if text.isascii():
         return
     original = View("original", text)
