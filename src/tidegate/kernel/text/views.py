@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, compress, count, islice
 
 from tidegate.kernel.text.decoding import NO_LETTERS, ROUNDS, Decoding
 from tidegate.kernel.text.folding import folded
 from tidegate.kernel.text.guessing import guesses
 from tidegate.kernel.text.hiding import MOST_HIDDEN_VIEWS, hidden
-from tidegate.kernel.text.mapping import Made, beneath, within
+from tidegate.kernel.text.mapping import beneath, within
 from tidegate.types.verdict import View
 
 MOST_DECODED = MOST_HIDDEN_VIEWS + (1 + MOST_HIDDEN_VIEWS) * ROUNDS
@@ -99,13 +99,18 @@ class _Letters:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        blocks = range(0, len(text), _BLOCK_CHARS)
-        self._ends = Made(lambda: accumulate(len(_letters(text[at : at + _BLOCK_CHARS])) for at in blocks))
+        self._ends: list[int] | None = None
 
     def place(self, number: int) -> int:
-        ends = self._ends.list()
+        ends = self._ends
+        if ends is None:
+            ends = self._ends = list(accumulate(self._sizes()))
         block = bisect_right(ends, number)
         number -= ends[block - 1] if block else 0
         start = block * _BLOCK_CHARS
         letters = map(str.isalpha, self._text[start : start + _BLOCK_CHARS])
         return next(islice(compress(count(start), letters), number, None))
+
+    def _sizes(self) -> Iterator[int]:
+        for at in range(0, len(self._text), _BLOCK_CHARS):
+            yield len(_letters(self._text[at : at + _BLOCK_CHARS]))
