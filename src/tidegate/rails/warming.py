@@ -1,4 +1,4 @@
-"""Lets rules see a text before the first call does: patterns build their states, and phrases are compiled, on first use."""
+"""Lets rules see a text before the first call does: patterns build their states on first use."""
 
 from __future__ import annotations
 

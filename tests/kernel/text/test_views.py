@@ -208,6 +208,15 @@ def test_decomposed_letters_of_other_scripts_are_composed() -> None:
     assert origin(view, 1, 2) == (1, 4)
 
 
+@pytest.mark.parametrize("marks", ["\u093f", "\U0001e2ef", "\u093f\U0001e2ef\u05b0"])
+def test_marks_of_other_scripts_on_an_ascii_letter_are_dropped(marks: str) -> None:
+    view = Views(f"{marks}i{marks}gn{marks}ore").folded
+    assert view.text == f"{marks}ignore"
+    size = len(marks)
+    assert origin(view, size, size + 1) == (size, 2 * size + 1)
+    assert origin(view, size + 1, size + 3) == (2 * size + 1, 3 * size + 3)
+
+
 def test_digits_of_all_scripts_are_digits() -> None:
     assert Views("٠١٢٣ ०१२ ４２ 𝟗").folded.text == "0123 012 42 9"
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from itertools import accumulate
 
 from tidegate.kernel.text.confusables import confusables
-from tidegate.kernel.text.mapping import Edit, Offsets, edited
+from tidegate.kernel.text.mapping import Edit, Made, edited, within
 from tidegate.types.verdict import View
 
 MOST_FOR_ONE = 8
@@ -135,7 +138,7 @@ def _marks() -> set[str]:
     return {c for c in every if unicodedata.category(c)[0] == "M"} - _DROPPED
 
 
-def _any_of(characters: set[str]) -> str:
+def _any_of(characters: AbstractSet[str]) -> str:
     """Return a class of a regular expression, in ranges: one compiles much faster than a list of characters."""
     ranges: list[list[str]] = []
     for c in sorted(characters):
@@ -155,8 +158,20 @@ _RESIZED = frozenset(c for c, plain in _FOLDS.items() if len(plain) != 1)
 _FIRSTS, _SECONDS = _composing()
 _MARKS = _marks()
 _COMPOSED = re.compile(f"{_any_of(_FIRSTS)}{_any_of(_SECONDS)}{{1,3}}")
-_MARKED = re.compile(f"[A-Za-z]{_any_of(_MARKS)}+")
+_RARE_MARKS = {c for c in _MARKS if c > "\uffff"}
+
+
+def _after_letter(marks: AbstractSet[str]) -> re.Pattern[str]:
+    # Marks are rarer than letters, so that they are looked for first.
+    any_mark = _any_of(marks)
+    return re.compile(f"{any_mark}(?<=[A-Za-z].){any_mark}*")
+
+
+# A class is searched three times as fast without characters beyond U+FFFF.
+_MARKED, _RARELY_MARKED = _after_letter(_MARKS - _RARE_MARKS), _after_letter(_MARKS)
 _NEIGHBOURS = _folding_to(_SECONDS | _MARKS)
+_COMPOSING = _folding_to(_SECONDS)
+_RARE = _folding_to(_RARE_MARKS)
 
 
 def folded(text: str) -> View:
@@ -165,11 +180,19 @@ def folded(text: str) -> View:
         return View("folded", text)
     used = set(text)
     view = View("folded", text) if _FOLDS.keys().isdisjoint(used) else _replaced(text, used)
+    return composed(view, used)
+
+
+def composed(view: View, used: Iterable[str]) -> View:
+    """Return a view of which only neighbours have to be folded. `used` are its characters, or those that are new in it."""
     if _NEIGHBOURS.isdisjoint(used):
         return view
-    view = edited(view, _compositions(view.text), name="folded", keeps=True)
-    bare = (Edit(match.start(), match.end(), match[0][0]) for match in _MARKED.finditer(view.text))
-    return edited(view, bare, name="folded", keeps=True)
+    if not _COMPOSING.isdisjoint(used):
+        view = edited(view, _compositions(view.text), name=view.name, keeps=view.keeps)
+    text = view.text
+    marked = (_MARKED if _RARE.isdisjoint(used) else _RARELY_MARKED).finditer(text)
+    bare = (Edit(match.start() - 1, match.end(), text[match.start() - 1]) for match in marked)
+    return edited(view, bare, name=view.name, keeps=view.keeps)
 
 
 def _replaced(text: str, used: set[str]) -> View:
@@ -177,8 +200,13 @@ def _replaced(text: str, used: set[str]) -> View:
     plain = text.translate({ord(c): _FOLDS.get(c, c) for c in used})
     if _RESIZED.isdisjoint(used):
         return View("folded", plain, range(len(text)), range(1, len(text) + 1))
-    starts = Offsets(lambda: [i for i, c in enumerate(text) for _ in _FOLDS.get(c, c)])
-    return View("folded", plain, starts, Offsets(lambda: [start + 1 for start in starts]))
+    sizes = {c: len(_FOLDS.get(c, c)) for c in used}
+    ends = Made(lambda: accumulate(map(sizes.__getitem__, text)))
+
+    def place(index: int) -> int:
+        return bisect_right(ends.list(), index)
+
+    return within(View("original", text), "folded", plain, place, place, keeps=True)
 
 
 def _compositions(text: str) -> Iterator[Edit]:

@@ -6,9 +6,11 @@ They can be made of every text, and are nonsense for most. A rail that asks for 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 
-from tidegate.kernel.text.mapping import Offsets, ends_of, starts_of
+from tidegate.kernel.text.mapping import Made, ends_of, starts_of, within
 from tidegate.types.verdict import View
 
 MOST_GUESSES = 6
@@ -51,26 +53,26 @@ def swapped(text: str, table: bytes) -> str:
 
 
 def _backwards(view: View) -> View:
-    starts, ends = starts_of(view), ends_of(view)
-    return View("", view.text[::-1], Offsets(lambda: starts[::-1]), Offsets(lambda: ends[::-1]), keeps=False)
+    text = view.text[::-1]
+    last = len(text) - 1
+
+    def place(index: int) -> int:
+        return last - index
+
+    return within(view, "", text, place, place, keeps=False)
 
 
 def in_reverse_order(view: View) -> View:
     """Return the words in reverse order. Each character stands for its whole word, so that the offsets fall steadily."""
     words: list[str] = _WORD.findall(view.text)[::-1]
-    starts, ends = starts_of(view), ends_of(view)
-    return View(
-        "words in reverse order",
-        "".join(words),
-        Offsets(lambda: [starts[at] for at, size in _places(words) for _ in range(size)]),
-        Offsets(lambda: [ends[at + size - 1] for at, size in _places(words) for _ in range(size)]),
-        keeps=False,
-    )
+    ends = Made(lambda: accumulate(map(len, words)))
+    length = len(view.text)
 
+    def first(index: int) -> int:
+        return length - ends.list()[bisect_right(ends.list(), index)]
 
-def _places(words: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield where each word stood before the order was reversed, with its length."""
-    at = sum(map(len, words))
-    for word in words:
-        at -= len(word)
-        yield at, len(word)
+    def last(index: int) -> int:
+        word = bisect_right(ends.list(), index)
+        return length - ends.list()[word] + len(words[word]) - 1
+
+    return within(view, "words in reverse order", "".join(words), first, last, keeps=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple, overload
 
 from tidegate.types.verdict import View
@@ -17,28 +19,48 @@ class Edit(NamedTuple):
 
 
 class Offsets(Sequence[int]):
-    """Offsets that are computed on first use: most views match nothing, so nobody asks for them."""
+    """Offsets that are looked up one at a time: a view has few matches or none, so hardly any are asked for.
 
-    __slots__ = ("_made", "_make")
+    The offset at `i` is the one of the outer view at `index(i)`.
+    """
 
-    def __init__(self, make: Callable[[], Sequence[int]]) -> None:
-        self._make = make
-        self._made: Sequence[int] | None = None
+    __slots__ = ("_index", "_length", "_outer")
 
-    def _all(self) -> Sequence[int]:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+    def __init__(self, outer: Sequence[int], index: Callable[[int], int], length: int) -> None:
+        self._outer = outer
+        self._index = index
+        self._length = length
 
     @overload
     def __getitem__(self, index: int) -> int: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[int]: ...
     def __getitem__(self, index: int | slice) -> int | Sequence[int]:
-        return self._all()[index]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._length))]
+        if index < 0:
+            index += self._length
+        if not 0 <= index < self._length:
+            raise IndexError(f"the view has {self._length} characters")
+        return self._outer[self._index(index)]
 
     def __len__(self) -> int:
-        return len(self._all())
+        return self._length
+
+
+class Made:
+    """A list that is made on first use."""
+
+    __slots__ = ("_list", "_make")
+
+    def __init__(self, make: Callable[[], Iterable[int]]) -> None:
+        self._make = make
+        self._list: list[int] | None = None
+
+    def list(self) -> list[int]:
+        if self._list is None:
+            self._list = [*self._make()]
+        return self._list
 
 
 def origin(view: View, start: int, end: int) -> tuple[int, int]:
@@ -48,8 +70,10 @@ def origin(view: View, start: int, end: int) -> tuple[int, int]:
     """
     if view.starts is None or view.ends is None:
         return start, end
-    last = end - 1
-    return min(view.starts[start], view.starts[last]), max(view.ends[start], view.ends[last])
+    first, behind = view.starts[start], view.ends[end - 1]
+    if first < behind:
+        return first, behind
+    return view.starts[end - 1], view.ends[start]
 
 
 def starts_of(view: View) -> Sequence[int]:
@@ -74,21 +98,52 @@ def edited(view: View, edits: Iterable[Edit], *, name: str, keeps: bool = False)
         texts += (view.text[at:start], text)
         at = end
     texts.append(view.text[at:])
-    starts = Offsets(lambda: _spread(starts_of(view), edits, first=True))
-    ends = Offsets(lambda: _spread(ends_of(view), edits, first=False))
-    return View(name, "".join(texts), starts, ends, keeps)
+    way = _Way(edits)
+    return within(view, name, "".join(texts), way.first, way.last, keeps=keeps)
 
 
-def _spread(offsets: Sequence[int], edits: list[Edit], *, first: bool) -> list[int]:
-    """Return the offsets after the edits: those of a replacement are the first or the last one of the replaced part."""
-    spread: list[int] = []
-    at = 0
-    for start, end, text in edits:
-        spread += offsets[at:start]
-        spread += [offsets[start if first else end - 1]] * len(text)
-        at = end
-    spread += offsets[at:]
-    return spread
+def within(
+    view: View,
+    name: str,
+    text: str,
+    first: Callable[[int], int],
+    last: Callable[[int], int],
+    *,
+    keeps: bool,
+) -> View:
+    """Return a view of which character `i` stands for the characters of another from `first(i)` to `last(i)`."""
+    length = len(text)
+    starts = Offsets(starts_of(view), first, length)
+    return View(name, text, starts, Offsets(ends_of(view), last, length), keeps)
+
+
+class _Way:
+    """The way back over some edits. Stretches that stay are between them: each second part of the new text is an edit."""
+
+    __slots__ = ("_edits", "_ends")
+
+    def __init__(self, edits: list[Edit]) -> None:
+        self._edits = edits
+        self._ends = Made(lambda: accumulate(self._sizes()))
+
+    def first(self, index: int) -> int:
+        part = bisect_right(self._ends.list(), index)
+        return self._edits[part // 2].start if part % 2 else self._kept(part, index)
+
+    def last(self, index: int) -> int:
+        part = bisect_right(self._ends.list(), index)
+        return self._edits[part // 2].end - 1 if part % 2 else self._kept(part, index)
+
+    def _kept(self, part: int, index: int) -> int:
+        return self._edits[part // 2 - 1].end + index - self._ends.list()[part - 1] if part else index
+
+    def _sizes(self) -> Iterator[int]:
+        """Yield the lengths of the parts of the new text but the last one."""
+        at = 0
+        for start, end, text in self._edits:
+            yield start - at
+            yield len(text)
+            at = end
 
 
 def beneath(inner: View, outer: View) -> View:
@@ -96,11 +151,11 @@ def beneath(inner: View, outer: View) -> View:
     starts, ends = starts_of(inner), ends_of(inner)
     if outer.starts is None or outer.ends is None:
         return View(inner.name, inner.text, starts, ends, inner.keeps)
-    up_starts, up_ends = outer.starts, outer.ends
-    return View(
+    return within(
+        outer,
         inner.name,
         inner.text,
-        Offsets(lambda: [up_starts[i] for i in starts]),
-        Offsets(lambda: [up_ends[i - 1] for i in ends]),
-        inner.keeps and outer.keeps,
+        starts.__getitem__,
+        lambda index: ends[index] - 1,
+        keeps=inner.keeps and outer.keeps,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 SLICE_CHARS = 4_096
-"""The usual length of a slice, in characters: all views of one take at most about two milliseconds."""
+"""The usual length of a slice, in characters: usual ones take less than a millisecond, the worst take several."""
 
 OVERLAP_CHARS = 512
 """How much of a slice the next one repeats, in characters: a match up to this length is whole in one of the two."""

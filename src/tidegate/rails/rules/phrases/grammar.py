@@ -15,7 +15,6 @@ import codecs
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from tidegate.kernel.matching import Pattern
 from tidegate.kernel.text.views import Views
 
 HIGH: Final = 0.9
@@ -59,13 +58,13 @@ class Phrasebook(NamedTuple):
 class Sought(NamedTuple):
     """A phrase that is ready to be searched.
 
-    `anchors` are letters some of which every match has: the words of the slot with `!`, short ones with a part of the word
-    beside them. `turned` is what is there instead of such a word in a text that is to be read in rot13, or whose letters or
-    words are in reverse order.
+    `source` is its pattern in RE2's syntax. `anchors` are letters some of which every match has: the words of the slot with
+    `!`, short ones with a part of the word beside them. `turned` is what is there instead of such a word in a text that is
+    to be read in rot13, or whose letters or words are in reverse order.
     """
 
     phrase: Phrase
-    pattern: Pattern
+    source: str
     anchors: frozenset[str]
     turned: frozenset[str]
 
@@ -79,10 +78,10 @@ def sought(book: Phrasebook) -> list[Sought]:
     """Return the phrases of a book, ready to be searched. Raises ValueError for a phrase without an anchor."""
     slots = {token.rstrip("*?!") for phrase in book.phrases for token in phrase.slots.split()}
     forms = {name: _longest_first(map(letters, _words(book, name))) for name in slots}
-    return [_sought(book, at, phrase, forms) for at, phrase in enumerate(book.phrases)]
+    return [_sought(book, phrase, forms) for phrase in book.phrases]
 
 
-def _sought(book: Phrasebook, at: int, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
+def _sought(book: Phrasebook, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
     parts: list[str] = []
     tokens = phrase.slots.split()
     place = next((index for index, token in enumerate(tokens) if token.endswith("!")), None)
@@ -94,7 +93,7 @@ def _sought(book: Phrasebook, at: int, phrase: Phrase, forms: Mapping[str, tuple
     anchor = _slot(tokens[place])
     return Sought(
         phrase,
-        Pattern(f"{book.language} {at}", "".join(parts)),
+        "".join(parts),
         _anchors(forms[anchor], _next(tokens[place + 1 :], forms), _next(tokens[:place][::-1], forms)),
         frozenset(turned for word in _words(book, anchor) for turned in _turned(word)),
     )

@@ -7,35 +7,42 @@ whose anchors occur are searched then.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
 
 import ahocorasick_rs
 
-from tidegate.kernel.matching import Match, Pattern, PatternSet
+from tidegate.kernel.linear import compiled, compiled_set
+from tidegate.kernel.matching import Pattern, PatternSet
 from tidegate.rails.rules.phrases.grammar import Phrase, Phrasebook, Sought, sought
 from tidegate.rails.rules.phrases.markers import Marker
 from tidegate.types.verdict import Span
 
 
 class _Language:
-    """The phrases of a language.
-
-    Their patterns are compiled in some milliseconds when a text has an anchor of theirs for the first time: those of all
-    languages take tens of megabytes.
-    """
+    """The phrases of a language, as patterns on the bytes of a text: RE2 counts characters again for each search."""
 
     def __init__(self, known: Sequence[Sought]) -> None:
-        self.phrases = {one.pattern.name: one.phrase for one in known}
-        self._sources = [one.pattern for one in known]
+        self.phrases = tuple(one.phrase for one in known)
+        sources = [f"(?:{one.source})" for one in known]
+        self._any = compiled("|".join(sources)) if sources else None
+        self._set = compiled_set(sources)
+        self._singles = tuple(map(compiled, sources))
 
-    @cached_property
-    def patterns(self) -> PatternSet:
-        return PatternSet(self._sources)
+    def find(self, text: str, letters: bytes, start: int) -> Iterator[tuple[int, int, Phrase]]:
+        """Yield the phrases in a text that begin at `start` or later. Places are those in `letters`, its bytes."""
+        if self._any is None or self._any.search(letters, start) is None:
+            return
+        # A set finds nothing if it runs out of memory, and does not say so.
+        for at in self._set.Match(text) or range(len(self._singles)):
+            for one in self._singles[at].finditer(letters, start):
+                yield *one.span(), self.phrases[at]
 
 
 class PhraseSearch:
-    """The phrases of some books that are at least so sure."""
+    """The phrases of some books that are at least so sure.
+
+    All patterns are compiled when the search is made: that takes about 100 ms and 20 MiB.
+    """
 
     def __init__(self, books: Iterable[Phrasebook], *, least: float) -> None:
         self._languages: dict[str, _Language] = {}
@@ -66,13 +73,17 @@ class PhraseSearch:
         anchors = self._automaton.find_matches_as_indexes(letters, overlapping=True)
         if not anchors:
             return ()
-        found: list[Span] = []
-        for name in {name for at, _, _ in anchors for name in self._anchored[at]}:
-            language = self._languages[name]
-            found += (
-                _span(one, language.phrases[one.name]) for one in language.patterns.find(letters, start)
-            )
-        return found
+        raw = letters.encode("utf-8", "replace")
+        at = len(letters[:start].encode("utf-8", "replace"))
+        names = {name for at, _, _ in anchors for name in self._anchored[at]}
+        found = [one for name in names for one in self._languages[name].find(letters, raw, at)]
+        if len(raw) == len(letters):
+            return [_span(*one) for one in found]
+        return [_span(_chars(raw, first), _chars(raw, end), phrase) for first, end, phrase in found]
+
+
+def _chars(raw: bytes, end: int) -> int:
+    return len(raw[:end].decode())
 
 
 class MarkerSearch:
@@ -88,8 +99,9 @@ class MarkerSearch:
 
     def find(self, text: str, start: int = 0) -> Sequence[Span]:
         """Return the markers in a text that begin at `start` or later."""
-        return [_span(one, self._markers[one.name]) for one in self._patterns.find(text, start)]
+        found = self._patterns.find(text, start)
+        return [_span(one.start, one.end, self._markers[one.name]) for one in found]
 
 
-def _span(match: Match, known: Phrase | Marker) -> Span:
-    return Span(match.start, match.end, known.category.upper(), known.score)
+def _span(start: int, end: int, known: Phrase | Marker) -> Span:
+    return Span(start, end, known.category.upper(), known.score)
