@@ -14,6 +14,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
+from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.step import Step
@@ -63,17 +64,19 @@ class Review:
         mask: Mask = masked,
         context: str = "",
         told: Told | None = None,
+        abandoned: Abandoned | None = None,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
         `context` is the text before the texts, for rails that have to see what stands across. `told` is told of each
-        decision about a text that a rail did not pass.
+        decision about a text that a rail did not pass. `abandoned` gets the checks for which nobody waits any more.
         """
         self.stopped: Finding | None = None
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
         self._told = told
+        self._abandoned = abandoned or Abandoned()
         self._findings: dict[tuple[str, Surface], Finding] = {}
         self._units = [unit for text in texts for unit in _units(text, scene(text), context)]
 
@@ -166,7 +169,9 @@ class Review:
 
     async def _check(self, step: Step, unit: _Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
-        verdict = await checked(step, _views(unit), unit.scene, self._note_failure, self._clock, limits)
+        verdict = await checked(
+            step, _views(unit), unit.scene, self._note_failure, self._clock, limits, abandoned=self._abandoned
+        )
         if self.stopped is None:
             self._take(step, unit, verdict, self._clock() - began)
             if self.stopped is not None and not alone:

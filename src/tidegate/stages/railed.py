@@ -11,10 +11,12 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.forms import Frame, Saying, form_of
 from tidegate.ports import Clock, Wall
+from tidegate.rails.abandoned import Abandoned
+from tidegate.rails.checking import Mask
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
-from tidegate.rails.review import REQUEST, Review
+from tidegate.rails.review import REQUEST, Review, SceneOf, masked
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.route import deployments_of
@@ -29,12 +31,15 @@ _HASH_BYTES = 16
 class Railed:
     """Begins reviews of calls, and carries out what they decide."""
 
-    def __init__(self, models: Models, clock: Clock, wall: Wall, key: bytes) -> None:
-        """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104)."""
+    def __init__(
+        self, models: Models, clock: Clock, wall: Wall, key: bytes, abandoned: Abandoned | None = None
+    ) -> None:
+        """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104). `abandoned` gets the checks that are late."""
         self.clock = clock
         self._wall = wall
         self._models = models
         self._key = key
+        self._abandoned = abandoned or Abandoned()
 
     def hashed(self, text: str) -> str:
         """Return the keyed hash of a text. To those without the key it only says whether two texts are equal."""
@@ -48,18 +53,31 @@ class Railed:
         if any(step.about.once for step in plan.input_rules + plan.input_checks):
             texts = [*texts, _WHOLE_REQUEST]
         if not plan.profile.placeholders:
-            return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed)
+            return self._review(texts, partial(self._scene, call))
         checks = call.checks
         assert checks is not None, "there is a plan"
         if checks.hidden is None:
             checks.hidden = Placeholders()
         mask = checks.hidden.hidden
-        return Review(texts, partial(self._scene, call), self.clock, hashed=self.hashed, mask=mask)
+        return self._review(texts, partial(self._scene, call), mask=mask)
 
     def answer(self, call: Call, texts: Sequence[Text], context: str) -> Review:
         """Begin the review of texts of an answer. `context` stands before them and was checked already."""
         scene = partial(self._scene, call, question=_question(call))
-        return Review(texts, scene, self.clock, hashed=self.hashed, context=context)
+        return self._review(texts, scene, context=context)
+
+    def _review(
+        self, texts: Sequence[Text], scene: SceneOf, mask: Mask = masked, context: str = ""
+    ) -> Review:
+        return Review(
+            texts,
+            scene,
+            self.clock,
+            hashed=self.hashed,
+            mask=mask,
+            context=context,
+            abandoned=self._abandoned,
+        )
 
     def requested(self, call: Call, plan: Plan, review: Review) -> Reply | None:
         """End the review of a request: change its texts, and return the reply if it is blocked.

@@ -37,6 +37,7 @@ class RailMetrics:
     def __init__(self) -> None:
         self._verdicts: dict[tuple[str, str, str], int] = {}
         self._errors: dict[str, int] = {}
+        self._abandoned: dict[str, int] = {}
         self._took: dict[str, Histogram] = {}
         self._added = {"ttft": Histogram(TOOK), "itl": Histogram(TOOK)}
 
@@ -56,6 +57,10 @@ class RailMetrics:
             if record.content_events > 1:
                 self._added["itl"].observe(record.held_s / record.content_events)
 
+    def went_on(self, rail: str) -> None:
+        """Count a check of the rail with this name that ignores its cancellation."""
+        self._abandoned[rail] = self._abandoned.get(rail, 0) + 1
+
     def collect(self) -> Iterable[Metric]:
         """Return the metrics, for `Metrics.add_gauges`."""
         verdicts = CounterMetricFamily(
@@ -72,6 +77,13 @@ class RailMetrics:
         )
         for rail, count in self._errors.items():
             errors.add_metric([rail], count)
+        abandoned = CounterMetricFamily(
+            "tidegate_rail_abandoned",
+            "Checks that still ran a second after they were cancelled.",
+            labels=["rail"],
+        )
+        for rail, count in self._abandoned.items():
+            abandoned.add_metric([rail], count)
         took = HistogramMetricFamily(
             "tidegate_rail_seconds", "Time of a rail on one surface of a call.", labels=["rail"]
         )
@@ -84,4 +96,4 @@ class RailMetrics:
         )
         for what, histogram in self._added.items():
             added.add_metric([what], buckets=histogram.buckets(), sum_value=histogram.total)
-        return verdicts, errors, took, added
+        return verdicts, errors, abandoned, took, added
