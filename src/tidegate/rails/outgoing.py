@@ -13,7 +13,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
-from tidegate.rails.passages import Passage
+from tidegate.rails.passages import Followed, Passage
 from tidegate.rails.plan import Plan, stream_rules
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
@@ -54,6 +54,8 @@ class Outgoing:
         self._choices: set[int] = set()
         self._late: list[Passage] = []
         """Passages that were shown before their ruling, with `stream_first`."""
+        self._followed: dict[Where, Followed] = {}
+        """Passages that wait for what follows, where rails mask passages."""
         self._told = 0
         self._has_told = False
         steps = plan.output_rules + plan.output_checks
@@ -61,6 +63,7 @@ class Outgoing:
         self._spans = [] if is_whole else [step for step in steps if step.scans]
         self._others = [step for step in steps if step not in self._spans]
         self._all = steps
+        self._masks = any(step.rewrites for step in self._others) and not plan.profile.stream_first
         self._window: Window | None = None
         if stream:
             rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
@@ -139,6 +142,9 @@ class Outgoing:
         out += await self._judged(window)
         if self._late:
             await self._judge_late(window)
+        for followed in self._followed.values():
+            for passage, text in followed.finish():
+                out += self._let_go(window, passage, text)
         return out
 
     # -- reviews -------------------------------------------------------------------------------------------------------
@@ -185,10 +191,26 @@ class Outgoing:
         if self._plan.profile.stream_first:
             self._late, others = others, []
         for passage in others:
-            if self.stopped is None:
+            if self.stopped is not None:
+                break
+            if self._masks:
+                out += await self._judge_followed(window, passage)
+            else:
                 review = await self._reviewed([_text(passage)], self._others, passage.context)
                 out += self._rule(window, [passage], review)
         return out if self.stopped is None else []
+
+    async def _judge_followed(self, window: Window, passage: Passage) -> Batch:
+        """Rule on a passage, and on the end of the text before it. Returns what no mask can reach any more."""
+        followed = self._followed.setdefault(passage.where, Followed())
+        review = await self._reviewed([_text(passage)], self._others, followed.context)
+        if self.stopped is not None:
+            return self._rule(window, [passage], review)
+        text = review.changed().get(passage.where, passage.text)
+        out: Batch = []
+        for before, value in followed.add(passage, text, kept=len(review.context)):
+            out += self._let_go(window, before, value)
+        return out
 
     async def _judge_late(self, window: Window) -> None:
         """Rule on the passages that were shown before their ruling."""
@@ -204,11 +226,11 @@ class Outgoing:
             return []
         changed, out = review.changed(), list[Piece]()
         for passage in passages:
-            text = changed.get(passage.where)
-            if self._hidden:
-                text = self._restored(passage.text if text is None else text, is_json=passage.is_json)
-            out += window.decide(passage, text=text)
+            out += self._let_go(window, passage, changed.get(passage.where, passage.text))
         return out
+
+    def _let_go(self, window: Window, passage: Passage, text: str) -> Batch:
+        return window.decide(passage, text=self._restored(text, is_json=passage.is_json))
 
     def _restored(self, text: str, *, is_json: bool) -> str:
         """Return a text that was checked with the values instead of their placeholders."""

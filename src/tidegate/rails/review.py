@@ -99,6 +99,11 @@ class Review:
         return found
 
     @property
+    def context(self) -> str:
+        """The context without the part in which something begins that was changed in the text behind it."""
+        return self._units[0].context if self._units else ""
+
+    @property
     def chars(self) -> int:
         """The length of all texts."""
         return sum(len(unit.value) for unit in self._units)
@@ -208,8 +213,9 @@ class Review:
         finding.took_s += took_s
         if verdict is PASSED:
             return
-        if unit.context:
-            verdict = _behind(verdict, len(unit.context))
+        apart = len(unit.context)
+        if apart:
+            apart, verdict = _behind(verdict, apart)
         decision = decided(step, verdict, unit.value, self._mask)
         if self._told is not None:
             self._told(step, decision)
@@ -222,6 +228,7 @@ class Review:
         finding.error = finding.error or verdict.error
         if decision.text is not None:
             unit.value, unit.views, unit.changed = decision.text, None, True
+            unit.context = unit.context[:apart]
         if decision.action >= Action.REGENERATE:
             self.stopped = finding
 
@@ -240,13 +247,17 @@ class _Stopped(Exception):
     """A rail has blocked, so the others beside it need not end."""
 
 
-def _behind(verdict: Verdict, chars: int) -> Verdict:
-    """Return what a verdict says of a text behind so many characters of context."""
+def _behind(verdict: Verdict, chars: int) -> tuple[int, Verdict]:
+    """Return what a verdict says of a text behind so many characters of context.
+
+    The number is how much of the context has no part of what it says.
+    """
     if not verdict.spans:
-        return verdict
+        return chars, verdict
     spans = [one._replace(start=one.start - chars, end=one.end - chars) for one in verdict.spans]
     found = tuple(one._replace(start=max(one.start, 0)) for one in spans if one.end > 0)
-    return msgspec.structs.replace(verdict, spans=found) if found else PASSED
+    apart = chars + min((one.start for one in spans if one.end > 0 > one.start), default=0)
+    return apart, msgspec.structs.replace(verdict, spans=found) if found else PASSED
 
 
 def _units(text: Text, scene: Scene, context: str) -> Iterator[_Unit]:
