@@ -31,7 +31,7 @@ Begin = Callable[[Sequence[Text], str], Review]
 class Outgoing:
     """One answer. `stopped` is the finding that has ended it, and `last` the last piece that the engine has sent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         plan: Plan,
         form: Form,
@@ -39,9 +39,13 @@ class Outgoing:
         begin: Begin,
         *,
         stream: bool,
+        choices: int = 1,
         hidden: Placeholders | None = None,
     ) -> None:
-        """`begin` begins a review. `hidden` has what the placeholders in the answer stand for."""
+        """`begin` begins a review. `choices` is how many the client has asked for.
+
+        `hidden` has what the placeholders in the answer stand for.
+        """
         self.stopped: Finding | None = None
         self.last: Piece | None = None
         self._plan = plan
@@ -51,7 +55,7 @@ class Outgoing:
         self._hidden = hidden
         self._findings: dict[str, Finding] = {}
         self._changed: set[int] = set()
-        self._choices: set[int] = set()
+        self._choices = choices
         self._late: list[Passage] = []
         """Passages that were shown before their ruling, with `stream_first`."""
         self._followed: dict[Where, Followed] = {}
@@ -63,7 +67,8 @@ class Outgoing:
         self._spans = [] if is_whole else [step for step in steps if step.scans]
         self._others = [step for step in steps if step not in self._spans]
         self._all = steps
-        self._masks = any(step.rewrites for step in self._others) and not plan.profile.stream_first
+        masks = any(step.rewrites for step in steps if step not in self._spans)
+        self._masks = masks and not plan.profile.stream_first
         self._window: Window | None = None
         if stream:
             rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
@@ -73,9 +78,8 @@ class Outgoing:
 
     @property
     def is_over(self) -> bool:
-        """Whether the engine has nothing more to say, because stop strings have ended all choices that it has begun."""
-        window = self._window
-        return window is not None and bool(window.stopped) and window.stopped == self._choices
+        """Whether the engine has nothing more to say, because stop strings have ended all choices."""
+        return self._window is not None and len(self._window.stopped) >= self._choices
 
     @property
     def shown_chars(self) -> int:
@@ -120,8 +124,6 @@ class Outgoing:
     def _fed(self, window: Window, piece: Piece) -> Batch:
         if self._changed:
             piece = self._form.without_echoes(piece, self._changed)
-        if self._plan.profile.stop:
-            self._choices.update(choice.index for choice in piece.answer.choices or ())
         return window.feed(piece, self._form.texts_out(piece))
 
     async def finish(self) -> Batch:
@@ -152,31 +154,30 @@ class Outgoing:
     async def _whole(self, piece: Piece) -> Piece:
         """Check an answer that is not streamed."""
         texts = self._form.texts_out(piece)
+        changed = self._cut_at_stops(texts) if self._plan.profile.stop else {}
+        ended = {where.at for where in changed}
+        texts = [one._replace(value=changed.get(one.where, one.value)) for one in texts] if ended else texts
         review = await self._reviewed(texts, self._all)
-        changed = {**review.changed()}
+        changed |= review.changed()
         if self._hidden:
             for text in texts:
                 value = changed.get(text.where, text.value)
                 if (restored := self._restored(value, is_json=text.is_json)) != value:
                     changed[text.where] = restored
-        ended = self._cut_at_stops(texts, changed) if self._plan.profile.stop else ()
         piece = self._form.put_out(piece, changed) if changed else piece
         for choice in ended:
             piece = self._form.ended(piece, choice)
         return piece
 
-    def _cut_at_stops(self, texts: Sequence[Text], changed: dict[Where, str]) -> set[int]:
-        """End texts before the first stop string. Returns the choices that end there."""
-        ended: set[int] = set()
+    def _cut_at_stops(self, texts: Sequence[Text]) -> dict[Where, str]:
+        """Return the texts that have a stop string, up to the first one: the engine would have said no more."""
+        changed: dict[Where, str] = {}
         for text in texts:
             if text.where.channel in STOP_CHANNELS:
-                value, is_cut = Stops(self._plan.profile.stop).feed(
-                    changed.get(text.where, text.value), last=True
-                )
+                value, is_cut = Stops(self._plan.profile.stop).feed(text.value, last=True)
                 if is_cut:
                     changed[text.where] = value
-                    ended.add(text.where.at)
-        return ended
+        return changed
 
     async def _judged(self, window: Window) -> Batch:
         """Rule on the passages that are complete. Returns what leaves for it."""
