@@ -13,7 +13,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
-from tidegate.rails.passages import Followed, Passage
+from tidegate.rails.passages import Followed, Passage, Ruled
 from tidegate.rails.plan import Plan, stream_rules
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
@@ -67,8 +67,9 @@ class Outgoing:
         self._spans = [] if is_whole else [step for step in steps if step.scans]
         self._others = [step for step in steps if step not in self._spans]
         self._all = steps
+        self._shows_first = plan.profile.stream_first
         masks = any(step.rewrites for step in steps if step not in self._spans)
-        self._masks = masks and not plan.profile.stream_first
+        self._masks = masks and not self._shows_first
         self._window: Window | None = None
         if stream:
             rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
@@ -107,11 +108,9 @@ class Outgoing:
         window = self._window
         if window is None:
             return [piece for piece in [await self._whole(piece) for piece in batch] if self.stopped is None]
-        if self._late:
-            await self._judge_late(window)
+        out = await self._judge_late(window) if self._late else []
         if self.stopped is not None:
             return []
-        out: Batch = []
         try:
             for piece in batch:
                 out += self._fed(window, piece)
@@ -119,7 +118,7 @@ class Outgoing:
             return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
-        return out + await self._judged(window) if window.holds else out
+        return out + await self._judged(window) if window.holds or self._shows_first else out
 
     def _fed(self, window: Window, piece: Piece) -> Batch:
         if self._changed:
@@ -131,19 +130,17 @@ class Outgoing:
         window = self._window
         if window is None:
             return []
-        if self._late:
-            await self._judge_late(window)
+        out = await self._judge_late(window)
         if self.stopped is not None:
             return []
         try:
-            out = window.finish()
+            out += window.finish()
         except RailFailed as failed:
-            return self._fail(failed, [])
+            return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
         out += await self._judged(window)
-        if self._late:
-            await self._judge_late(window)
+        out += await self._judge_late(window)
         for followed in self._followed.values():
             for passage, text in followed.finish():
                 out += self._let_go(window, passage, text)
@@ -189,7 +186,7 @@ class Outgoing:
             review = await self._reviewed([_text(one) for one in whole], self._all)
             out += self._rule(window, whole, review)
         others = [one for one in passages if not one.whole]
-        if self._plan.profile.stream_first:
+        if self._shows_first:
             self._late, others = others, []
         for passage in others:
             if self.stopped is not None:
@@ -213,16 +210,20 @@ class Outgoing:
             out += self._let_go(window, before, value)
         return out
 
-    async def _judge_late(self, window: Window) -> None:
-        """Rule on the passages that were shown before their ruling."""
+    async def _judge_late(self, window: Window) -> Batch:
+        """Rule on the passages that may have been shown before their ruling. Returns what leaves if all of them pass."""
         late, self._late = self._late, []
+        ruled: list[Ruled] = []
         for passage in late:
-            if self.stopped is None:
-                review = await self._reviewed([_text(passage)], self._others, passage.context)
-                self._rule(window, [passage], review)
+            review = await self._reviewed([_text(passage)], self._others, passage.context)
+            if self.stopped is not None:
+                return self._rule(window, [passage], review)
+            ruled.append((passage, review.changed().get(passage.where, passage.text)))
+        return [piece for one, text in ruled for piece in self._let_go(window, one, text)]
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
         if self.stopped is not None:
+            self._findings[self.stopped.rail].shown_chars += sum(map(window.shown_of, passages))
             window.decide(passages[0], blocked_by=self.stopped.rail)
             return []
         changed, out = review.changed(), list[Piece]()

@@ -37,6 +37,7 @@ class RailMetrics:
     def __init__(self) -> None:
         self._verdicts: dict[tuple[str, str, str], int] = {}
         self._errors: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
         self._abandoned: dict[str, int] = {}
         self._took: dict[str, Histogram] = {}
         self._added = {"ttft": Histogram(TOOK), "itl": Histogram(TOOK)}
@@ -48,6 +49,8 @@ class RailMetrics:
             self._verdicts[key] = self._verdicts.get(key, 0) + 1
             if one.error:
                 self._errors[one.rail] = self._errors.get(one.rail, 0) + 1
+            if one.shown_chars:
+                self._shown[one.rail] = self._shown.get(one.rail, 0) + one.shown_chars
             took = self._took.get(one.rail)
             if took is None:
                 took = self._took[one.rail] = Histogram(TOOK)
@@ -84,6 +87,13 @@ class RailMetrics:
         )
         for rail, count in self._abandoned.items():
             abandoned.add_metric([rail], count)
+        shown = CounterMetricFamily(
+            "tidegate_rail_shown_characters",
+            "Characters of blocked passages that were shown before their verdict.",
+            labels=["rail"],
+        )
+        for rail, count in self._shown.items():
+            shown.add_metric([rail], count)
         took = HistogramMetricFamily(
             "tidegate_rail_seconds", "Time of a rail on one surface of a call.", labels=["rail"]
         )
@@ -96,4 +106,4 @@ class RailMetrics:
         )
         for what, histogram in self._added.items():
             added.add_metric([what], buckets=histogram.buckets(), sum_value=histogram.total)
-        return verdicts, errors, abandoned, took, added
+        return verdicts, errors, abandoned, shown, took, added
