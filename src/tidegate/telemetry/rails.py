@@ -73,27 +73,6 @@ class RailMetrics:
         )
         for key, count in self._verdicts.items():
             verdicts.add_metric(key, count)
-        errors = CounterMetricFamily(
-            "tidegate_rail_errors",
-            "Calls in which a rail failed, so that `on_error` decided.",
-            labels=["rail"],
-        )
-        for rail, count in self._errors.items():
-            errors.add_metric([rail], count)
-        abandoned = CounterMetricFamily(
-            "tidegate_rail_abandoned",
-            "Checks that still ran a second after they were cancelled.",
-            labels=["rail"],
-        )
-        for rail, count in self._abandoned.items():
-            abandoned.add_metric([rail], count)
-        shown = CounterMetricFamily(
-            "tidegate_rail_shown_characters",
-            "Characters of blocked passages that were shown before their verdict.",
-            labels=["rail"],
-        )
-        for rail, count in self._shown.items():
-            shown.add_metric([rail], count)
         took = HistogramMetricFamily(
             "tidegate_rail_seconds", "Time of a rail on one surface of a call.", labels=["rail"]
         )
@@ -106,4 +85,20 @@ class RailMetrics:
         )
         for what, histogram in self._added.items():
             added.add_metric([what], buckets=histogram.buckets(), sum_value=histogram.total)
-        return verdicts, errors, abandoned, shown, took, added
+        return verdicts, *self._counts(), took, added
+
+    def _counts(self) -> Iterable[Metric]:
+        """The counts by rail alone."""
+        for name, words, counts in (
+            ("errors", "Calls in which a rail failed, so that `on_error` decided.", self._errors),
+            ("abandoned", "Checks that still ran a second after they were cancelled.", self._abandoned),
+            (
+                "shown_characters",
+                "Characters of blocked passages that were shown before their verdict.",
+                self._shown,
+            ),
+        ):
+            found = CounterMetricFamily(f"tidegate_rail_{name}", words, labels=["rail"])
+            for rail, count in counts.items():
+                found.add_metric([rail], count)
+            yield found
