@@ -36,6 +36,7 @@ from trees import (
     LIMITED,
     OPEN,
     RAILED,
+    RAILS_BOUNDS,
     RAILS_PROMPT_CHARS,
     SOURCE,
     Engine,
@@ -53,7 +54,6 @@ ADDED_BOUNDS = {
     REQUEST: 0.45,
     CHUNK: 0.05,
 }  # what a key and limits at five levels may add, as shares of the floor
-RAILS_BOUNDS = {REQUEST: 1.1, CHUNK: 0.3}  # what the profile `rules` may add, as shares of the floor
 DELAYS = {
     REQUEST: {"p50_ms": "an answer, p50", "p99_ms": "an answer, p99"},
     CHUNK: {

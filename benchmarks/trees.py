@@ -20,6 +20,8 @@ limits and the profile `rules`.
 """
 RAILS_PROMPT_CHARS = 300
 """The length of prompts where rails are measured: their cost depends on it."""
+RAILS_BOUNDS = {"request": 1.1, "chunk": 0.3}
+"""What the profile `rules` may add to a request and to a chunk, as shares of the floor."""
 
 
 @dataclass(frozen=True)

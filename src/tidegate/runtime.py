@@ -48,6 +48,7 @@ from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
+from tidegate.rails.abandoned import Abandoned
 from tidegate.running import (
     RunningEngine,
     RunningStore,
@@ -96,6 +97,8 @@ class Runtime:
         self._make = make
         self.metrics = Metrics()
         self.rail_metrics = RailMetrics()
+        self.abandoned = Abandoned(self.rail_metrics.went_on)
+        """The checks of rails that nobody waits for. They outlive their calls."""
         self.audit_key = secrets.token_bytes(32)
         """The key of the hashes in the audit, for a configuration that gives none."""
         self.metrics.add_gauges(self.rail_metrics.collect)

@@ -154,7 +154,7 @@ async def _parts(
         models=models,
         queue=runtime.queue,
         lengths=runtime.lengths,
-        railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime)),
+        railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime), runtime.abandoned),
         screens=any(plan.input_rules for plan in plans),
         guards=any(plan.input_checks for plan in plans),
     )

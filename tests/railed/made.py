@@ -31,6 +31,8 @@ seen: list[Seen] = []
 """What the rails have checked, in order. `world.railed` empties it."""
 cancelled: list[str] = []
 """The rails whose check was cancelled."""
+stays: set[str] = set()
+"""The rails with `fails: endless` whose check goes on whatever happens. It ends when its name is taken out."""
 
 
 def _raise(error: BaseException) -> Callable[[], Any]:
@@ -158,6 +160,8 @@ class MadeCheck(MadeRule):
     """The same, which takes its time."""
 
     async def check(self, views: TextViews, scene: Scene) -> Any:
+        if self.config.fails == "endless":
+            return await self._endless()
         try:
             await asyncio.sleep(self.config.takes_ms / 1000)
             while self.config.fails == "hang":
@@ -168,6 +172,15 @@ class MadeCheck(MadeRule):
                 raise
             return self._judged(views, scene)
         return self._judged(views, scene)
+
+    async def _endless(self) -> Any:
+        stays.add(self.name)
+        while self.name in stays:
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                cancelled.append(self.name)
+        raise ValueError(SECRET)
 
 
 SCANS_OF_FAILURE: dict[str, Callable[[Scan, int], Any]] = {

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 from typing import Any
 
 import pytest
+from in_hand import until
 from talking import CHAT
 from virtual import run
 
 from railed import made
 from railed.made import FAILURES, SCANS_OF_FAILURE, SECRET
-from railed.world import Answer, World, chat, railed, says
+from railed.world import Answer, World, answered, chat, railed, says
+from tidegate.errors import UpstreamError
 
 REFUSAL = "I'm sorry, but I can't help with that."
 # The streams of these tests have the word in the part after which the scanner fails.
@@ -102,7 +107,7 @@ def test_every_failure_is_decided_by_on_error(how: str, caplog: pytest.LogCaptur
 @pytest.mark.parametrize("on_error", ON_ERRORS)
 @pytest.mark.parametrize("surface", ["input", "output"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("fails", ["hang", "stubborn"])
+@pytest.mark.parametrize("fails", ["hang", "stubborn", "endless"])
 def test_a_rail_that_takes_too_long_is_decided_by_on_error_when_its_time_is_up(
     on_error: str, surface: str, stream: bool, fails: str
 ) -> None:
@@ -116,6 +121,79 @@ def test_a_rail_that_takes_too_long_is_decided_by_on_error_when_its_time_is_up(
             assert made.cancelled == ["fails"]
             [found] = [one for one in world.record.findings if one.rail == "fails"]
             assert found.error == "took too long"
+
+    run(work())
+
+
+@pytest.mark.parametrize("fails", ["hang", "stubborn", "endless"])
+def test_a_check_that_ignores_its_cancellation_is_kept_counted_and_logged_once(
+    fails: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        slow = {"kind": "check", "surfaces": ["input"], "fails": fails, "timeout_ms": 80, "on_error": "open"}
+        async with railed([{**slow, "takes_ms": 500}]) as world:
+            answer = await world.ask(chat())
+            assert answer.text == "Good day."
+            metric = 'tidegate_rail_abandoned_total{rail="check"}'
+            assert world.metric(metric) == 0
+            gc.collect()
+            await asyncio.sleep(5)
+            assert world.metric(metric) == (fails == "endless")
+            made.stays.clear()
+            await asyncio.sleep(5)
+            assert not [task for task in asyncio.all_tasks() if task.get_name() == "rail check"]
+            nowhere(world, answer, caplog)
+
+    run(work())
+    told = [one for one in caplog.records if "still runs" in one.getMessage()]
+    assert len(told) == (fails == "endless")
+    # Nor does asyncio tell of an exception that nobody has looked at.
+    assert not [one for one in caplog.records if one.name == "asyncio" and one.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("surface", ["input", "output"])
+@pytest.mark.parametrize("race", [False, True], ids=["before", "race"])
+def test_a_block_does_not_wait_for_a_check_that_ignores_its_cancellation(
+    surface: str, stream: bool, race: bool
+) -> None:
+    async def work() -> None:
+        endless = {"kind": "check", "name": "endless", "fails": "endless", "surfaces": [surface], "tier": 2}
+        blocks = {"kind": "check", "name": "blocks", "takes_ms": 20, "surfaces": [surface], "tier": 2}
+        async with railed([endless, blocks], profile={"race": race}) as world:
+            began = world.now
+            assert is_refused(await told(world, surface, BAD, stream=stream))
+            assert world.now - began == pytest.approx(0.02, abs=0.01)
+            assert made.cancelled == ["endless"]
+
+    run(work())
+
+
+@pytest.mark.parametrize("race", [False, True], ids=["before", "race"])
+@pytest.mark.parametrize("ends", ["engine", "client"])
+def test_a_call_that_ends_does_not_wait_for_a_check_that_ignores_its_cancellation(
+    ends: str, race: bool
+) -> None:
+    if ends == "engine" and not race:
+        return  # the engine is not asked before the rail has passed
+
+    async def work() -> None:
+        endless = {"kind": "check", "fails": "endless", "surfaces": ["input"], "tier": 2}
+        async with railed([endless], profile={"race": race}) as world:
+            world.engine.says = lambda ask: [
+                0.05,
+                UpstreamError("the engine is gone") if ends == "engine" else 60.0,
+            ]
+            began = world.now
+            client = world.send(chat())
+            if ends == "client":
+                await until(lambda: bool(made.stays) and world.now >= 0.05, "the check runs")
+                client.wire.abort()
+            else:
+                assert (await answered(client)).status == 502
+            await until(lambda: world.gateway.snapshot.calls == 0, "the call has ended")
+            assert world.now - began < 0.2
+            assert made.cancelled == ["check"]
 
     run(work())
 

@@ -204,12 +204,18 @@ def test_rails_that_take_longer_than_their_budget_are_warned_of() -> None:
     assert found.startswith("rails.profiles.p: ")
     assert all(word in found for word in ("200 ms", "rails.budget_ms", "150 ms", "on_error"))
     assert warnings(*rewriting, budget_ms=200) == []
+    assert warnings({**rewriting[0], "usual_ms": 50}, rewriting[1]) == []  # 150 ms in all
     judge = {**usual, "tier": 2, "usual_ms": 4000}
     [found] = warnings(judge)
     assert all(word in found for word in ("4000 ms", "rails.judge_budget_ms", "3000 ms"))
     [found] = warnings({**usual, "timeout_ms": 50})
     assert found.startswith(f"{AT}.timeout_ms: ")
     assert "100 ms" in found
+    # A rail that is cut off needs no more than its timeout, whether it changes texts or not.
+    found = warnings(*({**one, "timeout_ms": 70} for one in rewriting))
+    assert [one.partition(": ")[0] for one in found] == [
+        f"rails.profiles.p.rails[{at}].timeout_ms" for at in (0, 1)
+    ]
 
 
 def test_surfaces_are_checked_at_different_times_so_each_has_the_budget() -> None:

@@ -246,9 +246,70 @@ def test_judges_see_what_stands_across_two_passages_and_act_once(on_fail: str) -
             if on_fail == "block":
                 assert answer.text == f"It is very bad. \n\n{REFUSAL}"
             else:
-                end = " so. Yes." if on_fail == "redact" else "Indeed so. Yes."
-                assert answer.text == "It is very bad. " + ("<BAD>" if on_fail == "redact" else "") + end
+                masked = "It is <BAD> so. Yes."
+                assert answer.text == (masked if on_fail == "redact" else "It is very bad. Indeed so. Yes.")
                 assert found["other"].count == 1  # what was seen again as context is not counted again
+
+    run(work())
+
+
+ACROSS = "b[. ]{0,4}a[. ]{0,4}d[a-z]{0,8}"
+SENTENCES = ("bad. ", "b. a. d. ", "ba", "d. ", "b", ". ", "a", "d", "x. ", "y" * 50, "z " * 90, "w" * 158)
+
+
+@pytest.fixture(scope="module")
+def masks() -> Iterator[Kept]:
+    """A gateway that masks what stands in passages, and then another word, by two rails."""
+    judge = {**JUDGE, "on_fail": "redact"}
+    with kept([{**judge, "finds": ACROSS}, {**judge, "name": "second", "finds": "x[. ]{0,3}y"}]) as found:
+        yield found
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(SENTENCES), max_size=12).map("".join), st.lists(st.integers(0, 600), max_size=6)
+)
+def test_a_match_across_passages_is_masked_as_a_whole(masks: Kept, text: str, cuts: list[int]) -> None:
+    places = sorted(min(place, len(text)) for place in cuts)
+    parts = [text[start:end] for start, end in pairwise([0, *places, len(text)])]
+    masks.world.engine.says = saying([(0, "content", part) for part in parts], 1)
+    answer = masks.ask(chat(stream=True))
+    whole = re.sub(ACROSS, "<BAD>", text)
+    assert answer.text == re.sub("x[. ]{0,3}y", "<BAD>", whole)
+    assert answer.finish == {0: "stop"}
+
+
+def test_a_passage_of_a_rail_that_masks_waits_for_what_follows_and_no_longer() -> None:
+    async def work() -> None:
+        async with railed([{**JUDGE, "on_fail": "redact"}]) as world:
+            long = "All is well with these words, of which there are some more than eighty characters. "
+            world.engine.says = says("One. ", long, "Two. ", "The end.", itl_s=1.0)
+            client = world.send(chat(stream=True))
+            await until(lambda: world.now > 0.5, "the first passage")
+            assert b"One" not in client.received
+            await until(lambda: world.now > 1.5, "80 characters behind it")
+            assert b"One. " in client.received
+            assert b"All" not in client.received
+            assert (await answered(client)).text == f"One. {long}Two. The end."
+
+    run(work())
+
+
+@pytest.mark.parametrize("ends", ["block", "failure"])
+def test_a_passage_that_waits_for_what_follows_does_not_leave_when_the_answer_is_cut(ends: str) -> None:
+    async def work() -> None:
+        async with railed(
+            [{**JUDGE, "on_fail": "redact"}, {**JUDGE, "name": "block", "finds": "worse"}]
+        ) as world:
+
+            def steps(ask: Ask) -> Iterable[Step]:
+                yield event(ask, 0, "He is very b. ", "content")
+                yield event(ask, 0, "It is worse. ", "content") if ends == "block" else UpstreamError("gone")
+
+            world.engine.says = steps
+            answer = await world.ask(chat(stream=True))
+            assert b"very" not in answer.client.received
+            assert answer.text == REFUSAL if ends == "block" else answer.status == 502
 
     run(work())
 

@@ -311,7 +311,10 @@ async def railed(
             finished(record)
 
         runtime.metrics.finished = note  # type: ignore[method-assign]
-        yield world
+        try:
+            yield world
+        finally:
+            made.stays.clear()
 
 
 @contextmanager

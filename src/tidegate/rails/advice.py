@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tidegate.errors import Problem
-from tidegate.rails.checking import JUDGE_TIER
+from tidegate.rails.budgets import critical_path
 from tidegate.rails.plan import Plan
 from tidegate.rails.step import Step
 
@@ -32,29 +32,24 @@ def _budgets(plan: Plan) -> Iterator[Problem]:
         "answers": (*plan.output_rules, *plan.output_checks),
     }
     for what, steps in ways.items():
-        judges = [step for step in steps if step.about.tier >= JUDGE_TIER]
-        others = [step for step in steps if step.about.tier < JUDGE_TIER]
-        for some, setting, budget_s in (
-            (others, "rails.budget_ms", plan.budget_s),
-            (judges, "rails.judge_budget_ms", plan.judge_budget_s),
+        needed = critical_path(steps, _usual_s)
+        for setting, needed_ms, budget_ms in (
+            ("rails.budget_ms", _ms(needed.usual_s), _ms(plan.budget_s)),
+            ("rails.judge_budget_ms", _ms(needed.judges_s), _ms(plan.judge_budget_s)),
         ):
-            if (needed_ms := usual_ms(some)) > budget_s * 1000:
+            if needed_ms > budget_ms:
                 yield Problem(
                     f"rails.profiles.{plan.name}",
-                    f"its rails usually take {needed_ms:g} ms for {what}, and {setting} is {budget_s * 1000:g} ms:"
+                    f"its rails usually take {needed_ms:g} ms for {what}, and {setting} is {budget_ms:g} ms:"
                     " allow more, or `on_error` decides",
                 )
 
 
-def usual_ms(steps: Iterable[Step]) -> float:
-    """Return how long rails usually take, in milliseconds: rules and those that change texts one after the other."""
-    after_another, at_once = 0.0, dict[int, float]()
-    for step in steps:
-        about = step.about
-        if step.rewrites or about.tier == 0:
-            after_another += about.usual_ms
-        else:
-            at_once[about.tier] = max(
-                at_once.get(about.tier, 0.0), min(about.usual_ms, step.timeout_s * 1000)
-            )
-    return after_another + sum(at_once.values())
+def _ms(seconds: float) -> float:
+    """Seconds in milliseconds, without what a sum of fractions is off by."""
+    return round(seconds * 1000, 6)
+
+
+def _usual_s(step: Step) -> float:
+    """The time that a rail usually takes: what it declares, but no longer than it may."""
+    return min(step.about.usual_ms / 1000, step.timeout_s)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from tidegate.ports import Check, Clock, Rule, TextViews
+from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.foreign import attempted
 from tidegate.rails.sound import wrong_with
 from tidegate.rails.step import Step
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 JUDGE_TIER = 2
 LATE = Verdict(passed=False, error="the budget was used up")
 """The verdict of a rail that did not get its turn."""
+TOO_LONG = Verdict(passed=False, error="took too long")
+"""The verdict of a rail that did not give one in its time."""
 
 
 class Decision(NamedTuple):
@@ -80,35 +83,50 @@ def ruled(step: Step, views: TextViews, scene: Scene, failed: NoteFailure) -> Ve
     return verdict
 
 
-async def checked(
-    step: Step, views: TextViews, scene: Scene, failed: NoteFailure, clock: Clock, limits: Limits
+async def checked(  # noqa: PLR0913
+    step: Step,
+    views: TextViews,
+    scene: Scene,
+    failed: NoteFailure,
+    clock: Clock,
+    limits: Limits,
+    *,
+    abandoned: Abandoned,
 ) -> Verdict:
-    """Return the verdict of a rail of any tier. A rail that fails is replaced by its fallback, in the time that is left."""
+    """Return the verdict of a rail of any tier. A rail that fails is replaced by its fallback, in the time that is left.
+
+    A check that is late, or whose verdict is not needed any more, is left to `abandoned`.
+    """
     if step.about.tier == 0:
         return ruled(step, views, scene, failed)
     within_s = limits.of(step) - clock()
     verdict = LATE
     if within_s > 0:
-        verdict = _sound(step, await _checked(step, views, scene, within_s), len(views.original))
+        verdict = _sound(step, await _checked(step, views, scene, within_s, abandoned), len(views.original))
     if verdict.error and step.fallback is not None:
         failed(step, scene, verdict.error)
-        return await checked(step.fallback, views, scene, failed, clock, limits)
+        return await checked(step.fallback, views, scene, failed, clock, limits, abandoned=abandoned)
     return verdict
 
 
-async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float) -> Any:
-    check = cast("Check", step.rail)
-    late = Verdict(passed=False, error="took too long")
-    limit = asyncio.timeout(min(within_s, step.timeout_s))
+async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float, abandoned: Abandoned) -> Any:
+    work = _work(cast("Check", step.rail), views, scene)
+    check = asyncio.get_running_loop().create_task(work, name=f"rail {step.name}")
     try:
-        async with limit:
-            # `gather` returns what the rail raises: a rail may come from anyone and raise anything.
-            (verdict,) = await asyncio.gather(check.check(views, scene), return_exceptions=True)
-    except TimeoutError:
-        return late
-    if limit.expired():
-        return late
-    return _failed(step, verdict) if isinstance(verdict, BaseException) else verdict
+        done, _ = await asyncio.wait([check], timeout=min(within_s, step.timeout_s))
+    except asyncio.CancelledError:
+        abandoned.leave(check, step.name)
+        raise
+    if not done:
+        abandoned.leave(check, step.name)
+        return TOO_LONG
+    error = asyncio.CancelledError() if check.cancelled() else check.exception()
+    return check.result() if error is None else _failed(step, error)
+
+
+async def _work(check: Check, views: TextViews, scene: Scene) -> Any:
+    """Run a check within its task, so that all that it raises is raised there."""
+    return await check.check(views, scene)
 
 
 def _failed(step: Step, error: BaseException) -> Verdict:

@@ -13,7 +13,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
-from tidegate.rails.passages import Passage
+from tidegate.rails.passages import Followed, Passage, Ruled
 from tidegate.rails.plan import Plan, stream_rules
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
@@ -31,7 +31,7 @@ Begin = Callable[[Sequence[Text], str], Review]
 class Outgoing:
     """One answer. `stopped` is the finding that has ended it, and `last` the last piece that the engine has sent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         plan: Plan,
         form: Form,
@@ -39,9 +39,13 @@ class Outgoing:
         begin: Begin,
         *,
         stream: bool,
+        choices: int = 1,
         hidden: Placeholders | None = None,
     ) -> None:
-        """`begin` begins a review. `hidden` has what the placeholders in the answer stand for."""
+        """`begin` begins a review. `choices` is how many the client has asked for.
+
+        `hidden` has what the placeholders in the answer stand for.
+        """
         self.stopped: Finding | None = None
         self.last: Piece | None = None
         self._plan = plan
@@ -51,9 +55,11 @@ class Outgoing:
         self._hidden = hidden
         self._findings: dict[str, Finding] = {}
         self._changed: set[int] = set()
-        self._choices: set[int] = set()
+        self._choices = choices
         self._late: list[Passage] = []
         """Passages that were shown before their ruling, with `stream_first`."""
+        self._followed: dict[Where, Followed] = {}
+        """Passages that wait for what follows, where rails mask passages."""
         self._told = 0
         self._has_told = False
         steps = plan.output_rules + plan.output_checks
@@ -61,6 +67,9 @@ class Outgoing:
         self._spans = [] if is_whole else [step for step in steps if step.scans]
         self._all = plan.output_rules, plan.output_checks
         self._others = self._unscanned(plan.output_rules), self._unscanned(plan.output_checks)
+        self._shows_first = plan.profile.stream_first
+        masks = any(step.rewrites for each in self._others for step in each)
+        self._masks = masks and not self._shows_first
         self._window: Window | None = None
         if stream:
             rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
@@ -73,9 +82,8 @@ class Outgoing:
 
     @property
     def is_over(self) -> bool:
-        """Whether the engine has nothing more to say, because stop strings have ended all choices that it has begun."""
-        window = self._window
-        return window is not None and bool(window.stopped) and window.stopped == self._choices
+        """Whether the engine has nothing more to say, because stop strings have ended all choices."""
+        return self._window is not None and len(self._window.stopped) >= self._choices
 
     @property
     def shown_chars(self) -> int:
@@ -103,11 +111,9 @@ class Outgoing:
         window = self._window
         if window is None:
             return [piece for piece in [await self._whole(piece) for piece in batch] if self.stopped is None]
-        if self._late:
-            await self._judge_late(window)
+        out = await self._judge_late(window) if self._late else []
         if self.stopped is not None:
             return []
-        out: Batch = []
         try:
             for piece in batch:
                 out += self._fed(window, piece)
@@ -115,13 +121,11 @@ class Outgoing:
             return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
-        return out + await self._judged(window) if window.holds else out
+        return out + await self._judged(window) if window.holds or self._shows_first else out
 
     def _fed(self, window: Window, piece: Piece) -> Batch:
         if self._changed:
             piece = self._form.without_echoes(piece, self._changed)
-        if self._plan.profile.stop:
-            self._choices.update(choice.index for choice in piece.answer.choices or ())
         return window.feed(piece, self._form.texts_out(piece))
 
     async def finish(self) -> Batch:
@@ -129,19 +133,20 @@ class Outgoing:
         window = self._window
         if window is None:
             return []
-        if self._late:
-            await self._judge_late(window)
+        out = await self._judge_late(window)
         if self.stopped is not None:
             return []
         try:
-            out = window.finish()
+            out += window.finish()
         except RailFailed as failed:
-            return self._fail(failed, [])
+            return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
         out += await self._judged(window)
-        if self._late:
-            await self._judge_late(window)
+        out += await self._judge_late(window)
+        for followed in self._followed.values():
+            for passage, text in followed.finish():
+                out += self._let_go(window, passage, text)
         return out
 
     # -- reviews -------------------------------------------------------------------------------------------------------
@@ -149,31 +154,30 @@ class Outgoing:
     async def _whole(self, piece: Piece) -> Piece:
         """Check an answer that is not streamed."""
         texts = self._form.texts_out(piece)
+        changed = self._cut_at_stops(texts) if self._plan.profile.stop else {}
+        ended = {where.at for where in changed}
+        texts = [one._replace(value=changed.get(one.where, one.value)) for one in texts] if ended else texts
         review = await self._reviewed(texts, self._all)
-        changed = {**review.changed()}
+        changed |= review.changed()
         if self._hidden:
             for text in texts:
                 value = changed.get(text.where, text.value)
                 if (restored := self._restored(value, is_json=text.is_json)) != value:
                     changed[text.where] = restored
-        ended = self._cut_at_stops(texts, changed) if self._plan.profile.stop else ()
         piece = self._form.put_out(piece, changed) if changed else piece
         for choice in ended:
             piece = self._form.ended(piece, choice)
         return piece
 
-    def _cut_at_stops(self, texts: Sequence[Text], changed: dict[Where, str]) -> set[int]:
-        """End texts before the first stop string. Returns the choices that end there."""
-        ended: set[int] = set()
+    def _cut_at_stops(self, texts: Sequence[Text]) -> dict[Where, str]:
+        """Return the texts that have a stop string, up to the first one: the engine would have said no more."""
+        changed: dict[Where, str] = {}
         for text in texts:
             if text.where.channel in STOP_CHANNELS:
-                value, is_cut = Stops(self._plan.profile.stop).feed(
-                    changed.get(text.where, text.value), last=True
-                )
+                value, is_cut = Stops(self._plan.profile.stop).feed(text.value, last=True)
                 if is_cut:
                     changed[text.where] = value
-                    ended.add(text.where.at)
-        return ended
+        return changed
 
     async def _judged(self, window: Window) -> Batch:
         """Rule on the passages that are complete. Returns what leaves for it."""
@@ -185,33 +189,53 @@ class Outgoing:
             review = await self._reviewed([_text(one) for one in whole], self._all)
             out += self._rule(window, whole, review)
         others = [one for one in passages if not one.whole]
-        if self._plan.profile.stream_first:
+        if self._shows_first:
             self._late, others = others, []
         for passage in others:
-            if self.stopped is None:
+            if self.stopped is not None:
+                break
+            if self._masks:
+                out += await self._judge_followed(window, passage)
+            else:
                 review = await self._reviewed([_text(passage)], self._others, passage.context)
                 out += self._rule(window, [passage], review)
         return out if self.stopped is None else []
 
-    async def _judge_late(self, window: Window) -> None:
-        """Rule on the passages that were shown before their ruling."""
+    async def _judge_followed(self, window: Window, passage: Passage) -> Batch:
+        """Rule on a passage, and on the end of the text before it. Returns what no mask can reach any more."""
+        followed = self._followed.setdefault(passage.where, Followed())
+        review = await self._reviewed([_text(passage)], self._others, followed.context)
+        if self.stopped is not None:
+            return self._rule(window, [passage], review)
+        text = review.changed().get(passage.where, passage.text)
+        out: Batch = []
+        for before, value in followed.add(passage, text, kept=len(review.context)):
+            out += self._let_go(window, before, value)
+        return out
+
+    async def _judge_late(self, window: Window) -> Batch:
+        """Rule on the passages that may have been shown before their ruling. Returns what leaves if all of them pass."""
         late, self._late = self._late, []
+        ruled: list[Ruled] = []
         for passage in late:
-            if self.stopped is None:
-                review = await self._reviewed([_text(passage)], self._others, passage.context)
-                self._rule(window, [passage], review)
+            review = await self._reviewed([_text(passage)], self._others, passage.context)
+            if self.stopped is not None:
+                return self._rule(window, [passage], review)
+            ruled.append((passage, review.changed().get(passage.where, passage.text)))
+        return [piece for one, text in ruled for piece in self._let_go(window, one, text)]
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
         if self.stopped is not None:
+            self._findings[self.stopped.rail].shown_chars += sum(map(window.shown_of, passages))
             window.decide(passages[0], blocked_by=self.stopped.rail)
             return []
         changed, out = review.changed(), list[Piece]()
         for passage in passages:
-            text = changed.get(passage.where)
-            if self._hidden:
-                text = self._restored(passage.text if text is None else text, is_json=passage.is_json)
-            out += window.decide(passage, text=text)
+            out += self._let_go(window, passage, changed.get(passage.where, passage.text))
         return out
+
+    def _let_go(self, window: Window, passage: Passage, text: str) -> Batch:
+        return window.decide(passage, text=self._restored(text, is_json=passage.is_json))
 
     def _restored(self, text: str, *, is_json: bool) -> str:
         """Return a text that was checked with the values instead of their placeholders."""

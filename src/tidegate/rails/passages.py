@@ -86,3 +86,54 @@ class Passages:
         self._ruled.add(passage)
         while self._waiting and self._waiting[0] in self._ruled:
             self._ruled.remove(self._waiting.popleft())
+
+
+Ruled = tuple[Passage, str]
+"""A passage that rails have let pass, and what it says after their changes."""
+
+
+class Followed:
+    """Passages of one text that rails have let pass, and that wait for what follows.
+
+    A part to be masked may begin in one passage and end in the next. So the last `CONTEXT_CHARS` characters before a
+    passage are kept until that passage has a ruling as well.
+    """
+
+    def __init__(self) -> None:
+        self._ruled: list[Ruled] = []
+
+    @property
+    def context(self) -> str:
+        """What stands before the next passage and has not left, as rails have seen it."""
+        return "".join(passage.text for passage, _ in self._ruled)
+
+    def add(self, passage: Passage, text: str, kept: int) -> list[Ruled]:
+        """Add a passage before which `kept` characters of the context stay. Returns the passages that may leave."""
+        for at, (before, value) in enumerate(self._ruled):
+            self._ruled[at] = before, value[: _place(before.text, value, kept)]
+            kept -= len(before.text)
+        self._ruled.append((passage, text))
+        chars = len(self.context)
+        leaving: list[Ruled] = []
+        while (chars := chars - len(self._ruled[0][0].text)) >= CONTEXT_CHARS:
+            leaving.append(self._ruled.pop(0))
+        return leaving
+
+    def finish(self) -> list[Ruled]:
+        """Return all passages: no text follows."""
+        leaving, self._ruled = self._ruled, []
+        return leaving
+
+
+def _place(text: str, changed: str, at: int) -> int:
+    """Return where in a changed text the first `at` characters of the text end, or a place before that.
+
+    It is before that only if changes stand on both sides.
+    """
+    if at <= 0:
+        return 0
+    tail = text[at:]
+    if changed.endswith(tail):
+        return len(changed) - len(tail)
+    alike = zip(text[:at], changed, strict=False)
+    return next((place for place, (one, other) in enumerate(alike) if one != other), min(at, len(changed)))

@@ -14,6 +14,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
+from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.signs import Look
@@ -66,11 +67,13 @@ class Review:
         context: str = "",
         look: Look | None = None,
         told: Told | None = None,
+        abandoned: Abandoned | None = None,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
         `context` is the text before the texts, for rails that have to see what stands across. `look` is for the rules that
-        can be asked together. `told` is told of each decision about a text that a rail did not pass.
+        can be asked together. `told` is told of each decision about a text that a rail did not pass. `abandoned` gets the
+        checks for which nobody waits any more.
         """
         self.stopped: Finding | None = None
         self._clock = clock
@@ -79,6 +82,7 @@ class Review:
         self._told = told
         self._scene = scene
         self._look = look
+        self._abandoned = abandoned or Abandoned()
         self._findings: dict[tuple[str, Surface], Finding] = {}
         self._units = [unit for text in texts for unit in _units(text, context)]
 
@@ -99,6 +103,11 @@ class Review:
         for text, parts in inside.items():
             found[text.where] = with_leaves(text.value, parts)
         return found
+
+    @property
+    def context(self) -> str:
+        """The context without the part in which something begins that was changed in the text behind it."""
+        return self._units[0].context if self._units else ""
 
     @property
     def chars(self) -> int:
@@ -193,8 +202,15 @@ class Review:
 
     async def _check(self, step: Step, unit: _Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
-        scene = self._scene_of(unit)
-        verdict = await checked(step, _views(unit), scene, self._note_failure, self._clock, limits)
+        verdict = await checked(
+            step,
+            _views(unit),
+            self._scene_of(unit),
+            self._note_failure,
+            self._clock,
+            limits,
+            abandoned=self._abandoned,
+        )
         if self.stopped is None:
             self._take(step, unit, verdict, self._clock() - began)
             if self.stopped is not None and not alone:
@@ -237,8 +253,9 @@ class Review:
         finding.took_s += took_s
         if verdict is PASSED:
             return
-        if unit.context:
-            verdict = _behind(verdict, len(unit.context))
+        apart = len(unit.context)
+        if apart:
+            apart, verdict = _behind(verdict, apart)
         decision = decided(step, verdict, unit.value, self._mask)
         if self._told is not None:
             self._told(step, decision)
@@ -251,6 +268,7 @@ class Review:
         finding.error = finding.error or verdict.error
         if decision.text is not None:
             unit.value, unit.views, unit.changed, unit.quiet = decision.text, None, True, False
+            unit.context = unit.context[:apart]
         if decision.action >= Action.REGENERATE:
             self.stopped = finding
 
@@ -269,13 +287,17 @@ class _Stopped(Exception):
     """A rail has blocked, so the others beside it need not end."""
 
 
-def _behind(verdict: Verdict, chars: int) -> Verdict:
-    """Return what a verdict says of a text behind so many characters of context."""
+def _behind(verdict: Verdict, chars: int) -> tuple[int, Verdict]:
+    """Return what a verdict says of a text behind so many characters of context.
+
+    The number is how much of the context has no part of what it says.
+    """
     if not verdict.spans:
-        return verdict
+        return chars, verdict
     spans = [one._replace(start=one.start - chars, end=one.end - chars) for one in verdict.spans]
     found = tuple(one._replace(start=max(one.start, 0)) for one in spans if one.end > 0)
-    return msgspec.structs.replace(verdict, spans=found) if found else PASSED
+    apart = chars + min((one.start for one in spans if one.end > 0 > one.start), default=0)
+    return apart, msgspec.structs.replace(verdict, spans=found) if found else PASSED
 
 
 def _units(text: Text, context: str) -> Iterator[_Unit]:

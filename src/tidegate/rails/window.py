@@ -121,6 +121,13 @@ class Window:
         """Return the passages that have been completed since the last time. Each has to get a ruling by `decide`."""
         return [passage for lane in self._lanes.values() for passage in lane.to_check()]
 
+    def shown_of(self, passage: Passage) -> int:
+        """Return how many characters of a passage have left."""
+        lane = self._lanes[passage.where]
+        held = (part.start for entry in self._held for part in entry.parts if part.lane is lane)
+        left = min(next(held, lane.arrived), passage.end)
+        return max(left - passage.start, 0)
+
     def decide(self, passage: Passage, *, blocked_by: str | None = None, text: str | None = None) -> Batch:
         """Take the ruling on a passage: it may leave, leaves as another `text`, or is blocked by a rail."""
         if self.blocked:

@@ -11,10 +11,13 @@ from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.forms import Frame, Saying, form_of
 from tidegate.ports import Clock, Wall
+from tidegate.rails.abandoned import Abandoned
+from tidegate.rails.checking import Mask
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
-from tidegate.rails.review import REQUEST, Review, masked
+from tidegate.rails.review import REQUEST, Review, SceneOf, masked
+from tidegate.rails.signs import Look
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.route import deployments_of
@@ -29,12 +32,15 @@ _HASH_BYTES = 16
 class Railed:
     """Begins reviews of calls, and carries out what they decide."""
 
-    def __init__(self, models: Models, clock: Clock, wall: Wall, key: bytes) -> None:
-        """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104)."""
+    def __init__(
+        self, models: Models, clock: Clock, wall: Wall, key: bytes, abandoned: Abandoned | None = None
+    ) -> None:
+        """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104). `abandoned` gets the checks that are late."""
         self.clock = clock
         self._wall = wall
         self._models = models
         self._key = key
+        self._abandoned = abandoned or Abandoned()
 
     def hashed(self, text: str) -> str:
         """Return the keyed hash of a text. To those without the key it only says whether two texts are equal."""
@@ -53,13 +59,31 @@ class Railed:
             if checks.hidden is None:
                 checks.hidden = Placeholders()
             mask = checks.hidden.hidden
-        scene = partial(self._scene, call)
-        return Review(texts, scene, self.clock, hashed=self.hashed, mask=mask, look=plan.input_look)
+        return self._review(texts, partial(self._scene, call), plan.input_look, mask=mask)
 
     def answer(self, call: Call, plan: Plan, texts: Sequence[Text], context: str) -> Review:
         """Begin the review of texts of an answer. `context` stands before them and was checked already."""
-        scene = partial(self._scene_of_answer, call)
-        return Review(texts, scene, self.clock, hashed=self.hashed, context=context, look=plan.output_look)
+        return self._review(texts, partial(self._scene_of_answer, call), plan.output_look, context=context)
+
+    def _review(
+        self,
+        texts: Sequence[Text],
+        scene: SceneOf,
+        look: Look | None,
+        *,
+        mask: Mask = masked,
+        context: str = "",
+    ) -> Review:
+        return Review(
+            texts,
+            scene,
+            self.clock,
+            hashed=self.hashed,
+            mask=mask,
+            context=context,
+            look=look,
+            abandoned=self._abandoned,
+        )
 
     def requested(self, call: Call, plan: Plan, review: Review) -> Reply | None:
         """End the review of a request: change its texts, and return the reply if it is blocked.

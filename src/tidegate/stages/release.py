@@ -85,6 +85,7 @@ class Released:
             railed.clock,
             partial(railed.answer, call, self._checks.plan),
             stream=call.stream,
+            choices=call.choices,
             hidden=self._checks.hidden,
         )
 

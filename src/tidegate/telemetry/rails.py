@@ -37,6 +37,8 @@ class RailMetrics:
     def __init__(self) -> None:
         self._verdicts: dict[tuple[str, Surface, Action], int] = {}
         self._errors: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
+        self._abandoned: dict[str, int] = {}
         self._took: dict[str, Histogram] = {}
         self._added = {"ttft": Histogram(TOOK), "itl": Histogram(TOOK)}
 
@@ -47,6 +49,8 @@ class RailMetrics:
             self._verdicts[key] = self._verdicts.get(key, 0) + 1
             if one.error:
                 self._errors[one.rail] = self._errors.get(one.rail, 0) + 1
+            if one.shown_chars:
+                self._shown[one.rail] = self._shown.get(one.rail, 0) + one.shown_chars
             took = self._took.get(one.rail)
             if took is None:
                 took = self._took[one.rail] = Histogram(TOOK)
@@ -55,6 +59,10 @@ class RailMetrics:
             self._added["ttft"].observe(record.added_ttft_s)
             if record.content_events > 1:
                 self._added["itl"].observe(record.held_s / record.content_events)
+
+    def went_on(self, rail: str) -> None:
+        """Count a check of the rail with this name that ignores its cancellation."""
+        self._abandoned[rail] = self._abandoned.get(rail, 0) + 1
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics, for `Metrics.add_gauges`."""
@@ -65,13 +73,6 @@ class RailMetrics:
         )
         for (rail, surface, action), count in self._verdicts.items():
             verdicts.add_metric([rail, surface.value, action.word], count)
-        errors = CounterMetricFamily(
-            "tidegate_rail_errors",
-            "Calls in which a rail failed, so that `on_error` decided.",
-            labels=["rail"],
-        )
-        for rail, count in self._errors.items():
-            errors.add_metric([rail], count)
         took = HistogramMetricFamily(
             "tidegate_rail_seconds", "Time of a rail on one surface of a call.", labels=["rail"]
         )
@@ -84,4 +85,20 @@ class RailMetrics:
         )
         for what, histogram in self._added.items():
             added.add_metric([what], buckets=histogram.buckets(), sum_value=histogram.total)
-        return verdicts, errors, took, added
+        return verdicts, *self._counts(), took, added
+
+    def _counts(self) -> Iterable[Metric]:
+        """The counts by rail alone."""
+        for name, words, counts in (
+            ("errors", "Calls in which a rail failed, so that `on_error` decided.", self._errors),
+            ("abandoned", "Checks that still ran a second after they were cancelled.", self._abandoned),
+            (
+                "shown_characters",
+                "Characters of blocked passages that were shown before their verdict.",
+                self._shown,
+            ),
+        ):
+            found = CounterMetricFamily(f"tidegate_rail_{name}", words, labels=["rail"])
+            for rail, count in counts.items():
+                found.add_metric([rail], count)
+            yield found

@@ -30,7 +30,8 @@ class Finding(msgspec.Struct, gc=False):
 
     `count` is the number of texts or spans that the rail objected to. `error` is the reason if the rail itself failed.
     `hashed` is a keyed hash of the text, which says whether two texts are equal and nothing else. `took_s` is the time that
-    the rail has taken in all.
+    the rail has taken in all. `shown_chars` is how much of the blocked passage of a stream left before its verdict, which
+    only `stream_first` allows.
     """
 
     rail: str
@@ -43,3 +44,4 @@ class Finding(msgspec.Struct, gc=False):
     count: int = 0
     hashed: str = ""
     took_s: float = 0.0
+    shown_chars: int = 0

@@ -31,6 +31,13 @@ LEGITIMATE = {
     "soft hyphens": "Zu\u00adsam\u00admen\u00adar\u00adbeit",
     "byte order mark": "\ufefffirst",
     "thai": "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35\u200b\u0e04\u0e23\u0e31\u0e1a",
+    # Words of each script, with the places where a line may break.
+    "lao": "\u0e9e\u0eb2\u0eaa\u0eb2\u200b\u0ea5\u0eb2\u0ea7",
+    "khmer": "\u1797\u17b6\u179f\u17b6\u200b\u1781\u17d2\u1798\u17c2\u179a",
+    "khmer beside a number": "\u1786\u17d2\u1793\u17b6\u17c6\u200b2020",
+    "burmese": "\u1019\u103c\u1014\u103a\u1019\u102c\u200b\u1018\u102c\u101e\u102c",
+    "tibetan": "\u0f56\u0f7c\u0f51\u0f0b\u200b\u0f66\u0f90\u0f51",
+    "javanese": "\ua9a7\ua9b1\ua9ae\u200b\ua997\ua9ae",
     "han variant": "\u845b\U000e0100\u57ce",
     "mongolian": "\u182e\u1823\u1829\u180b",
     "russian with latin words": "Web-\u0441\u0430\u0439\u0442 SQL\u043d\u044b\u0439",

@@ -20,7 +20,8 @@ _BLACK_FLAG, _END_TAG = "\U0001f3f4", "\U000e007f"
 _FLAG: Final = re.compile(f"{_BLACK_FLAG}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}{_END_TAG}")
 # Where words are written without spaces, a zero-width space says where a line may break.
 _WITHOUT_SPACES: Final = re.compile(
-    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\u3000-\u30ff\u3400-\u9fff"
+    "\ua980-\ua9ff\uaa60-\uaa7f\uaa80-\uaadf\uf900-\ufaff]"
 )
 # Letters that are joined to their neighbours, or combined with them, unless a joiner says otherwise.
 _JOINED: Final = re.compile(
