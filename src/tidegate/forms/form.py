@@ -65,6 +65,12 @@ class Form:
             for where, parts in texts.items()
         ]
 
+    def known_text(self, piece: Piece) -> Text | None:
+        """Return the only text of an event with the layout of an earlier one, or None if the event is another one."""
+        choices = piece.answer.choices
+        layout = self._layouts.get(choices[0].index) if choices else None
+        return None if layout is None else text_by(layout, piece)
+
     def put_out(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
         """Return the piece with other texts at some places.
 
