@@ -24,6 +24,8 @@ from tidegate.rails.window import STOP_CHANNELS, Window
 from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
 
 _RESTORED = "placeholders"
+Steps = tuple[Sequence[Step], Sequence[Step]]
+"""Rules, and rails of the tiers above."""
 Begin = Callable[[Sequence[Text], str], Review]
 """Begins a review of texts of the answer, behind a context that was checked before."""
 
@@ -63,20 +65,24 @@ class Outgoing:
         self._told = 0
         self._has_told = False
         self._has_stops = bool(plan.profile.stop)
-        steps = plan.output_rules + plan.output_checks
-        is_whole = not stream or any(step.whole for step in steps)
-        self._spans = [] if is_whole else [step for step in steps if step.scans]
-        self._all = plan.output_rules, plan.output_checks
-        self._others = self._unscanned(plan.output_rules), self._unscanned(plan.output_checks)
+        self._all: Steps = plan.output_rules, plan.output_checks
+        self._others = self._all
+        self._spans: Sequence[Step] = ()
         self._shows_first = plan.profile.stream_first
-        masks = any(step.rewrites for each in self._others for step in each)
-        self._masks = masks and not self._shows_first
-        self._window: Window | None = None
-        if stream:
-            rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
-            if hidden:
-                rules = rules.restoring(SpanRail(_RESTORED, "restore", hidden.scanner, hidden.value))
-            self._window = Window(rules, self._put, form.ended)
+        self._masks = False
+        self._window = self._for_stream(plan, form) if stream else None
+
+    def _for_stream(self, plan: Plan, form: Form) -> Window:
+        """Tell apart the rails that see each text as it arrives, and return the window for them."""
+        steps = plan.output_rules + plan.output_checks
+        if not any(step.whole for step in steps):
+            self._spans = [step for step in steps if step.scans]
+        self._others = self._unscanned(plan.output_rules), self._unscanned(plan.output_checks)
+        self._masks = not self._shows_first and any(step.rewrites for each in self._others for step in each)
+        rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
+        if hidden := self._hidden:
+            rules = rules.restoring(SpanRail(_RESTORED, "restore", hidden.scanner, hidden.value))
+        return Window(rules, self._put, form.ended)
 
     def _unscanned(self, steps: Sequence[Step]) -> Sequence[Step]:
         return [step for step in steps if step not in self._spans]
@@ -105,22 +111,24 @@ class Outgoing:
         self._findings.clear()
         return found
 
-    def passes(self, batch: Batch) -> bool:
-        """Take a batch if it leaves at once as it is. Returns False if it was not taken.
+    def passed(self, batch: Batch) -> int:
+        """Take the first pieces of a batch that leave at once as they are. Returns how many; the others were not taken.
 
-        This is the usual event of a stream: one piece, with one text that concerns no rail.
+        These are the usual events of a stream, each with one text that concerns no rail, and the usual whole answer.
         """
+        if self._changed or self._late or self._has_stops or self.stopped is not None:
+            return 0
         window = self._window
-        if window is None or len(batch) != 1 or self._changed or self._late or self._has_stops:
-            return False
-        if self.stopped is not None:
-            return False
-        piece = batch[0]
-        text = self._form.known_text(piece)
-        if text is None or not window.passes(piece, text):
-            return False
-        self.last = piece
-        return True
+        count = 0
+        for piece in batch:
+            if window is None:
+                if not self._passes_at_once(self._form.texts_out(piece)):
+                    break
+            elif (text := self._form.known_text(piece)) is None or not window.passes(piece, text):
+                break
+            count += 1
+            self.last = piece
+        return count
 
     async def take(self, batch: Batch) -> Batch:
         """Take a batch of the engine. Returns what may leave. Raises UnknownShape for text that no rail can check."""
@@ -186,6 +194,17 @@ class Outgoing:
         for choice in ended:
             piece = self._form.ended(piece, choice)
         return piece
+
+    def _passes_at_once(self, texts: Sequence[Text]) -> bool:
+        """Return whether one look at the texts of a whole answer is enough, as it is for most."""
+        plan, began = self._plan, self._clock()
+        look = plan.output_look
+        if look is None or plan.output_checks or self._has_stops or self._hidden or not look.passes(texts):
+            return False
+        took_s = (self._clock() - began) / len(plan.output_rules)
+        for step in plan.output_rules:
+            self._finding(step).took_s += took_s
+        return True
 
     def _cut_at_stops(self, texts: Sequence[Text]) -> dict[Where, str]:
         """Return the texts that have a stop string, up to the first one: the engine would have said no more."""
@@ -263,9 +282,7 @@ class Outgoing:
         values = [(leaf, hidden.restored(leaf.value)) for leaf in leaves(text)]
         return with_leaves(text, {leaf.path: value for leaf, value in values if value != leaf.value})
 
-    async def _reviewed(
-        self, texts: Sequence[Text], steps: tuple[Sequence[Step], Sequence[Step]], context: str = ""
-    ) -> Review:
+    async def _reviewed(self, texts: Sequence[Text], steps: Steps, context: str = "") -> Review:
         """Check texts with some rules and some rails of the tiers above."""
         plan, now, (rules, checks) = self._plan, self._clock(), steps
         review = self._begin(texts, context)

@@ -17,11 +17,11 @@ from tidegate.ports import Clock, TextViews
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.redact import edited, masks
-from tidegate.rails.signs import Look
+from tidegate.rails.signs import MOST_CHARS, Look
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
 
-SLICE_CHARS = 4096
+SLICE_CHARS = MOST_CHARS
 """A longer text is checked by rules in slices, and other calls get a turn between them."""
 REQUEST = Where(-1, "")
 """The place of the empty text that stands for a request as a whole, for rails with `once`."""

@@ -15,18 +15,23 @@ from tidegate.kernel.linear import Presence
 from tidegate.kernel.text.views import letters_of_ascii
 from tidegate.ports import Signed
 from tidegate.rails.step import Step
-from tidegate.types import Signs
+from tidegate.types import Signs, Text
+
+_FASTEST = ahocorasick_rs.Implementation.ContiguousNFA  # of those that are made in milliseconds
+MOST_CHARS = 4096
+"""A longer text takes more than one turn of the event loop."""
 
 
 class Look(msgspec.Struct, frozen=True, eq=False):
-    """The look for the signs of some rules of a plan."""
+    """The look for the signs of some rules of a plan. It is `complete` if the plan has no other rules for these texts."""
 
     steps: frozenset[Step]
+    complete: bool
     _patterns: Presence | None
     _letters: ahocorasick_rs.AhoCorasick | None
 
     @classmethod
-    def of(cls, steps: Iterable[Step]) -> Look | None:
+    def of(cls, steps: Sequence[Step]) -> Look | None:
         """Return the look for those of the steps that are signed, or None if none is. Rails of others are not relied on."""
         signed = {step: step.rail.signs for step in steps if step.trusted and isinstance(step.rail, Signed)}
         if not signed:
@@ -34,9 +39,21 @@ class Look(msgspec.Struct, frozen=True, eq=False):
         patterns, letters = _all(one.patterns for one in signed.values()), _letters_of(signed.values())
         return cls(
             frozenset(signed),
+            all(step in signed for step in steps if step.about.tier == 0),
             Presence(patterns) if patterns else None,
-            ahocorasick_rs.AhoCorasick(letters) if letters else None,
+            ahocorasick_rs.AhoCorasick(letters, implementation=_FASTEST) if letters else None,
         )
+
+    def passes(self, texts: Iterable[Text]) -> bool:
+        """Return whether all rules pass these texts, as far as one look can tell. Long texts need more than one turn."""
+        if not self.complete:
+            return False
+        chars = 0
+        for text in texts:
+            chars += len(text.value)
+            if chars > MOST_CHARS or text.is_json or not self.is_quiet(text.value):
+                return False
+        return True
 
     def is_quiet(self, text: str) -> bool:
         """Return whether all of the rules pass this text, as far as one look can tell."""

@@ -29,7 +29,7 @@ class Guard:
         if checks is None or not checks.plan.input_checks:
             return None
         plan = checks.plan
-        review = self._railed.request(call, plan)
+        review = self._railed.request(call, plan, self._railed.texts(call, plan))
         if plan.races:
             checks.gate = call.exit.task(self._checked(call, plan, review), name=f"guard {call.id}")
             return None

@@ -61,10 +61,16 @@ class Released:
             else:
                 if self._is_over:
                     return batch  # the refusal
-                if self._has_begun and not self._held_since and self._passes(batch):
+                clock = self._railed.clock
+                began = self._held_since or clock()
+                passed = self._out.passed(batch)
+                if passed and passed == len(batch) and self._has_begun:
+                    self._held_since = 0.0
+                    self._checks.held_s += clock() - began
                     return batch
-                self._held_since = self._held_since or self._railed.clock()
-                batch = await self._out.take(batch)
+                self._held_since = began
+                if passed < len(batch):
+                    batch = batch[:passed] + await self._out.take(batch[passed:])
                 if self._out.is_over and self._out.stopped is None:
                     await self._cut()
                     batch += await self._finished()
@@ -74,15 +80,6 @@ class Released:
                 self._note_time()
                 return batch
         raise StopAsyncIteration
-
-    def _passes(self, batch: Batch) -> bool:
-        """Take a batch that leaves at once, as nearly all of a stream do, and note the time that this took."""
-        clock = self._railed.clock
-        began = clock()
-        if not self._out.passes(batch):
-            return False
-        self._checks.held_s += clock() - began
-        return True
 
     async def _finished(self) -> Batch:
         self._is_over = True

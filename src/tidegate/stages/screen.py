@@ -32,7 +32,10 @@ class Screen:
         if checks is None or not checks.plan.input_rules:
             return None
         plan, railed = checks.plan, self._railed
-        review = railed.request(call, plan)
+        texts = railed.texts(call, plan)
+        if railed.passes_at_once(call, plan, texts):
+            return None
+        review = railed.request(call, plan, texts)
         turns = review.rules(plan.input_rules, until=railed.clock() + plan.budget_for(review.chars))
         if review.is_long:
             return self._in_turns(call, plan, review, turns)
@@ -53,7 +56,7 @@ class Screen:
         checks = call.checks
         if checks is None or not checks.plan.input_rules:
             return foretold(())
-        review = self._railed.request(call, checks.plan)
+        review = self._railed.request(call, checks.plan, self._railed.texts(call, checks.plan))
         for _ in review.rules(checks.plan.input_rules, until=ENDLESS_S):
             pass
         if review.stopped is not None:
