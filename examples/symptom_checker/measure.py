@@ -3,9 +3,9 @@
     python examples/symptom_checker/measure.py [TABLE.json]
 
 It serves the folder's tidegate.yaml once for each profile and asks 200 questions, one each 40 ms. Of 20 questions, the
-pattern rail stops three, the stand-in for Prompt Guard three, and the stand-in for Llama Guard one. The overhead is the time
-of an answer without the 1,500 ms of the engine; for a question that is refused, it is the time to the refusal. The table is
-printed, and written as JSON to a file, `overheads.json` by default. It takes about a minute.
+pattern rail stops three, the stand-in for Prompt Guard three, and the stand-in for Llama Guard one. The overhead is the
+time of an answer without the 1,500 ms of the engine; for a question that is refused, it is the time to the refusal. The
+table is printed, and written as JSON to a file, `overheads.json` by default. It takes about a minute.
 """
 
 from __future__ import annotations

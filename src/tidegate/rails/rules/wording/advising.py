@@ -94,6 +94,7 @@ MEDICAL: Final = Advice(
         "i_recommend adv* taking .. medicine",
         "i_recommend adv* stopping .. medicine",
         "dose amount",
+        "dose measure",
         "you_have stage? disease",
         "it_is surely stage? disease",
         "no_need doctor",
