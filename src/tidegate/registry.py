@@ -31,6 +31,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "advice": "tidegate.rails.rules.wording.advice:AdviceRail",
                 "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
+                "commitments": "tidegate.rails.rules.wording.commitments:Commitments",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
                 "pii": "tidegate.rails.rules.pii:Pii",

@@ -209,12 +209,17 @@ def test_disguises_are_seen_through() -> None:
 
 
 WORDS = st.lists(
-    st.sampled_from(
-        ["You should ", "take ", "400 mg", ". ", "if ", "as prescribed ", "sue ", "stop taking ", "your pills", "0", ".",
-         "5 mg ",          "é", "\u200b", "Take ", "two pills ", "and ", "sign ", "the contract", "\n", "you have ", "diabetes"]
+    st.one_of(
+        st.sampled_from(
+            ["You should ", "take ", "400 mg", ". ", "if ", "as prescribed ", "sue ", "stop taking "]
+        ),
+        st.sampled_from(
+            ["your pills", "0", ".", "5 mg ", "\u00e9", "\u200b", "Take ", "two pills ", "and ", "sign "]
+        ),
+        st.sampled_from(["the contract", "\n", "you have ", "diabetes"]),
     ),
     max_size=14,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150)
