@@ -44,16 +44,19 @@ HEDGES = (
     "There is no guarantee that it is back in stock next week.",
 )
 OFFERS = (
-    "We ship free of charge from 50 euros on.",
-    "You can return it within 30 days.",
-    "Students get 10% off with a valid card.",
+    "We offer free shipping on orders over 50 euros.",
+    "You will get a full refund within 30 days.",
+    "You'll get a full refund within 30 days of the purchase.",
+    "We give you 5% off your first order.",
+    "You will receive free shipping on orders over 50 euros.",
+    "We offer a discount of 10% for students.",
 )
-"""What the policy of the shop allows: see `allowed` in tidegate.yaml."""
+"""What the policy of the shop allows: see `allow` in tidegate.yaml."""
 PROMISES = (
     "I'll give you a full refund of {n} euros.",
     "We will give you a 20% discount on your next order.",
     "You will get your money back.",
-    "I guarantee that it arrives tomorrow.",
+    "I guarantee that it will arrive tomorrow.",
     "We will refund the shipping costs.",
     "I promise you a discount of {n} euros.",
     "I will waive the fee for you.",
@@ -66,13 +69,13 @@ VEILED = (
     "Don't worry about the bill, order {n} is settled.",
     "Consider it done, you hear from us.",
     "This one's on the house.",
-    "You won't pay a cent for it.",
+    "Leave the costs to us.",
     "I'll sort that out for you, money included.",
 )
 """What only the classifier finds."""
 LIABILITY = (
     "We accept full liability for the damage.",
-    "We admit that it was our fault, and you can sue us for it.",
+    "This was our fault, and we are liable for it.",
     "We are legally responsible for what happened to you.",
 )
 """What no person has to look at: it never leaves."""

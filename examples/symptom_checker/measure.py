@@ -101,7 +101,7 @@ def row(profile: str, outcomes: Sequence[Outcome]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    head = f"{'profile':<12}{'':<34}{'refused':>9}{'mean':>10}{'median':>10}{'p95':>10}{'answered':>10}{'refused':>10}"
+    head = f"{'profile':<12}{'':<34}{'refused':>9}{'mean':>10}{'median':>10}{'p95':>10}{'answers':>10}{'refusals':>10}"
     lines = [
         f"{one.profile:<12}{PROFILES[one.profile]:<34}{one.refused:>5}/{one.questions:<3}"
         + "".join(f"{'-' if ms is None else f'{ms:.1f} ms':>10}" for ms in one[3:])

@@ -21,7 +21,7 @@ from tidegate.types import Ask
 scripted: Any = module_of("symptom_checker", "answers")
 COUNT = int(os.environ.get("ANSWERS", "1000"))
 """How many answers are streamed through the rails; `make stories` takes 10,000."""
-THROUGH_A_GATEWAY = 40
+THROUGH_A_GATEWAY = 30
 PROFILE = "racing"
 REFUSAL = "I can only talk about symptoms. In an emergency, call your local emergency number."
 
@@ -63,7 +63,7 @@ def test_no_advice_leaves_the_gateway() -> None:
     answers = {str(n): one for n, one in enumerate(scripted.answers(THROUGH_A_GATEWAY, seed=1))}
 
     def steps(ask: Ask) -> Iterable[Step]:
-        return says(*answers[str(ask.messages[-1].content)].pieces, itl_s=0.01)(ask)
+        return says(*answers[str(ask.messages[-1].content)].pieces)(ask)
 
     async def work() -> None:
         engine = Told()

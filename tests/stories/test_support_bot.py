@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from railed.world import Step, Told, says
 from serving import PATIENCE_S, Answer, Running, ask, run_gateway, serve
 
@@ -178,21 +180,29 @@ def test_the_edit_of_a_reviewer_reaches_the_client_that_waits(running: tuple[Run
 
 def test_no_case_is_lost_when_the_gateway_is_killed(config: str) -> None:
     questions = [f"Where is my parcel {n}?" for n in range(8)]
-    with ThreadPoolExecutor(len(questions)) as clients:
-        with serve(config) as process:
-            waiting = [clients.submit(chat, process.url, one) for one in questions]
-            before = until_there_are(len(questions), process.url)
-            process.popen.kill()
-            process.popen.wait()
-            for one in waiting:
-                with pytest.raises(OSError):
-                    one.result(PATIENCE_S)
+    with ThreadPoolExecutor(len(questions)) as clients, serve(config) as process:
+        waiting = [clients.submit(chat, process.url, one) for one in questions]
+        before = until_there_are(len(questions), process.url)
+        process.popen.kill()
+        process.popen.wait()
+        for one in waiting:
+            with pytest.raises(OSError):
+                one.result(PATIENCE_S)
     with run_gateway(config) as gateway:  # another one, with the same file
         after = cases(gateway.url, state="all")
         assert sorted(one["question"] for one in after) == questions
         assert after == before
         decide(gateway.url, after[0], "edit", text="It is at the harbour.")
         assert len(cases(gateway.url)) == len(questions) - 1
+
+
+def test_the_page_shows_the_rails_of_the_example() -> None:
+    page = (EXAMPLES.parent / "docs" / "stories.md").read_text("utf-8")
+    [shown] = map(yaml.safe_load, re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    config = yaml.safe_load((EXAMPLES / "support_bot" / "tidegate.yaml").read_text("utf-8"))
+    [there, here] = [one["rails"]["profiles"]["support"] for one in (config, shown)]
+    assert here == {name: there[name] for name in here}
+    assert shown["review"] == {name: config["review"][name] for name in shown["review"]}
 
 
 def until_there_are(count: int, url: str) -> list[dict[str, Any]]:
