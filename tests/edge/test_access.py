@@ -56,8 +56,8 @@ GUARDED = {
     ("GET", "/admin/log"): "admin:read",
     ("GET", "/admin/reviews"): "review",
     ("GET", "/admin/reviews/export"): "review",
-    ("GET", "/admin/reviews/case_0"): "review",
-    ("POST", "/admin/reviews/case_0/decision"): "review",
+    ("GET", "/admin/reviews/0123456789"): "review",
+    ("POST", "/admin/reviews/0123456789/decision"): "review",
 }
 # What those answer to the right key that get no body they understand, have no file to reload, or name no key.
 PAST_THE_GUARD = {
@@ -71,8 +71,8 @@ PAST_THE_GUARD = {
     ("POST", "/admin/keys/0123456789/revoke"): {404},
     ("GET", "/admin/reviews"): {409},
     ("GET", "/admin/reviews/export"): {409},
-    ("GET", "/admin/reviews/case_0"): {409},
-    ("POST", "/admin/reviews/case_0/decision"): {400},
+    ("GET", "/admin/reviews/0123456789"): {409},
+    ("POST", "/admin/reviews/0123456789/decision"): {400},
 }
 OPEN_ROUTES = ("/", "/health", "/healthz", "/readyz")
 SCOPES = ("inference", "admin:read", "admin:write", "review", "metrics")
