@@ -19,7 +19,7 @@ from tidegate.rails.window import Window
 from tidegate.types import Ask
 
 scripted: Any = module_of("symptom_checker", "answers")
-COUNT = int(os.environ.get("ANSWERS", "1000"))
+COUNT = int(os.environ.get("ANSWERS", "500"))
 """How many answers are streamed through the rails; `make stories` takes 10,000."""
 THROUGH_A_GATEWAY = 30
 PROFILE = "racing"
