@@ -19,7 +19,7 @@ CLIENTS_VENV := .venv-clients
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check drill bench bench-instructions chaos clients fuzz e2e-vllm docs lock
+.PHONY: help serve test check drill bench bench-instructions chaos clients fuzz stories e2e-vllm docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,10 @@ clients: $(RUNTIME) $(CLIENTS_VENV)/.stamp ## Test with client programs that hav
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)
+
+stories: $(DEV) ## Measure the rails of examples/symptom_checker, and stream 10,000 of its answers, two minutes
+	@$(BIN)/python examples/symptom_checker/measure.py
+	@ANSWERS=10000 $(BIN)/python -m pytest -n $(WORKERS) --timeout 300 tests/stories $(ARGS)
 
 e2e-vllm: $(DEV) ## Test against a real vLLM on the CPU, which it sets up once (minutes, 3 GB); not part of `make test`
 	@$(BIN)/python scripts/vllm/setup.py

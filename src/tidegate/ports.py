@@ -28,13 +28,13 @@ from tidegate.types import (
     Case,
     Change,
     Consumption,
-    Decision,
     Entry,
     Intent,
     Key,
     Limit,
     Load,
     Neighbour,
+    Outcome,
     Parent,
     PeriodCount,
     Piece,
@@ -338,9 +338,18 @@ class Tokens(Protocol):
 
 
 class Reviewer(Protocol):
-    """A person who decides about an answer that is held back. Raises DeadlineExceeded. Not used yet."""
+    """People who decide about the texts of a call that are held back.
 
-    async def decide(self, case: Case, *, deadline: float) -> Decision: ...
+    A client waits at most `wait_s`. It gets the `notice` if its case stays open: `{case}` stands for the id of the case.
+    `decide` returns whether the texts leave, with the decisions by the ids of their cases, at a time of the clock at the
+    latest. Raises Overloaded if the cases cannot be stored.
+    """
+
+    @property
+    def wait_s(self) -> float: ...
+    @property
+    def notice(self) -> str: ...
+    async def decide(self, cases: Sequence[Case], *, until: float) -> Outcome: ...
 
 
 class Sink(Protocol):

@@ -29,7 +29,9 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
         "tidegate.rails": MappingProxyType(
             {
+                "advice": "tidegate.rails.rules.wording.advice:AdviceRail",
                 "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
+                "commitments": "tidegate.rails.rules.wording.commitments:Commitments",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
                 "pii": "tidegate.rails.rules.pii:Pii",
@@ -37,6 +39,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "regex": "tidegate.rails.rules.regex:Regex",
                 "secrets": "tidegate.rails.rules.secrets:Secrets",
                 "token_limit": "tidegate.rails.rules.token_limit:TokenLimit",
+                "toxicity": "tidegate.rails.rules.wording.toxicity:Toxicity",
             }
         ),
         "tidegate.caches": MappingProxyType({}),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -49,15 +50,21 @@ from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
 from tidegate.quotas.tokens import Count, load_vocabulary
 from tidegate.rails.abandoned import Abandoned
+from tidegate.review.counts import Counts
+from tidegate.review.desk import Desk
+from tidegate.review.file import CaseFile
+from tidegate.review.place import place_of
 from tidegate.running import (
     RunningEngine,
     RunningStore,
     engine_gauges,
     keep_probing,
 )
+from tidegate.telemetry.audit import Audit
 from tidegate.telemetry.failures import EVERY_S, FailureLog
 from tidegate.telemetry.metrics import Metrics, gauge
 from tidegate.telemetry.rails import RailMetrics
+from tidegate.types import Judged
 
 if TYPE_CHECKING:
     from tidegate.access.jwt.issuer import Issuer
@@ -82,6 +89,11 @@ async def _refuse_to_ask(*_: object, **__: object) -> NoReturn:
     raise RuntimeError("no configuration is in force yet")
 
 
+def _not_noted(judged: Judged) -> None:
+    """Take the place of the audit where there is none."""
+    del judged
+
+
 class Runtime:
     """Opens and closes the parts that live as long as the process. Satisfies `Host`."""
 
@@ -104,6 +116,9 @@ class Runtime:
         self.metrics.add_gauges(self.rail_metrics.collect)
         self.metrics.add_gauges(self._gauges)
         self.metrics.add_gauges(self._store_gauges)
+        self.review_counts = Counts(clock)
+        """The counts of the desks, which live as long as their settings."""
+        self.metrics.add_gauges(self.review_counts.collect)
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
         self.queue = Queue(clock)
@@ -121,6 +136,7 @@ class Runtime:
         self._engines = Lending[RunningEngine](RunningEngine.close)
         self._issuers = Lending["Issuer"](lambda issuer: issuer.close())
         self._stores = Lending[RunningStore](self._close_store)
+        self._desks = Lending[Desk](lambda desk: desk.close())
         self._closing: set[asyncio.Task[None]] = set()
         self.directory = Directory(clock, wall)
         """The keys in force. It outlives the snapshots."""
@@ -132,6 +148,7 @@ class Runtime:
         self._exit.push_async_callback(self.embedder.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._issuers.close_all)
+        self._exit.push_async_callback(self._desks.close_all)
         self._exit.push_async_callback(self._close_stores)
         self._exit.push_async_callback(self._close_engines)
         self.spawn(self._tell_refusals(), name="tell refusals")
@@ -299,6 +316,30 @@ class Runtime:
     async def give_back_store(self, running: RunningStore) -> None:
         """Give back a borrowed store. The store closes if this was its last borrower."""
         await self._stores.give_back(running)
+
+    async def desk(self, config: Config, loans: AsyncExitStack) -> Desk:
+        """Return the desk of the reviewers, until `loans` closes. Raises ConfigError if its file cannot be used."""
+        path, audit = place_of(config), config.rails.audit_path
+        desk = await self._desks.borrow(
+            f"{path}:{audit}:{store_digest(config.review)}", partial(self._open_desk, config, path)
+        )
+        loans.push_async_callback(self._desks.give_back, desk)
+        return desk
+
+    async def _open_desk(self, config: Config, path: Path) -> Desk:
+        audit = config.rails.audit_path
+        noted = _not_noted if audit is None else Audit(audit, self.wall).decided
+        desk = Desk(
+            config.review,
+            CaseFile(path),
+            self.review_counts,
+            noted=noted,
+            clock=self.clock,
+            wall=self.wall,
+            spawn=self.spawn,
+        )
+        await desk.open()
+        return desk
 
     def recognise(self, config: Config, stores: Iterable[RunningStore]) -> None:
         """Put the keys of a configuration in force: its own, and those of its stores, which the caller has borrowed."""

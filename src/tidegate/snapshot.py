@@ -24,6 +24,8 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import Parts, Pipeline, the_way
 from tidegate.ports import Engine, Identifies, Sink
 from tidegate.rails.warming import warm_up
+from tidegate.review.desk import Desk
+from tidegate.review.place import asks_people
 from tidegate.running import RunningEngine, RunningStore
 from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import authenticate_for
@@ -46,6 +48,7 @@ class Borrowed(NamedTuple):
     engines: Mapping[str, RunningEngine]
     stores: Mapping[str, RunningStore]
     loans: AsyncExitStack
+    desk: Desk | None = None
 
 
 class Snapshot:
@@ -65,6 +68,8 @@ class Snapshot:
         self.pipeline = pipeline
         self.engines = borrowed.engines
         self.stores = borrowed.stores
+        self.desk = borrowed.desk
+        """The cases of the reviewers; None where no rail asks people."""
         self.calls = 0
         self._loans = borrowed.loans
         self._empty = asyncio.Event()
@@ -120,16 +125,22 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
             loans.push_async_callback(runtime.give_back, engines[name])
         models = _models(config, engines, runtime, exposed=(server or config.server).expose_engines)
         keys = await runtime.identifies(config, loans)
-        parts = await _parts(config, runtime, server or config.server, models, keys)
+        desk = await runtime.desk(config, loans) if asks_people(config) else None
+        parts = await _parts(config, runtime, server or config.server, models, keys, desk)
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all()))
+        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all(), desk))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
         return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")
 
 
 async def _parts(
-    config: Config, runtime: Runtime, server: ServerConfig, models: Models, keys: Identifies
+    config: Config,
+    runtime: Runtime,
+    server: ServerConfig,
+    models: Models,
+    keys: Identifies,
+    desk: Desk | None,
 ) -> Parts:
     """The parts of a snapshot. `server` are the server's settings in force, `keys` has every key of the gateway."""
     generation = next(runtime.quotas.generations)
@@ -154,7 +165,14 @@ async def _parts(
         models=models,
         queue=runtime.queue,
         lengths=runtime.lengths,
-        railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime), runtime.abandoned),
+        railed=Railed(
+            models,
+            runtime.clock,
+            runtime.wall,
+            _audit_key(config, runtime),
+            runtime.abandoned,
+            reviewer=desk,
+        ),
         screens=any(plan.input_rules for plan in plans),
         guards=any(plan.input_checks for plan in plans),
     )

@@ -54,6 +54,10 @@ GUARDED = {
     ("GET", "/admin/tenants"): "admin:read",
     ("POST", "/admin/tenants"): "admin:write",
     ("GET", "/admin/log"): "admin:read",
+    ("GET", "/admin/reviews"): "review",
+    ("GET", "/admin/reviews/export"): "review",
+    ("GET", "/admin/reviews/0123456789"): "review",
+    ("POST", "/admin/reviews/0123456789/decision"): "review",
 }
 # What those answer to the right key that get no body they understand, have no file to reload, or name no key.
 PAST_THE_GUARD = {
@@ -65,9 +69,13 @@ PAST_THE_GUARD = {
     ("GET", "/admin/keys/0123456789"): {404},
     ("POST", "/admin/keys/0123456789/rotate"): {400},
     ("POST", "/admin/keys/0123456789/revoke"): {404},
+    ("GET", "/admin/reviews"): {409},
+    ("GET", "/admin/reviews/export"): {409},
+    ("GET", "/admin/reviews/0123456789"): {409},
+    ("POST", "/admin/reviews/0123456789/decision"): {400},
 }
 OPEN_ROUTES = ("/", "/health", "/healthz", "/readyz")
-SCOPES = ("inference", "admin:read", "admin:write", "metrics")
+SCOPES = ("inference", "admin:read", "admin:write", "review", "metrics")
 # A canary for each key: none may ever be seen again.
 NAMES = (*SCOPES, "expired", "revoked", "unknown", "other")
 CONFIGURED = {name: f"canary-{name}-{secrets.token_hex(16)}" for name in NAMES}

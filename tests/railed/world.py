@@ -281,8 +281,14 @@ def configuration(
         "models": {"*": {"deployments": [{"engine": "script"}]}},
         "rails": {**more, "profiles": {"p": one, **more.get("profiles", {})}},
         "policies": {"default": {"rails": "p", **(policy or {})}},
+        "review": {"path": ":memory:"} if asks_people(one) else {},
         **sections,
     }
+
+
+def asks_people(profile: Mapping[str, Any]) -> bool:
+    rails = profile.get("rails", ())
+    return profile.get("after_rounds") == "review" or any(one.get("on_fail") == "review" for one in rails)
 
 
 def read(tree: Mapping[str, Any]) -> Config:

@@ -10,11 +10,11 @@ from pydantic import SecretStr
 from tidegate.access.keys import Peppers
 from tidegate.config import Config, KeyConfig
 from tidegate.types import Caller, Key, Secret
-from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, METRICS
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, METRICS, REVIEW
 
 ADMIN_TOKEN = "admin.token"  # noqa: S105 - its name
 """The name of the key that the setting `admin.token` makes."""
-_ADMIN_SCOPES = frozenset({ADMIN_READ, ADMIN_WRITE, METRICS})
+_ADMIN_SCOPES = frozenset({ADMIN_READ, ADMIN_WRITE, METRICS, REVIEW})
 
 
 def peppers_of(config: Config) -> Peppers:

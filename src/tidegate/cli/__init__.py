@@ -57,6 +57,11 @@ app.command(
     help="Show which calls wait at a running gateway, and for what.",
 )
 app.command(
+    "tidegate.cli.running.review:app",
+    name="review",
+    help="Decide about texts that wait for a person at a running gateway.",
+)
+app.command(
     "tidegate.cli.rails.command:app",
     name="rails",
     help="See the rails that check texts, try them, time them, and read their audit.",

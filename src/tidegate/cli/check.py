@@ -24,6 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
 from tidegate.policy import plans_of
 from tidegate.rails import advice
+from tidegate.review.place import warnings as warnings_of_cases
 from tidegate.runtime import make_engine
 from tidegate.types import Endpoint
 
@@ -89,7 +90,7 @@ def check(  # noqa: PLR0913 - an option each
     else:
         findings = asyncio.run(ask_all(loaded)) if connect else None
         doubts = warnings(loaded, store.now()) + unresolved(loaded, engines=not connect)
-        doubts += advice.warnings(plans_of(loaded).values())
+        doubts += advice.warnings(plans_of(loaded).values()) + warnings_of_cases(loaded)
         if as_json:
             _print_json(loaded, path, doubts, findings)
         else:

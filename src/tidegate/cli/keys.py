@@ -78,7 +78,7 @@ def create(  # noqa: PLR0913 - an option each
     models
         Which of the models that the policy allows, such as `gpt-*,small`. Default: all of them.
     scopes
-        What the key may do: inference, admin:read, admin:write, metrics; several with commas.
+        What the key may do: inference, admin:read, admin:write, review, metrics; several with commas.
     expires_in
         How long it is valid, such as 90d, 12h or 30m. Default: until it is revoked.
     store_path

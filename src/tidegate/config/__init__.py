@@ -28,6 +28,7 @@ from tidegate.config.models import DeploymentConfig, ModelConfig
 from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
 from tidegate.config.queue import ClassConfig, QueueConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
+from tidegate.config.review import ReviewConfig
 from tidegate.config.server import AdminConfig, ServerConfig, TlsConfig
 from tidegate.config.settings import Settings
 from tidegate.config.stores import LocalStoreConfig, StoreConfig
@@ -62,6 +63,7 @@ __all__ = [
     "OrganisationConfig",
     "PolicyConfig",
     "QueueConfig",
+    "ReviewConfig",
     "ScriptedConfig",
     "ServerConfig",
     "Settings",

@@ -31,10 +31,11 @@ class RailConfig(Settings):
         description="Texts that are checked: `input` (users), `system` (the application's own), `retrieval` (documents),"
         " `tool` (results of tools), `output` (the engine's). Default: those for which the kind is made.",
     )
-    on_fail: Literal["block", "redact", "fix", "regenerate", "log"] = Field(
+    on_fail: Literal["block", "redact", "fix", "regenerate", "review", "log"] = Field(
         default="block",
         description="What happens to a text that the rail objects to: the call is refused, the parts found are masked, the"
-        " rail's corrected text replaces it, the engine is asked again with a stronger instruction, or it is only logged.",
+        " rail's corrected text replaces it, the engine is asked again with a stronger instruction, a person decides (the"
+        " section `review`), or it is only logged.",
     )
     on_error: Literal["closed", "open"] | Name = Field(
         default="closed",
@@ -83,6 +84,10 @@ class ProfileConfig(Settings):
     )
     most_rounds: int = Field(
         default=2, ge=1, le=5, description="How often the engine is asked again by `regenerate`, at the most."
+    )
+    after_rounds: Literal["block", "review"] = Field(
+        default="block",
+        description="What happens if the answer of the last round is as bad: the call is refused, or a person decides.",
     )
     placeholders: bool = Field(
         default=False,

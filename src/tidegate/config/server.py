@@ -174,8 +174,8 @@ class AdminConfig(Settings):
     )
     token: SecretStr | None = Field(
         default=None,
-        description="A key with the scopes `admin:read`, `admin:write` and `metrics`. Without any key, nothing is answered"
-        " that changes the gateway.",
+        description="A key with the scopes `admin:read`, `admin:write`, `review` and `metrics`. Without any key,"
+        " nothing is answered that changes the gateway.",
     )
 
     @field_validator("host")

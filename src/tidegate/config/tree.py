@@ -20,6 +20,7 @@ from tidegate.config.policies import LimitsConfig, PolicyConfig
 from tidegate.config.queue import QueueConfig
 from tidegate.config.quotas import QuotasConfig
 from tidegate.config.rails import RailsConfig
+from tidegate.config.review import ReviewConfig
 from tidegate.config.server import AdminConfig, ServerConfig
 from tidegate.config.settings import Name, Settings
 from tidegate.config.stores import StoreConfig
@@ -51,6 +52,7 @@ class Config(Settings):
         default=IdempotencyConfig(), description="How long answers are kept for requests that are sent again."
     )
     rails: RailsConfig = Field(default=RailsConfig(), description="What texts are checked for.")
+    review: ReviewConfig = Field(default=ReviewConfig(), description="People who decide about texts.")
     quotas: QuotasConfig = Field(default=QuotasConfig(), description="How limits are counted.")
     organisations: Mapping[Name, OrganisationConfig] = Field(
         default={}, description="Who the callers are, by name."
@@ -104,8 +106,11 @@ def issuer_digest(jwt: JwtConfig) -> str:
     return digest(jwt, without=OF_A_TOKEN)
 
 
-def store_digest(store: StoreConfig) -> str:
-    """Return a digest that identifies a store across reloads. What is in its file does not count: the store writes it."""
+def store_digest(store: StoreConfig | ReviewConfig) -> str:
+    """Return a digest that identifies a store, or the section `review`, across reloads.
+
+    What is in its file does not count: the gateway itself writes it.
+    """
     return _fingerprint(store.model_dump(mode="python"), _plain)
 
 

@@ -40,6 +40,14 @@ def check_port(url: str) -> None:
         raise ValueError("has a host or a port that is not valid") from error
 
 
+def check_address(url: str) -> str:
+    """Return a URL of any page, with or without a query. Raises ValueError if it is not valid."""
+    if not (_FETCHED.fullmatch(url) and url.isascii() and url.isprintable()):
+        raise ValueError("must look like https://host/path, without a fragment or a user name")
+    check_port(url)
+    return url
+
+
 def check_trusted(url: str) -> str:
     """Return a URL whose content may be trusted: it uses https, or leads to this machine. Raises ValueError otherwise."""
     if not (_FETCHED.fullmatch(url) and url.isascii() and url.isprintable()):

@@ -18,7 +18,7 @@ from tidegate.http.answers import as_error
 from tidegate.http.responder import header_values
 from tidegate.stages.authenticate import OPEN, Authenticate, Visitor
 from tidegate.types import Endpoint, Headers
-from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS, REVIEW
 
 NEEDS: Mapping[str, str] = MappingProxyType(
     {
@@ -39,6 +39,10 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "GET /admin/tenants": ADMIN_READ,
         "POST /admin/tenants": ADMIN_WRITE,
         "/admin/log": ADMIN_READ,
+        "/admin/reviews": REVIEW,
+        "/admin/reviews/export": REVIEW,
+        "/admin/reviews/{id}": REVIEW,
+        "/admin/reviews/{id}/decision": REVIEW,
         "/": OPEN,
         "/health": OPEN,
         "/healthz": OPEN,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidegate.errors import BadRequest, GatewayError, MethodNotAllowed, MethodUnknown, NotFound
 from tidegate.gateway import Gateway
 from tidegate.http.access import guarded, needed
-from tidegate.http.admin import Admin, KeyRoutes
+from tidegate.http.admin import Admin, KeyRoutes, ReviewRoutes
 from tidegate.http.answers import as_error, identified
 from tidegate.http.call import CallEndpoint
 from tidegate.http.cors import Cors
@@ -50,7 +50,8 @@ class App:
         }
         # Their stage `authenticate` asks for this scope and for no other.
         assert all(needed(path, "POST") == INFERENCE for path in self._calls), "a call needs another scope"
-        every = [*Admin(gateway).routes(), *KeyRoutes(gateway).routes()]
+        reviews = ReviewRoutes(lambda: gateway.snapshot.desk, gateway.runtime.wall)
+        every = [*Admin(gateway).routes(), *KeyRoutes(gateway).routes(), *reviews.routes()]
         cold = [route for route in every if not (apart and route.path.startswith(ADMIN))]
         routes = [*cold, Document(gateway, cold).route()]
         self._known = [*self._calls, *(route.path for route in routes)]

@@ -20,7 +20,7 @@ from tidegate.config import Config, ServerConfig
 from tidegate.config.exposure import check_exposure
 from tidegate.gateway import Gateway
 from tidegate.http.access import guarded
-from tidegate.http.admin import Admin, KeyRoutes, admin_routes
+from tidegate.http.admin import Admin, KeyRoutes, ReviewRoutes, admin_routes
 from tidegate.http.app import create_app
 from tidegate.http.edge.refusals import Refusals
 from tidegate.http.edge.server import CannotListen, EdgeServer, bind
@@ -113,7 +113,8 @@ class AdminServer(EdgeServer):
         """Raises ConfigError for an address that needs keys where there are none."""
         gateway.admin_address = listener.getsockname()[0]
         check_exposure(gateway.snapshot.config, gateway.admin_address, setting="admin.host")
-        routes = [*admin_routes(Admin(gateway)), *KeyRoutes(gateway).routes()]
+        reviews = ReviewRoutes(lambda: gateway.snapshot.desk, gateway.runtime.wall)
+        routes = [*admin_routes(Admin(gateway)), *KeyRoutes(gateway).routes(), *reviews.routes()]
         super().__init__(Starlette(routes=guarded(routes, lambda: gateway.snapshot.authenticate)))
         self._listener = listener
 

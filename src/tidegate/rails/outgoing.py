@@ -7,12 +7,14 @@ is checked at once if it is not streamed, or if one of the rails needs all of it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from tidegate.forms import Form
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
 from tidegate.rails.lane import Found, SpanRail
+from tidegate.rails.objections import Objection
 from tidegate.rails.passages import Followed, Passage, Ruled
 from tidegate.rails.plan import Plan, stream_rules
 from tidegate.rails.redact import Placeholders
@@ -62,6 +64,8 @@ class Outgoing:
         """Passages that were shown before their ruling, with `stream_first`."""
         self._followed: dict[Where, Followed] = {}
         """Passages that wait for what follows, where rails mask passages."""
+        self._referred: list[tuple[Review, Callable[[], Batch]]] = []
+        """Reviews that wait for people, and what lets their texts go."""
         self._told = 0
         self._has_told = False
         self._has_stops = bool(plan.profile.stop)
@@ -91,6 +95,16 @@ class Outgoing:
     def is_over(self) -> bool:
         """Whether the engine has nothing more to say, because stop strings have ended all choices."""
         return self._window is not None and len(self._window.stopped) >= self._choices
+
+    @property
+    def referred(self) -> list[Objection]:
+        """The texts that people have to decide about. They are held until `resume`."""
+        return [one for review, _ in self._referred for one in review.referred]
+
+    def resume(self) -> Batch:
+        """Return what people have let go."""
+        referred, self._referred = self._referred, []
+        return [piece for _, let_go in referred for piece in let_go()]
 
     @property
     def shown_chars(self) -> int:
@@ -136,7 +150,8 @@ class Outgoing:
             self.last = batch[-1]
         window = self._window
         if window is None:
-            return [piece for piece in [await self._whole(piece) for piece in batch] if self.stopped is None]
+            whole = [piece for one in batch for piece in await self._whole(one)]
+            return whole if self.stopped is None else []
         out = await self._judge_late(window) if self._late else []
         if self.stopped is not None:
             return []
@@ -177,14 +192,21 @@ class Outgoing:
 
     # -- reviews -------------------------------------------------------------------------------------------------------
 
-    async def _whole(self, piece: Piece) -> Piece:
+    async def _whole(self, piece: Piece) -> Batch:
         """Check an answer that is not streamed."""
         texts = self._form.texts_out(piece)
         changed = self._cut_at_stops(texts) if self._plan.profile.stop else {}
         ended = {where.at for where in changed}
         texts = [one._replace(value=changed.get(one.where, one.value)) for one in texts] if ended else texts
         review = await self._reviewed(texts, self._all)
-        changed |= review.changed()
+        let_go = partial(self._let_whole_go, piece, texts, changed, review)
+        return self._unless_referred(review, let_go)
+
+    def _let_whole_go(
+        self, piece: Piece, texts: Sequence[Text], changed: dict[Where, str], review: Review
+    ) -> Batch:
+        ended = {where.at for where in changed}
+        changed = {**changed, **review.changed()}
         if self._hidden:
             for text in texts:
                 value = changed.get(text.where, text.value)
@@ -193,7 +215,14 @@ class Outgoing:
         piece = self._form.put_out(piece, changed) if changed else piece
         for choice in ended:
             piece = self._form.ended(piece, choice)
-        return piece
+        return [piece]
+
+    def _unless_referred(self, review: Review, let_go: Callable[[], Batch]) -> Batch:
+        """Return what may leave after a review; nothing as long as people have to decide."""
+        if self.stopped is None and review.referred:
+            self._referred.append((review, let_go))
+            return []
+        return let_go()
 
     def _passes_at_once(self, texts: Sequence[Text]) -> bool:
         """Return whether one look at the texts of a whole answer is enough, as it is for most."""
@@ -224,7 +253,7 @@ class Outgoing:
         if whole:
             # A whole answer is one review, so that a rail sees all of its texts, or none, as they are.
             review = await self._reviewed([_text(one) for one in whole], self._all)
-            out += self._rule(window, whole, review)
+            out += self._unless_referred(review, partial(self._rule, window, whole, review))
         others = [one for one in passages if not one.whole]
         if self._shows_first:
             self._late, others = others, []

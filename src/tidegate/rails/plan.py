@@ -33,7 +33,7 @@ CLOSED, OPEN = "closed", "open"
 BUDGET_CHARS = 65_536
 """The budget is for texts of so many characters. Longer ones have more time, in proportion."""
 _ON_FAIL = {Action.BLOCK: "block", Action.REDACT: "redact", Action.LOG: "log"}
-_WHOLE = frozenset({Action.FIX, Action.REGENERATE})
+_WHOLE = frozenset({Action.FIX, Action.REGENERATE, Action.REVIEW})
 
 
 class Plan(msgspec.Struct, frozen=True, eq=False):
@@ -130,7 +130,11 @@ def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed |
     """Return what holds for streams under the rails that check answers. `failed` is told of scanners that fail."""
     if any(one.whole for one in steps):
         return WindowRules(judged="whole", stops=profile.stop)
-    rails = [SpanRail(one.name, _ON_FAIL[one.on_fail], scanner_of(one, failed)) for one in steps if one.scans]
+    rails = [
+        SpanRail(one.name, _ON_FAIL.get(one.on_fail, "block"), scanner_of(one, failed))
+        for one in steps
+        if one.scans
+    ]
     passages = "early" if profile.stream_first else "passages"
     judged = passages if any(not one.scans for one in steps) else ""
     return WindowRules.of(rails, judged=judged, stops=profile.stop)
@@ -213,6 +217,11 @@ def _mistakes(
         yield Problem(f"{path}.on_fail", f"'{config.kind}' has no corrected text: use 'block' or 'log'")
     if on_fail is Action.REGENERATE and surfaces - {Surface.OUTPUT}:
         yield Problem(f"{path}.on_fail", "'regenerate' is for answers: set `surfaces: [output]`")
+    if on_fail is Action.REVIEW and about.once:
+        yield Problem(
+            f"{path}.on_fail",
+            f"'{config.kind}' checks a request as a whole, so there is no text to decide about: use 'block' or 'log'",
+        )
     is_whole = config.hold == "whole" or about.hold.kind == "whole"
     if on_fail in _WHOLE and Surface.OUTPUT in surfaces and not is_whole:
         yield Problem(f"{path}.hold", f"'{config.on_fail}' needs the whole answer: set `hold: whole`")
@@ -233,9 +242,15 @@ def _mistakes(
 
 def _rewriting_mistakes(path: str, step: Step, before: Iterable[Step], *, races: bool) -> Iterator[Problem]:
     """Rails that change texts where others could not see what they made. `before` has those that stand before it."""
+    on_fail = step.on_fail.word
+    if step.on_fail is Action.REVIEW and races and step.about.tier > 0 and step.surfaces - {Surface.OUTPUT}:
+        yield Problem(
+            f"{path}.on_fail",
+            "'review' lets a person decide about the request, which the engine has already with `race: true`: set"
+            " `race: false`, or `surfaces: [output]`",
+        )
     if not step.rewrites:
         return
-    on_fail = step.on_fail.word
     if races and step.about.tier > 0 and step.surfaces - {Surface.OUTPUT}:
         yield Problem(
             f"{path}.on_fail",

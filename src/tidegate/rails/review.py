@@ -16,6 +16,7 @@ from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, TextViews
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
+from tidegate.rails.objections import Objection
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.signs import MOST_CHARS, Look
 from tidegate.rails.step import Step
@@ -52,9 +53,22 @@ class _Unit(msgspec.Struct, eq=False):
     changed: bool = False
     quiet: bool = False
 
+    def put(self, text: str) -> None:
+        """Replace the text."""
+        self.value, self.views, self.changed, self.quiet = text, None, True, False
+
+    @property
+    def place(self) -> str:
+        """Where the text stands in its message or choice."""
+        return ".".join([self.text.where.channel, *map(str, self.leaf or ())])
+
 
 class Review:
-    """The state of one review. `stopped` is the finding that ended it; its action is `BLOCK` or `REGENERATE`."""
+    """The state of one review.
+
+    `stopped` is the finding that ended it; its action is `BLOCK` or `REGENERATE`. Without one, people have to decide about
+    the texts in `referred`.
+    """
 
     def __init__(  # noqa: PLR0913
         self,
@@ -68,14 +82,17 @@ class Review:
         look: Look | None = None,
         told: Told | None = None,
         abandoned: Abandoned | None = None,
+        escalates: bool = False,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
         `context` is the text before the texts, for rails that have to see what stands across. `look` is for the rules that
         can be asked together. `told` is told of each decision about a text that a rail did not pass. `abandoned` gets the
-        checks for which nobody waits any more.
+        checks for which nobody waits any more. With `escalates`, people decide where the engine would be asked again.
         """
         self.stopped: Finding | None = None
+        self._referred: list[tuple[_Unit, Objection]] = []
+        self._escalates = escalates
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
@@ -90,6 +107,11 @@ class Review:
     def findings(self) -> list[Finding]:
         """One finding for each rail and surface that was checked, those that passed included."""
         return list(self._findings.values())
+
+    @property
+    def referred(self) -> list[Objection]:
+        """The texts that people have to decide about, in the order in which rails have objected to them."""
+        return [objection for _, objection in self._referred]
 
     def changed(self) -> Mapping[Where, str]:
         """Return the changed texts by place, as they should be."""
@@ -257,6 +279,8 @@ class Review:
         if apart:
             apart, verdict = _behind(verdict, apart)
         decision = decided(step, verdict, unit.value, self._mask)
+        if decision.action is Action.REGENERATE and self._escalates:
+            decision = decision._replace(action=Action.REVIEW)
         if self._told is not None:
             self._told(step, decision)
         if decision.action is Action.PASS:
@@ -267,10 +291,29 @@ class Review:
             finding.hashed = self._hashed(unit.value)
         finding.error = finding.error or verdict.error
         if decision.text is not None:
-            unit.value, unit.views, unit.changed, unit.quiet = decision.text, None, True, False
+            unit.put(decision.text)
             unit.context = unit.context[:apart]
-        if decision.action >= Action.REGENERATE:
+        if decision.action is Action.REVIEW:
+            self._refer(unit, finding, verdict)
+        elif decision.action >= Action.REGENERATE:
             self.stopped = finding
+
+    def _refer(self, unit: _Unit, finding: Finding, verdict: Verdict) -> None:
+        """Note that people have to decide. The other rails go on: what one of them blocks, nobody has to look at."""
+        for known, objection in self._referred:
+            if known is unit:
+                objection.others.append(finding.rail)
+                return
+        objection = Objection(
+            finding,
+            verdict.category,
+            verdict.score,
+            unit.text.where,
+            unit.place,
+            lambda: unit.value,
+            unit.put,
+        )
+        self._referred.append((unit, objection))
 
     def _note_failure(self, step: Step, scene: Scene, error: str) -> None:
         finding = self._finding(step, scene.surface)

@@ -12,7 +12,7 @@ from tidegate.call import Call
 from tidegate.rails.checking import Limits
 from tidegate.rails.plan import Plan
 from tidegate.rails.review import Review
-from tidegate.stages.railed import Railed
+from tidegate.stages.railed import Railed, settled
 from tidegate.stages.screen import foretold
 from tidegate.types import Reply
 
@@ -39,7 +39,7 @@ class Guard:
         now = self._railed.clock()
         limits = Limits(now + plan.budget_for(review.chars), now + plan.judge_budget_s)
         await review.checks(plan.input_checks, limits)
-        return self._railed.requested(call, plan, review)
+        return await settled(self._railed.requested(call, plan, review))
 
     def foretell(self, call: Call) -> str:
         """Say which rails check the request."""

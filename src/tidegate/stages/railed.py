@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import lru_cache, partial
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.forms import Frame, Saying, form_of
-from tidegate.ports import Clock, Wall
+from tidegate.ports import Clock, Reviewer, Wall
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import Mask
+from tidegate.rails.objections import Objection
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
@@ -20,6 +21,7 @@ from tidegate.rails.review import REQUEST, Review, SceneOf, masked
 from tidegate.rails.signs import Look
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
+from tidegate.stages.referred import People, Refused
 from tidegate.stages.route import deployments_of
 from tidegate.types import Action, Batch, Endpoint, Finding, Piece, Reply, Scene, Surface, Text
 
@@ -33,10 +35,21 @@ class Railed:
     """Begins reviews of calls, and carries out what they decide."""
 
     def __init__(
-        self, models: Models, clock: Clock, wall: Wall, key: bytes, abandoned: Abandoned | None = None
+        self,
+        models: Models,
+        clock: Clock,
+        wall: Wall,
+        key: bytes,
+        abandoned: Abandoned | None = None,
+        *,
+        reviewer: Reviewer | None = None,
     ) -> None:
-        """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104). `abandoned` gets the checks that are late."""
+        """`key` is that of the hashes in the audit (HMAC-SHA256, RFC 2104). `abandoned` gets the checks that are late.
+
+        `reviewer` is asked about the texts that people have to decide about.
+        """
         self.clock = clock
+        self.people = People(reviewer, clock, wall)
         self._wall = wall
         self._models = models
         self._key = key
@@ -81,9 +94,15 @@ class Railed:
             mask = checks.hidden.hidden
         return self._review(texts, partial(self._scene, call), plan.input_look, mask=mask)
 
-    def answer(self, call: Call, plan: Plan, texts: Sequence[Text], context: str) -> Review:
-        """Begin the review of texts of an answer. `context` stands before them and was checked already."""
-        return self._review(texts, partial(self._scene_of_answer, call), plan.output_look, context=context)
+    def answer(
+        self, call: Call, plan: Plan, texts: Sequence[Text], context: str, *, escalates: bool = False
+    ) -> Review:
+        """Begin the review of texts of an answer. `context` stands before them and was checked already.
+
+        With `escalates`, people decide where the engine would be asked again.
+        """
+        scene = partial(self._scene_of_answer, call)
+        return self._review(texts, scene, plan.output_look, context=context, escalates=escalates)
 
     def _review(
         self,
@@ -93,6 +112,7 @@ class Railed:
         *,
         mask: Mask = masked,
         context: str = "",
+        escalates: bool = False,
     ) -> Review:
         return Review(
             texts,
@@ -103,22 +123,43 @@ class Railed:
             context=context,
             look=look,
             abandoned=self._abandoned,
+            escalates=escalates,
         )
 
-    def requested(self, call: Call, plan: Plan, review: Review) -> Reply | None:
-        """End the review of a request: change its texts, and return the reply if it is blocked.
+    def requested(self, call: Call, plan: Plan, review: Review) -> Reply | Awaitable[Reply | None] | None:
+        """End the review of a request: change its texts, and return the reply if it is blocked. People may have to decide.
 
         Raises Blocked if the profile answers with errors, or the endpoint has no other way to refuse.
         """
         self.note(call, review.findings)
         if review.stopped is not None:
             return Reply(_only(self.refusal(call, plan, review.stopped)))
+        if review.referred:
+            return self._referred(call, plan, review)
+        self.put(call, review)
+        return None
+
+    async def _referred(self, call: Call, plan: Plan, review: Review) -> Reply | None:
+        """Let people decide about a request."""
+        refused = await self.decided(call, plan, review.referred)
+        if refused is not None:
+            return Reply(_only(self.refusal(call, plan, refused.finding, words=refused.words)))
+        self.put(call, review)
+        return None
+
+    async def decided(self, call: Call, plan: Plan, objections: Sequence[Objection]) -> Refused | None:
+        """Let people decide. Returns None if the texts may leave. Raises Overloaded if they cannot be asked."""
+        refused = await self.people.decide(call, plan, objections, question_of(call))
+        self.note(call, ())
+        return refused
+
+    def put(self, call: Call, review: Review) -> None:
+        """Change the texts of a request as a review has changed them."""
         if changed := review.changed():
             assert call.checks is not None, "there is a plan"
             call.checks.sent = call.checks.sent or call.fields
             fields, call.messages = form_of(call.endpoint).put_in(call.fields, call.messages, changed)
             call.fields = dict(fields)
-        return None
 
     def note(self, call: Call, findings: Sequence[Finding]) -> None:
         """Add findings to a call, and say so in the header if the answer has not begun."""
@@ -133,7 +174,7 @@ class Railed:
             call.reply_headers[:] = [one for one in call.reply_headers if one[0] != RAILS]
             call.reply_headers.append(header)
 
-    def refusal(
+    def refusal(  # noqa: PLR0913 - what is known of the answer so far
         self,
         call: Call,
         plan: Plan,
@@ -142,16 +183,17 @@ class Railed:
         like: Piece | None = None,
         begun: bool = False,
         after_text: bool = False,
+        words: str = "",
     ) -> Batch:
         """Return the refusal in the form of an answer. Raises Blocked if the profile refuses with errors.
 
         `like` is a piece of the engine's answer, whose id is kept. `begun` says that the client has had an event of it, and
-        `after_text` that it has had text.
+        `after_text` that it has had text. `words` are said instead of the profile's refusal.
         """
+        words = words or plan.profile.refusal
         if refuses_with_error(call, plan):
-            raise blocked(plan.profile.refusal, finding)
-        words = f"\n\n{plan.profile.refusal}" if after_text else plan.profile.refusal
-        saying = Saying(words, choices=range(call.choices), begun=begun)
+            raise blocked(words, finding)
+        saying = Saying(f"\n\n{words}" if after_text else words, choices=range(call.choices), begun=begun)
         frame = Frame(call.id, int(self._wall()), call.model, like)
         return form_of(call.endpoint).say(saying, frame, stream=call.stream)
 
@@ -161,7 +203,7 @@ class Railed:
         return Scene(text.where, text.surface, call.caller, call.deadline, text.role, question)
 
     def _scene_of_answer(self, call: Call, text: Text) -> Scene:
-        return self._scene(call, text, _question(call))
+        return self._scene(call, text, question_of(call))
 
     def _scene_of_request(self, call: Call) -> Scene:
         contexts = [one.can.context_tokens for one in deployments_of(call, self._models)]
@@ -188,7 +230,7 @@ def _told(actions: tuple[tuple[str, Action], ...]) -> bytes:
     return ", ".join(f"{name}={action.word}" for name, action in actions).encode("latin-1", "replace")
 
 
-def _question(call: Call) -> str:
+def question_of(call: Call) -> str:
     """Return the last text of a user in a chat, which the answer is for."""
     for message in reversed(call.messages):
         if message.role == "user":
@@ -198,6 +240,11 @@ def _question(call: Call) -> str:
             parts = [part.get("text") for part in content or ()]
             return "\n".join(part for part in parts if isinstance(part, str))
     return ""
+
+
+async def settled(reply: Reply | Awaitable[Reply | None] | None) -> Reply | None:
+    """Return a reply that may have to be waited for."""
+    return reply if reply is None or isinstance(reply, Reply) else await reply
 
 
 async def _only(batch: Batch) -> AsyncIterator[Batch]:

@@ -40,10 +40,10 @@ class Released:
         self._railed = railed
         self._begin = begin
         self._rounds = begin()
+        self._again = 0
         self._form = form_of(call.endpoint)
         self._out = self._outgoing()
         self._messages = call.messages
-        self._again = 0
         self._held_since = 0.0
         self._is_over = self._has_begun = False
         call.exit.push(self._tell)
@@ -76,6 +76,8 @@ class Released:
                     batch += await self._finished()
             if self._out.stopped is not None:
                 batch += await self._stop(self._out.stopped)
+            elif self._is_over and self._out.referred:
+                batch += await self._refer()
             if batch:
                 self._note_time()
                 return batch
@@ -91,7 +93,7 @@ class Released:
             self._checks.plan,
             self._form,
             railed.clock,
-            partial(railed.answer, call, self._checks.plan),
+            partial(railed.answer, call, self._checks.plan, escalates=self._escalates()),
             stream=call.stream,
             choices=call.choices,
             hidden=self._checks.hidden,
@@ -152,6 +154,30 @@ class Released:
         out = self._out
         begun, after_text = self._has_begun, out.shown_chars > 0
         return self._railed.refusal(call, plan, finding, like=out.last, begun=begun, after_text=after_text)
+
+    def _escalates(self) -> bool:
+        """Whether people decide about the answer instead of the engine making another one."""
+        profile = self._checks.plan.profile
+        is_last = self._again >= profile.most_rounds or self._call.endpoint is not Endpoint.CHAT
+        return is_last and profile.after_rounds == "review"
+
+    async def _refer(self) -> Batch:
+        """Let people decide about an answer whose engine has ended. Returns what leaves. Raises Blocked, and Overloaded."""
+        self._tell(None)
+        call, plan, out = self._call, self._checks.plan, self._out
+        refused = await self._railed.decided(call, plan, out.referred)
+        self._held_since = 0.0  # the time of people is not that of rails
+        if refused is None:
+            return out.resume()
+        return self._railed.refusal(
+            call,
+            plan,
+            refused.finding,
+            like=out.last,
+            begun=self._has_begun,
+            after_text=out.shown_chars > 0,
+            words=refused.words,
+        )
 
     def _ask_again(self, finding: Finding) -> None:
         """Begin another answer, with an instruction that says what was wrong with the last one."""

@@ -13,7 +13,7 @@ from tidegate.rails.plan import Plan, Step
 from tidegate.rails.refusing import blocked
 from tidegate.rails.review import Review
 from tidegate.rails.step import ENDLESS_S
-from tidegate.stages.railed import Railed
+from tidegate.stages.railed import Railed, settled
 from tidegate.types import Action, Finding, Reply
 
 
@@ -46,7 +46,7 @@ class Screen:
     async def _in_turns(self, call: Call, plan: Plan, review: Review, turns: Generator[None]) -> Reply | None:
         for _ in turns:
             await asyncio.sleep(0)
-        return self._railed.requested(call, plan, review)
+        return await settled(self._railed.requested(call, plan, review))
 
     def foretell(self, call: Call) -> str:
         """Check the request as the stage does, and say what each rule makes of it. Raises Blocked, and BadRequest.
@@ -61,7 +61,8 @@ class Screen:
             pass
         if review.stopped is not None:
             raise blocked(checks.plan.profile.refusal, review.stopped)
-        self._railed.requested(call, checks.plan, review)
+        self._railed.note(call, review.findings)
+        self._railed.put(call, review)
         return f"profile '{checks.plan.name}': {_outcomes(review.findings)}"
 
 

@@ -1,17 +1,19 @@
 """The audit of rails: a file to which a line of JSON is appended for each rail that objected to a text or failed.
 
-No line has text of a user. A keyed hash of the text says whether two texts are equal.
+It also has a line for each decision about a case, by a reviewer or by the deadline. No line has text of a user. A keyed
+hash of the text says whether two texts are equal.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from tidegate.ports import Wall
-from tidegate.types import Action, Finding, Record
+from tidegate.types import Action, Finding, Judged, Record
 
 log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
@@ -37,6 +39,21 @@ class Line(msgspec.Struct, omit_defaults=True):
     hash: str = ""
 
 
+class DecisionLine(msgspec.Struct, omit_defaults=True):
+    """The line of a decision about a case: who decided what, when and why. `reason` is the reviewer's own text."""
+
+    at: float
+    call: str
+    case: str
+    rail: str
+    policy: str
+    model: str
+    action: str
+    by: str
+    reason: str = ""
+    category: str = ""
+
+
 class Audit:
     """Appends to the file. Satisfies `Sink`. The file is opened again for each call that is told of, so it may be moved."""
 
@@ -51,8 +68,19 @@ class Audit:
             for one in record.findings
             if one.action is not Action.PASS or one.error
         ]
-        if not lines:
-            return
+        if lines:
+            self._write(lines)
+
+    def decided(self, judged: Judged) -> None:
+        """Write the line of a decision. A file that cannot be written is told of in the log."""
+        case, made = judged.case, judged.decision
+        assert made is not None, "it was decided"
+        about = (case.call_id, case.id, case.rail, case.policy, case.model)
+        self._write(
+            [DecisionLine(round(made.at, 3), *about, made.action, made.by, made.reason, case.category)]
+        )
+
+    def _write(self, lines: Sequence[Line | DecisionLine]) -> None:
         data = b"".join(_ENCODER.encode(line) + b"\n" for line in lines)
         try:
             with self._path.open("ab", buffering=0) as file:

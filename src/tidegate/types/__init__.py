@@ -18,7 +18,7 @@ from tidegate.types.answer import (
 from tidegate.types.ask import ABLE, Abilities, Ask, Capabilities, Endpoint, Headers, Load, Room
 from tidegate.types.cached import Entry, Neighbour
 from tidegate.types.caller import ANSWER, CONTINUED, FAILED, HEDGE, Caller, Parent
-from tidegate.types.case import Case, Decision
+from tidegate.types.case import Case, Decision, Judged, Outcome
 from tidegate.types.exit import Exit
 from tidegate.types.finding import Action, Finding
 from tidegate.types.messages import ChatMessage, Content, Message, Messages, Spans, joined
@@ -97,6 +97,7 @@ __all__ = [
     "Headers",
     "Hold",
     "Intent",
+    "Judged",
     "Key",
     "Length",
     "Limit",
@@ -104,6 +105,7 @@ __all__ = [
     "Message",
     "Messages",
     "Neighbour",
+    "Outcome",
     "Parent",
     "Per",
     "PeriodCount",

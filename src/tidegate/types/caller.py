@@ -23,6 +23,8 @@ ADMIN_READ = "admin:read"
 """The scope of everything that shows how the gateway works and changes nothing."""
 ADMIN_WRITE = "admin:write"
 """The scope of everything that changes the gateway."""
+REVIEW = "review"
+"""The scope of reviewers, who read texts of calls and decide about them."""
 METRICS = "metrics"
 """The scope of the metrics."""
 

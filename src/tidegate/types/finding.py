@@ -17,7 +17,8 @@ class Action(enum.IntEnum):
     REDACT = 2
     FIX = 3
     REGENERATE = 4
-    BLOCK = 5
+    REVIEW = 5
+    BLOCK = 6
 
     def __init__(self, value: int) -> None:
         del value

@@ -18,7 +18,9 @@ from tidegate.config import (
     PolicyConfig,
     limits_of,
 )
+from tidegate.config.review import MEMORY
 from tidegate.errors import ConfigError, Problem
+from tidegate.review.place import asks_people, place_of
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,10 @@ def refuse_unshareable(config: Config, workers: int) -> None:
         and (clients := engine.max_in_flight - engine.reserved_seats) < workers <= engine.max_in_flight
     ]
     problems += _unshareable_limits(config, workers)
+    if asks_people(config) and place_of(config) == MEMORY:
+        problems.append(
+            Problem("review.path", "has to name a file: each worker would have cases of its own in memory")
+        )
     problems += [
         Problem(
             f"stores.{name}",

@@ -21,11 +21,12 @@ from tidegate.errors import ConfigError, Problem
 from tidegate.files import Stamp, stamp
 from tidegate.gateway import Reloaded, no_file, watch
 from tidegate.http.access import guarded
-from tidegate.http.admin import admin_routes
+from tidegate.http.admin import ReviewRoutes, admin_routes
 from tidegate.http.edge.server import EdgeServer, bind
 from tidegate.http.serving import bind_admin
 from tidegate.kernel.backoff import Backoff
 from tidegate.quotas.consumed import Consumed
+from tidegate.review.place import asks_people
 from tidegate.runtime import Runtime
 from tidegate.stages.authenticate import Authenticate, authenticate_for
 from tidegate.telemetry.metrics import gauge
@@ -111,7 +112,11 @@ class Supervisor:
             opened.push_async_callback(self._kill)
             await self._hire_all()
             self._runtime.metrics.add_gauges(self._gauges)
-            admin = EdgeServer(Starlette(routes=guarded(admin_routes(self), lambda: self._authenticate)))
+            # The workers share the file of the cases, so the supervisor can show it and decide as well as they can.
+            desk = await self._runtime.desk(config, opened) if asks_people(config) else None
+            reviews = ReviewRoutes(lambda: desk, self._runtime.wall).routes()
+            routes = guarded([*admin_routes(self), *reviews], lambda: self._authenticate)
+            admin = EdgeServer(Starlette(routes=routes))
             self._runtime.spawn(admin.serve([admin_listener]), name="serve the admin port")
             if self._path is not None:
                 watching = watch(self._path, self._try_reload, spawn=self._runtime.spawn, seen=self._seen)

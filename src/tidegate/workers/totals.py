@@ -2,7 +2,7 @@
 
 The sums of counters and histograms include workers that have died, so that no sum ever falls. Gauges are added up over the
 workers that answer. `engine_ready` is 1 only if it is 1 for all of them, and `queue_utilization` is that of the fullest
-queue.
+queue, and `review_open_cases` are those of the file that all workers share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import msgspec
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 
-_TOGETHER = MappingProxyType({"tidegate_engine_ready": min, "tidegate_queue_utilization": max})
+_TOGETHER = MappingProxyType(
+    {"tidegate_engine_ready": min, "tidegate_queue_utilization": max, "tidegate_review_open_cases": max}
+)
 """What is not added up."""
 
 Sample = tuple[str, dict[str, str], float]

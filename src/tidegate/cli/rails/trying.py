@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -26,6 +27,9 @@ _CONTENT = Where(0, "content")
 _ENDLESS = float("inf")
 _MOST_SPANS = 5
 _PASSES = Decision(Action.PASS, PASSED)
+_GO_ON = frozenset({Action.PASS, Action.REVIEW})
+"""After these, the gateway asks the next rail."""
+_ENDS = MappingProxyType({"regenerate": "the engine is asked again.", "review": "waits for a person."})
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -154,15 +158,17 @@ async def tried(plan: Chosen, text: str) -> Trial:
                 pass
         else:
             await review.checks([step], Limits(_ENDLESS, _ENDLESS))
-        found.append(_tried(step, decisions[0] if decisions else _PASSES, reached=stopped is Action.PASS))
+        found.append(_tried(step, decisions[0] if decisions else _PASSES, reached=stopped in _GO_ON))
         value = review.changed().get(where, value)
-        if review.stopped is not None and stopped is Action.PASS:
+        if review.stopped is not None and stopped in _GO_ON:
             stopped = review.stopped.action
+        elif review.referred and stopped is Action.PASS:
+            stopped = Action.REVIEW
     actions = [Action[one.action.upper()] for one in found if one.reached]
     return Trial(
         profile=plan.plan.name,
         surface=plan.surface.value,
-        action=max(actions).word,
+        action=(stopped or max(actions)).word,
         rails=found,
         text=value if stopped is Action.PASS else None,
     )
@@ -201,8 +207,7 @@ def _print(trial: Trial) -> None:
         console.print("In brackets: what a gateway no longer asks, since the text is blocked.", markup=False)
     said = f"Profile '{trial.profile}', surface '{trial.surface}': "
     if trial.text is None:
-        again = trial.action == Action.REGENERATE.word
-        console.print(f"{said}{'the engine is asked again.' if again else 'blocked.'}", markup=False)
+        console.print(f"{said}{_ENDS.get(trial.action, 'blocked.')}", markup=False)
         return
     changed = trial.action in (Action.REDACT.word, Action.FIX.word)
     console.print(f"{said}{'goes on changed:' if changed else 'goes on as it is.'}", markup=False)

@@ -12,6 +12,7 @@ from tidegate import config as configuration
 from tidegate.cli import settings
 from tidegate.config import AdminConfig, OpenAIConfig, ServerConfig
 from tidegate.config.reading import variable
+from tidegate.egress.exchange import Headers
 from tidegate.egress.open import open_client
 from tidegate.engines.openai import read_whole
 from tidegate.engines.refusals import MAX_ERROR_BYTES, explanation
@@ -39,11 +40,17 @@ class GatewayFailed(Exception):
 class RunningGateway:
     """The gateway that is asked, at `url`. Close it at the end."""
 
-    def __init__(self, url: str, ca_path: Path | None = None, *, option: str = "--url") -> None:
-        """`option` is the option that names the gateway. Ends the command if the URL or the key cannot be used."""
+    def __init__(
+        self, url: str, ca_path: Path | None = None, *, option: str = "--url", scope: str = SCOPE
+    ) -> None:
+        """`option` is the option that names the gateway, and `scope` the scope that the key needs.
+
+        Ends the command if the URL or the key cannot be used.
+        """
         config = _client_config(url, ca_path, option)
         self.url = config.url
         self._option = option
+        self._scope = scope
         self._client = open_client(config)
         self._key = variable(KEY) or ""
         self._headers = [(b"user-agent", b"tidegate")]
@@ -58,19 +65,26 @@ class RunningGateway:
 
     async def get(self, path: str) -> bytes:
         """Return the answer, JSON. `path` has no slash at the beginning. Raises GatewayFailed."""
-        target = self._client.target("GET", path, self._headers)
+        return await self._ask("GET", path, b"", self._headers)
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """Send a body, JSON, and return the answer. Raises GatewayFailed."""
+        return await self._ask("POST", path, body, [*self._headers, (b"content-type", b"application/json")])
+
+    async def _ask(self, method: str, path: str, body: bytes, headers: Headers) -> bytes:
+        target = self._client.target(method, path, headers, once=method == "POST")
         try:
-            exchange = await self._client.send(target, [], b"", WITHIN_S)
+            exchange = await self._client.send(target, [], body, WITHIN_S)
             try:
                 ok = exchange.status == 200
-                body = await read_whole(exchange, _MOST_BYTES if ok else MAX_ERROR_BYTES)
+                answer = await read_whole(exchange, _MOST_BYTES if ok else MAX_ERROR_BYTES)
             finally:
                 await exchange.close()
         except UpstreamError as error:
             raise self._unanswered(error) from error
         if not ok:
-            raise self._refused(exchange.status, body, path.partition("?")[0])
-        return body
+            raise self._refused(exchange.status, answer, path.partition("?")[0])
+        return answer
 
     def _unanswered(self, error: UpstreamError) -> GatewayFailed:
         said = error.message.replace("the engine", "the gateway")
@@ -84,14 +98,12 @@ class RunningGateway:
     def _refused(self, status: int, body: bytes, path: str) -> GatewayFailed:
         said = explanation(body).message or f"it answers with status {status}"
         if status == 401 and not self._key:
-            said = (
-                f"{self.url} wants a key: put one with the scope {SCOPE} into the environment variable {KEY}"
-            )
+            said = f"{self.url} wants a key: put one with the scope {self._scope} into the environment variable {KEY}"
         elif status == 401:
             said = f"{self.url} does not accept the key in {KEY}: {said}"
         elif status == 403:
             said = (
-                f"The key in {KEY} may not see this: it needs the scope {SCOPE}. Add the scope to the key, in"
+                f"The key in {KEY} may not see this: it needs the scope {self._scope}. Add the scope to the key, in"
                 " `scopes`, or use admin.token, which has it."
             )
         elif status == 404:

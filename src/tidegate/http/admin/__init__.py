@@ -2,5 +2,6 @@
 
 from tidegate.http.admin.keys import KeyRoutes
 from tidegate.http.admin.operating import Admin, admin_routes
+from tidegate.http.admin.review import ReviewRoutes
 
-__all__ = ["Admin", "KeyRoutes", "admin_routes"]
+__all__ = ["Admin", "KeyRoutes", "ReviewRoutes", "admin_routes"]

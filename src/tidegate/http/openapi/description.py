@@ -22,7 +22,7 @@ from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.state import STATES
 from tidegate.errors import GatewayError
 from tidegate.http.access import needed
-from tidegate.http.admin import queue, usage
+from tidegate.http.admin import queue, review, usage
 from tidegate.stages.authenticate import OPEN
 from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
 from tidegate.stages.recall import IDEMPOTENCY_KEY, LONGEST_KEY
@@ -75,6 +75,8 @@ _MADE: Json = {**_KEY, "required": [*_KEY["required"], "key"]}
 _PAGE: Json = {"type": "object", "required": ["next"]}
 _TENANT: Json = {"type": "object", "required": ["organisation"]}
 _NO_STORE = {409: "There is no store of keys"}
+_CASE: Json = {"type": "object", "required": ["id", "text", "decision"]}
+_NO_PEOPLE = {409: "No person is asked here"}
 _ONE_KEY = {404: "No such key", 409: "There is no store of keys, or the key was revoked or changed meanwhile"}
 # What a path has for all its methods, or for the one before it.
 _COLD: Mapping[str, _Cold] = MappingProxyType(
@@ -116,6 +118,21 @@ _COLD: Mapping[str, _Cold] = MappingProxyType(
             "Make a tenant, or give it another policy", _TENANT, _NO_STORE, body=NewTenant
         ),
         "/admin/log": _Cold("Every change of keys and tenants", _PAGE, _NO_STORE, query=("after", "limit")),
+        "/admin/reviews": _Cold("Cases for reviewers", _PAGE, _NO_PEOPLE, query=review.LISTED),
+        "/admin/reviews/export": _Cold(
+            "Decisions as labelled data, a line of JSON each",
+            {"type": "string"},
+            _NO_PEOPLE,
+            query=("after", "limit"),
+            media_type="application/x-ndjson",
+        ),
+        "/admin/reviews/{id}": _Cold("One case", _CASE, {404: "No such case", **_NO_PEOPLE}),
+        "/admin/reviews/{id}/decision": _Cold(
+            "Decide about a case",
+            _CASE,
+            {404: "No such case", 409: "No person is asked here, or the case was decided before"},
+            body=review.NewDecision,
+        ),
         PATH: _Cold("This document", {"type": "object", "required": ["openapi"]}),
     }
 )

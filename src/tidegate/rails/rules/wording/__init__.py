@@ -1,0 +1,1 @@
+"""Rails that judge how something is said: promises, advice, insults, and the language."""
