@@ -23,6 +23,8 @@ from tidegate.policy import Policy
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.structure.asked import Shape
+from tidegate.structure.checker import Checker
+from tidegate.structure.tools import Tools
 from tidegate.types import (
     ANSWER,
     DEFAULT_PRIORITY,
@@ -99,13 +101,16 @@ class Demand(msgspec.Struct):
     """The form that a request demands of its answers, and what became of them.
 
     `shape` is that of the text; None if only the arguments of tool calls have a form. `field` is the field of the request
-    that demands it. `rules` are the settings of the model. `outcome` is empty until it is known: `native`, `repaired`,
-    `reasked` or `rejected`, or `refusal` or `length` for an answer in which the engine refuses or was cut off.
+    that demands it. `rules` are the settings of the model. `checker` and `tools` check the text and the tool calls; None
+    for what is not checked. `outcome` is empty until it is known: `native`, `repaired`, `reasked` or `rejected`, or
+    `refusal` or `length` for an answer in which the engine refuses or was cut off.
     """
 
     shape: Shape | None
     field: str
     rules: StructureConfig
+    checker: Checker | None = None
+    tools: Tools | None = None
     outcome: str = ""
 
 
@@ -133,8 +138,9 @@ class Call(msgspec.Struct, kw_only=True):
     it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins or
     overtakes another one; `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an
     answer that is not streamed until the client has received it. `checks` is what rails check and have found; None if the
-    policy has no rails. `route` sets the `demand` of a request that demands a form of its answers. `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for several calls. It
-    costs one request; `spent` is empty unless this call pays for the engine.
+    policy has no rails. `route` sets the `demand` of a request that demands a form of its answers. `recalled` is `joined`
+    or `replayed` for a call whose answer is, or was, made for several calls. It costs one request; `spent` is empty unless
+    this call pays for the engine.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,

@@ -157,6 +157,7 @@ async def _parts(
         railed=Railed(models, runtime.clock, runtime.wall, _audit_key(config, runtime), runtime.abandoned),
         screens=any(plan.input_rules for plan in plans),
         guards=any(plan.input_checks for plan in plans),
+        structures={name: model.structure for name, model in config.models.items()},
     )
 
 

@@ -85,8 +85,8 @@ class StructureConfig(Settings):
     )
     hold: Literal["none", "whole"] = Field(
         default="none",
-        description="What a stream waits for: for nothing, so that an invalid answer ends in an error event (`none`), or for"
-        " its end, so that it can be repaired and asked for again (`whole`).",
+        description="What a stream waits for: nothing, so that an invalid answer ends in an error event (`none`), or its"
+        " end, so that it can be repaired and asked for again (`whole`).",
     )
 
 

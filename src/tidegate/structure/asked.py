@@ -215,6 +215,8 @@ _READERS: dict[str, _Read] = {
     "ebnf": _grammar,
     "grammar": _grammar,
 }
+FIELDS = frozenset(_READERS)
+"""The fields that can demand a form, in all spellings."""
 
 # ------------------------------------------------------------------------------------------------------------- writing
 
