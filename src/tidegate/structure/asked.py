@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tidegate.errors import BadRequest
+from tidegate.structure.gbnf import gbnf_of
 
 LARGEST_BYTES = 256 * 1024
 """The size of the largest demand, in bytes of JSON."""
@@ -67,7 +68,7 @@ def respelled(fields: Mapping[str, msgspec.Raw], shape: Shape, spelling: str) ->
     """Return the fields with the demand in another spelling: `openai`, `vllm`, `sglang` or `llamacpp`.
 
     A demand that is in this spelling already stays as it is. One that the spelling has no words for is left out: then only
-    the gateway checks it. `openai` has no words for a regex, a choice or a grammar, and `llamacpp` none for a regex.
+    the gateway checks it. `openai` has no words for a regex, a choice or a grammar, and `llamacpp` none for some regexes.
     """
     if shape.field in _OWN[spelling] and not (spelling == "sglang" and shape.field == "json_schema"):
         return fields
@@ -258,7 +259,8 @@ def _as_llamacpp(shape: Shape) -> dict[str, Any]:
     if shape.kind == "choice":
         quoted = (msgspec.json.encode(choice).decode() for choice in shape.choices)
         return {"grammar": "root ::= " + " | ".join(quoted)}
-    return {"grammar": shape.grammar} if shape.kind == "grammar" else {}
+    grammar = shape.grammar if shape.kind == "grammar" else gbnf_of(shape.pattern)
+    return {} if grammar is None else {"grammar": grammar}
 
 
 _WRITERS = {"openai": _as_openai, "vllm": _as_vllm, "sglang": _as_sglang, "llamacpp": _as_llamacpp}
