@@ -25,6 +25,7 @@ from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import asks_usage
 from tidegate.stages.continuation import Continued, may_continue
+from tidegate.stages.demanded import described
 from tidegate.stages.failover import Failover
 from tidegate.stages.hedging import Race, is_small
 from tidegate.stages.needs import needs_of
@@ -73,7 +74,9 @@ class Attempt:
 
     def foretell(self, call: Call) -> str:
         """Say which engine would be asked first."""
-        return f"asks engine '{call.groups[0].deployments[0].engine_name}', and another one only if that is not reached"
+        first = call.groups[0].deployments[0]
+        told = f"asks engine '{first.engine_name}', and another one only if that is not reached"
+        return told if call.demand is None else f"{told}; {described(call, first)}"
 
 
 class _Rounds(msgspec.Struct):

@@ -63,6 +63,25 @@ def enforcing(call: Call, deployments: Sequence[Deployment]) -> Sequence[Deploym
     return found if 0 < len(found) < len(deployments) else deployments
 
 
+def described(call: Call, deployment: Deployment) -> str:
+    """Return what becomes of the form that a request demands, for people."""
+    demand = call.demand
+    assert demand is not None, "the caller has looked"
+    if demand.shape is None:
+        return "checks the arguments of tool calls"
+    told = fields_for(call, deployment).keys() & FIELDS
+    to = f"as '{min(told)}'" if told else "not, since it cannot enforce it"
+    said = f"the engine is told of the form ({demand.shape.kind} in '{demand.field}') {to}"
+    if demand.checker is None:
+        return f"{said}; the answer is not checked"
+    if not call.stream:
+        return f"{said}; the answer is checked"
+    if demand.rules.hold == "whole":
+        return f"{said}; the stream is held until its end is checked"
+    left = demand.checker.unsupported
+    return f"{said}; the stream is checked as it arrives" + (f", and at its end {left}" if left else "")
+
+
 def _spelled(call: Call, shape: Shape, deployment: Deployment) -> Mapping[str, msgspec.Raw] | None:
     """Return the fields with the form in a spelling that the engine takes, or None if there is none."""
     capabilities = deployment.engine.capabilities

@@ -30,6 +30,8 @@ from tidegate.types import ANSWER, CONTINUED, FAILED, Batch, Choice, Piece, Wher
 
 STRUCTURE = b"x-tidegate-structure"
 """The header that says what became of the form that the request demands."""
+AT_END = b"x-tidegate-structure-at-end"
+"""The header of a stream that says which rules are checked only at its end."""
 NATIVE, REPAIRED, REASKED, REJECTED = "native", "repaired", "reasked", "rejected"
 REFUSAL, LENGTH = "refusal", "length"
 _LEAST_FIRST = (NATIVE, LENGTH, REFUSAL, REPAIRED)
@@ -80,6 +82,9 @@ class Structured:
         self._prefixes: dict[int, Prefix] = {}
         self._wrong: dict[int, str] = {}
         self._outcomes: list[str] = []
+        checker = demand.checker
+        if checker is not None and checker.unsupported and not self._holds:
+            self._put(AT_END, checker.unsupported)
 
     def __aiter__(self) -> Self:
         return self
@@ -276,9 +281,12 @@ class Structured:
 
     def _note(self, outcome: str) -> None:
         self._demand.outcome = outcome
+        self._put(STRUCTURE, outcome)
+
+    def _put(self, name: bytes, value: str) -> None:
         headers = self._call.reply_headers
-        headers[:] = [one for one in headers if one[0] != STRUCTURE]
-        headers.append((STRUCTURE, outcome.encode()))
+        headers[:] = [one for one in headers if one[0] != name]
+        headers.append((name, value.encode("ascii", "replace")))
 
 
 def _is_text(where: Where) -> bool:
