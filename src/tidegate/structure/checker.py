@@ -68,7 +68,7 @@ class JsonChecker:
     def __init__(self, schema: Any, field: str) -> None:
         self.streams = True
         self._document = Document(schema, field)
-        self._root, self.unsupported = _followed(self._document, schema)
+        self._root, self.unsupported = _followed(self._document)
 
     def begin(self) -> JsonPrefix:
         """Begin with a new answer."""
@@ -110,13 +110,13 @@ class JsonChecker:
         return f"$: the value is nested too deeply to check {self.unsupported}" if self.unsupported else ""
 
 
-def _followed(document: Document, schema: Any) -> tuple[Node, str]:
+def _followed(document: Document) -> tuple[Node, str]:
     """Return the node of a whole schema, and what it leaves out."""
     if document.draft < 6:
         return Anything(), "everything but JSON's syntax: the schema is of draft 4"
     nodes = Nodes(document)
     try:
-        root = nodes.of(schema)
+        root = nodes.of(document.root)
         nodes.complete(root)
     except TooLargeError:
         return Anything(), "everything but JSON's syntax: the schema has too many combinations"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import jsonschema_rs
 from jsonschema_rs import FancyRegexOptions, RegexOptions, Validator
@@ -28,6 +28,8 @@ _LINEAR = RegexOptions(size_limit=1 << 20)
 _BACKTRACKING = FancyRegexOptions(backtrack_limit=10_000, size_limit=1 << 20)
 """Only for patterns that look around or refer back. One that needs more steps than this does not match."""
 _DRAFTS = {"draft-04": 4, "draft-06": 6, "draft-07": 7, "2019-09": 2019, "2020-12": 2020}
+_DATA = ("const", "enum", "default", "examples")
+_URI = "%#/:?&=;,.!~*'()@+$[]-_"
 _OWN_BASE = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor")
 
 
@@ -35,12 +37,12 @@ class Document:
     """One schema. Raises BadRequest, which names `field`, if it cannot be used."""
 
     def __init__(self, schema: Any, field: str) -> None:
-        self._root = schema
+        _bounded(schema, field)
+        self._root = schema = _with_uris(schema)
         self._field = field
         self._anchors: dict[str, Any] = {}
         self._has_bases = False
         self.draft = _draft(schema)
-        _bounded(schema, field)
         for part in _parts(schema):
             self._index(part)
         self.forks = self._work()
@@ -58,6 +60,11 @@ class Document:
                 " take out references that lead back to themselves or repeat each other",
                 param=self._field,
             ) from error
+
+    @property
+    def root(self) -> Any:
+        """The whole schema, with every reference in the spelling of RFC 3986."""
+        return self._root
 
     @property
     def validator(self) -> Validator:
@@ -237,6 +244,18 @@ def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
         if isinstance(part, dict):
             yield part
         left.extend(_children(part))
+
+
+def _with_uris(schema: Any) -> Any:
+    """Quote what no URI may contain: clients name definitions in their own language, and refer to them unquoted."""
+    if isinstance(schema, list):
+        return [_with_uris(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        word: quote(said, safe=_URI) if word == "$ref" and isinstance(said, str) else said if word in _DATA else _with_uris(said)
+        for word, said in schema.items()
+    }
 
 
 def _pointers(part: Any, path: str) -> Iterator[tuple[str, Any]]:
