@@ -23,6 +23,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile('[^"\\\\\x00-\x1f\ud800-\udfff]*')
 _DIGITS = re.compile(r"[-+.0-9eE]*")
 _WORDS = ("null", "true", "false")
+_SHORT_DIGITS = 15
 _FIRST_CHARS = "-0123456789"
 
 Candidates = list[tuple[Alternative, set[int]]]
@@ -299,6 +300,7 @@ class JsonPrefix:
 
 
 def _merged(found: Iterable[tuple[Alternative, int]]) -> Candidates:
+    """One alternative of several of the level above is read once."""
     merged: dict[int, tuple[Alternative, set[int]]] = {}
     for alternative, above in found:
         merged.setdefault(id(alternative), (alternative, set()))[1].add(above)
@@ -318,8 +320,10 @@ def _items(alternative: Alternative, level: _Level) -> Iterable[Alternative]:
 
 
 def _members(alternative: Alternative, key: str) -> Iterable[Alternative]:
-    node = alternative.member(key) if isinstance(alternative, Objects) else None
-    return node.alternatives if node is not None and node.inhabited else ()
+    if not isinstance(alternative, Objects):
+        return ()
+    node = alternative.named.get(key) or alternative.member(key)
+    return node.alternatives if node.inhabited else ()
 
 
 def _may_close(alternative: Alternative, level: _Level) -> bool:
@@ -329,7 +333,14 @@ def _may_close(alternative: Alternative, level: _Level) -> bool:
 
 
 def _reaches(alternative: Alternative, beginning: str) -> bool:
-    return isinstance(alternative, Numbers) and reaches(beginning, alternative.range)
+    if not isinstance(alternative, Numbers):
+        return False
+    return _is_one(alternative, beginning) or reaches(beginning, alternative.range)
+
+
+def _is_one(numbers: Numbers, beginning: str) -> bool:
+    """Whether the number would fit if it ended here: the usual case, and a quick one."""
+    return beginning.isdecimal() and len(beginning) <= _SHORT_DIGITS and numbers.has(int(beginning))
 
 
 def _end(run: re.Pattern[str], text: str, at: int) -> int:

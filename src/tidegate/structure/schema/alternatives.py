@@ -91,17 +91,24 @@ class Strings:
 class Arrays:
     """The arrays of a length whose items fit: `first` for the items at the beginning, then `rest`."""
 
-    __slots__ = ("first", "least", "longest", "rest")
+    __slots__ = ("_limit", "first", "least", "longest", "rest")
 
     def __init__(self, first: Sequence[Node], rest: Node, *, least: int = 0, most: int | None = None) -> None:
         self.first = first
         self.rest = rest
         self.least = least
         self.longest = most
+        self._limit: int | None = -1
 
     def item(self, index: int) -> Node:
         """Return what an item may be."""
         return self.first[index] if index < len(self.first) else self.rest
+
+    def is_full(self, count: int) -> bool:
+        """Whether nothing can follow after so many items. For nodes that are settled."""
+        if self._limit == -1:
+            self._limit = self.most
+        return self._limit is not None and count >= self._limit
 
     @property
     def most(self) -> int | None:
@@ -119,7 +126,7 @@ class Objects:
     value may be, and `member` says what the value of any key may be.
     """
 
-    __slots__ = ("_names", "free", "least", "member", "most", "named", "required")
+    __slots__ = ("_keys", "free", "least", "member", "most", "named", "required")
 
     def __init__(
         self,
@@ -137,7 +144,7 @@ class Objects:
         self.required = frozenset(required)
         self.least = least
         self.most = most
-        self._names: list[str] | None = None
+        self._keys: tuple[Strings | None, list[Strings]] | None = None
 
     def keys(self, used: Collection[str]) -> list[Strings]:
         """Return the keys that the next member may have."""
@@ -145,18 +152,20 @@ class Objects:
         room = None if self.most is None else self.most - len(used)
         if room is not None and room <= len(missing):
             return [Strings(missing)] if missing and room == len(missing) else []
-        free = [strings for strings, node in self.free if node.inhabited]
-        if any(strings.is_free for strings in free):
-            return free
-        left = [name for name in self.names if name not in used]
+        if self._keys is None:
+            self._keys = self._possible()
+        names, free = self._keys
+        if names is None or not used:
+            return free if names is None else [names, *free]
+        left = [name for name in names.choices or () if name not in used]
         return [Strings(left), *free] if left else free
 
-    @property
-    def names(self) -> list[str]:
-        """The names whose values can be."""
-        if self._names is None:
-            self._names = [name for name, node in self.named.items() if node.inhabited]
-        return self._names
+    def _possible(self) -> tuple[Strings | None, list[Strings]]:
+        """Return the names and the free keys whose values can be. Names do not matter if every key is free."""
+        free = [strings for strings, node in self.free if node.inhabited]
+        if any(strings.is_free for strings in free):
+            return None, [FREE]
+        return Strings(name for name, node in self.named.items() if node.inhabited), free
 
 
 class Literal:

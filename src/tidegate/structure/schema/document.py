@@ -253,7 +253,11 @@ def _with_uris(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {
-        word: quote(said, safe=_URI) if word == "$ref" and isinstance(said, str) else said if word in _DATA else _with_uris(said)
+        word: quote(said, safe=_URI)
+        if word == "$ref" and isinstance(said, str)
+        else said
+        if word in _DATA
+        else _with_uris(said)
         for word, said in schema.items()
     }
 

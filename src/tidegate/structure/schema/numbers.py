@@ -92,13 +92,19 @@ def reaches(beginning: str, numbers: Range) -> bool:
 
 
 def _shifts(value: Fraction, numbers: Range) -> Iterator[int]:
-    """Yield the powers of ten that can bring a value between the ends of the range, the greatest first."""
+    """Yield the powers of ten that can bring a value between the ends of the range, the likeliest first."""
     if numbers.high is not None and numbers.high <= 0:
         return
-    high = _GREATEST_EXPONENT if numbers.high is None else _log(numbers.high) - _log(value) + 2
+    high = _GREATEST_EXPONENT if numbers.high is None else _power(numbers.high, value)
     floor = numbers.low if numbers.low is not None and numbers.low > 0 else numbers.step
-    low = -_GREATEST_EXPONENT if floor is None else _log(floor) - _log(value) - 2
+    low = -_GREATEST_EXPONENT if floor is None else _power(floor, value) - 1
     yield from range(high, low - 1, -1)
+    yield high + 1
+
+
+def _power(bound: Fraction, value: Fraction) -> int:
+    """Return the power of ten between two positive numbers, exact up to the rounding of a logarithm."""
+    return math.floor(_log(bound) - _log(value) + 1e-9)
 
 
 def _becomes(exponent: str, power: int) -> bool:
@@ -111,8 +117,8 @@ def _becomes(exponent: str, power: int) -> bool:
     return str(abs(power)).startswith(digits)
 
 
-def _log(value: Fraction) -> int:
-    return len(str(value.numerator)) - len(str(value.denominator))
+def _log(value: Fraction) -> float:
+    return math.log10(value.numerator) - math.log10(value.denominator)
 
 
 def _ten(power: int) -> Fraction:
