@@ -105,7 +105,7 @@ NO_PARTS = Parts(
 
 def the_way(parts: Parts) -> list[Stage]:
     """Return every stage in order, from the head of a request to the engine."""
-    clock = parts.clock
+    clock, models = parts.clock, parts.models
     return [
         Stage("observe", "times and outcome of every call", Observe(parts.sinks, clock), on_head=True),
         Stage(
@@ -140,7 +140,7 @@ def the_way(parts: Parts) -> list[Stage]:
         Stage(
             "route",
             "order the deployments that can serve",
-            Route(parts.models, parts.lengths, parts.structures),
+            Route(models, parts.lengths, parts.structures),
         ),
         Stage(
             "attempt",

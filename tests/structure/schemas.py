@@ -280,7 +280,13 @@ def text(rng) -> Spec:
             return Fault(_text(rng, least - 1), CLOSE)
         return Fault(_text(rng, most + rng.randint(1, 3)), CLOSE) if most is not None else None
 
-    return _scalar("text", schema, "string", lambda rng: _text(rng, rng.randint(least, least + 8 if most is None else most)), breaks)
+    return _scalar(
+        "text",
+        schema,
+        "string",
+        lambda rng: _text(rng, rng.randint(least, least + 8 if most is None else most)),
+        breaks,
+    )
 
 
 _PATTERNS = [
@@ -296,10 +302,18 @@ _PATTERNS = [
 ]
 _FORMATS = [
     ("date", ["2024-02-29", "1999-12-31"], ["2023-02-29", "2024-13-01", "24-01-01", "2024-04-31"]),
-    ("uuid", ["550e8400-e29b-41d4-a716-446655440000"], ["550e8400e29b41d4a716446655440000", "550e8400-e29b-41d4-a716-44665544000g"]),
+    (
+        "uuid",
+        ["550e8400-e29b-41d4-a716-446655440000"],
+        ["550e8400e29b41d4a716446655440000", "550e8400-e29b-41d4-a716-44665544000g"],
+    ),
     ("ipv4", ["1.2.3.4", "255.255.255.255"], ["256.1.1.1", "1.2.3", "01.2.3.4", "1.2.3.4.5"]),
     ("email", ["a@b.example", "first.last@x.org"], ["a@", "@b", "no"]),
-    ("date-time", ["2024-02-29T12:00:00Z", "1999-12-31T23:59:59+01:00"], ["2024-02-29", "2023-02-29T12:00:00Z"]),
+    (
+        "date-time",
+        ["2024-02-29T12:00:00Z", "1999-12-31T23:59:59+01:00"],
+        ["2024-02-29", "2023-02-29T12:00:00Z"],
+    ),
     ("uri", ["https://example.com/a?b=c"], ["no uri", "//x"]),
     ("ipv6", ["::1", "2001:db8::8a2e:370:7334"], ["1.2.3.4", "::g"]),
 ]
@@ -308,13 +322,25 @@ _FORMATS = [
 def pattern(rng) -> Spec:
     said, good, bad = rng.choice(_PATTERNS)
     schema = {"type": "string", "pattern": said}
-    return _scalar(f"pattern {said}", schema, "string", lambda rng: rng.choice(good), lambda rng, _: Fault(rng.choice(bad), CLOSE))
+    return _scalar(
+        f"pattern {said}",
+        schema,
+        "string",
+        lambda rng: rng.choice(good),
+        lambda rng, _: Fault(rng.choice(bad), CLOSE),
+    )
 
 
 def formatted(rng) -> Spec:
     said, good, bad = rng.choice(_FORMATS)
     schema = {"type": "string", "format": said}
-    return _scalar(f"format {said}", schema, "string", lambda rng: rng.choice(good), lambda rng, _: Fault(rng.choice(bad), CLOSE))
+    return _scalar(
+        f"format {said}",
+        schema,
+        "string",
+        lambda rng: rng.choice(good),
+        lambda rng, _: Fault(rng.choice(bad), CLOSE),
+    )
 
 
 def enumerated(rng) -> Spec:
@@ -332,15 +358,27 @@ def enumerated(rng) -> Spec:
 def mixed(rng) -> Spec:
     """An enum of several types."""
     values = ["a", 12, None, [1, "x"], {"k": "v", "l": [True]}, 1.5]
-    spec = Spec({"enum": values}, lambda rng: Value(spec, rng.choice(values)), lambda rng, value: _mixed_fault(rng), frozenset(), "mixed")
+    spec = Spec(
+        {"enum": values},
+        lambda rng: Value(spec, rng.choice(values)),
+        lambda rng, value: _mixed_fault(rng),
+        frozenset(),
+        "mixed",
+    )
     return spec
 
 
 def _mixed_fault(rng) -> Fault:
     return rng.choice(
         [
-            Fault(True, START), Fault("b", CLOSE), Fault(Raw("13"), AFTER), Fault([1, "y"], CLOSE), Fault([1], CLOSE),
-            Fault({"k": "v"}, CLOSE), Fault({"k": "w", "l": [True]}, CLOSE), Fault({"l": [False], "k": "v"}, CLOSE),
+            Fault(True, START),
+            Fault("b", CLOSE),
+            Fault(Raw("13"), AFTER),
+            Fault([1, "y"], CLOSE),
+            Fault([1], CLOSE),
+            Fault({"k": "v"}, CLOSE),
+            Fault({"k": "w", "l": [True]}, CLOSE),
+            Fault({"l": [False], "k": "v"}, CLOSE),
         ]
     )
 
@@ -359,7 +397,13 @@ def array(rng, depth, defs) -> Spec:
         schema["maxItems"] = most
 
     def make(rng):
-        return Value(spec, inside=[items.make(rng) for _ in range(rng.randint(least, min(most if most is not None else 4, least + 3)))])
+        return Value(
+            spec,
+            inside=[
+                items.make(rng)
+                for _ in range(rng.randint(least, min(most if most is not None else 4, least + 3)))
+            ],
+        )
 
     def broken(rng, value):
         now = [plain(item) for item in value.inside]
@@ -376,7 +420,12 @@ def array(rng, depth, defs) -> Spec:
 
 def fixed(rng, depth, defs) -> Spec:
     first = [made(rng, depth - 1, defs) for _ in range(rng.randint(1, 3))]
-    schema = {"type": "array", "prefixItems": [one.schema for one in first], "items": False, "minItems": len(first)}
+    schema = {
+        "type": "array",
+        "prefixItems": [one.schema for one in first],
+        "items": False,
+        "minItems": len(first),
+    }
 
     def broken(rng, value):
         now = [plain(item) for item in value.inside]
@@ -385,7 +434,13 @@ def fixed(rng, depth, defs) -> Spec:
             return Fault(now[:-1], CLOSE)
         return Fault([*now, 1], START, len(now)) if kind == 1 else _wrong_type(rng, spec.types | value.types)
 
-    spec = Spec(schema, lambda rng: Value(spec, inside=[one.make(rng) for one in first]), broken, frozenset({"array"}), "fixed")
+    spec = Spec(
+        schema,
+        lambda rng: Value(spec, inside=[one.make(rng) for one in first]),
+        broken,
+        frozenset({"array"}),
+        "fixed",
+    )
     return spec
 
 
@@ -393,10 +448,14 @@ _NAMES = ["id", "name", "names", "na", "ключ", 'q"uote', "tag", "x_1"]
 
 
 def obj(rng, depth, defs, tag: str = "") -> Spec:
-    members = {name: made(rng, depth - 1, defs) for name in rng.sample(_NAMES, rng.randint(0 if tag else 1, 4))}
+    members = {
+        name: made(rng, depth - 1, defs) for name in rng.sample(_NAMES, rng.randint(0 if tag else 1, 4))
+    }
     required = [name for name in members if rng.random() < 0.5]
     if tag:
-        members["kind"] = _scalar("tag", {"const": tag}, "string", lambda rng: tag, lambda rng, _: Fault(tag + "!", CLOSE))
+        members["kind"] = _scalar(
+            "tag", {"const": tag}, "string", lambda rng: tag, lambda rng, _: Fault(tag + "!", CLOSE)
+        )
         required.append("kind")
     schema: dict = {"type": "object", "properties": {name: one.schema for name, one in members.items()}}
     if required:
@@ -457,13 +516,14 @@ def either(rng, depth, defs) -> Spec:
         return null(rng)
     types = frozenset().union(*found)
 
-
     def make(rng):
         value = rng.choice(branches).make(rng)
         value.types |= types
         return value
 
-    return Spec({rng.choice(["anyOf", "oneOf"]): [one.schema for one in branches]}, make, _never, types, "either")
+    return Spec(
+        {rng.choice(["anyOf", "oneOf"]): [one.schema for one in branches]}, make, _never, types, "either"
+    )
 
 
 def tagged(rng, depth, defs) -> Spec:
@@ -511,7 +571,11 @@ def recursive(rng, depth, defs) -> Spec:
     reference = {"$ref": f"#/$defs/{name}"}
     defs[name] = {
         "type": "object",
-        "properties": {"value": leaf.schema, "nodes": {"type": "array", "items": reference, "maxItems": 2}, "up": {"anyOf": [reference, {"type": "null"}]}},
+        "properties": {
+            "value": leaf.schema,
+            "nodes": {"type": "array", "items": reference, "maxItems": 2},
+            "up": {"anyOf": [reference, {"type": "null"}]},
+        },
         "required": ["value"],
         "additionalProperties": False,
     }
