@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tidegate.gateway import Gateway
     from tidegate.http.app import create_app
     from tidegate.ports import Cache, Check, Clock, Embedder, Engine, Limiter, Rule, Sink, Store
+    from tidegate.structure.form import structured
 
 __all__ = [
     "Cache",
@@ -24,12 +25,18 @@ __all__ = [
     "Sink",
     "Store",
     "create_app",
+    "structured",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name on first use. An engine's child process imports this package too, but needs no web framework."""
-    homes = {"Config": "tidegate.config", "Gateway": "tidegate.gateway", "create_app": "tidegate.http.app"}
+    homes = {
+        "Config": "tidegate.config",
+        "Gateway": "tidegate.gateway",
+        "create_app": "tidegate.http.app",
+        "structured": "tidegate.structure.form",
+    }
     if name not in __all__:
         raise AttributeError(f"module 'tidegate' has no attribute '{name}'")
     return getattr(import_module(homes.get(name, "tidegate.ports")), name)

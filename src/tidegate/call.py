@@ -16,11 +16,15 @@ from uuid import uuid4
 import msgspec
 
 from tidegate.budget import Room
+from tidegate.config import StructureConfig
 from tidegate.dispatch.deployments import Deployment, Group
 from tidegate.dispatch.place import Place
 from tidegate.policy import Policy
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
+from tidegate.structure.asked import Shape
+from tidegate.structure.checker import Checker
+from tidegate.structure.tools import Tools
 from tidegate.types import (
     ANSWER,
     DEFAULT_PRIORITY,
@@ -93,6 +97,23 @@ class Checks(msgspec.Struct):
         return tuple(self.findings), self.added_ttft_s, self.held_s
 
 
+class Demand(msgspec.Struct):
+    """The form that a request demands of its answers, and what became of them.
+
+    `shape` is that of the text; None if only the arguments of tool calls have a form. `field` is the field of the request
+    that demands it. `rules` are the settings of the model. `checker` and `tools` check the text and the tool calls; None
+    for what is not checked. `outcome` is empty until it is known: `native`, `repaired`, `reasked` or `rejected`, or
+    `refusal` or `length` for an answer in which the engine refuses or was cut off.
+    """
+
+    shape: Shape | None
+    field: str
+    rules: StructureConfig
+    checker: Checker | None = None
+    tools: Tools | None = None
+    outcome: str = ""
+
+
 _NOT_CHECKED: tuple[tuple[Finding, ...], float, float] = ((), 0.0, 0.0)
 
 
@@ -117,8 +138,9 @@ class Call(msgspec.Struct, kw_only=True):
     it asked last. `spent` has one entry for each engine call. `when_asked` is called when an engine call begins or
     overtakes another one; `when_sooner` is called with a deadline that has moved closer. `room` counts the bytes of an
     answer that is not streamed until the client has received it. `checks` is what rails check and have found; None if the
-    policy has no rails. `recalled` is `joined` or `replayed` for a call whose answer is, or was, made for several calls. It
-    costs one request; `spent` is empty unless this call pays for the engine.
+    policy has no rails. `route` sets the `demand` of a request that demands a form of its answers. `recalled` is `joined`
+    or `replayed` for a call whose answer is, or was, made for several calls. It costs one request; `spent` is empty unless
+    this call pays for the engine.
 
     Times are seconds of the gateway's monotonic clock, and 0 means not yet: `arrived_at` is when the head was complete,
     `received_at` when the whole request was. `deadline` is moved by the time between them, but never beyond `own_deadline`,
@@ -163,6 +185,7 @@ class Call(msgspec.Struct, kw_only=True):
     room: Room | None = None
     recalled: str = ""
     checks: Checks | None = None
+    demand: Demand | None = None
     waited_s: float = 0.0
     answering_at: float = 0.0
     answered_at: float = 0.0
@@ -229,6 +252,7 @@ class Call(msgspec.Struct, kw_only=True):
             self.head.peer,
             self.recalled,
             *(_NOT_CHECKED if self.checks is None else self.checks.told()),
+            "" if self.demand is None else self.demand.outcome,
         )
 
 

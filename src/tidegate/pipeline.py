@@ -12,13 +12,15 @@ gateway holds its body.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from tidegate.caches.answers import Answers
 from tidegate.call import Call
+from tidegate.config import StructureConfig
 from tidegate.dispatch.deployments import Models
 from tidegate.dispatch.queue import Queue
 from tidegate.policy import DEFAULT, Policies, Policy
@@ -78,6 +80,7 @@ class Parts(msgspec.Struct, frozen=True):
     railed: Railed
     screens: bool = False
     guards: bool = False
+    structures: Mapping[str, StructureConfig] = MappingProxyType({})
 
 
 def _no_time() -> float:
@@ -102,7 +105,7 @@ NO_PARTS = Parts(
 
 def the_way(parts: Parts) -> list[Stage]:
     """Return every stage in order, from the head of a request to the engine."""
-    clock = parts.clock
+    clock, models = parts.clock, parts.models
     return [
         Stage("observe", "times and outcome of every call", Observe(parts.sinks, clock), on_head=True),
         Stage(
@@ -134,7 +137,11 @@ def the_way(parts: Parts) -> list[Stage]:
             idle=not parts.guards,
         ),
         Stage("remember", "session, user and global memory into the prompt"),
-        Stage("route", "order the deployments that can serve", Route(parts.models, parts.lengths)),
+        Stage(
+            "route",
+            "order the deployments that can serve",
+            Route(models, parts.lengths, parts.structures),
+        ),
         Stage(
             "attempt",
             "take a seat, ask the engine, pass the answer on",

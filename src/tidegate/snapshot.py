@@ -175,6 +175,7 @@ async def _parts(
         ),
         screens=any(plan.input_rules for plan in plans),
         guards=any(plan.input_checks for plan in plans),
+        structures={name: model.structure for name, model in config.models.items()},
     )
 
 

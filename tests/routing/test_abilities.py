@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plain_engine import PlainEngine
 
 from tidegate.call import Call
+from tidegate.config import StructureConfig
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.dispatch.seats import Seats
 from tidegate.engines import fields
@@ -22,6 +23,8 @@ from tidegate.http.apis import large, openai
 from tidegate.http.apis.outline import Limits
 from tidegate.policy import Policy
 from tidegate.quotas.estimate import OutputEstimate
+from tidegate.stages.asking import ask_for
+from tidegate.stages.demanded import USUAL
 from tidegate.stages.route import Route
 from tidegate.types import Abilities, Ask, Batch, Capabilities, Endpoint, Exit, Piece
 
@@ -100,8 +103,8 @@ def deployments(*abilities: Abilities) -> list[Deployment]:
     return [Deployment(f"e{at}", Strict(can), Seats(), can=can) for at, can in enumerate(abilities)]
 
 
-def route(*found: Deployment) -> Route:
-    return Route(Models({"m": found}), OutputEstimate())
+def route(*found: Deployment, structure: StructureConfig = USUAL) -> Route:
+    return Route(Models({"m": found}), OutputEstimate(), {"m": structure})
 
 
 BODIES = st.builds(
@@ -115,9 +118,7 @@ BODIES = st.builds(
 
 
 async def served(found: Deployment, call: Call) -> None:
-    fields = call.fields
-    ask = Ask("id", call.endpoint, "m", fields, call.messages, [], 60.0)
-    async for _ in found.engine.stream(ask):
+    async for _ in found.engine.stream(ask_for(call, found)):
         pass
 
 
@@ -162,7 +163,9 @@ def test_only_deployments_that_can_serve_a_request_are_candidates(abilities, tol
 def test_a_refusal_says_what_no_deployment_can(can, told, param, words):
     usual = {"tools": False, "image": False, "schema": False, "words": 3, "max_tokens": None}
     with pytest.raises(BadRequest) as raised:
-        route(*deployments(can, can))(parsed(body(**{**usual, **told})))
+        route(*deployments(can, can), structure=StructureConfig(check=False))(
+            parsed(body(**{**usual, **told}))
+        )
     assert raised.value.param == param
     assert words in raised.value.message
 

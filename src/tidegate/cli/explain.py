@@ -245,6 +245,7 @@ class _Dry:
                 queue=Queue(self._clock, rules_of(self._config.queue)),
                 lengths=OutputEstimate(first=FIRST_TOKENS),
                 railed=Railed(placed, self._clock, self._clock, b""),
+                structures={name: model.structure for name, model in self._config.models.items()},
             )
         )
 

@@ -24,7 +24,7 @@ from tidegate.config.engines import (
 from tidegate.config.idempotency import IdempotencyConfig
 from tidegate.config.jwt import ClaimsConfig, JwtConfig
 from tidegate.config.kinds import Kinded
-from tidegate.config.models import DeploymentConfig, ModelConfig
+from tidegate.config.models import DeploymentConfig, ModelConfig, StructureConfig
 from tidegate.config.policies import DefaultsConfig, LimitsConfig, PolicyConfig
 from tidegate.config.queue import ClassConfig, QueueConfig
 from tidegate.config.reading import DEFAULT_PATH, EMBEDDED_MODEL, built_in, load, parse, parse_text, read_text
@@ -69,6 +69,7 @@ __all__ = [
     "Settings",
     "SglangConfig",
     "StoreConfig",
+    "StructureConfig",
     "TeamConfig",
     "TimeoutsConfig",
     "TlsConfig",

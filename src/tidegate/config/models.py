@@ -56,6 +56,40 @@ class DeploymentConfig(Settings):
         return None if model is None else not_empty(model, "give the engine's name for the model")
 
 
+class StructureConfig(Settings):
+    """What happens to answers whose form the request demands. See [Structured answers](structure.md)."""
+
+    check: bool = Field(
+        default=True,
+        description="Whether the gateway checks such answers: against the schema, pattern, choice or grammar of the"
+        " request, and the arguments of tool calls against its `tools`. Without the check, a deployment has to accept the"
+        " field that demands the form.",
+    )
+    repair: bool = Field(
+        default=True,
+        description="Whether code fences, text around the answer, unclosed ends and trailing commas are mended, if the"
+        " result is valid.",
+    )
+    reasks: int = Field(
+        default=1,
+        ge=0,
+        le=5,
+        description="How often the engine is asked again, with the error, for an answer that cannot be repaired. The caller"
+        " does not pay for the failed answers.",
+    )
+    most_repeats: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="How often in a row a model may call the same tool with the same arguments.",
+    )
+    hold: Literal["none", "whole"] = Field(
+        default="none",
+        description="What a stream waits for: nothing, so that an invalid answer ends in an error event (`none`), or its"
+        " end, so that it can be repaired and asked for again (`whole`).",
+    )
+
+
 class ModelConfig(Settings):
     """A model that clients may request. [Routing](routing.md) says which deployment serves a call."""
 
@@ -80,6 +114,9 @@ class ModelConfig(Settings):
         default=False,
         description="Whether another engine is asked too when the answer to a small call, not streamed, takes longer than"
         " usual. See [Hedging](routing.md#hedging).",
+    )
+    structure: StructureConfig = Field(
+        default=StructureConfig(), description="What happens to answers whose form the request demands."
     )
     fallbacks: tuple[str, ...] = Field(
         default=(), description="Models that serve its calls when all its deployments fail, in order."

@@ -21,6 +21,7 @@ class LlamaCppEngine(TellingEngine):
 
     Config: ClassVar[type[HttpEngineConfig]] = LlamaCppConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.LLAMACPP
+    SPELLING: ClassVar[str] = "llamacpp"
     RESERVES_ANSWER: ClassVar[bool] = False
     # llama.cpp announces that it keeps each connection open, and closes it after each stream.
     KEEPS_CHUNKED: ClassVar[bool] = False

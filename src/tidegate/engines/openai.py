@@ -51,6 +51,7 @@ class OpenAIEngine:
 
     Config: ClassVar[type[HttpEngineConfig]] = OpenAIConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.OPENAI
+    SPELLING: ClassVar[str] = "openai"
     RESERVES_ANSWER: ClassVar[bool] = True
     KEEPS_CHUNKED: ClassVar[bool] = True
 
@@ -61,6 +62,7 @@ class OpenAIEngine:
             {endpoint: names | more for endpoint, names in self.FIELDS.items()},
             stream_usage=config.sends_usage,
             can=Abilities(reserves_answer=self.RESERVES_ANSWER),
+            spelling=self.SPELLING,
         )
         self.odd: Odd = uncounted
         self._running = 0

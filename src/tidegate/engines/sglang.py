@@ -22,6 +22,7 @@ class SglangEngine(TellingEngine):
 
     Config: ClassVar[type[HttpEngineConfig]] = SglangConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.SGLANG
+    SPELLING: ClassVar[str] = "sglang"
 
     def __init__(self, config: SglangConfig) -> None:
         super().__init__(config)

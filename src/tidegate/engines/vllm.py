@@ -18,6 +18,7 @@ class VllmEngine(TellingEngine):
 
     Config: ClassVar[type[HttpEngineConfig]] = VllmConfig
     FIELDS: ClassVar[Mapping[Endpoint, frozenset[str]]] = fields.VLLM
+    SPELLING: ClassVar[str] = "vllm"
 
     def __init__(self, config: VllmConfig) -> None:
         super().__init__(config)

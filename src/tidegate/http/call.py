@@ -220,4 +220,7 @@ def _closing_comment(call: Call, now: float) -> bytes:
     if call.content_events > 1:
         gap_s = (call.last_content_at - call.first_content_at) / (call.content_events - 1)
         parts.insert(1, f"itl;dur={gap_s * 1000:.3f}")
-    return sse.comment(("server-timing: " + ", ".join(parts)).encode())
+    timing = sse.comment(("server-timing: " + ", ".join(parts)).encode())
+    if call.demand is None or not call.demand.outcome:
+        return timing
+    return timing + sse.comment(b"x-tidegate-structure: " + call.demand.outcome.encode())

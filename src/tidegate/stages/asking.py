@@ -6,6 +6,7 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment
+from tidegate.stages.demanded import fields_for
 from tidegate.types import Ask, Generation
 
 _ENCODER = msgspec.json.Encoder()
@@ -14,6 +15,8 @@ _ENCODER = msgspec.json.Encoder()
 def ask_for(call: Call, deployment: Deployment) -> Ask:
     """Return the Ask of a call for one deployment, with the engine's own name for the model if it has one."""
     fields, model = call.fields, deployment.model
+    if call.demand is not None:
+        fields = fields_for(call, deployment)
     if call.stream and deployment.engine.capabilities.stream_usage and not asks_usage(call):
         fields = {**fields, "stream_options": _options_with_usage(call)}
     if model is not None and model != call.model:

@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.dispatch.choice import tell_route
-from tidegate.dispatch.deployments import Deployment, Models
+from tidegate.dispatch.deployments import Deployment, Group, Models
 from tidegate.dispatch.place import Permit, Place
 from tidegate.errors import GatewayError
 from tidegate.ports import Clock
@@ -25,12 +25,14 @@ from tidegate.quotas.levels import NO_LIMITS
 from tidegate.quotas.tokens import tokens_in
 from tidegate.stages.asking import asks_usage
 from tidegate.stages.continuation import Continued, may_continue
+from tidegate.stages.demanded import described
 from tidegate.stages.failover import Failover
 from tidegate.stages.hedging import Race, is_small
 from tidegate.stages.needs import needs_of
 from tidegate.stages.railed import Railed
 from tidegate.stages.release import Released, Rounds
 from tidegate.stages.round import Round, round_with
+from tidegate.stages.structured import Structured
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
 
@@ -46,10 +48,11 @@ class Attempt:
 
     def __call__(self, call: Call) -> Reply:
         """Return the reply at once. The engine is asked when the first batch of the reply is asked for."""
-        checks = call.checks
+        checks, demand = call.checks, call.demand
+        begin = self._rounds if demand is None or not demand.rules.check else self._structured
         if checks is None or call.purpose != ANSWER or not checks.changes_answers:
-            return Reply(self._rounds(call))
-        return Reply(Released(call, checks, self._railed, partial(self._rounds, call)))
+            return Reply(begin(call))
+        return Reply(Released(call, checks, self._railed, partial(begin, call)))
 
     def _rounds(self, call: Call) -> Rounds:
         rounds = _Rounds(call, self._clock, self._lengths, Failover(call, self._clock, self._models))
@@ -60,9 +63,20 @@ class Attempt:
             return Continued(call, rounds)
         return rounds
 
+    def _structured(self, call: Call) -> Rounds:
+        demand = call.demand
+        assert demand is not None, "the caller has looked"
+
+        def others() -> Sequence[Group]:
+            return Failover(call, self._clock, self._models).instead(call.deployment)
+
+        return Structured(call, demand, partial(self._rounds, call), others, self._clock)
+
     def foretell(self, call: Call) -> str:
         """Say which engine would be asked first."""
-        return f"asks engine '{call.groups[0].deployments[0].engine_name}', and another one only if that is not reached"
+        first = call.groups[0].deployments[0]
+        told = f"asks engine '{first.engine_name}', and another one only if that is not reached"
+        return told if call.demand is None else f"{told}; {described(call, first)}"
 
 
 class _Rounds(msgspec.Struct):

@@ -29,6 +29,7 @@ from tidegate.errors import (
     UpstreamUnreachable,
 )
 from tidegate.ports import Clock
+from tidegate.stages.demanded import enforcing
 from tidegate.stages.route import takers
 from tidegate.stages.wants import able_of
 
@@ -139,6 +140,19 @@ class Failover(msgspec.Struct):
         self.only, self.pause_s = failed, self._random_pause_s()
         return True
 
+    def instead(self, last: Deployment | None) -> list[Group]:
+        """Return the deployments that can answer the call instead of the last one, whose answers cannot be used."""
+        self.tried = [] if last is None else [last]
+        groups = self._untried(self.call.groups)
+        if groups or self.chain:
+            return groups
+        names = self.models.fallbacks.get(self.call.route, NO_FALLBACKS).models
+        return self._untried([Group(name, self._able(name), "structure") for name in names])
+
+    def _untried(self, groups: Sequence[Group]) -> list[Group]:
+        left = [(one, [other for other in one.deployments if not self._was_tried(other)]) for one in groups]
+        return [Group(one.model, others, "structure", one.tier) for one, others in left if others]
+
     def _random_pause_s(self) -> float:
         return min(MOST_PAUSE_S, BASE_S * 2**self.rounds) * self.jitter()
 
@@ -171,7 +185,7 @@ class Failover(msgspec.Struct):
         """Return the deployments of a model that can serve the call."""
         able = takers(self.call, self.models.named(name))
         try:
-            return list(able_of(self.call, able)) if able else []
+            return list(enforcing(self.call, able_of(self.call, able))) if able else []
         except BadRequest:  # none of them can do what the request needs
             return []
 

@@ -7,15 +7,18 @@ no engine refuses what another one can do. `dispatch/choice.py` puts the others 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from tidegate.call import Call
+from tidegate.config import StructureConfig
 from tidegate.dispatch.choice import Choice
 from tidegate.dispatch.deployments import Deployment, Models
 from tidegate.errors import BadRequest, GatewayError, NotSupported
 from tidegate.kernel.fairqueue import INPUT, OUTPUT
 from tidegate.kernel.nearest import nearest
 from tidegate.quotas.estimate import OutputEstimate
+from tidegate.stages.demanded import DEMANDING, USUAL, demand_of, enforcing, fields_for
 from tidegate.stages.needs import expected_tokens, prompt_tokens
 from tidegate.stages.prefix import key_of
 from tidegate.stages.wants import able_of, why_not
@@ -24,9 +27,15 @@ from tidegate.stages.wants import able_of, why_not
 class Route:
     """Orders the deployments that can serve a call. It takes no seat and no permit."""
 
-    def __init__(self, models: Models, lengths: OutputEstimate) -> None:
-        """`lengths` knows how long answers are."""
+    def __init__(
+        self,
+        models: Models,
+        lengths: OutputEstimate,
+        structures: Mapping[str, StructureConfig] = MappingProxyType({}),
+    ) -> None:
+        """`lengths` knows how long answers are. `structures` has the setting `structure` by the name of a model."""
         self._models = models
+        self._structures = structures
         self._lengths = lengths
         self._choices = {
             name: Choice(name, found, affinity=models.affinities.get(name, "none"))
@@ -46,6 +55,8 @@ class Route:
         """Set the call's groups, the best one first. Raises ModelNotFound, NotSupported, BadRequest."""
         deployments = call.deployments or deployments_of(call, self._models)
         choice, work = self._choices[call.route], 0
+        if not DEMANDING.isdisjoint(call.fields):
+            call.demand = demand_of(call, self._structures.get(call.route, USUAL))
         able = _able(call, choice, deployments)
         if call.route in self._weighed:
             work = INPUT * prompt_tokens(call) + OUTPUT * expected_tokens(call, self._lengths)
@@ -58,6 +69,7 @@ class Route:
         """Set the groups and describe them as if all engines were idle and ready. Raises what the stage raises."""
         deployments = deployments_of(call, self._models)
         choice = self._choices[call.route]
+        call.demand = demand_of(call, self._structures.get(call.route, USUAL))
         able = _able(call, choice, deployments)
         call.groups = groups = choice.groups(able)
         matched = "" if call.route == call.model else f", which matches '{call.route}'"
@@ -89,7 +101,8 @@ def _able(call: Call, choice: Choice, deployments: Sequence[Deployment]) -> Sequ
     if not able:
         raise _nearest_refusal(call, deployments)
     found = deployments if len(able) == len(deployments) else able
-    return able_of(call, found) if choice.restricts else found
+    found = able_of(call, found) if choice.restricts else found
+    return found if call.demand is None else enforcing(call, found)
 
 
 def deployments_of(call: Call, models: Models) -> Sequence[Deployment]:
@@ -105,7 +118,7 @@ def takers(call: Call, deployments: Sequence[Deployment]) -> list[Deployment]:
     found: list[Deployment] = []
     for one in deployments:
         allowed = one.engine.capabilities.fields.get(endpoint)
-        if allowed is not None and names <= allowed:
+        if allowed is not None and (names <= allowed or fields_for(call, one).keys() <= allowed):
             found.append(one)
     return found
 

@@ -83,6 +83,8 @@ def able_of(call: Call, deployments: Sequence[Deployment]) -> Sequence[Deploymen
     may have room for it: the count of its tokens is an estimate.
     """
     wants = wants_of(call)
+    if wants.schemas and call.demand is not None and call.demand.rules.check:
+        wants = msgspec.structs.replace(wants, schemas="")  # the gateway checks the answer
     able = [one for one in deployments if not wants.lacking(one.can)]
     if not able:
         raise _refusal(call, wants, deployments)

@@ -150,10 +150,11 @@ class Metrics(Collector):
         self._reloads = {"ok": 0, "refused": 0}
         self._internal: dict[tuple[str, str], int] = {}
         self._odd: dict[tuple[str, str], int] = {}
+        self._structured: dict[tuple[str, str], int] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: Record) -> None:  # noqa: C901 - each call runs it, and a function would cost more
         """Count one finished call."""
         series = self._series_of(record.endpoint, record.route or UNROUTED, record.engine or UNROUTED)
         engine_s = until = 0.0
@@ -173,6 +174,9 @@ class Metrics(Collector):
             kind = (record.purpose, record.outcome)
             self._internal[kind] = self._internal.get(kind, 0) + 1
             return
+        if record.structure:
+            which = record.route, record.structure
+            self._structured[which] = self._structured.get(which, 0) + 1
         series.outcomes[record.outcome] = series.outcomes.get(record.outcome, 0) + 1
         series.duration.observe(record.ended_at - record.received_at)
         if record.spent:
@@ -249,7 +253,14 @@ class Metrics(Collector):
         )
         for kind, count in self._odd.items():
             odd.add_metric(kind, count)
-        return requests, tokens, reloads, internal, odd
+        structured = CounterMetricFamily(
+            "tidegate_structured_answers",
+            "Calls that demanded a form of the answer, by what became of it.",
+            labels=["model", "outcome"],
+        )
+        for kind, count in self._structured.items():
+            structured.add_metric(kind, count)
+        return requests, tokens, reloads, internal, odd, structured
 
     def _histograms(self) -> Iterable[Metric]:
         labels = ["endpoint", "model", "engine"]

@@ -94,13 +94,15 @@ class Capabilities(msgspec.Struct, frozen=True):
     `fields` has the request fields that the engine accepts, for each endpoint that it serves. A request with any other
     field is refused with the name of that field. `slots` is the number of calls that the engine gets at once, unless its
     settings give a number. None means no limit. `stream_usage` says whether the engine takes `stream_options`, so that
-    streams can be asked for their token counts. `can` is what the engine knows of its models' abilities.
+    streams can be asked for their token counts. `can` is what the engine knows of its models' abilities. `spelling`
+    says in which fields the engine takes the form that an answer has to have: see `structure.asked.respelled`.
     """
 
     fields: Mapping[Endpoint, frozenset[str]]
     slots: int | None = None
     stream_usage: bool = False
     can: Abilities = ABLE
+    spelling: str = "openai"
 
 
 class Load(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ class Record(msgspec.Struct, frozen=True):
     also where the error came after the first event; 499 says that the client left. `peer` is the client's address.
     `findings` has what the rails have found, `added_ttft_s` how much later the first content came for them, and `held_s`
     how long they held back all events together. `recalled` is `joined` or `replayed` if the answer was not made for this
-    call alone.
+    call alone. `structure` is what became of the form that the request demands of its answer; empty if it demands none.
     """
 
     id: str
@@ -68,3 +68,4 @@ class Record(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     added_ttft_s: float = 0.0
     held_s: float = 0.0
+    structure: str = ""

@@ -97,6 +97,7 @@ class EmbeddedEngine:
             can=Abilities(
                 vision=False, context_tokens=config.context_tokens // config.slots, reserves_answer=False
             ),
+            spelling="llamacpp",
         )
         self.odd: Odd = uncounted
         self._host: Host
