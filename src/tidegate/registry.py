@@ -30,8 +30,10 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "tidegate.rails": MappingProxyType(
             {
                 "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
+                "copied": "tidegate.rails.rules.leaking.copied:Copied",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
+                "prompt_leak": "tidegate.rails.rules.leaking.prompt_leak:PromptLeak",
                 "pii": "tidegate.rails.rules.pii:Pii",
                 "python": "tidegate.rails.rules.python:PythonFile",
                 "regex": "tidegate.rails.rules.regex:Regex",
