@@ -33,6 +33,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "copied": "tidegate.rails.rules.leaking.copied:Copied",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
+                "links": "tidegate.rails.rules.leaking.links:Links",
                 "prompt_leak": "tidegate.rails.rules.leaking.prompt_leak:PromptLeak",
                 "pii": "tidegate.rails.rules.pii:Pii",
                 "python": "tidegate.rails.rules.python:PythonFile",
