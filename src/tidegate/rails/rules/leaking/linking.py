@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
-from tidegate.kernel.matching import Match, Pattern, PatternSet
+from tidegate.kernel.matching import Beginnings, Match, Pattern, PatternSet
 from tidegate.rails.rules.leaking.addresses import Address, Hosts, address_of, carries_data
 from tidegate.types.verdict import Span
 
@@ -17,7 +19,7 @@ FALSE_LINK: Final = "FALSE_LINK"
 OTHER_LINK: Final = "LINK"
 _SCORES: Final = {SCRIPT_LINK: 1.0, IMAGE_LINK: 0.9, DATA_LINK: 0.8, FALSE_LINK: 0.7, OTHER_LINK: 0.6}
 
-MOST_TEXT: Final = 200
+MOST_TEXT: Final = 100
 """The longest text of a link, in characters. What has a longer one is judged as an image, which is stricter."""
 CONTEXT_CHARS: Final = MOST_TEXT + 8
 _TEXT: Final = rf"\[(?:[^\[\]\n\\]|\\.|\[[^\[\]\n]*\]){{0,{MOST_TEXT}}}\]"
@@ -62,6 +64,18 @@ _NAMED: Final = re.compile(
 _AT_THE_END: Final = ".,;:!?)*_~"
 
 
+@lru_cache(maxsize=1)
+def _patterns() -> PatternSet:
+    """Return the patterns as a set. It takes long to make, and never changes."""
+    return PatternSet(LINKING)
+
+
+@lru_cache(maxsize=4)
+def growing_links(max_chars: int) -> Beginnings:
+    """Return the test for links that are not complete."""
+    return Beginnings(LINKING, max_chars=max_chars)
+
+
 class LinkSearch:
     """The search for links that are objected to."""
 
@@ -70,7 +84,7 @@ class LinkSearch:
         self._images = images
         self._links = links
         self._longest_value = longest_value
-        self._patterns = PatternSet(LINKING)
+        self._patterns = _patterns()
         self._kinds: Mapping[str, Callable[[str, Match], str]] = {
             _IMAGE: lambda text, one: self._image(_target(_said(text, one))),
             _LINK: self._inline,
@@ -95,7 +109,7 @@ class LinkSearch:
         known = [(one.start, one.end) for one in matches if one.name == _LINK]
         found: list[Span] = []
         for one in matches:
-            if one.start < start or (one.name == _ORPHAN and any(a < one.start < b for a, b in known)):
+            if one.start < start or (one.name == _ORPHAN and _is_within(one.start, known)):
                 continue
             if kind := self._kinds[one.name](text, one):
                 found.append(Span(one.start, one.end, kind, _SCORES[kind]))
@@ -151,6 +165,12 @@ class LinkSearch:
         said = address_of(f"//{named['host'] or named['bare']}").host
         one, other = said.removeprefix("www."), host.removeprefix("www.")
         return "" if one == other or one.endswith(f".{other}") or other.endswith(f".{one}") else FALSE_LINK
+
+
+def _is_within(at: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a place is within one of some ranges, which are in order and do not overlap."""
+    before = bisect_left(ranges, (at, 0)) - 1
+    return before >= 0 and at < ranges[before][1]
 
 
 def _said(text: str, one: Match) -> str:

@@ -14,11 +14,10 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field, field_validator
 
 from tidegate.config.rails import RailConfig
-from tidegate.kernel.matching import Beginnings
 from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import Finder, as_it_is
 from tidegate.rails.rules.leaking.addresses import Hosts
-from tidegate.rails.rules.leaking.linking import CONTEXT_CHARS, LINKING, SIGNS, LinkSearch
+from tidegate.rails.rules.leaking.linking import CONTEXT_CHARS, SIGNS, LinkSearch, growing_links
 from tidegate.rails.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Surface, Verdict
 
@@ -84,7 +83,7 @@ class Links:
             links=config.links,
             longest_value=config.longest_value,
         )
-        growing = Beginnings(LINKING, max_chars=config.max_url_chars)
+        growing = growing_links(config.max_url_chars)
         self._finder = Finder(search.find, growing, config.max_url_chars, context_chars=CONTEXT_CHARS)
         self.about = RailFacts(
             name=config.name or "links",
