@@ -74,13 +74,23 @@ def test_images_from_other_hosts_are_found_as_a_whole(image: str):
     assert kinds(rail(), f"So: {image} here") == [(image, "IMAGE_LINK")]
 
 
+END = "](https://evil.example/x.png)"
+
+
 def test_images_with_odd_texts_are_found_by_their_ends():
-    assert kinds(rail(), "![a\nb](https://evil.example/x.png)") == [
-        ("](https://evil.example/x.png)", "IMAGE_LINK")
+    assert kinds(rail(), f"![a\nb{END}") == [(END, "IMAGE_LINK")]
+    assert kinds(rail(), f"![a [b\n] c{END}") == [(END, "IMAGE_LINK")]
+    assert kinds(rail(), f"![{'a' * 150}{END}") == [(END, "IMAGE_LINK")]
+    assert kinds(rail(), f"[a\nb{END}") == []
+    assert kinds(rail(), f"[a\nb](https://evil.example/?d={DATA})") == [
+        (f"](https://evil.example/?d={DATA})", "DATA_LINK")
     ]
-    assert kinds(rail(), f"![{'a' * 150}](https://evil.example/x.png)") == [
-        ("](https://evil.example/x.png)", "IMAGE_LINK")
-    ]
+
+
+def test_a_long_text_is_read_in_parts_without_mistaking_the_parts_of_links():
+    link = "[the tide and the moon](https://en.wikipedia.org/wiki/Tide)"
+    for at in range(len(link)):
+        assert whole(rail(), link[at:] + " and so on") == []
 
 
 def test_style_sheets_load_images_too():
@@ -258,6 +268,7 @@ PARTS = st.sampled_from(
         "(https://evil.example/y)", f"https://evil.example/?d={DATA}", "https://b.example/x", "javascript:x", "[a](",
         "<img src='//evil.example/x'>", '<a href="https://evil.example">bank.com</a>', "<img ", "[", "]", "(", ")", "!",
         " ", ".", "\n", "words and ", "<", ">", "\u0430", "www.", "url(//evil.example/x)", "]: ", "\\", '"',
+        "long words " * 9,
     )
 )  # fmt: skip
 

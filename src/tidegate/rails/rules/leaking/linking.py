@@ -20,7 +20,7 @@ OTHER_LINK: Final = "LINK"
 _SCORES: Final = {SCRIPT_LINK: 1.0, IMAGE_LINK: 0.9, DATA_LINK: 0.8, FALSE_LINK: 0.7, OTHER_LINK: 0.6}
 
 MOST_TEXT: Final = 100
-"""The longest text of a link, in characters. What has a longer one is judged as an image, which is stricter."""
+"""The longest text of a link, in characters. One with a longer text is judged as an image, which is stricter."""
 CONTEXT_CHARS: Final = MOST_TEXT + 8
 _TEXT: Final = rf"\[(?:[^\[\]\n\\]|\\.|\[[^\[\]\n]*\]){{0,{MOST_TEXT}}}\]"
 _TARGET: Final = r"\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)"
@@ -88,7 +88,7 @@ class LinkSearch:
         self._kinds: Mapping[str, Callable[[str, Match], str]] = {
             _IMAGE: lambda text, one: self._image(_target(_said(text, one))),
             _LINK: self._inline,
-            _ORPHAN: lambda text, one: self._image(_target(_said(text, one))),
+            _ORPHAN: self._orphan,
             _REFERENCE: self._reference,
             _DEFINITION: lambda text, one: self._link(
                 _said(text, one).partition("]:")[2].strip().strip("<>")
@@ -121,6 +121,16 @@ class LinkSearch:
         said = _said(text, one)
         target = _target(said)
         return self._link(target) or self._false(said[1 : said.rfind("](")], target)
+
+    def _orphan(self, text: str, one: Match) -> str:
+        """The end of a link or image whose text has line ends, or is long."""
+        target = _target(_said(text, one))
+        first = max(one.start - MOST_TEXT, 0)
+        at = _opening(text, first, one.start)
+        if at < 0:
+            # Where the text itself begins within a link, as a part of a longer one may, the part before had all of it.
+            return self._image(target) if first else ""
+        return self._image(target) if text[at - 1 : at] == "!" else self._link(target)
 
     def _reference(self, text: str, one: Match) -> str:
         """An image whose address stands elsewhere. `vec![1]` is a macro of Rust."""
@@ -171,6 +181,16 @@ def _is_within(at: int, ranges: Sequence[tuple[int, int]]) -> bool:
     """Return whether a place is within one of some ranges, which are in order and do not overlap."""
     before = bisect_left(ranges, (at, 0)) - 1
     return before >= 0 and at < ranges[before][1]
+
+
+def _opening(text: str, first: int, end: int) -> int:
+    """Return where the bracket opens that is closed at `end`, or -1 if that is before `first`."""
+    depth = 1
+    for at in range(end - 1, first - 1, -1):
+        depth += (text[at] == "]") - (text[at] == "[")
+        if not depth:
+            return at
+    return -1
 
 
 def _said(text: str, one: Match) -> str:
