@@ -14,7 +14,7 @@ from tidegate.config.settings import Name
 from tidegate.ports import Scanner, TextViews
 from tidegate.rails.rules.leaking.corpus import MOST_DOCUMENTS, MOST_WORDS, Corpus
 from tidegate.rails.rules.leaking.running import RunScanner, most_held
-from tidegate.rails.rules.leaking.words import GRAM, long_runs, words_of
+from tidegate.rails.rules.leaking.words import GRAM, grams_of, long_runs, texts_of, words_of
 from tidegate.rails.rules.reading import spans_in
 from tidegate.rails.spans import united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
@@ -26,7 +26,6 @@ class CopiedConfig(RailConfig):
     kind: Literal["copied"] = "copied"  # pyright: ignore[reportIncompatibleVariableOverride] - settings are frozen
     documents: Mapping[Name, Path] = Field(
         min_length=1,
-        max_length=MOST_DOCUMENTS,
         description="The protected texts by name: files in UTF-8, which are read when the configuration is. The name"
         f" becomes the category, and the mask where texts are redacted. They may have {MOST_WORDS:,} words together.",
     )
@@ -41,6 +40,8 @@ class CopiedConfig(RailConfig):
     @field_validator("documents")
     @classmethod
     def _files_there(cls, documents: Mapping[str, Path]) -> Mapping[str, Path]:
+        if len(documents) > MOST_DOCUMENTS:
+            raise ValueError(f"has {len(documents)} documents: name at most {MOST_DOCUMENTS}")
         for name, path in documents.items():
             try:
                 check_file(path)
@@ -82,6 +83,8 @@ class Copied:
 
     def _find(self, text: str, start: int) -> Sequence[Span]:
         del start
+        if all(self._corpus.find(gram) < 0 for gram in grams_of(texts_of(text))):
+            return ()
         words = words_of(text)
         return [
             Span(words[one.first].start, words[one.end - 1].end, self._name(one.of))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tidegate.kernel.text.folding import folded
-from tidegate.rails.rules.leaking.words import grams_of, words_of
+from tidegate.rails.rules.leaking.words import grams_of, texts_of
 
 MOST_DOCUMENTS: Final = 2**12
 MOST_WORDS: Final = 2_000_000
@@ -26,7 +26,7 @@ class Corpus:
         entries: set[int] = set()
         words = 0
         for number, (name, path) in enumerate(documents.items()):
-            found = words_of(folded(_text(name, path)).text)
+            found = texts_of(folded(_text(name, path)).text)
             words += len(found)
             if len(found) < least_words:
                 raise ValueError(

@@ -92,7 +92,7 @@ class Links:
             usual=frozenset({Surface.OUTPUT}),
             hold=Hold("span", config.max_url_chars),
             finds_spans=True,
-            usual_ms=0.02,
+            usual_ms=0.01,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:

@@ -19,7 +19,7 @@ from tidegate.kernel.text.folding import folded
 from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import by_words
 from tidegate.rails.rules.leaking.stock import STOCK
-from tidegate.rails.rules.leaking.words import GRAM, Run, Word, grams_of, long_runs, shares, words_of
+from tidegate.rails.rules.leaking.words import GRAM, Run, Word, grams_of, long_runs, texts_of, words_of
 from tidegate.rails.rules.reading import spans_in
 from tidegate.rails.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
@@ -102,14 +102,13 @@ class PromptLeak:
             surfaces=frozenset({Surface.OUTPUT}),
             hold=Hold("sentence") if config.overlap else Hold("span", self._canaries.max_chars),
             finds_spans=True,
-            usual_ms=0.1,
+            usual_ms=0.17,
             reads_system=config.overlap,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:
         every = (views.folded, *views.decoded, *views.guessed)
-        canaries = spans_in(every, self._canaries.find)
-        if canaries:
+        if canaries := spans_in(every, self._canaries.find):
             return _objection("canary", "a canary of the system prompt", canaries)
         if not self._overlap or not scene.system:
             return PASSED
@@ -124,7 +123,7 @@ class PromptLeak:
 
     def _shared(self, text: str, prompt: frozenset[int], question: str) -> Sequence[Span]:
         """Return the runs of words that a text shares with the prompt, but not with the question."""
-        if not shares(text, prompt):
+        if prompt.isdisjoint(grams_of(texts_of(text))):
             return ()
         words = words_of(text)
         if not self._runs(words, prompt):
@@ -138,7 +137,7 @@ class PromptLeak:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _grams(text: str) -> frozenset[int]:
-    return frozenset(grams_of(words_of(folded(text).text)))
+    return frozenset(grams_of(texts_of(folded(text).text)))
 
 
 def _objection(category: str, reason: str, spans: Sequence[Span]) -> Verdict:
