@@ -25,6 +25,7 @@ RAILS = (
     },
     {"kind": "secrets"},
     {"kind": "hidden_text"},
+    {"kind": "links"},
 )
 PIECES = st.one_of(
     st.sampled_from(
@@ -61,6 +62,10 @@ PIECES = st.one_of(
             "sin",
             "base",
             "https://a.example/b",
+            "![a](//b.example/c)",
+            "[https://a.example](https://b.example)",
+            "<img src=//b.example/c>",
+            "url(//b.example/c",
         ]
     ),
     st.text(st.characters(min_codepoint=9, max_codepoint=126), max_size=24),

@@ -4,6 +4,7 @@ import os
 import random
 
 import pytest
+
 from structure import schemas
 from tidegate.structure.asked import Shape
 from tidegate.structure.checker import checker_of

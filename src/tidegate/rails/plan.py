@@ -39,10 +39,10 @@ _WHOLE = frozenset({Action.FIX, Action.REGENERATE, Action.REVIEW})
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """The rails of a profile, in the order in which they run on requests and on answers.
 
-    The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1, `judge_budget_s`
-    tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests` says that a rail
-    checks a request as a whole. `streams` has the rules for streams if all rails that scan them are trusted: they are made
-    once for all streams.
+    The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1,
+    `judge_budget_s` tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests`
+    says that a rail checks a request as a whole, and `reads_system` that one needs the system texts. `streams` has the
+    rules for streams if all rails that scan them are trusted: they are made once for all streams.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     input_look: Look | None = None
     output_look: Look | None = None
     checks_requests: bool = False
+    reads_system: bool = False
     streams: WindowRules | None = None
 
     def budget_for(self, chars: int) -> float:
@@ -122,6 +123,7 @@ def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list
         Look.of(on_input),
         Look.of(on_output),
         any(one.about.once for one in on_input),
+        any(one.about.reads_system for one in steps.values()),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 

@@ -7,6 +7,8 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import lru_cache, partial
 
+import msgspec
+
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Models
 from tidegate.forms import Frame, Saying, form_of
@@ -24,11 +26,13 @@ from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.referred import People, Refused
 from tidegate.stages.route import deployments_of
 from tidegate.types import Action, Batch, Endpoint, Finding, Piece, Reply, Scene, Surface, Text
+from tidegate.types.messages import Content
 
 RAILS = b"x-tidegate-rails"
 """The header that says what the rails did: the most severe action of each rail that has run, such as `pii=redact`."""
 _WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 _HASH_BYTES = 16
+_SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
 class Railed:
@@ -203,7 +207,13 @@ class Railed:
         return Scene(text.where, text.surface, call.caller, call.deadline, text.role, question)
 
     def _scene_of_answer(self, call: Call, text: Text) -> Scene:
-        return self._scene(call, text, question_of(call))
+        scene = self._scene(call, text, question_of(call))
+        checks = call.checks
+        if checks is None or not checks.plan.reads_system:
+            return scene
+        if checks.system is None:
+            checks.system = _system(call)
+        return msgspec.structs.replace(scene, system=checks.system)
 
     def _scene_of_request(self, call: Call) -> Scene:
         contexts = [one.can.context_tokens for one in deployments_of(call, self._models)]
@@ -234,17 +244,25 @@ def question_of(call: Call) -> str:
     """Return the last text of a user in a chat, which the answer is for."""
     for message in reversed(call.messages):
         if message.role == "user":
-            content = message.content
-            if isinstance(content, str):
-                return content
-            parts = [part.get("text") for part in content or ()]
-            return "\n".join(part for part in parts if isinstance(part, str))
+            return _text_of(message.content)
     return ""
 
 
 async def settled(reply: Reply | Awaitable[Reply | None] | None) -> Reply | None:
     """Return a reply that may have to be waited for."""
     return reply if reply is None or isinstance(reply, Reply) else await reply
+
+
+def _text_of(content: Content) -> str:
+    if isinstance(content, str):
+        return content
+    parts = [part.get("text") for part in content or ()]
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def _system(call: Call) -> str:
+    """Return the system and developer texts of a chat, one after the other."""
+    return "\n".join(_text_of(one.content) for one in call.messages if one.role in _SYSTEM_ROLES)
 
 
 async def _only(batch: Batch) -> AsyncIterator[Batch]:

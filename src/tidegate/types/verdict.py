@@ -93,7 +93,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     all. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards. `finds_spans` says that its verdicts
     say where, so that texts can be redacted. `corrects` says that its verdicts have a corrected text. `usual_ms` is how
     long a check of a usual text takes, for the budget. A rail with `once` checks a request as a whole: it gets one empty
-    text, and a scene with the request's tokens.
+    text, and a scene with the request's tokens. `reads_system` says that it needs `Scene.system`.
     """
 
     name: str
@@ -106,6 +106,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     usual_ms: float = 0.0
     usual: frozenset[Surface] = frozenset()
     once: bool = False
+    reads_system: bool = False
 
 
 class Signs(NamedTuple):
@@ -122,6 +123,9 @@ class Signs(NamedTuple):
 class Scene(msgspec.Struct, frozen=True):
     """The context of a text for a rail: its place, the question, the retrieved documents, the caller.
 
+    `system` has the system and developer texts of the request, as the engine got them. Only texts of answers have it, and
+    only where a rail of the profile `reads_system`.
+
     `prompt_tokens` is an estimate of the request's tokens, `answer_tokens` the most that its answer may have, if the
     request says so, and `context_tokens` the context of the model; -1 stands for unknown.
     """
@@ -137,6 +141,7 @@ class Scene(msgspec.Struct, frozen=True):
     prompt_tokens: int = -1
     answer_tokens: int = -1
     context_tokens: int = -1
+    system: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True):
