@@ -64,16 +64,12 @@ class Released:
                 clock = self._railed.clock
                 began = self._held_since or clock()
                 passed = self._out.passed(batch)
-                if passed and passed == len(batch) and self._has_begun:
+                if 0 < passed == len(batch) and self._has_begun:
                     self._held_since = 0.0
                     self._checks.held_s += clock() - began
                     return batch
                 self._held_since = began
-                if passed < len(batch):
-                    batch = batch[:passed] + await self._out.take(batch[passed:])
-                if self._out.is_over and self._out.stopped is None:
-                    await self._cut()
-                    batch += await self._finished()
+                batch = await self._taken(batch, passed)
             if self._out.stopped is not None:
                 batch += await self._stop(self._out.stopped)
             elif self._is_over and self._out.referred:
@@ -82,6 +78,15 @@ class Released:
                 self._note_time()
                 return batch
         raise StopAsyncIteration
+
+    async def _taken(self, batch: Batch, passed: int) -> Batch:
+        """Check the pieces behind those that have passed. Returns what may leave, to the end if the engine has to be cut."""
+        if passed < len(batch):
+            batch = batch[:passed] + await self._out.take(batch[passed:])
+        if self._out.is_over and self._out.stopped is None:
+            await self._cut()
+            batch += await self._finished()
+        return batch
 
     async def _finished(self) -> Batch:
         self._is_over = True
