@@ -80,7 +80,7 @@ class Released:
         raise StopAsyncIteration
 
     async def _taken(self, batch: Batch, passed: int) -> Batch:
-        """Check the pieces behind those that have passed. Returns what may leave, to the end if the engine has to be cut."""
+        """Check the pieces behind those that have passed. Returns what may leave, to its end if the engine is cut."""
         if passed < len(batch):
             batch = batch[:passed] + await self._out.take(batch[passed:])
         if self._out.is_over and self._out.stopped is None:
