@@ -30,6 +30,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "tidegate.rails": MappingProxyType(
             {
                 "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
+                "bloat": "tidegate.rails.rules.bloat:Bloat",
+                "code_injection": "tidegate.rails.rules.code_injection:CodeInjection",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
                 "pii": "tidegate.rails.rules.pii:Pii",

@@ -25,6 +25,7 @@ RAILS = (
     },
     {"kind": "secrets"},
     {"kind": "hidden_text"},
+    {"kind": "code_injection", "surfaces": ["input"]},
 )
 PIECES = st.one_of(
     st.sampled_from(
@@ -61,6 +62,12 @@ PIECES = st.one_of(
             "sin",
             "base",
             "https://a.example/b",
+            "' or 1=1",
+            "<img src=x onerror=",
+            "`",
+            "```\n",
+            "{{ config }}",
+            "; curl https://",
         ]
     ),
     st.text(st.characters(min_codepoint=9, max_codepoint=126), max_size=24),
