@@ -413,6 +413,25 @@ def test_an_event_almost_like_the_one_before_is_read_in_full(data: bytes) -> Non
     assert reading(form, piece(data)) == reading(form_of(CHAT), piece(data))
 
 
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
+def test_the_layout_of_an_event_behind_the_first_is_known(endpoint: Endpoint) -> None:
+    """The first event of a stream often has a role as well, and none of the others is like it."""
+
+    def event(text: str, **more: Any) -> Piece:
+        said = {"delta": {**more, "content": text}} if endpoint is CHAT else {"text": text, **more}
+        raw = msgspec.json.encode({"id": "x", "choices": [{"index": 0, **said}]})
+        return piece(raw)
+
+    first = {"role": "assistant"} if endpoint is CHAT else {"logprobs": None}
+    form = form_of(endpoint)
+    form.texts_out(event("one", **first))
+    assert form.known_text(event(" two")) is None
+    [second] = form.texts_out(event(" two"))
+    third = form.known_text(event(" three"))
+    assert third is not None
+    assert (third.value, third.where) == (" three", second.where)
+
+
 def test_a_usual_event_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     form = form_of(CHAT)
     form.texts_out(delta(content="one"))

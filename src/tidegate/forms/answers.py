@@ -7,7 +7,7 @@ by its other bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -233,6 +233,10 @@ _ONE_TEXT: Mapping[Path, Callable[[Choice], Any]] = {
     },
     ("choices", 0, "delta", "tool_calls", 0, "function", "arguments"): _arguments,
 }
+_USUAL_PATHS: Mapping[str, Path] = {
+    "content": ("choices", 0, "delta", "content"),
+    "text": ("choices", 0, "text"),
+}
 # Looking up an enum's member, and a NamedTuple's own constructor, would take as long as the comparison of the bytes.
 _OUTPUT = Surface.OUTPUT
 _text = Text._make
@@ -256,6 +260,15 @@ def layout_of(piece: Piece, texts: Mapping[Where, list[Part]]) -> Layout | None:
                 data[: at + 1], data[at + len(said) - 1 :], where, parts[0].is_json, _ONE_TEXT[path]
             )
     return None
+
+
+def layout_of_usual(piece: Piece, texts: Sequence[Text]) -> Layout | None:
+    """Return the layout of an event in the usual form with these texts, see `usual.py`."""
+    if len(texts) != 1:
+        return None
+    where, _, value, _, _ = texts[0]
+    path = _USUAL_PATHS[where.channel]
+    return layout_of(piece, {where: [Part(path, where.channel, value)]})
 
 
 def text_by(layout: Layout, piece: Piece) -> Text | None:

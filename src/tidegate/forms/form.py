@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from tidegate.forms import answers, requests
-from tidegate.forms.answers import Layout, layout_of, text_by, texts_of
+from tidegate.forms.answers import Layout, layout_of, layout_of_usual, text_by, texts_of
 from tidegate.forms.requests import Fields
 from tidegate.forms.saying import Frame, Saying, say_chat, say_completion, say_nothing
-from tidegate.forms.shapes import Part, said_in
+from tidegate.forms.shapes import said_in
 from tidegate.forms.usual import usual_texts
 from tidegate.types import Batch, Endpoint, Message, Piece, Surface, Text, Where
 
@@ -55,15 +55,23 @@ class Form:
             if layout is not None and (text := text_by(layout, piece)) is not None:
                 return [text]
             usual = usual_texts(piece)
-            # The layout of an event with text is learned from the full reading: the next event is read faster yet by it.
-            if usual is not None and (not usual or choices[0].message is not None or layout is not None):
+            if usual is not None:
+                if choices[0].message is None:
+                    # The next event is read faster yet by the layout of this one. Often only the first has another.
+                    self._learn(layout_of_usual(piece, usual))
                 return list(usual)
         texts = texts_of(piece)
-        self._learn(piece, texts)
+        self._learn(layout_of(piece, texts))
         return [
             Text(where, Surface.OUTPUT, said_in(parts), "", parts[0].is_json)
             for where, parts in texts.items()
         ]
+
+    def known_text(self, piece: Piece) -> Text | None:
+        """Return the only text of an event with the layout of an earlier one, or None if the event is another one."""
+        choices = piece.answer.choices
+        layout = self._layouts.get(choices[0].index) if choices else None
+        return None if layout is None else text_by(layout, piece)
 
     def put_out(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
         """Return the piece with other texts at some places.
@@ -91,8 +99,7 @@ class Form:
         """
         return self._say(saying, frame, stream=stream)
 
-    def _learn(self, piece: Piece, texts: Mapping[Where, list[Part]]) -> None:
-        layout = layout_of(piece, texts)
+    def _learn(self, layout: Layout | None) -> None:
         if layout is not None:
             if len(self._layouts) == _MOST_LAYOUTS:
                 self._layouts.clear()

@@ -48,7 +48,7 @@ class Expression(Protocol):
 class Expressions(Protocol):
     """A set of compiled expressions. `Match` returns the indices of those that match anywhere in the text."""
 
-    def Match(self, text: str) -> Sequence[int]: ...  # noqa: N802 - RE2's name
+    def Match(self, text: str | bytes) -> Sequence[int]: ...  # noqa: N802 - RE2's name
 
 
 def compiled(source: str) -> Expression:

@@ -69,6 +69,22 @@ class Joint:
         self.wake()
         return -1
 
+    def passes(self, text: str) -> bool:
+        """Do what `SpanScanner.passes` does, for all scanners at once."""
+        tail = self._tail
+        at = len(tail)
+        if not self._calm or self._from - self._base != at:
+            return False
+        tail += text
+        end = len(tail)
+        if not tail.isascii() or self._growing.first_alone(tail, at) != end:
+            return False
+        keep = max(end - self._context_chars, 0)
+        self._tail = tail[keep:]
+        self._base += keep
+        self._from = self._base + end - keep
+        return True
+
     def wake(self) -> None:
         """Give the scanners what they have missed."""
         if self._calm:

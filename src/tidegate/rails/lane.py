@@ -8,9 +8,10 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.ports import Scanner
-from tidegate.rails.joint import JointSearch
+from tidegate.rails.joint import Joint, JointSearch
 from tidegate.rails.passages import Passage, Passages, passage_end
 from tidegate.rails.redact import Edit, edited, mask, united
+from tidegate.rails.spans import SpanScanner
 from tidegate.rails.stops import Stops
 from tidegate.types import Scan, Span, Where
 
@@ -86,6 +87,7 @@ class Lane:
         whole, early = judged == "whole", judged == "early"
         self._passages = Passages(where, whole=whole, is_json=is_json, early=early) if judged else None
         self._stops = stops
+        self._passer = self._passing(judged, stops)
         self._text = ""  # from `_base` on, up to `_end`
         self._base = 0
         self._end = 0
@@ -109,6 +111,24 @@ class Lane:
         if self._objections:
             clear = self._settle(clear)
         self.clear = clear if self._passages is None else self._judged(self._passages, clear)
+
+    def passes(self, text: str) -> bool:
+        """Take more text if it leaves at once as it is. Returns False if it was not taken, and has to be fed.
+
+        This is the usual event of a stream, in one step: nothing before it is held, and it concerns no rail. To feed it and
+        forget it as it leaves would come to the same state.
+        """
+        passer, size = self._passer, len(text)
+        if passer is None or self.closed or self._text or self._edits or self._objections:
+            return False
+        if self._loggers and len(self._unlogged) + size >= _LOG_CHARS:
+            return False
+        if not passer.passes(text):
+            return False
+        if self._loggers:
+            self._unlogged += text
+        self.arrived = self.clear = self._end = self._base = self._end + size
+        return True
 
     def stop(self) -> None:
         """Take no more text: a stop string has ended the choice."""
@@ -155,6 +175,15 @@ class Lane:
             if self._edits:
                 past = min(before, self._logged) if self._loggers else before
                 self._edits = [edit for edit in self._edits if edit.end >= past]
+
+    def _passing(self, judged: str, stops: Stops | None) -> Joint | SpanScanner | None:
+        """Return what alone says whether text concerns any rail, if one part can say that of this text."""
+        if judged or stops is not None or self.where.at < 0:
+            return None
+        if self._joint is not None:
+            return None if self._alone else self._joint
+        one = self._watches[0][1] if len(self._watches) == 1 else None
+        return one if isinstance(one, SpanScanner) else None
 
     def _scan(self, text: str, *, last: bool) -> int:
         """Feed the scanners. Returns how much may leave."""

@@ -62,6 +62,7 @@ class Outgoing:
         """Passages that wait for what follows, where rails mask passages."""
         self._told = 0
         self._has_told = False
+        self._has_stops = bool(plan.profile.stop)
         steps = plan.output_rules + plan.output_checks
         is_whole = not stream or any(step.whole for step in steps)
         self._spans = [] if is_whole else [step for step in steps if step.scans]
@@ -103,6 +104,23 @@ class Outgoing:
         found = list(self._findings.values())
         self._findings.clear()
         return found
+
+    def passes(self, batch: Batch) -> bool:
+        """Take a batch if it leaves at once as it is. Returns False if it was not taken.
+
+        This is the usual event of a stream: one piece, with one text that concerns no rail.
+        """
+        window = self._window
+        if window is None or len(batch) != 1 or self._changed or self._late or self._has_stops:
+            return False
+        if self.stopped is not None:
+            return False
+        piece = batch[0]
+        text = self._form.known_text(piece)
+        if text is None or not window.passes(piece, text):
+            return False
+        self.last = piece
+        return True
 
     async def take(self, batch: Batch) -> Batch:
         """Take a batch of the engine. Returns what may leave. Raises UnknownShape for text that no rail can check."""

@@ -65,6 +65,25 @@ class SpanScanner:
                 return Scan(base + first)
         return self._advance(tail, View("folded", tail), last=last)
 
+    def passes(self, text: str) -> bool:
+        """Take more text if it is clear at once, and nothing before it is held. Returns False if it was not taken.
+
+        This is the usual event of a stream. `feed` would say that all is clear and nothing is found.
+        """
+        tail = self._tail
+        at = len(tail)
+        if not self._plain or self._from - self._base != at:
+            return False
+        tail += text
+        end = len(tail)
+        if not tail.isascii() or self._growing.first_alone(tail, at) != end:
+            return False
+        keep = max(end - self._context_chars, 0)
+        self._tail = tail[keep:]
+        self._base += keep
+        self._from = self._clear = self._base + end - keep
+        return True
+
     @property
     def place(self) -> int | None:
         """The place from which a search would go on, or None if more has to be known than the text from there."""

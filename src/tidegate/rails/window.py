@@ -111,6 +111,18 @@ class Window:
         self._held.append(entry)
         return self._leaving() if moved or entry.may_leave() else []
 
+    def passes(self, piece: Piece, text: Text) -> bool:
+        """Take a piece with one text if it leaves at once as it is. Returns False if it was not taken and has to be fed."""
+        choices = piece.answer.choices
+        if self._held or self.stopped or self.blocked or not choices or len(choices) > 1:
+            return False
+        where, _, value, _, _ = text
+        lane = self._lanes.get(where)
+        if lane is None or choices[0].finish_reason is not None or not lane.passes(value):
+            return False
+        self.shown += len(value)
+        return True
+
     def finish(self) -> Batch:
         """Take the end of a whole answer. What still waits for a ruling leaves with `decide`."""
         for at in {where.at for where in self._lanes}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tidegate.kernel.beginnings import beginnings
@@ -73,7 +73,9 @@ class Search:
         return len(text) if found is None else found.start()
 
     def first_alone(self, text: str, start: int = 0) -> int:
-        present: Sequence[int] = self._set.Match(text)
+        # Patterns look at one character before them. With more of the context, the automaton would have to keep apart what
+        # went before each chunk of a stream, and make new states for nearly every one.
+        present = self._set.Match(text[max(start - 1, 0) :].encode())
         if not present:
             return len(text)
         return self.first(text, start) if present == [self._open] else -1
