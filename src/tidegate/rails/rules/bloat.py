@@ -69,7 +69,7 @@ class BloatConfig(RailConfig):
 
 
 class Bloat:
-    """Measures texts: their length, what is repeated in them, and how much they say.
+    """Finds texts that fill the context: by their length, what is repeated in them, and how much they say.
 
     Satisfies `ports.Rule` and `ports.InParts`.
     """
@@ -84,13 +84,17 @@ class Bloat:
             surfaces=frozenset(Surface) - {Surface.OUTPUT},
             usual=frozenset({Surface.INPUT, Surface.RETRIEVAL, Surface.TOOL}),
             hold=Hold("none"),
-            usual_ms=0.02,
+            usual_ms=0.05,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:
-        reader = self.reader(scene)
-        reader.feed(views.original)
-        return reader.verdict()
+        del scene
+        text, measure = views.original, _Measure(self._config)
+        if len(text) < self._config.min_chars:
+            measure.count(text)
+        else:
+            measure.feed(text)
+        return measure.verdict()
 
     def reader(self, scene: Scene) -> PartReader:
         del scene
@@ -110,8 +114,14 @@ class _Measure:
         self._objection: Verdict | None = None
 
     def feed(self, part: str) -> None:
-        if self._objection is not None:
-            return
+        self.count(part)
+        if self._objection is None:
+            self._lines.feed(part)
+            self._sequences.feed(part)
+            self._weigh(part)
+
+    def count(self, part: str) -> None:
+        """Measure only the length."""
         self._chars += len(part)
         self._words += len(part.split())
         limit = self._config
@@ -119,10 +129,6 @@ class _Measure:
             self._object("too_long", f"the text has more than `max_chars` ({limit.max_chars:,}) characters")
         elif limit.max_words is not None and self._words > limit.max_words:
             self._object("too_long", f"the text has more than `max_words` ({limit.max_words:,}) words")
-        else:
-            self._lines.feed(part)
-            self._sequences.feed(part)
-            self._weigh(part)
 
     def verdict(self) -> Verdict:
         if self._objection is None and self._chars >= self._config.min_chars:
