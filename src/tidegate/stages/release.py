@@ -95,6 +95,7 @@ class Released:
             self._form,
             railed.clock,
             partial(railed.answer, call, self._checks.plan),
+            hashed=railed.hashed,
             stream=call.stream,
             choices=call.choices,
             hidden=self._checks.hidden,
