@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tidegate import errors, registry
+from tidegate.cli.rails.listing import COLUMNS, kind_of, row
 from tidegate.config import (
     AdminConfig,
     AuthConfig,
@@ -313,6 +314,12 @@ def told(error: type[errors.GatewayError]) -> str:
     return " ".join((error.__doc__ or "").split())
 
 
+def kinds_of_rails() -> str:
+    """Every built-in kind of rail, as `tidegate rails list` has it, with a link to its page."""
+    rows = [row(kind_of(kind)) for kind in sorted(registry.BUILT_IN[RAILS])]
+    return table(COLUMNS, ((f"[`{kind}`](rails/{kind}.md)", *facts) for kind, *facts in rows))
+
+
 def listing(path: str, language: str) -> str:
     """A file of the repository as a block of code."""
     return f"```{language}\n{(ROOT / path).read_text('utf-8').rstrip()}\n```\n"
@@ -324,6 +331,7 @@ def blocks() -> dict[tuple[str, str], str]:
     return {
         ("engines.md", "request fields"): request_fields(),
         ("errors.md", "errors"): error_table(),
+        ("rails.md", "kinds of rails"): kinds_of_rails(),
         ("own-engine.md", "parrot.py"): listing(f"{parrot}/parrot.py", "python"),
         ("own-engine.md", "pyproject.toml"): listing(f"{parrot}/pyproject.toml", "toml"),
         ("own-engine.md", "tidegate.yaml"): listing(f"{parrot}/tidegate.yaml", "yaml"),

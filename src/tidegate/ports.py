@@ -206,6 +206,20 @@ class Scanning(Protocol):
     def scanner(self) -> Scanner: ...
 
 
+class PartReader(Protocol):
+    """Reads one long text, part by part and in order. `verdict` is on all of it, and asked for once."""
+
+    def feed(self, part: str) -> None: ...
+    def verdict(self) -> Verdict: ...
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A rule that has to see a long text from its beginning to its end. Others get slices of it, each as a text."""
+
+    def reader(self, scene: Scene) -> PartReader: ...
+
+
 # ------------------------------------------------------------------------ caches: `recall` does not exist yet
 
 

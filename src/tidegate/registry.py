@@ -33,6 +33,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
                 "commitments": "tidegate.rails.rules.wording.commitments:Commitments",
                 "copied": "tidegate.rails.rules.leaking.copied:Copied",
+                "bloat": "tidegate.rails.rules.bloat:Bloat",
+                "code_injection": "tidegate.rails.rules.code_injection:CodeInjection",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
                 "links": "tidegate.rails.rules.leaking.links:Links",

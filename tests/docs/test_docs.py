@@ -24,7 +24,7 @@ from tidegate.pipeline import NO_PARTS, the_way
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PARROT = ROOT / "examples" / "parrot-engine"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -91,7 +91,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path):
     loaded = re.compile(
         r'(?:<script[^>]* src|<link[^>]* rel="(?:stylesheet|preconnect)"[^>]* href)="(?:https?:)?//'
     )
-    for page in tmp_path.glob("*.html"):
+    for page in tmp_path.rglob("*.html"):
         assert not loaded.search(page.read_text("utf-8")), f"{page.name} loads something from elsewhere"
 
 
@@ -114,7 +114,7 @@ def test_every_configuration_is_valid(
         # Weights, or a certificate and its key.
         pem = (ROOT / "tests/egress/tls/server.pem").read_bytes()
         (tmp_path / name).write_bytes(b"GGUF" if name.endswith(".gguf") else pem)
-    for name in re.findall(r"\bfile: ([\w./-]+\.py)$", text, re.MULTILINE):
+    for name in re.findall(r"\bfile: ([\w./-]+\.py)\b", text):
         (tmp_path / name).touch()
     for name in re.findall(r"\$\{(\w+)\}", text):
         monkeypatch.setenv(name, f"the-value-of-{name}")

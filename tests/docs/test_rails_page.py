@@ -47,9 +47,9 @@ def test_a_command_prints_what_the_page_shows(
     assert (out.strip(), error) == (shown.strip(), "")
 
 
-def test_every_kind_has_a_section() -> None:
-    sections = re.findall(r"^### (\w+)$", TEXT, re.MULTILINE)
-    assert sorted(sections) == registry.kinds("tidegate.rails")
+def test_every_kind_is_in_the_table_with_its_page() -> None:
+    listed = re.findall(r"^\| \[`(\w+)`\]\(rails/\1\.md\) \|", TEXT, re.MULTILINE)
+    assert listed == sorted(registry.built_in("tidegate.rails"))
 
 
 def test_the_page_says_what_no_rail_can_do() -> None:

@@ -190,6 +190,23 @@ def test_hashes_are_equal_for_equal_texts_and_differ_under_another_key(tmp_path:
     assert own[0] not in (one, run(hashes("e"))[0])
 
 
+@pytest.mark.parametrize("on_fail", ["redact", "log", "block"])
+def test_what_a_rail_has_found_in_a_stream_has_a_hash(on_fail: str, tmp_path: Path) -> None:
+    path = tmp_path / "audit"
+    rail = {"kind": "scans", "on_fail": on_fail, "surfaces": ["output"]}
+
+    async def work() -> None:
+        async with railed([rail], section={"audit_path": str(path), **KEY}) as world:
+            for text in (f"One {CANARY} here.", f"{'Another text. ' * 200}{CANARY}, too", "And baddest"):
+                world.engine.says = says(text[:7], text[7:])
+                await world.ask(chat("hello", stream=True))
+
+    run(work())
+    one, same, other = [line["hash"] for line in lines(path)]
+    assert one == same != other
+    assert all(len(one) == len(hashed) > 0 for hashed in (same, other))
+
+
 def test_hashes_of_one_run_stay_comparable_when_the_configuration_is_loaded_again(tmp_path: Path) -> None:
     async def work() -> None:
         audit, path = tmp_path / "audit", tmp_path / "tidegate.json"

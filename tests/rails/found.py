@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tidegate.kernel.text import Views
-from tidegate.types.verdict import Span
+from tidegate.types import Caller, Scene, Span, Surface, Where
 
-SCENE: Any = None  # rails that are rules about characters do not look at it
+SCENE = Scene(Where(0, "content"), Surface.OUTPUT, Caller(), deadline=0.0)
 
 
 def whole(rail: Any, text: str) -> list[Span]:

@@ -26,6 +26,7 @@ RAILS = (
     {"kind": "secrets"},
     {"kind": "hidden_text"},
     {"kind": "links"},
+    {"kind": "code_injection", "surfaces": ["input"]},
 )
 PIECES = st.one_of(
     st.sampled_from(
@@ -66,6 +67,12 @@ PIECES = st.one_of(
             "[https://a.example](https://b.example)",
             "<img src=//b.example/c>",
             "url(//b.example/c",
+            "' or 1=1",
+            "<img src=x onerror=",
+            "`",
+            "```\n",
+            "{{ config }}",
+            "; curl https://",
         ]
     ),
     st.text(st.characters(min_codepoint=9, max_codepoint=126), max_size=24),

@@ -109,6 +109,18 @@ def test_a_redacted_stream_says_what_the_redacted_text_does(answer):
     assert through.shown == sum(map(len, said(out).values()))
 
 
+@pytest.mark.parametrize("on_fail", ["redact", "log", "block"])
+@given(answers())
+def test_what_is_found_is_told_with_its_text(on_fail, answer):
+    texts, pieces = answer
+    through = window(rail(EVERYTHING, on_fail))
+    run(through, pieces)
+    found = [*through.found, *filter(None, [through.blocked])]
+    assert bool(found) is any(spans_of(EVERYTHING, Views(text)) for text in texts.values())
+    for one in found:
+        assert one.text == texts[one.where][one.span.start : one.span.end] != ""
+
+
 @given(answers())
 def test_pieces_keep_their_order_by_choice_and_their_bytes_unless_changed(answer):
     _, pieces = answer

@@ -40,12 +40,14 @@ class SpanRail(msgspec.Struct, frozen=True):
 class Found(NamedTuple):
     """What the rail with this name has found in a stream. `span` is in characters of the text.
 
-    `too_long` says that the match went on for longer than may be held back.
+    `text` is what stands there. `too_long` says that the match went on for longer than may be held back; then the text is
+    its beginning.
     """
 
     rail: str
     where: Where
     span: Span
+    text: str = ""
     too_long: bool = False
 
 
@@ -79,6 +81,7 @@ class Lane:
         self._loggers = [watch for watch in watches if watch[0].on_fail == "log"]
         self._unlogged = ""  # the loggers have not seen it yet
         self._logged = 0  # how much is clear for them
+        self._logging = ""  # from `_logged` on, what they have seen
         self._joint = search.joint([scanner for _, scanner in self._watches]) if search and rails else None
         self._alone = (
             self._watches[search.count :] if search else []
@@ -92,7 +95,7 @@ class Lane:
         self._base = 0
         self._end = 0
         self._edits: list[Edit] = []
-        self._objections: list[tuple[SpanRail, Span]] = []  # the edits of text that follows may undo them
+        self._objections: list[tuple[SpanRail, Found]] = []  # the edits of text that follows may undo them
 
     def feed(self, text: str, *, last: bool = False) -> None:
         """Take more text. With `last`, no more follows."""
@@ -196,7 +199,7 @@ class Lane:
         for rail, scanner in watches:
             scan = scanner.feed(text, last=last)
             if scan.found or scan.too_long:
-                self._note(rail, scan)
+                self._note(rail, scan, self._text, self._base)
             clear = min(clear, scan.clear)
         if joint is not None and watches is self._watches:
             joint.rest()
@@ -207,25 +210,28 @@ class Lane:
         self._unlogged += text
         if last or len(self._unlogged) >= _LOG_CHARS:
             scans = [(rail, scanner.feed(self._unlogged, last=last)) for rail, scanner in self._loggers]
+            text, base = self._logging + self._unlogged, self._logged
             self._unlogged = ""
             self._logged = min(scan.clear for _, scan in scans)
+            self._logging = text[self._logged - base :]
             for rail, scan in scans:
-                self._note(rail, scan)
+                self._note(rail, scan, text, base)
 
-    def _note(self, rail: SpanRail, scan: Scan) -> None:
+    def _note(self, rail: SpanRail, scan: Scan, text: str, base: int) -> None:
+        """Take what a scanner says. `text` has the characters of which it speaks, and begins at `base`."""
         for span in scan.found:
+            found = Found(rail.name, self.where, span, text[span.start - base : span.end - base])
             if rail.edits:
-                text = self._text[span.start - self._base : span.end - self._base]
-                put = "" if span.goes_on else self._put(rail, span, text)
+                put = "" if span.goes_on else self._put(rail, span, found.text)
                 edit = Edit(span.start, span.end, put, self._ranks[rail.name])
                 self._edits = united([*self._edits, edit])
                 if rail.on_fail == "redact":
-                    self.found.append(Found(rail.name, self.where, span))
+                    self.found.append(found)
             else:
-                self._objections.append((rail, span))
+                self._objections.append((rail, found))
         if scan.too_long:
             span = Span(scan.clear, self._end, "too_long")
-            self._tell(rail, Found(rail.name, self.where, span, too_long=True))
+            self._tell(rail, Found(rail.name, self.where, span, text[scan.clear - base :], too_long=True))
             self._loggers = [watch for watch in self._loggers if watch[0] is not rail]
 
     def _put(self, rail: SpanRail, span: Span, text: str) -> str:
@@ -240,15 +246,16 @@ class Lane:
 
     def _settle(self, clear: int) -> int:
         """Decide about the spans of which all edits are known. Returns how much may leave."""
-        waiting: list[tuple[SpanRail, Span]] = []
+        waiting: list[tuple[SpanRail, Found]] = []
         free = clear
-        for rail, span in self._objections:
+        for rail, found in self._objections:
+            span = found.span
             if span.end > clear:
-                waiting.append((rail, span))
+                waiting.append((rail, found))
                 free = free if rail.on_fail == "log" else min(free, span.start)
             elif not any(edit.start < span.end and span.start < edit.end for edit in self._edits):
                 # Where there is an edit, this rail would have seen the text after it.
-                self._tell(rail, Found(rail.name, self.where, span))
+                self._tell(rail, found)
         self._objections = waiting
         return free
 

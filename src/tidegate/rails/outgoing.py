@@ -42,13 +42,14 @@ class Outgoing:
         clock: Clock,
         begin: Begin,
         *,
+        hashed: Callable[[str], str],
         stream: bool,
         choices: int = 1,
         hidden: Placeholders | None = None,
     ) -> None:
         """`begin` begins a review. `choices` is how many the client has asked for.
 
-        `hidden` has what the placeholders in the answer stand for.
+        `hashed` returns the keyed hash of a text. `hidden` has what the placeholders in the answer stand for.
         """
         self.stopped: Finding | None = None
         self.last: Piece | None = None
@@ -56,6 +57,7 @@ class Outgoing:
         self._form = form
         self._clock = clock
         self._begin = begin
+        self._hashed = hashed
         self._hidden = hidden
         self._findings: dict[str, Finding] = {}
         self._changed: set[int] = set()
@@ -355,6 +357,7 @@ class Outgoing:
         action = action or (step.on_fail if step is not None else Action.LOG)
         if action > finding.action:
             finding.action, finding.category, finding.score = action, found.span.kind, found.span.score
+            finding.hashed = self._hashed(found.text)
         return finding
 
     def _finding(self, step: Step) -> Finding:

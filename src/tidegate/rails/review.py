@@ -13,7 +13,7 @@ import msgspec
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
-from tidegate.ports import Clock, TextViews
+from tidegate.ports import Clock, InParts, PartReader, TextViews
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.objections import Objection
@@ -252,6 +252,8 @@ class Review:
 
     def _sliced(self, step: Step, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
         """Check a long text slice by slice, and return one verdict on all of it."""
+        if step.trusted and isinstance(step.rail, InParts):
+            return (yield from self._in_parts(step.rail.reader(self._scene_of(unit)), unit, until))
         worst, spans = PASSED, dict[tuple[int, int, str], Span]()
         for offset, part in slices(unit.value, SLICE_CHARS):
             if offset and self._clock() >= until:
@@ -268,6 +270,15 @@ class Review:
         if worst.text is not None:
             return Verdict(passed=False, error="corrected a part of a text")
         return msgspec.structs.replace(worst, spans=tuple(spans.values())) if spans else worst
+
+    def _in_parts(self, reader: PartReader, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
+        """Let a rule read a long text part by part, and return its verdict."""
+        for _, part in slices(unit.value, SLICE_CHARS, overlap=0):
+            if self._clock() >= until:
+                return LATE
+            reader.feed(part)
+            yield
+        return reader.verdict()
 
     def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
         """Act on a verdict, and note it."""

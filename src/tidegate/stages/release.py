@@ -99,6 +99,7 @@ class Released:
             self._form,
             railed.clock,
             partial(railed.answer, call, self._checks.plan, escalates=self._escalates()),
+            hashed=railed.hashed,
             stream=call.stream,
             choices=call.choices,
             hidden=self._checks.hidden,

@@ -30,9 +30,9 @@ class Finding(msgspec.Struct, gc=False):
     """The outcome of one rail on one surface of a call: the most severe action, and what it was for.
 
     `count` is the number of texts or spans that the rail objected to. `error` is the reason if the rail itself failed.
-    `hashed` is a keyed hash of the text, which says whether two texts are equal and nothing else. `took_s` is the time that
-    the rail has taken in all. `shown_chars` is how much of the blocked passage of a stream left before its verdict, which
-    only `stream_first` allows.
+    `hashed` is a keyed hash of the text, or of the part of a stream that was found, which says whether two texts are equal
+    and nothing else. `took_s` is the time that the rail has taken in all. `shown_chars` is how much of the blocked passage
+    of a stream left before its verdict, which only `stream_first` allows.
     """
 
     rail: str

@@ -30,6 +30,7 @@ _TOO_FEW: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Settings for kinds that cannot be made without any, to ask them for their facts."""
 _BY_SETTINGS = "by its settings"
+COLUMNS = ("kind", "checks", "surfaces by default", "tier", "hold", "on_fail", "usual time")
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -41,7 +42,10 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of rail. What depends on its settings is None."""
+    """One kind of rail. What depends on its settings is None.
+
+    `usual_ms` is how long a check of a usual text takes, a prompt of 300 characters in which nothing is found.
+    """
 
     kind: str
     checks: str
@@ -51,6 +55,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     hold: str | None = None
     redacts: bool | None = None
     fixes: bool | None = None
+    usual_ms: float | None = None
     settings: Sequence[Setting] = ()
 
 
@@ -90,7 +95,7 @@ def list_(
     `tidegate rails list pii`: the settings of one kind, such as its entities
 
     `hold` is how much of a stream a rail needs before anything is sent: `span 64` holds back at most 64 characters,
-    `sentence` the sentence that has begun, `whole` the whole answer.
+    `sentence` the sentence that has begun, `whole` the whole answer. `usual time` is that of a prompt of 300 characters.
 
     Parameters
     ----------
@@ -142,6 +147,7 @@ def kind_of(kind: str) -> Kind:
         hold=about.hold.kind if kind in _TOO_FEW else _hold(about.hold),
         redacts=about.finds_spans,
         fixes=about.corrects,
+        usual_ms=about.usual_ms,
         settings=_settings(made.Config),
     )
 
@@ -205,18 +211,7 @@ def _policies(config: Config) -> dict[str, str]:
 
 def _print(listed: Listed) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    rows = [
-        (
-            one.kind,
-            one.checks,
-            _BY_SETTINGS if one.surfaces is None else _surfaces(one),
-            _BY_SETTINGS if one.tier is None else str(one.tier),
-            one.hold or _BY_SETTINGS,
-            _on_fail(one),
-        )
-        for one in listed.kinds
-    ]
-    store.print_table(("kind", "checks", "surfaces by default", "tier", "hold", "on_fail"), rows)
+    store.print_table(COLUMNS, [row(one) for one in listed.kinds])
     for name, rails in listed.profiles.items():
         named = [policy for policy, profile in listed.policies.items() if profile == name]
         users = f", of the policies {', '.join(named)}" if named else ""
@@ -237,6 +232,19 @@ def _print(listed: Listed) -> None:
             ],
         )
     console.print("\n`tidegate rails list KIND` shows the settings of a kind.", markup=False)
+
+
+def row(kind: Kind) -> tuple[str, ...]:
+    """Return what `COLUMNS` say of a kind."""
+    return (
+        kind.kind,
+        kind.checks,
+        _BY_SETTINGS if kind.surfaces is None else _surfaces(kind),
+        _BY_SETTINGS if kind.tier is None else str(kind.tier),
+        kind.hold or _BY_SETTINGS,
+        _on_fail(kind),
+        _BY_SETTINGS if kind.usual_ms is None else f"{kind.usual_ms * 1000:,.0f} µs",
+    )
 
 
 def _surfaces(kind: Kind) -> str:

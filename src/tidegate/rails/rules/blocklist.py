@@ -87,7 +87,7 @@ class Blocklist:
             surfaces=frozenset(Surface),
             hold=Hold("whole") if config.skeleton else Hold("span", self._finder.max_chars),
             finds_spans=True,
-            usual_ms=0.02,
+            usual_ms=0.01,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:

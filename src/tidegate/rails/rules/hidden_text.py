@@ -61,7 +61,7 @@ class HiddenText:
             hold=Hold("span", self._finder.max_chars),
             finds_spans=True,
             usual=frozenset(Surface) - {Surface.OUTPUT},
-            usual_ms=0.01,
+            usual_ms=0.001,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:

@@ -72,7 +72,7 @@ class Regex:
             surfaces=frozenset(Surface),
             hold=Hold("span", self._finder.max_chars),
             finds_spans=True,
-            usual_ms=0.02,
+            usual_ms=0.008,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:

@@ -34,7 +34,7 @@ class Recognizing:
             surfaces=frozenset(Surface),
             hold=Hold("span", search.max_chars),
             finds_spans=True,
-            usual_ms=0.02,
+            usual_ms=0.002,
         )
 
     def check(self, views: TextViews, scene: Scene) -> Verdict:  # noqa: ARG002 - the text alone decides
