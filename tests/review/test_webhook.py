@@ -7,8 +7,9 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import pytest
 from canned import canned, whole
@@ -38,15 +39,21 @@ CASE = Case(
 )
 
 
+T = TypeVar("T")
+
+
+def spawn(work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+    return asyncio.get_running_loop().create_task(work, name=name)
+
+
 @asynccontextmanager
 async def webhook(url: str, told: dict[str, int]) -> AsyncGenerator[Webhook]:
-    loop = asyncio.get_running_loop()
     config = WebhookConfig.model_validate({"url": url, "secret": SECRET})
     made = Webhook(
         config,
         told,
         wall=lambda: NOW,
-        spawn=lambda work, name: loop.create_task(work, name=name),
+        spawn=spawn,
         backoff=Backoff(base_s=0.001, cap_s=0.001),
     )
     try:
