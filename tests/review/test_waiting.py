@@ -415,14 +415,16 @@ def test_cases_are_counted() -> None:
     async def work() -> None:
         async with waiting() as world:
             client = world.send(chat(), BEARER)
-            await until(lambda: world.metric("tidegate_review_open_cases") == 1, "the open case is counted")
+            counts = world.gateway.runtime.review_counts
+            await until(lambda: counts.open_cases == 1, "the open case is counted")
+            assert world.metric("tidegate_review_open_cases") == 1
             assert world.metric("tidegate_review_waiting") == 1
             await decided(world, client, "approve")
             assert world.metric("tidegate_review_waiting") == 0
             assert world.metric("tidegate_review_cases_total") == 1
             assert world.metric('tidegate_review_decisions_total{action="approve"}') == 1
             assert world.metric("tidegate_review_wait_seconds_count") == 1
-            await until(lambda: world.metric("tidegate_review_open_cases") == 0, "no case is open")
+            await until(lambda: counts.open_cases == 0, "no case is open")
 
     run(work())
 
