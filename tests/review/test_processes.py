@@ -7,10 +7,10 @@ import json
 import signal
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from command_line import run_command
@@ -76,8 +76,15 @@ def test_kill_9_loses_no_case(tmp_path: Path) -> None:
         assert len(listed(process.url)) == 2
 
 
-def case(id: str) -> Case:
-    return Case(id, "req_1", 1.0, 61.0, "output", "r", "c", 0.5, "q", "t", "default", "m", "ann")
+def case(name: str) -> Case:
+    return Case(name, "req_1", 1.0, 61.0, "output", "r", "c", 0.5, "q", "t", "default", "m", "ann")
+
+
+T = TypeVar("T")
+
+
+def spawn(work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+    return asyncio.get_running_loop().create_task(work, name=name)
 
 
 def test_a_decision_by_another_process_reaches_the_call_that_waits(tmp_path: Path) -> None:
@@ -93,7 +100,7 @@ def test_a_decision_by_another_process_reaches_the_call_that_waits(tmp_path: Pat
                 noted=lambda _: None,
                 clock=loop.time,
                 wall=loop.time,
-                spawn=lambda work, name: loop.create_task(work, name=name),
+                spawn=spawn,
             )
             for _ in range(2)
         ]
@@ -145,7 +152,7 @@ def run(gateway: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 @contextmanager
-def waiting(gateway: Running) -> Iterator[tuple[Wire, str]]:
+def waiting(gateway: Running) -> Generator[tuple[Wire, str]]:
     """A client that waits, and the id of its case."""
     before = {one["id"] for one in listed(gateway.url, "all")}
     with wire(gateway.url) as client:

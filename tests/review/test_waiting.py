@@ -415,13 +415,88 @@ def test_cases_are_counted() -> None:
     async def work() -> None:
         async with waiting() as world:
             client = world.send(chat(), BEARER)
-            await until(lambda: world.metric("tidegate_review_open_cases") == 1, "the open case is counted")
+            counts = world.gateway.runtime.review_counts
+            await until(lambda: counts.open_cases == 1, "the open case is counted")
+            assert world.metric("tidegate_review_open_cases") == 1
             assert world.metric("tidegate_review_waiting") == 1
             await decided(world, client, "approve")
             assert world.metric("tidegate_review_waiting") == 0
             assert world.metric("tidegate_review_cases_total") == 1
             assert world.metric('tidegate_review_decisions_total{action="approve"}') == 1
             assert world.metric("tidegate_review_wait_seconds_count") == 1
-            await until(lambda: world.metric("tidegate_review_open_cases") == 0, "no case is open")
+            await until(lambda: counts.open_cases == 0, "no case is open")
+
+    run(work())
+
+
+def test_a_new_case_is_told_to_the_webhook_and_no_call_waits_for_it() -> None:
+    async def work() -> None:
+        hook = {"url": "http://127.0.0.1:9/hook", "secret": "0123456789abcdef"}
+        async with waiting(review={"webhook": hook}) as world:
+            client = world.send(chat(), BEARER)
+            assert (await decided(world, client, "approve")).text == "A badword here."
+            told = world.gateway.runtime.review_counts.told
+            while not told["failed"]:  # after two minutes, so it does not look every few milliseconds
+                await asyncio.sleep(1)
+            assert world.metric('tidegate_review_webhooks_total{outcome="failed"}') == 1
+
+    run(work())
+
+
+def test_cases_that_cannot_be_stored_keep_the_text_from_leaving() -> None:
+    async def work() -> None:
+        async with waiting(review={"at_deadline": "release"}) as world:
+            desk = world.gateway.snapshot.desk
+            assert desk is not None
+            await desk.close()
+            answer = await world.ask(chat(), BEARER)
+            assert answer.status == 503
+            assert b"badword" not in answer.client.received
+
+    run(work())
+
+
+def test_the_lists_are_filtered_and_have_pages() -> None:
+    async def work() -> None:
+        async with waiting(review={"wait_s": 0, "at_deadline": "later"}) as world:
+            for _ in range(3):
+                await world.ask(chat(), BEARER)
+            _, page = await admin(world, "?limit=2")
+            assert [one["number"] for one in page["cases"]] == [1, 2]
+            _, rest = await admin(world, f"?limit=2&after={page['next']}")
+            assert ([one["number"] for one in rest["cases"]], rest["next"]) == ([3], None)
+            for query, count in (
+                ("rail=rule", 3),
+                ("rail=other", 0),
+                ("model=m", 3),
+                ("policy=x", 0),
+                ("state=decided", 0),
+            ):
+                _, page = await admin(world, f"?{query}")
+                assert len(page["cases"]) == count, query
+            status, error = await admin(world, "?state=opne")
+            assert (status, error["error"]["param"]) == (400, "state")
+            assert "did you mean 'open'" in error["error"]["message"]
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"action": "edit"}, "text"),
+        ({"action": "edit", "text": ""}, "text"),
+        ({"action": "approve", "text": "x"}, "text"),
+        ({"action": "reject"}, "reason"),
+        ({"action": "reject", "reason": " "}, "reason"),
+        ({"action": "release"}, "action"),
+        ({"action": "approve", "by": "me"}, "by"),
+    ],
+)
+def test_a_decision_that_is_not_one_is_refused(body: dict[str, str], param: str) -> None:
+    async def work() -> None:
+        async with waiting() as world:
+            status, error = await admin(world, "/case_0/decision", body)
+            assert (status, error["error"]["param"]) == (400, param)
 
     run(work())

@@ -109,6 +109,10 @@ def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list
             if label not in steps:
                 steps[label] = _step(label, made, steps)
             problems += _rewriting_mistakes(path, steps[label], steps.values(), races=profile.race)
+    asks_again = any(one.on_fail is Action.REGENERATE for one in steps.values())
+    if profile.after_rounds == "review" and steps and not asks_again:
+        told = "no answer is made again: give a rail `on_fail: regenerate`, or leave it out"
+        problems.append(Problem(f"rails.profiles.{name}.after_rounds", told))
     ordered = [one for one in steps.values() if one.rewrites]
     ordered += sorted((one for one in steps.values() if not one.rewrites), key=lambda one: one.about.tier)
     on_input = [one for one in ordered if one.surfaces - {Surface.OUTPUT}]

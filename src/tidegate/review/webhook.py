@@ -16,16 +16,17 @@ import msgspec
 from tidegate.config.review import WebhookConfig
 from tidegate.egress.exchange import Client, Timeouts
 from tidegate.egress.pool import HttpClient
-from tidegate.errors import UpstreamError
+from tidegate.errors import GatewayError
 from tidegate.kernel.backoff import Backoff
 from tidegate.ports import Spawn, Wall
 from tidegate.types import Case
 
 TRIES = 8
-"""How often a case is told: for about a minute and a half."""
+"""How often a case is told: within about two minutes."""
 MOST_WAITING = 1000
 """How many cases may wait until the URL takes them. Of more, it is not told."""
-_BACKOFF = Backoff(base_s=1.0, cap_s=60.0)
+BACKOFF = Backoff(base_s=1.0, cap_s=60.0)
+"""The pauses between the tries."""
 _TIMEOUTS = Timeouts(connect=5.0, first_byte=10.0, idle=10.0, total=15.0)
 _CONNECTIONS = 4
 _TEXTS = ("question", "text")
@@ -41,7 +42,15 @@ def signature(secret: str, at: int, body: bytes) -> str:
 class Webhook:
     """Tells the URL."""
 
-    def __init__(self, config: WebhookConfig, told: dict[str, int], *, wall: Wall, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        config: WebhookConfig,
+        told: dict[str, int],
+        *,
+        wall: Wall,
+        spawn: Spawn,
+        backoff: Backoff = BACKOFF,
+    ) -> None:
         """`told` counts the cases by what became of their messages: `sent`, `failed` and `dropped`."""
         self._told = told
         parts = urlsplit(config.url)
@@ -53,6 +62,7 @@ class Webhook:
         self._target = self._client.target("POST", path, fixed)
         self._secret = config.secret.get_secret_value()
         self._wall = wall
+        self._backoff = backoff
         self._spawn = spawn
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,7 +92,7 @@ class Webhook:
                 self._told["sent"] += 1
                 return
             if failures < TRIES:
-                await asyncio.sleep(_BACKOFF.delay(failures + 1))
+                await asyncio.sleep(self._backoff.delay(failures + 1))
         self._told["failed"] += 1
         log.warning("the webhook was not told of %s after %d tries: %s", case.id, TRIES, why)
 
@@ -97,6 +107,6 @@ class Webhook:
             exchange = await self._client.send(self._target, headers, body, _TIMEOUTS.total)
             status = exchange.status
             await exchange.close()
-        except UpstreamError as error:
+        except GatewayError as error:
             return error.message.replace("the engine", "the receiver")
         return "" if 200 <= status < 300 else f"it answers with status {status}"
