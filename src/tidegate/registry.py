@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "commitments": "tidegate.rails.rules.wording.commitments:Commitments",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
+                "language": "tidegate.rails.rules.wording.language:Language",
                 "pii": "tidegate.rails.rules.pii:Pii",
                 "python": "tidegate.rails.rules.python:PythonFile",
                 "regex": "tidegate.rails.rules.regex:Regex",

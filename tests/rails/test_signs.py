@@ -17,7 +17,7 @@ from tidegate.rails.plan import Plan, compile_plans
 from tidegate.rails.signs import Look
 from tidegate.types import PASSED
 
-RAILS = (
+RAILS: tuple[dict[str, object], ...] = (
     {"kind": "injection", "threshold": "low"},
     {
         "kind": "pii",
@@ -25,6 +25,9 @@ RAILS = (
     },
     {"kind": "secrets"},
     {"kind": "hidden_text"},
+    {"kind": "advice", "surfaces": ["input"]},
+    {"kind": "commitments", "surfaces": ["input"], "allow": ["discount up to 10 %", "free shipping"]},
+    {"kind": "toxicity", "threshold": 0.4, "allow": ["shit happens"]},
 )
 PIECES = st.one_of(
     st.sampled_from(
@@ -61,6 +64,15 @@ PIECES = st.one_of(
             "sin",
             "base",
             "https://a.example/b",
+            "You should take",
+            "400 mg",
+            "stop taking your pills",
+            "we will give you",
+            "a refund",
+            "free shipping",
+            "5h1t",
+            "s h i t",
+            "b@st4rd",
         ]
     ),
     st.text(st.characters(min_codepoint=9, max_codepoint=126), max_size=24),

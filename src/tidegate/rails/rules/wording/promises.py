@@ -25,8 +25,8 @@ _PART: Final = re.compile(
 )
 _QUOTES: Final = re.compile(r"\"[^\"]*\"")
 _HARMLESS_NO: Final = re.compile(
-    r"\bat no (?:extra |additional )?(?:cost|charge)|\bno later than|\bnot later than|\bno questions asked|\bno problem|\bno matter"
-    r"|\bwithout (?:any )?(?:cost|charge)|\bwhy not|\bno more than|\bohne (?:aufpreis|kosten)|\bsans frais|\bsin (?:coste|costo)"
+    r"\bat no (?:extra |additional )?(?:cost|charge)|\bwithout (?:any )?(?:cost|charge)|\bno (?:problem|matter)|\bwhy not"
+    r"|\bno questions asked|\bno (?:later|more) than|\bnot later than|\bohne (?:aufpreis|kosten)|\bsans frais|\bsin costo"
 )
 
 
