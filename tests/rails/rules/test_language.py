@@ -55,6 +55,8 @@ NO_LANGUAGE = (
     "https://beispiel.example/das/ist/eine/lange/adresse/ohne/text",
     "def berechne_den_wert(eingabe_wert): return eingabe_wert * zahl_der_werte",
     "Please ask Jürgen Müller-Lüdenscheidt and Friederike Großmann about it.",
+    "    fur jeden wert in der liste\n\t\tdrucke den wert und gehe weiter",
+    "| Spalte mit einem Wert | Spalte ohne einen Wert |",
     "12 345 678 90 12 345 678 90 12 345 678 90 12 345 678 90",
     "The answer of Mr. Oppenheim and of Mrs. Bhattacharya was read by all of them.",
 )

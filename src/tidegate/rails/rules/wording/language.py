@@ -13,8 +13,9 @@ from tidegate.ports import TextViews
 from tidegate.rails.rules.wording.tongues import Word, foreign, languages, words_of
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
 
-# What is no language: code, tags, and words with digits or signs in them, such as addresses and names of variables.
+# What is no language: code, tags, tables, lines set in like code, and words with digits or signs in them, such as addresses and names of variables.
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>\n]*>", re.DOTALL)
+_CODE_LINE: Final = re.compile(r"^(?:(?: {4}|\t)|[^\n]*[={}|])[^\n]*$", re.MULTILINE)
 _TOKEN: Final = re.compile(r"\S+")
 _ODD: Final = re.compile(r"[0-9@_/\\{}=<>()\[\]]|[a-z][A-Z]|\w\.\w")
 _SENTENCE: Final = re.compile(r"[.!?…:;](?=\s)|[。！？\n]")  # noqa: RUF001 - full-width marks end sentences
@@ -111,6 +112,7 @@ def _parts(text: str, fewest: int) -> Iterator[_Part]:
 
 def _without_code(text: str) -> str:
     said = _blanked(_CODE, text) if "`" in text or "<" in text else text
+    said = _blanked(_CODE_LINE, said)
     if _ODD.search(said) is None:
         return said
     return _TOKEN.sub(lambda found: " " * len(found[0]) if _ODD.search(found[0]) else found[0], said)

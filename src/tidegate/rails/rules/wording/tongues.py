@@ -50,7 +50,7 @@ _UNKNOWN: Final = 0.2
 """What is added to each count, for letters that the sentences do not have."""
 _SURE: Final = 0.35
 """How much more likely one language has to be than another, as a logarithm for each three letters."""
-_SURE_IN_ALL: Final = 16.0
+_SURE_IN_ALL: Final = 18.0
 """How much more likely it has to be for all of the letters: a few letters say little."""
 _MOSTLY: Final = 0.5
 """The part of the words that are known to a language with which it needs no closer look."""
