@@ -13,7 +13,8 @@ from tidegate.ports import TextViews
 from tidegate.rails.rules.wording.tongues import Word, foreign, languages, words_of
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
 
-# What is no language: code, tags, tables, lines set in like code, and words with digits or signs in them, such as addresses and names of variables.
+# What is no language: code, tags, tables, lines set in like code, and words with digits or signs in them, such as
+# addresses and names of variables.
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|<[^<>\n]*>", re.DOTALL)
 _CODE_LINE: Final = re.compile(r"^(?:(?: {4}|\t)|[^\n]*[={}|])[^\n]*$", re.MULTILINE)
 _TOKEN: Final = re.compile(r"\S+")
