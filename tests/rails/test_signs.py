@@ -17,7 +17,7 @@ from tidegate.rails.plan import Plan, compile_plans
 from tidegate.rails.signs import Look
 from tidegate.types import PASSED
 
-RAILS = (
+RAILS: tuple[dict[str, object], ...] = (
     {"kind": "injection", "threshold": "low"},
     {
         "kind": "pii",
@@ -27,6 +27,9 @@ RAILS = (
     {"kind": "hidden_text"},
     {"kind": "links"},
     {"kind": "code_injection", "surfaces": ["input"]},
+    {"kind": "advice", "surfaces": ["input"]},
+    {"kind": "commitments", "surfaces": ["input"], "allow": ["discount up to 10 %", "free shipping"]},
+    {"kind": "toxicity", "threshold": 0.4, "allow": ["shit happens"]},
 )
 PIECES = st.one_of(
     st.sampled_from(
@@ -73,6 +76,15 @@ PIECES = st.one_of(
             "```\n",
             "{{ config }}",
             "; curl https://",
+            "You should take",
+            "400 mg",
+            "stop taking your pills",
+            "we will give you",
+            "a refund",
+            "free shipping",
+            "5h1t",
+            "s h i t",
+            "b@st4rd",
         ]
     ),
     st.text(st.characters(min_codepoint=9, max_codepoint=126), max_size=24),

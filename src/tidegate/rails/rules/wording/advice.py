@@ -63,7 +63,8 @@ class AdviceRail:
         self.about = RailFacts(
             name=config.name or "advice",
             version="1",
-            surfaces=frozenset({Surface.OUTPUT}),
+            surfaces=frozenset(Surface),
+            usual=frozenset({Surface.OUTPUT}),
             hold=Hold("span", MAX_CHARS),
             finds_spans=True,
             usual_ms=0.02,

@@ -110,6 +110,14 @@ MEDICAL: Final = Advice(
     asked=_ASKED,
 )
 
+_ACTS: Final = (
+    r"sue (?:your|the|him|her|them|his|this) [a-z]+|sue (?:him|her|them)|plead (?:not )?guilty|plead no contest|plead insanity|take the plea(?: deal| bargain)?|accept the plea(?: deal| bargain)?|reject the plea(?: deal| bargain)?"
+    r"|settle(?: out of court| the case| this case| for)|press charges|drop the charges|file (?:a|the|your) (?:lawsuit|suit|claim|complaint|motion|appeal|restraining order|counterclaim|bankruptcy|petition)|file for (?:bankruptcy|divorce|custody|damages|an injunction)"
+    r"|take (?:him|her|them|it|this|your [a-z]+|the [a-z]+) to court|go to court|appeal the (?:verdict|decision|ruling|judgment)|refuse to testify|waive your rights?|ignore the (?:subpoena|summons|court order|lawsuit|eviction notice)"
+    r"|withhold (?:your |the )?rent|stop paying (?:your |the )?(?:rent|alimony|child support|taxes)|break (?:your|the) (?:lease|contract)|terminate (?:your|the) (?:lease|contract)|evict (?:him|her|them|your tenants?|the tenants?)|represent yourself(?: in court)?"
+    r"|claim self[\s-]defen[cs]e|claim damages|demand compensation|accept (?:the|their|this) (?:settlement|offer)|reject (?:the|their|this) (?:settlement|offer)"
+)
+
 LEGAL: Final = Advice(
     "legal",
     {
@@ -117,11 +125,8 @@ LEGAL: Final = Advice(
         r"|i would recommend that you|i suggest you|i suggest that you|i'd suggest you|i'd suggest that you|i advise you to|i'd advise you to|i would advise you to|my advice is to|it's best to|it would be best to|go ahead and|you are within your rights to|you have every right to|you are entitled to|you are free to|you're free to|it's legal for you to|your best option is to|your best move is to|the best thing is to",
         "i_recommend": r"i recommend|i'd recommend|i would recommend|i suggest|i'd suggest|i would suggest|i advise|consider",
         "adv": MEDICAL.slots["adv"] + r"|not|never|refuse to|agree to|immediately|absolutely",
-        "act": r"sue|countersue|sue (?:your|the|him|her|them|his|this) [a-z]+|sue (?:him|her|them)|plead (?:not )?guilty|plead no contest|plead insanity|take the plea(?: deal| bargain)?|accept the plea(?: deal| bargain)?|reject the plea(?: deal| bargain)?"
-        r"|settle(?: out of court| the case| this case| for)|press charges|drop the charges|file (?:a|the|your) (?:lawsuit|suit|claim|complaint|motion|appeal|restraining order|counterclaim|bankruptcy|petition)|file for (?:bankruptcy|divorce|custody|damages|an injunction)"
-        r"|take (?:him|her|them|it|this|your [a-z]+|the [a-z]+) to court|go to court|appeal the (?:verdict|decision|ruling|judgment)|testify|refuse to testify|waive your rights?|ignore the (?:subpoena|summons|court order|lawsuit|eviction notice)"
-        r"|withhold (?:your |the )?rent|stop paying (?:your |the )?(?:rent|alimony|child support|taxes)|break (?:your|the) (?:lease|contract)|terminate (?:your|the) (?:lease|contract)|evict (?:him|her|them|your tenants?|the tenants?)|represent yourself(?: in court)?"
-        r"|claim self[\s-]defen[cs]e|claim damages|demand compensation|accept (?:the|their|this) (?:settlement|offer)|reject (?:the|their|this) (?:settlement|offer)",
+        "act": _ACTS + r"|sue|countersue|testify",
+        "acts": _ACTS,
         "sign": r"sign",
         "paper": r"contract|agreement|settlement|waiver|lease|deed|plea|plea deal|nda|non[\s-]disclosure|affidavit|confession|prenup|prenuptial agreement|divorce papers|settlement papers",
         "suing": r"suing|pleading (?:not )?guilty|filing (?:a|an|for) [a-z]+|pressing charges|settling(?: out of court| the case)|signing (?:the|this|that) [a-z]+|not signing (?:the|this|that) [a-z]+|taking (?:him|her|them|your [a-z]+|the [a-z]+) to court|appealing|representing yourself",
@@ -138,7 +143,7 @@ LEGAL: Final = Advice(
         "case",
         "no_need lawyer",
     ),
-    orders=("act", "(?:do_not|don't|never)? sign (?:the|this|that|any) .. paper"),
+    orders=("acts", "(?:do_not|don't|never)? sign (?:the|this|that|any) .. paper"),
     cautions=_TAIL,
     asked=_ASKED,
 )

@@ -70,7 +70,8 @@ class Commitments:
         self.about = RailFacts(
             name=config.name or "commitments",
             version="1",
-            surfaces=frozenset({Surface.OUTPUT}),
+            surfaces=frozenset(Surface),
+            usual=frozenset({Surface.OUTPUT}),
             hold=Hold("sentence"),
             finds_spans=True,
             usual_ms=0.03,

@@ -23,10 +23,12 @@ _PART: Final = re.compile(
     r"[;:(]|--| - |,\s*(?:but|so|and|however|then|yet|therefore|aber|und|also|daher|pero|y|asi que|mais|et|donc)\b"
     r"|\bbut\b|\baber\b"
 )
+_AROUND: Final = 300
+"""How much of a sentence before and behind a promise is looked at."""
 _QUOTES: Final = re.compile(r"\"[^\"]*\"")
 _HARMLESS_NO: Final = re.compile(
-    r"\bat no (?:extra |additional )?(?:cost|charge)|\bno later than|\bnot later than|\bno questions asked|\bno problem|\bno matter"
-    r"|\bwithout (?:any )?(?:cost|charge)|\bwhy not|\bno more than|\bohne (?:aufpreis|kosten)|\bsans frais|\bsin (?:coste|costo)"
+    r"\bat no (?:extra |additional )?(?:cost|charge)|\bwithout (?:any )?(?:cost|charge)|\bno (?:problem|matter)|\bwhy not"
+    r"|\bno questions asked|\bno (?:later|more) than|\bnot later than|\bohne (?:aufpreis|kosten)|\bsans frais|\bsin costo"
 )
 
 
@@ -71,7 +73,9 @@ class _Book:
         for row in self._rows:
             for found in row.expression.finditer(sentence):
                 start, end = found.span()
-                if not self._is_none(sentence, start, end, is_negative=row.is_negative):
+                first = max(start - _AROUND, 0)
+                near = sentence[first : end + _AROUND]
+                if not self._is_none(near, start - first, end - first, is_negative=row.is_negative):
                     yield Span(begin + start, begin + end, row.category.upper(), SCORE)
 
     def _is_none(self, sentence: str, start: int, end: int, *, is_negative: bool) -> bool:

@@ -47,7 +47,7 @@ MONEY: Final = r"(?:(?:\$|€|£|usd|eur|gbp|chf) ?[0-9][0-9.,]*|[0-9][0-9.,]* ?
 PERCENT: Final = r"[0-9]{1,3}(?:[.,][0-9]{1,2})? ?(?:%|percent|per cent)"
 
 _ADV: Final = r"(?:gladly|happily|certainly|definitely|absolutely|of course|surely|immediately|personally|also|now|just|even|fully|hereby|simply|always|today|then|still|happily|even|be able to|go ahead and|already)"
-_WILL: Final = rf"{US}(?:'ll| will| shall| can|(?:'m|'re|'s| am| are| is) (?:going|happy|glad|pleased|delighted|able|prepared|willing|ready|committed) to|'d be (?:happy|glad|pleased|delighted) to| would be (?:happy|glad|pleased|delighted) to|(?:'d| would) like to| promises?(?: you)? to| guarantees?(?: you)? to| agrees? to| commits? to| undertakes? to| ha(?:ve|s) agreed to|'ve agreed to)(?: {_ADV}){{0,3}}"
+_WILL: Final = rf"{US}(?:'ll| will| shall| can|(?:'m|'re|'s| am| are| is) (?:going|happy|glad|pleased|delighted|able|prepared|willing|ready|committed) to|'d be (?:happy|glad|pleased|delighted) to| would be (?:happy|glad|pleased|delighted) to| promises?(?: you)? to| guarantees?(?: you)? to| agrees? to| commits? to| undertakes? to| ha(?:ve|s) agreed to|'ve agreed to)(?: {_ADV}){{0,3}}"
 _ARE: Final = rf"{US}(?:'m|'re|'s| am| are| is)(?: {_ADV}){{0,2}}"
 _HAVE: Final = rf"{US}(?:'ve|'s| have| has)(?: {_ADV}){{0,2}}"
 _YOU_WILL: Final = rf"you(?:'ll| will| shall| are going to|'re going to)(?: {_ADV}){{0,2}}"
@@ -61,7 +61,7 @@ ENGLISH: Final = Promises(
         "have": _HAVE,
         "you_will": _YOU_WILL,
         "give": rf"(?:{_WILL} (?:give|offer|grant|provide|issue|send|apply|add|arrange|process|approve|get|extend|pay|make|throw in|include|authori[sz]e|do|have)|{_ARE} (?:giving|offering|granting|providing|issuing|sending|applying|adding|arranging|processing|approving|paying|including|authori[sz]ing)"
-        rf"|{_HAVE} (?:given|offered|granted|provided|issued|sent|applied|added|arranged|processed|approved|paid|authori[sz]ed|included)|{US}(?: {_ADV})? (?:offer|give|grant|guarantee|promise|provide|approve|issue)s?)",
+        rf"|{_HAVE} (?:given|offered|granted|provided|issued|sent|applied|added|arranged|processed|approved|paid|authori[sz]ed|included)|{US}(?:'d| would) like to (?:offer|give|send|extend|provide|grant)|{US}(?: {_ADV})? (?:offer|give|grant|guarantee|promise|provide|approve|issue)s?)",
         "you_get": rf"(?:{_YOU_WILL} (?:get|receive|have|be given|be offered|be paid|be granted|enjoy|see|be eligible for|be entitled to)|you can (?:get|have|claim|expect)|you(?:'re| are)(?: {_ADV})? (?:entitled to|getting|receiving|owed|guaranteed)|you qualify for|you get|you receive)",
         "refund": rf"refunds?|money back|your money|reimbursement|compensation|store credit|account credit|credit note|goodwill (?:payment|credit|gesture)|credit of {MONEY}|{MONEY}(?: (?:back|credit|in credit|refund|compensation))|payout|damages",
         "repay": r"refund|credit|reimburse|compensate|pay back|repay|waive|write off",

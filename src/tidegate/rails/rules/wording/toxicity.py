@@ -5,7 +5,6 @@ It knows words and not what is meant: an insult without a rude word is for a mod
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final, Literal
 
@@ -146,8 +145,9 @@ class ToxicSearch:
             return False
         word = lower(text[first:end])
         for phrase in self._around:
-            for at in re.finditer(re.escape(word), phrase):
-                begin = first - at.start()
+            at = -1
+            while (at := phrase.find(word, at + 1)) >= 0:
+                begin = first - at
                 if begin >= 0 and lower(text[begin : begin + len(phrase)]) == phrase:
                     return True
         return False
