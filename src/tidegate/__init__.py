@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tidegate.config import Config
     from tidegate.gateway import Gateway
+    from tidegate.guard import Guard
     from tidegate.http.app import create_app
     from tidegate.ports import Cache, Check, Clock, Embedder, Engine, Limiter, Rule, Sink, Store
 
@@ -19,6 +20,7 @@ __all__ = [
     "Embedder",
     "Engine",
     "Gateway",
+    "Guard",
     "Limiter",
     "Rule",
     "Sink",
@@ -29,7 +31,12 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import a public name on first use. An engine's child process imports this package too, but needs no web framework."""
-    homes = {"Config": "tidegate.config", "Gateway": "tidegate.gateway", "create_app": "tidegate.http.app"}
+    homes = {
+        "Config": "tidegate.config",
+        "Gateway": "tidegate.gateway",
+        "Guard": "tidegate.guard",
+        "create_app": "tidegate.http.app",
+    }
     if name not in __all__:
         raise AttributeError(f"module 'tidegate' has no attribute '{name}'")
     return getattr(import_module(homes.get(name, "tidegate.ports")), name)
