@@ -16,6 +16,7 @@ from tidegate.forms.paths import Path, rewritten, step
 from tidegate.forms.shapes import (
     CODE,
     EVERY,
+    HARMLESS,
     UNKNOWN,
     WORDS,
     Finds,
@@ -101,10 +102,18 @@ _COMPLETIONS = {
 }
 _EMBEDDINGS = {**_SHARED, "input": Place(Surface.INPUT, _Prompt())}
 
+_CHECKS = {
+    "input": Place(Surface.INPUT, _Prompt()),
+    "answer": Place(Surface.OUTPUT, WORDS),
+    "profile": Place(Surface.SYSTEM, HARMLESS),
+    "user": Place(Surface.SYSTEM, WORDS),
+}
+
 PLACES: Mapping[Endpoint, Mapping[str, Place]] = {
     Endpoint.CHAT: _CHAT,
     Endpoint.COMPLETIONS: _COMPLETIONS,
     Endpoint.EMBEDDINGS: _EMBEDDINGS,
+    Endpoint.CHECKS: _CHECKS,
 }
 """The fields with text, for each endpoint. `messages` is apart: see `MESSAGE`."""
 

@@ -230,7 +230,9 @@ def _lines(placed: Sequence[tuple[Surface, Step]]) -> tuple[Line, ...]:
             rules = tuple(step for step in steps if step.about.tier == 0)
             checks = tuple(step for step in steps if step.about.tier > 0)
             whole = any(step.about.once for step in steps)
-            lines.append(Line(surface, rules, checks, Look.of(rules), whole))
+            # A rule by itself looks for its signs itself.
+            look = Look.of(rules) if len(rules) > 1 else None
+            lines.append(Line(surface, rules, checks, look, whole))
     return tuple(lines)
 
 

@@ -132,11 +132,15 @@ def _by_settings(settings: Mapping[str, Any], on_fail: str) -> Made:
 
 def _by_itself(rail: Any, on_fail: str) -> Made:
     """Take a rail that somebody else has made. Its kind is that of rails of one's own."""
-    if not callable(getattr(rail, "check", None)):
-        raise ValueError(
-            f"is no rail, but {type(rail).__name__}: give settings with a 'kind', or an object with `check`"
-        )
-    sound = sound_rail(type(rail).__name__, rail)
+    what = rail.__name__ if isinstance(rail, type) else type(rail).__name__
+    wrong = ""
+    if isinstance(rail, type):
+        wrong = f"is the class {what}: make one of it, {what}()"
+    elif not callable(getattr(rail, "check", None)):
+        wrong = f"is no rail, but {what}: give settings with a 'kind', or an object with `check`"
+    if wrong:
+        raise ValueError(wrong)
+    sound = sound_rail(what, rail)
     return _acting(Made(RailConfig(kind="python", name=sound.about.name), sound), on_fail)
 
 

@@ -16,7 +16,7 @@ from tidegate.rails.checking import Mask
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
-from tidegate.rails.review import REQUEST, Review, SceneOf, masked
+from tidegate.rails.review import REQUEST, Review, SceneOf, Told, masked
 from tidegate.rails.signs import Look
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
@@ -65,6 +65,10 @@ class Railed:
         """Begin the review of texts of an answer. `context` stands before them and was checked already."""
         return self._review(texts, partial(self._scene_of_answer, call), plan.output_look, context=context)
 
+    def check(self, call: Call, texts: Sequence[Text], look: Look | None, told: Told) -> Review:
+        """Begin the review of texts that no engine gets. `told` is told of each verdict on them."""
+        return self._review(texts, partial(self._scene_of_answer, call), look, told=told)
+
     def _review(
         self,
         texts: Sequence[Text],
@@ -73,6 +77,7 @@ class Railed:
         *,
         mask: Mask = masked,
         context: str = "",
+        told: Told | None = None,
     ) -> Review:
         return Review(
             texts,
@@ -82,6 +87,7 @@ class Railed:
             mask=mask,
             context=context,
             look=look,
+            told=told,
             abandoned=self._abandoned,
         )
 
@@ -144,7 +150,8 @@ class Railed:
         return self._scene(call, text, _question(call))
 
     def _scene_of_request(self, call: Call) -> Scene:
-        contexts = [one.can.context_tokens for one in deployments_of(call, self._models)]
+        deployments = deployments_of(call, self._models) if call.model else ()
+        contexts = [one.can.context_tokens for one in deployments]
         known = [one for one in contexts if one is not None]
         return Scene(
             REQUEST,

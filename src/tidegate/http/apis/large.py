@@ -35,7 +35,16 @@ from tidegate.http.apis.openai import (
 from tidegate.http.apis.outline import Limits, Outline
 from tidegate.http.apis.repeats import check_repeated_keys
 from tidegate.ports import Clock
-from tidegate.types import ChatMessage, ChatRequest, CompletionRequest, Endpoint, Messages, Request, Spans
+from tidegate.types import (
+    ChatMessage,
+    ChatRequest,
+    CheckRequest,
+    CompletionRequest,
+    Endpoint,
+    Messages,
+    Request,
+    Spans,
+)
 from tidegate.types.messages import has_images
 
 LARGE_BYTES = 256 * 1024
@@ -93,7 +102,7 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
     view = memoryview(body)
     call.is_large, call.has_images = True, lists.has_images
     call.fields = {name: msgspec.Raw(view[start:end]) for name, (start, end) in outline.fields.items()}
-    if isinstance(request, ChatRequest):
+    if isinstance(request, ChatRequest | CheckRequest) and request.messages is not None:
         if "messages" in outline.handed_out:
             if lists.repeated is not None:
                 raise lists.repeated
