@@ -93,10 +93,15 @@ class Lineup:
         """Check texts side by side. Returns the results in their order. Raises what `check` raises."""
         return await asyncio.gather(*(self.acheck(text, surface, question) for text in texts))
 
-    async def stream(
+    def stream(self, source: AsyncIterable[str], question: str, refusal: str) -> AsyncGenerator[str, None]:
+        """Return what may leave of a stream. See `Guard.stream`."""
+        if not self.plan.profile.stop:
+            self._of(Surface.OUTPUT)
+        return self._stream(source, question, refusal)
+
+    async def _stream(
         self, source: AsyncIterable[str], question: str, refusal: str
     ) -> AsyncGenerator[str, None]:
-        """Yield what may leave of a stream. See `Guard.stream`."""
         state = _State(self, "", question)
         out = Outgoing(self.plan, PlainTexts(), time.monotonic, state.begin, stream=True)
         try:

@@ -63,9 +63,12 @@ _LISTS: Mapping[str, msgspec.json.Decoder[list[Any]]] = MappingProxyType(
     }
 )
 _UNREAD = msgspec.json.Decoder(msgspec.Raw)
-# These replace required values of `Call.request` that are too long.
+# These replace values of `Call.request` that are too long, and that are required or mean something by being there.
 _EMPTY: Mapping[str, msgspec.Raw] = MappingProxyType(
-    {"messages": msgspec.Raw(b"[]"), "prompt": msgspec.Raw(b'""'), "input": msgspec.Raw(b'""')}
+    {
+        "messages": msgspec.Raw(b"[]"),
+        **dict.fromkeys(("prompt", "input", "answer", "profile"), msgspec.Raw(b'""')),
+    }
 )
 _NULL = msgspec.Raw(b"null")
 _FIRST_INDEX = re.compile(r"`\$\[(\d+)\]")
