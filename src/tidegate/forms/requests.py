@@ -16,7 +16,6 @@ from tidegate.forms.paths import Path, rewritten, step
 from tidegate.forms.shapes import (
     CODE,
     EVERY,
-    HARMLESS,
     UNKNOWN,
     WORDS,
     Finds,
@@ -105,7 +104,7 @@ _EMBEDDINGS = {**_SHARED, "input": Place(Surface.INPUT, _Prompt())}
 _CHECKS = {
     "input": Place(Surface.INPUT, _Prompt()),
     "answer": Place(Surface.OUTPUT, WORDS),
-    "profile": Place(Surface.SYSTEM, HARMLESS),
+    "profile": Place(Surface.SYSTEM, CODE),
     "user": Place(Surface.SYSTEM, WORDS),
 }
 
