@@ -52,7 +52,7 @@ from tidegate.config import (
 )
 from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
 from tidegate.engines import fields
-from tidegate.types import Endpoint
+from tidegate.types import ENGINE_ENDPOINTS, Endpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -285,7 +285,8 @@ def request_fields() -> str:
                 yield f"{kinds}: not", names(less)
 
     parts = [
-        f"### `/v1/{endpoint.value}`\n\n{table(['', 'fields'], rows(endpoint))}" for endpoint in Endpoint
+        f"### `/v1/{endpoint.value}`\n\n{table(['', 'fields'], rows(endpoint))}"
+        for endpoint in ENGINE_ENDPOINTS
     ]
     return "\n".join(parts)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tidegate.config import Config
     from tidegate.gateway import Gateway
+    from tidegate.guard import Guard
     from tidegate.http.app import create_app
     from tidegate.ports import Cache, Check, Clock, Embedder, Engine, Limiter, Rule, Sink, Store
     from tidegate.structure.form import structured
@@ -20,6 +21,7 @@ __all__ = [
     "Embedder",
     "Engine",
     "Gateway",
+    "Guard",
     "Limiter",
     "Rule",
     "Sink",
@@ -34,6 +36,7 @@ def __getattr__(name: str) -> object:
     homes = {
         "Config": "tidegate.config",
         "Gateway": "tidegate.gateway",
+        "Guard": "tidegate.guard",
         "create_app": "tidegate.http.app",
         "structured": "tidegate.structure.form",
     }

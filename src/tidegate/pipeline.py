@@ -30,6 +30,7 @@ from tidegate.quotas.process import Quotas
 from tidegate.stages.admit import Admit
 from tidegate.stages.attempt import Attempt
 from tidegate.stages.authenticate import Authenticate
+from tidegate.stages.check import CheckTexts
 from tidegate.stages.counting import Counting
 from tidegate.stages.guard import Guard
 from tidegate.stages.limit import Limiting
@@ -148,6 +149,12 @@ def the_way(parts: Parts) -> list[Stage]:
             Attempt(clock, parts.lengths, parts.models, parts.railed),
         ),
     ]
+
+
+def way_of_checks(parts: Parts) -> list[Stage]:
+    """Return every stage of a check, for which no engine is asked."""
+    first = [stage for stage in the_way(parts) if stage.name in ("observe", "authenticate", "limit")]
+    return [*first, Stage("check", "rails on the texts of the request", CheckTexts(parts.railed))]
 
 
 class Pipeline:

@@ -21,7 +21,7 @@ from tidegate.dispatch.deployments import Deployment, Fallbacks, Models, in_head
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, Problem
-from tidegate.pipeline import Parts, Pipeline, the_way
+from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks
 from tidegate.ports import Engine, Identifies, Sink
 from tidegate.rails.warming import warm_up
 from tidegate.review.desk import Desk
@@ -66,6 +66,7 @@ class Snapshot:
         self.authenticate = parts.authenticate
         self.limit = parts.limit
         self.pipeline = pipeline
+        self.checking = Pipeline(way_of_checks(parts), parts.clock)
         self.engines = borrowed.engines
         self.stores = borrowed.stores
         self.desk = borrowed.desk

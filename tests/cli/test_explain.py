@@ -16,7 +16,7 @@ from tidegate import cli
 from tidegate.cli.explain import explain
 from tidegate.config import parse, parse_text
 from tidegate.engines.scripted.server import ScriptedServer, run_in_thread
-from tidegate.types import Endpoint
+from tidegate.types import ENGINE_ENDPOINTS, Endpoint
 
 SECRETS = ("sk-never-shown", "team-never-shown")
 PLACED = {"name": "upstream-name", "engine": "upstream"}
@@ -85,7 +85,7 @@ def explained(run: Run, config: str, body: bytes, *line: str) -> tuple[int, dict
     return status, json.loads(out)
 
 
-@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("endpoint", ENGINE_ENDPOINTS)
 def test_what_is_told_is_what_is_sent(
     endpoint: Endpoint, gateway: Running, engine: ScriptedServer, config: str
 ) -> None:

@@ -20,7 +20,7 @@ from tidegate.errors import (
     UpstreamTimeout,
 )
 from tidegate.ports import Engine
-from tidegate.types import Ask, Endpoint, Piece
+from tidegate.types import ENGINE_ENDPOINTS, Ask, Endpoint, Piece
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +72,7 @@ async def test_a_stream_ends_with_its_finish_and_usage() -> None:
     assert all(piece.event == b"data: " + piece.data + b"\n\n" for piece in pieces)
 
 
-@pytest.mark.parametrize("endpoint", list(Endpoint))
+@pytest.mark.parametrize("endpoint", ENGINE_ENDPOINTS)
 async def test_a_call_that_is_not_streamed_gets_one_piece(endpoint: Endpoint) -> None:
     pieces: list[Piece] = []
     await collect(await opened(), call(stream=False, endpoint=endpoint), pieces)

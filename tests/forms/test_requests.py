@@ -15,7 +15,7 @@ from tidegate.engines import fields as engine_fields
 from tidegate.errors import BadRequest
 from tidegate.forms import form_of
 from tidegate.forms.requests import PLACES, WITHOUT_TEXT
-from tidegate.types import Endpoint, Message, Messages, Surface, Text, Where
+from tidegate.types import ENGINE_ENDPOINTS, CheckRequest, Endpoint, Message, Messages, Surface, Text, Where
 
 CHAT, COMPLETIONS, EMBEDDINGS = Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS
 ENGINES = {
@@ -136,13 +136,15 @@ FIELDS: dict[str, Any] = {
             "reasoning_format",
             "samplers",
             "thinking",
+            "answer",
+            "profile",
         )
     },
 }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("endpoint", ENGINE_ENDPOINTS)
 def test_every_field_that_an_engine_takes_is_known(endpoint: Endpoint, engine: str) -> None:
     """A new field has to be given a shape, or a place among those without text."""
     known = PLACES[endpoint].keys() | WITHOUT_TEXT | {"messages"}
@@ -151,6 +153,7 @@ def test_every_field_that_an_engine_takes_is_known(endpoint: Endpoint, engine: s
 
 def test_no_field_is_in_both_lists_or_unknown_to_all_engines() -> None:
     taken: set[str] = set().union(*(names for engine in ENGINES.values() for names in engine.values()))
+    taken |= set(CheckRequest.__struct_fields__)
     for endpoint, places in PLACES.items():
         assert places.keys() & WITHOUT_TEXT == set()
         assert places.keys() - taken == set(), endpoint

@@ -29,7 +29,7 @@ from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.server import EdgeServer
 from tidegate.runtime import Runtime
-from tidegate.types import Ask, Batch, Capabilities, Endpoint, Piece, Record
+from tidegate.types import ENGINE_ENDPOINTS, Ask, Batch, Capabilities, Endpoint, Piece, Record
 
 Step = float | dict[str, Any] | Exception
 """What an engine does next: it waits for so many seconds, sends an event or a whole answer, or fails."""
@@ -59,7 +59,7 @@ class Told(PlainEngine):
     """An engine that does what the test tells it."""
 
     capabilities = Capabilities(
-        {end: fields.VLLM[end] | {"documents"} for end in Endpoint}, stream_usage=True
+        {end: fields.VLLM[end] | {"documents"} for end in ENGINE_ENDPOINTS}, stream_usage=True
     )
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from tidegate.config.tenants import TenantNames
 from tidegate.errors import Conflict, Forbidden, NotFound
 from tidegate.ports import KeyStore, Wall
 from tidegate.types import Caller, Change, Key, Secret, Tenant
-from tidegate.types.caller import INFERENCE
+from tidegate.types.caller import CHECKS, INFERENCE
 
 _PAGE = 1000
 
@@ -226,9 +226,9 @@ def _check_promise(key: Key, now: float) -> None:
 
 def _check_gift(scopes: Collection[str], actor: Actor) -> None:
     """Raise Forbidden for scopes beyond those of the actor: otherwise every administrator could become every other one."""
-    if beyond := set(scopes) - actor.scopes - {INFERENCE}:
+    if beyond := set(scopes) - actor.scopes - {INFERENCE, CHECKS}:
         raise Forbidden(
             f"The field 'scopes' has '{min(beyond)}', which your own key lacks: a key can only give scopes that it has,"
-            f" and '{INFERENCE}'",
+            f", '{INFERENCE}' and '{CHECKS}'",
             param="scopes",
         )

@@ -10,9 +10,9 @@ import msgspec
 from tidegate.config.policies import check_pattern
 from tidegate.errors import BadRequest
 from tidegate.types import Tenant
-from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS, REVIEW
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, CHECKS, INFERENCE, METRICS, REVIEW
 
-SCOPES = (INFERENCE, ADMIN_READ, ADMIN_WRITE, REVIEW, METRICS)
+SCOPES = (INFERENCE, CHECKS, ADMIN_READ, ADMIN_WRITE, REVIEW, METRICS)
 DAY_S = 86400.0
 LONGEST_S = 100 * 366 * DAY_S
 """The longest time that a key can be valid for. Without a time it is valid until it is revoked."""

@@ -40,9 +40,11 @@ from tidegate.stages.limit import Limiting
 from tidegate.stages.needs import needs_of
 from tidegate.stages.railed import Railed, refuses_with_error
 from tidegate.stages.recall import Recall
-from tidegate.types import Endpoint, Exit, Key
+from tidegate.types import ENGINE_ENDPOINTS, Endpoint, Exit, Key
 
-ENDPOINTS: Mapping[str, Endpoint] = {endpoint.value.replace("/", "."): endpoint for endpoint in Endpoint}
+ENDPOINTS: Mapping[str, Endpoint] = {
+    endpoint.value.replace("/", "."): endpoint for endpoint in ENGINE_ENDPOINTS
+}
 """The endpoints as the command line writes them: `chat.completions`."""
 
 

@@ -17,7 +17,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 TenantNames = tuple[str, str, str]
 """An organisation, a team and a user; the lower ones are empty for a tenant above them."""
-ScopeName = Literal["inference", "admin:read", "admin:write", "review", "metrics"]
+ScopeName = Literal["inference", "checks", "admin:read", "admin:write", "review", "metrics"]
 
 
 class UserConfig(Settings):

@@ -27,7 +27,7 @@ from tidegate.engines.preview import MASK, Outgoing
 from tidegate.engines.refusals import MAX_ERROR_BYTES, Explanation, explanation, judge, wait_s
 from tidegate.errors import GatewayError, UpstreamError, UpstreamUnreachable
 from tidegate.ports import Clock, Host
-from tidegate.types import Abilities, Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
+from tidegate.types import ENGINE_ENDPOINTS, Abilities, Ask, Batch, Capabilities, Endpoint, Load, Piece, Room
 
 # Some servers send these in place of 200: created, accepted, non-authoritative information (RFC 9110, 15.3).
 _AS_GOOD_AS_200 = frozenset({200, 201, 202, 203})
@@ -77,7 +77,8 @@ class OpenAIEngine:
         self._client = open_client(self._config, keeps_chunked=self.KEEPS_CHUNKED)
         headers = _JSON + self._own_headers()
         self._targets = {
-            endpoint: self._client.target("POST", endpoint.value, headers, once=True) for endpoint in Endpoint
+            endpoint: self._client.target("POST", endpoint.value, headers, once=True)
+            for endpoint in ENGINE_ENDPOINTS
         }
         self._probe = None
         if place := self._config.probe_at:

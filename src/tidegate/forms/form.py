@@ -114,6 +114,7 @@ _SAYS: Mapping[Endpoint, _Says] = {
     Endpoint.CHAT: say_chat,
     Endpoint.COMPLETIONS: say_completion,
     Endpoint.EMBEDDINGS: say_nothing,
+    Endpoint.CHECKS: say_nothing,
 }
 
 

@@ -101,10 +101,18 @@ _COMPLETIONS = {
 }
 _EMBEDDINGS = {**_SHARED, "input": Place(Surface.INPUT, _Prompt())}
 
+_CHECKS = {
+    "input": Place(Surface.INPUT, _Prompt()),
+    "answer": Place(Surface.OUTPUT, WORDS),
+    "profile": Place(Surface.SYSTEM, CODE),
+    "user": Place(Surface.SYSTEM, WORDS),
+}
+
 PLACES: Mapping[Endpoint, Mapping[str, Place]] = {
     Endpoint.CHAT: _CHAT,
     Endpoint.COMPLETIONS: _COMPLETIONS,
     Endpoint.EMBEDDINGS: _EMBEDDINGS,
+    Endpoint.CHECKS: _CHECKS,
 }
 """The fields with text, for each endpoint. `messages` is apart: see `MESSAGE`."""
 

@@ -16,14 +16,14 @@ from starlette.routing import Route
 from tidegate.errors import GatewayError
 from tidegate.http.answers import as_error
 from tidegate.http.responder import header_values
-from tidegate.stages.authenticate import OPEN, Authenticate, Visitor
+from tidegate.stages.authenticate import OPEN, Authenticate, Visitor, scope_of
 from tidegate.types import Endpoint, Headers
 from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS, REVIEW
 
 NEEDS: Mapping[str, str] = MappingProxyType(
     {
-        # Calls: the stage `authenticate` asks for this scope.
-        **{f"/v1/{endpoint.value}": INFERENCE for endpoint in Endpoint},
+        # Calls: the stage `authenticate` asks for the scope.
+        **{f"/v1/{endpoint.value}": scope_of(endpoint) for endpoint in Endpoint},
         "/v1/models": INFERENCE,
         "/v1/models/{model:path}": INFERENCE,
         "/openapi.json": INFERENCE,

@@ -1,4 +1,4 @@
-"""The OpenAI endpoints that make calls, from the ASGI request through the pipeline to the last byte of the answer.
+"""The endpoints that make calls, from the ASGI request through the pipeline to the last byte of the answer.
 
 This code runs for every request, so it uses no framework: it reads, parses, runs and sends.
 """
@@ -9,7 +9,9 @@ import asyncio
 import itertools
 import logging
 import os
+from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 
 from starlette.types import Receive, Scope, Send
 
@@ -42,6 +44,9 @@ class CallEndpoint:
     def __init__(self, endpoint: Endpoint, gateway: Gateway, turn: asyncio.Lock) -> None:
         """`turn` is shared by all endpoints, so that they read large bodies one step at a time."""
         self._endpoint = endpoint
+        self._way: Callable[[Snapshot], Pipeline] = attrgetter(
+            "checking" if endpoint is Endpoint.CHECKS else "pipeline"
+        )
         self._gateway = gateway
         self._turn = turn
         # The prefix makes ids unique across processes, and the counter makes them unique within one process.
@@ -115,7 +120,7 @@ class CallEndpoint:
         self, snapshot: Snapshot, call: Call, request: tuple[Scope, Receive], responder: Responder
     ) -> None:
         """Run the call. Its exit closes before the last byte is sent, so that a failure in the exit is still reported."""
-        gateway, pipeline, body = self._gateway, snapshot.pipeline, b""
+        gateway, pipeline, body = self._gateway, self._way(snapshot), b""
         media_type = b""
         async with call.exit:
             try:

@@ -6,10 +6,10 @@ is checked at once if it is not streamed, or if one of the rails needs all of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
-from tidegate.forms import Form
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
@@ -32,13 +32,37 @@ Begin = Callable[[Sequence[Text], str], Review]
 """Begins a review of texts of the answer, behind a context that was checked before."""
 
 
+class Reads(Protocol):
+    """Reads and changes the texts in the pieces of an answer, as a form does."""
+
+    def texts_out(self, piece: Piece) -> list[Text]:
+        """Return the texts of a piece."""
+        ...
+
+    def known_text(self, piece: Piece) -> Text | None:
+        """Return the only text of a piece if that is known faster than by `texts_out`, or None."""
+        ...
+
+    def put_out(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
+        """Return the piece with other texts at some places."""
+        ...
+
+    def without_echoes(self, piece: Piece, choices: Collection[int]) -> Piece:
+        """Return the piece without what says the texts of these choices once more."""
+        ...
+
+    def ended(self, piece: Piece, choice: int) -> Piece:
+        """Return the piece with the finish reason `stop` for a choice."""
+        ...
+
+
 class Outgoing:
     """One answer. `stopped` is the finding that has ended it, and `last` the last piece that the engine has sent."""
 
     def __init__(  # noqa: PLR0913
         self,
         plan: Plan,
-        form: Form,
+        form: Reads,
         clock: Clock,
         begin: Begin,
         *,
@@ -78,7 +102,7 @@ class Outgoing:
         self._masks = False
         self._window = self._for_stream(plan, form) if stream else None
 
-    def _for_stream(self, plan: Plan, form: Form) -> Window:
+    def _for_stream(self, plan: Plan, form: Reads) -> Window:
         """Tell apart the rails that see each text as it arrives, and return the window for them."""
         steps = plan.output_rules + plan.output_checks
         if not any(step.whole for step in steps):

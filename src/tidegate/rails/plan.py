@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -74,8 +74,32 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
         return self.input_rules + self.input_checks + self.output_rules + self.output_checks
 
 
-def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Plan]:
-    """Return the plans of the profiles with these names, those without rails left out.
+def made_by_kind(config: RailConfig) -> Rule | Check:
+    """Make a rail of the class that the registry has for its kind. Raises ValueError if it cannot be made."""
+    kind = config.kind
+    rail: Any = attempted(
+        lambda: registry.find("tidegate.rails", kind)(config), partial(_cannot_be_made, kind)
+    )
+    return sound_rail(kind, rail)
+
+
+def sound_rail(name: str, rail: Any) -> Rule | Check:
+    """Return an object that is a rail. Raises ValueError for one that is none; `name` is what the message calls it."""
+    about: object = getattr(rail, "about", None)
+    if not isinstance(about, RailFacts):
+        raise ValueError(f"'{name}' does not say what it checks: its `about` has to be a RailFacts")  # noqa: TRY004
+    if inspect.iscoroutinefunction(rail.check) != (about.tier > 0):
+        fix = "needs `async def check`" if about.tier else "is a rule, which needs a plain `def check`"
+        raise ValueError(f"'{name}' has the tier {about.tier} and {fix}")
+    return rail
+
+
+Make = Callable[[RailConfig], Rule | Check]
+"""A function that makes a rail of its settings. Raises ValueError if that cannot be done."""
+
+
+def compile_plans(config: RailsConfig, named: Sequence[str], make: Make = made_by_kind) -> Mapping[str, Plan]:
+    """Return the plans of the profiles with these names, those without rails left out. `make` makes their rails.
 
     Raises ConfigError with every mistake: a profile that does not exist, a rail that cannot be made, and settings that do
     not go together.
@@ -85,7 +109,7 @@ def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Pla
     profiles = {**BUILT_IN, **config.profiles}
     for name in sorted({*named, *config.profiles}):
         if name != NO_RAILS and name in profiles:
-            plan = _plan(name, profiles[name], config, problems)
+            plan = _plan(name, profiles[name], config, problems, make)
             if plan.steps or plan.profile.stop:
                 plans[name] = plan
     if problems:
@@ -93,12 +117,14 @@ def compile_plans(config: RailsConfig, named: Sequence[str]) -> Mapping[str, Pla
     return MappingProxyType(plans)
 
 
-def _plan(name: str, profile: ProfileConfig, config: RailsConfig, problems: list[Problem]) -> Plan:
+def _plan(
+    name: str, profile: ProfileConfig, config: RailsConfig, problems: list[Problem], make: Make
+) -> Plan:
     made: dict[str, tuple[RailConfig, Rule | Check]] = {}
     paths = [f"rails.profiles.{name}.rails[{at}]" for at in range(len(profile.rails))]
     for path, rail in zip(paths, profile.rails, strict=True):
         try:
-            made[rail.name or rail.kind] = rail, _made(rail)
+            made[rail.name or rail.kind] = rail, make(rail)
         except ValueError as error:
             problems.append(Problem(path, str(error)))
     steps: dict[str, Step] = {}
@@ -144,21 +170,6 @@ def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed |
     passages = "early" if profile.stream_first else "passages"
     judged = passages if any(not one.scans for one in steps) else ""
     return WindowRules.of(rails, judged=judged, stops=profile.stop)
-
-
-def _made(config: RailConfig) -> Rule | Check:
-    """Make a rail. Raises ValueError if it cannot be made."""
-    kind = config.kind
-    rail: Any = attempted(
-        lambda: registry.find("tidegate.rails", kind)(config), partial(_cannot_be_made, kind)
-    )
-    about: object = getattr(rail, "about", None)
-    if not isinstance(about, RailFacts):
-        raise ValueError(f"'{kind}' does not say what it checks: its `about` has to be a RailFacts")  # noqa: TRY004
-    if inspect.iscoroutinefunction(rail.check) != (about.tier > 0):
-        fix = "needs `async def check`" if about.tier else "is a rule, which needs a plain `def check`"
-        raise ValueError(f"'{kind}' has the tier {about.tier} and {fix}")
-    return rail
 
 
 def _cannot_be_made(kind: str, error: BaseException) -> NoReturn:

@@ -27,8 +27,8 @@ SLICE_CHARS = MOST_CHARS
 REQUEST = Where(-1, "")
 """The place of the empty text that stands for a request as a whole, for rails with `once`."""
 SceneOf = Callable[[Text], Scene]
-Told = Callable[[Step, Decision], None]
-"""A function that is told of each verdict that is not `PASSED`, for people who want to see more than the findings."""
+Told = Callable[[Step, Text, Decision], None]
+"""A function that is told of each verdict on a text that is not `PASSED`, for those who want more than the findings."""
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:
@@ -163,7 +163,7 @@ class Review:
                     late = began >= until
                 if late:
                     verdict = LATE
-                elif size <= SLICE_CHARS:
+                elif size <= SLICE_CHARS or step.about.entire:
                     verdict = ruled(step, _views(unit), self._scene_of(unit), self._note_failure)
                 else:
                     verdict = yield from self._sliced(step, unit, until)
@@ -293,7 +293,7 @@ class Review:
         if decision.action is Action.REGENERATE and self._escalates:
             decision = decision._replace(action=Action.REVIEW)
         if self._told is not None:
-            self._told(step, decision)
+            self._told(step, unit.text, decision)
         if decision.action is Action.PASS:
             return
         finding.count += len(verdict.spans) or 1

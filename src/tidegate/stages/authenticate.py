@@ -14,9 +14,10 @@ from tidegate.errors import Forbidden, GatewayError
 from tidegate.policy import Policies, Policy, compile_policies
 from tidegate.ports import Identifies
 from tidegate.stages.narrowing import narrow
-from tidegate.types import ANSWER, Caller, Key
-from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, INFERENCE, METRICS
+from tidegate.types import ANSWER, Caller, Endpoint, Key
+from tidegate.types.caller import ADMIN_READ, ADMIN_WRITE, CHECKS, INFERENCE, METRICS
 
+_CHECKS = Endpoint.CHECKS  # the look-up of a member costs a call in Python 3.11
 OPEN = "open"
 """What a route needs that answers everybody."""
 
@@ -42,7 +43,7 @@ class Authenticate:
         self.proxies: Proxies | None = None
         """Who may name the client's address; None: no proxy is trusted, and the peer is the client."""
         self._keys = keys
-        free = () if closed else (INFERENCE, ADMIN_READ, METRICS)
+        free = () if closed else (INFERENCE, CHECKS, ADMIN_READ, METRICS)
         self._anybody = Visitor(Caller(scopes=frozenset({OPEN, *free})), policies.default)
 
     def __call__(self, call: Call) -> Awaitable[None] | None:
@@ -95,7 +96,7 @@ class Authenticate:
     def _take(self, key: Key, call: Call) -> None:
         call.caller = key.caller
         _apply(self.policies.of(key), call)
-        check_scope(INFERENCE, key.caller)
+        check_scope(scope_of(call.endpoint), key.caller)
         narrow(call, self.policies.classes)
 
 
@@ -104,6 +105,11 @@ def _apply(policy: Policy, call: Call) -> None:
     if policy.plan is not None:
         call.checks = Checks(policy.plan)
     call.sooner(call.arrived_at + policy.deadline_s)
+
+
+def scope_of(endpoint: Endpoint) -> str:
+    """Return the scope that a call on an endpoint needs."""
+    return CHECKS if endpoint is _CHECKS else INFERENCE
 
 
 def check_scope(scope: str, caller: Caller) -> None:

@@ -74,7 +74,7 @@ class Limiting:
         plan = self._plan(call)
         if not plan.limits:
             return None
-        if not plan.counts_tokens:
+        if not plan.counts_tokens or not call.model:
             return self._reserve(_Held(self, call, plan, Need()))
         counted = self.counting.count(call, money=plan.counts_money)
         if isinstance(counted, tuple):
@@ -120,7 +120,8 @@ class Limiting:
     # -- what a call needs ---------------------------------------------------------------------------------------------
 
     def _plan(self, call: Call) -> Plan:
-        deployments_of(call, self._models)
+        if call.model:
+            deployments_of(call, self._models)
         user = call.request.user if call.request is not None else None
         return call.policy.limits.plan(call.model, call.route, user or "")
 
@@ -246,13 +247,14 @@ class Limiting:
         call.reply_headers += held.plan.headers.told(ticket.left, self._limiter.resets_s)
         self._tally.reserved(ticket)
 
-    def settle(self, held: _Held, ticket: Ticket) -> None:
-        """Charge what a call has used, give back the rest, and learn from the length of its answer."""
+    def settle(self, held: _Held, ticket: Ticket, *, unasked: bool = False) -> None:
+        """Charge what a call has used, give back the rest, and learn from the length of its answer.
+
+        `unasked` says that the call was answered as it should be, and that no engine was asked for it.
+        """
         call, need = held.call, held.need
         internal = call.policy.internal_calls == "caller"
-        figures = held.plan.of_each(
-            used(call.spent, need, held.price, internal=internal, recalled=bool(call.recalled))
-        )
+        figures = held.plan.of_each(used(call.spent, need, held.price, internal=internal, recalled=unasked))
         self._limiter.settle(ticket, figures)
         if self._lines.waiting:
             self._lines.given_back(ticket, figures)
@@ -286,11 +288,11 @@ class _Held(msgspec.Struct):
 
     @property
     def price(self) -> Price | None:
-        """The price of the call's model if a limit of money is met."""
-        return self.stage.price(self.call.route) if self.plan.counts_money else None
+        """The price of the call's model if a limit of money is met. A check has no model."""
+        return self.stage.price(self.call.route) if self.plan.counts_money and self.call.route else None
 
     def settle(self, error: BaseException | None) -> None:
         """Settle the reservation. Called once, when the call ends."""
-        del error
         assert self.ticket is not None, "pushed when it was reserved"
-        self.stage.settle(self, self.ticket)
+        is_check = not self.call.model and error is None
+        self.stage.settle(self, self.ticket, unasked=is_check or bool(self.call.recalled))

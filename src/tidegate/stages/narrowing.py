@@ -33,19 +33,21 @@ def narrow(call: Call, classes: Mapping[str, Priority]) -> None:
         call.own_deadline = call.arrived_at + _seconds(headers[DEADLINE_MS])
         call.sooner(call.own_deadline)
     if PROFILE in headers:
-        _take_profile(call, headers[PROFILE])
+        name = headers[PROFILE].strip().decode(errors="replace")
+        if not take_profile(call, name):
+            raise BadRequest(
+                f"The header '{PROFILE.decode()}' names no profile that the policy allows: send one of"
+                f" {', '.join(call.policy.stricter) or 'none'}, or leave it out"
+            )
 
 
-def _take_profile(call: Call, value: bytes) -> None:
-    policy, name = call.policy, value.strip().decode(errors="replace")
+def take_profile(call: Call, name: str) -> bool:
+    """Put a call under a profile of rails. Returns whether the policy allows it: its own, and those that are stricter."""
+    policy = call.policy
     if name in policy.stricter:
         call.checks = Checks(policy.stricter[name])
-    elif policy.plan is None or policy.plan.name != name:
-        allowed = ", ".join(policy.stricter) or "none"
-        raise BadRequest(
-            f"The header '{PROFILE.decode()}' names no profile that the policy allows: send one of {allowed}, or leave"
-            " it out"
-        )
+        return True
+    return policy.plan is not None and policy.plan.name == name
 
 
 def _rank(one: Priority) -> int:

@@ -19,7 +19,7 @@ from tidegate.rails.objections import Objection
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
-from tidegate.rails.review import REQUEST, Review, SceneOf, masked
+from tidegate.rails.review import REQUEST, Review, SceneOf, Told, masked
 from tidegate.rails.signs import Look
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
@@ -108,7 +108,11 @@ class Railed:
         scene = partial(self._scene_of_answer, call)
         return self._review(texts, scene, plan.output_look, context=context, escalates=escalates)
 
-    def _review(
+    def check(self, call: Call, texts: Sequence[Text], look: Look | None, told: Told) -> Review:
+        """Begin the review of texts that no engine gets. `told` is told of each verdict on them."""
+        return self._review(texts, partial(self._scene_of_answer, call), look, told=told)
+
+    def _review(  # noqa: PLR0913
         self,
         texts: Sequence[Text],
         scene: SceneOf,
@@ -117,6 +121,7 @@ class Railed:
         mask: Mask = masked,
         context: str = "",
         escalates: bool = False,
+        told: Told | None = None,
     ) -> Review:
         return Review(
             texts,
@@ -126,6 +131,7 @@ class Railed:
             mask=mask,
             context=context,
             look=look,
+            told=told,
             abandoned=self._abandoned,
             escalates=escalates,
         )
@@ -216,7 +222,8 @@ class Railed:
         return msgspec.structs.replace(scene, system=checks.system)
 
     def _scene_of_request(self, call: Call) -> Scene:
-        contexts = [one.can.context_tokens for one in deployments_of(call, self._models)]
+        deployments = deployments_of(call, self._models) if call.model else ()
+        contexts = [one.can.context_tokens for one in deployments]
         known = [one for one in contexts if one is not None]
         return Scene(
             REQUEST,

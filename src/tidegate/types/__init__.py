@@ -15,7 +15,17 @@ from tidegate.types.answer import (
     TokenCounts,
     Usage,
 )
-from tidegate.types.ask import ABLE, Abilities, Ask, Capabilities, Endpoint, Headers, Load, Room
+from tidegate.types.ask import (
+    ABLE,
+    ENGINE_ENDPOINTS,
+    Abilities,
+    Ask,
+    Capabilities,
+    Endpoint,
+    Headers,
+    Load,
+    Room,
+)
 from tidegate.types.cached import Entry, Neighbour
 from tidegate.types.caller import ANSWER, CONTINUED, FAILED, HEDGE, Caller, Parent
 from tidegate.types.case import Case, Decision, Judged, Outcome
@@ -41,6 +51,7 @@ from tidegate.types.quota import (
 from tidegate.types.record import Record, Spent
 from tidegate.types.request import (
     ChatRequest,
+    CheckRequest,
     CompletionRequest,
     EmbeddingRequest,
     Generation,
@@ -67,6 +78,7 @@ __all__ = [
     "ANSWER",
     "CONTINUED",
     "DEFAULT_PRIORITY",
+    "ENGINE_ENDPOINTS",
     "FAILED",
     "HEDGE",
     "PASSED",
@@ -82,6 +94,7 @@ __all__ = [
     "Change",
     "ChatMessage",
     "ChatRequest",
+    "CheckRequest",
     "Choice",
     "CompletionRequest",
     "Consumption",

@@ -14,15 +14,23 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Endpoint(enum.Enum):
-    """The OpenAI endpoints that a call can arrive on. The value is the path below `/v1/` and below an engine's base URL."""
+    """The endpoints that a call can arrive on. The value is the path below `/v1/`, and below an engine's base URL.
+
+    `CHECKS` is the gateway's own: no engine is asked. The others are those of the OpenAI API.
+    """
 
     CHAT = "chat/completions"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    CHECKS = "checks"
 
     # Enum's own hash is a Python function, which would cost each call a microsecond. Members are singletons, so the hash of
     # `object` serves.
     __hash__ = object.__hash__
+
+
+ENGINE_ENDPOINTS = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
+"""The endpoints whose calls engines answer."""
 
 
 class Room(Protocol):

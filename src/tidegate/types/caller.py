@@ -19,6 +19,8 @@ HEDGE = "hedge"
 
 INFERENCE = "inference"
 """The scope of calls: chat completions and their like, and the lists of models."""
+CHECKS = "checks"
+"""The scope of checks: texts that rails check for a client, without an engine."""
 ADMIN_READ = "admin:read"
 """The scope of everything that shows how the gateway works and changes nothing."""
 ADMIN_WRITE = "admin:write"

@@ -69,4 +69,14 @@ class EmbeddingRequest(ModelRequest, kw_only=True):
     dimensions: int | None = None
 
 
-Request = ChatRequest | CompletionRequest | EmbeddingRequest
+class CheckRequest(msgspec.Struct, kw_only=True):
+    """`POST /v1/checks`: texts or messages, an answer to them, or both. `profile` names the rails."""
+
+    input: str | list[str] | None = None
+    messages: list[ChatMessage] | None = None
+    answer: str | None = None
+    profile: str | None = None
+    user: str | None = None
+
+
+Request = ChatRequest | CompletionRequest | EmbeddingRequest | CheckRequest

@@ -93,7 +93,8 @@ class RailFacts(msgspec.Struct, frozen=True):
     all. `tier` is 0 for rules, 1 for small models, and 2 for judges and remote guards. `finds_spans` says that its verdicts
     say where, so that texts can be redacted. `corrects` says that its verdicts have a corrected text. `usual_ms` is how
     long a check of a usual text takes, for the budget. A rail with `once` checks a request as a whole: it gets one empty
-    text, and a scene with the request's tokens. `reads_system` says that it needs `Scene.system`.
+    text, and a scene with the request's tokens. `reads_system` says that it needs `Scene.system`. Long texts are checked by
+    rules in slices, except by those that need the `entire` text to say anything, such as its length.
     """
 
     name: str
@@ -107,6 +108,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     usual: frozenset[Surface] = frozenset()
     once: bool = False
     reads_system: bool = False
+    entire: bool = False
 
 
 class Signs(NamedTuple):

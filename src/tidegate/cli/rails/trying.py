@@ -151,7 +151,7 @@ async def tried(plan: Chosen, text: str) -> Trial:
             time.perf_counter,
             hashed=lambda _: "",
             mask=mask,
-            told=lambda _, decision, decisions=decisions: decisions.append(decision),
+            told=lambda _, __, decision, decisions=decisions: decisions.append(decision),
         )
         if step.about.tier == 0:
             for _ in review.rules([step], until=_ENDLESS):

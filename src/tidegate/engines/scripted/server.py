@@ -34,7 +34,7 @@ from tidegate.errors import (
     PayloadTooLarge,
     UpstreamBusy,
 )
-from tidegate.types import Endpoint
+from tidegate.types import ENGINE_ENDPOINTS, Endpoint
 
 MAX_BODY_BYTES = 64 * 2**20
 MAX_PIPELINED = 64
@@ -42,7 +42,7 @@ MAX_PIPELINED = 64
 _TIMER_SLACK_S = 0.0005
 # The most writes per turn of the event loop, so that a long answer cannot starve the other connections.
 _WRITES_A_TURN = 32
-_ENDPOINTS = {f"/v1/{endpoint.value}": endpoint for endpoint in Endpoint}
+_ENDPOINTS = {f"/v1/{endpoint.value}": endpoint for endpoint in ENGINE_ENDPOINTS}
 _MODELS = b'{"object":"list","data":[{"id":"scripted","object":"model","created":1700000000,"owned_by":"tidegate"}]}'
 
 

@@ -35,7 +35,16 @@ from tidegate.http.apis.openai import (
 from tidegate.http.apis.outline import Limits, Outline
 from tidegate.http.apis.repeats import check_repeated_keys
 from tidegate.ports import Clock
-from tidegate.types import ChatMessage, ChatRequest, CompletionRequest, Endpoint, Messages, Request, Spans
+from tidegate.types import (
+    ChatMessage,
+    ChatRequest,
+    CheckRequest,
+    CompletionRequest,
+    Endpoint,
+    Messages,
+    Request,
+    Spans,
+)
 from tidegate.types.messages import has_images
 
 LARGE_BYTES = 256 * 1024
@@ -54,9 +63,12 @@ _LISTS: Mapping[str, msgspec.json.Decoder[list[Any]]] = MappingProxyType(
     }
 )
 _UNREAD = msgspec.json.Decoder(msgspec.Raw)
-# These replace required values of `Call.request` that are too long.
+# These replace values of `Call.request` that are too long, and that are required or mean something by being there.
 _EMPTY: Mapping[str, msgspec.Raw] = MappingProxyType(
-    {"messages": msgspec.Raw(b"[]"), "prompt": msgspec.Raw(b'""'), "input": msgspec.Raw(b'""')}
+    {
+        "messages": msgspec.Raw(b"[]"),
+        **dict.fromkeys(("prompt", "input", "answer", "profile"), msgspec.Raw(b'""')),
+    }
 )
 _NULL = msgspec.Raw(b"null")
 _FIRST_INDEX = re.compile(r"`\$\[(\d+)\]")
@@ -93,7 +105,7 @@ def read_large(body: bytes, call: Call, limits: Limits) -> Iterator[None]:
     view = memoryview(body)
     call.is_large, call.has_images = True, lists.has_images
     call.fields = {name: msgspec.Raw(view[start:end]) for name, (start, end) in outline.fields.items()}
-    if isinstance(request, ChatRequest):
+    if isinstance(request, ChatRequest | CheckRequest) and request.messages is not None:
         if "messages" in outline.handed_out:
             if lists.repeated is not None:
                 raise lists.repeated

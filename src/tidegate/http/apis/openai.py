@@ -22,6 +22,7 @@ from tidegate.http.edge.nesting import check_nesting
 from tidegate.kernel.nearest import nearest
 from tidegate.types import (
     ChatRequest,
+    CheckRequest,
     CompletionRequest,
     EmbeddingRequest,
     Endpoint,
@@ -36,6 +37,7 @@ TYPES: Mapping[Endpoint, type[Request]] = MappingProxyType(
         Endpoint.CHAT: ChatRequest,
         Endpoint.COMPLETIONS: CompletionRequest,
         Endpoint.EMBEDDINGS: EmbeddingRequest,
+        Endpoint.CHECKS: CheckRequest,
     }
 )
 REQUESTS: Mapping[Endpoint, msgspec.json.Decoder[Request]] = {
@@ -55,7 +57,7 @@ def read(body: bytes, call: Call, *, max_depth: int = 64, max_containers: int = 
         request = REQUESTS[call.endpoint].decode(body)
     except UNREADABLE as error:
         raise refusal(error, call.fields) from error
-    if type(request) is ChatRequest:
+    if isinstance(request, ChatRequest | CheckRequest) and request.messages is not None:
         raw = call.fields["messages"]
         check_any(request.messages)
         check_repeated_keys(bytes(raw), request.messages)
@@ -82,7 +84,10 @@ def take(call: Call, request: Request, prompts: int = 1) -> None:
 
     Raises BadRequest.
     """
-    call.request, call.model = request, request.model
+    call.request = request
+    if isinstance(request, CheckRequest):
+        return
+    call.model = request.model
     if isinstance(request, Generation):
         _take_generation(call, request, prompts)
     if not call.model:

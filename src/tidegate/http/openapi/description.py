@@ -24,9 +24,10 @@ from tidegate.errors import GatewayError
 from tidegate.http.access import needed
 from tidegate.http.admin import queue, review, usage
 from tidegate.stages.authenticate import OPEN
+from tidegate.stages.check import CheckResult
 from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
 from tidegate.stages.recall import IDEMPOTENCY_KEY, LONGEST_KEY
-from tidegate.types import Answer, ChatRequest, CompletionRequest, EmbeddingRequest, Endpoint
+from tidegate.types import Answer, ChatRequest, CheckRequest, CompletionRequest, EmbeddingRequest, Endpoint
 
 Json = dict[str, Any]
 
@@ -172,6 +173,7 @@ _SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
 def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> Json:
     """Return the whole document. `cold` are the routes that make no call, `classes` those that a request may name."""
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
+    structs += [CheckRequest, CheckResult]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
     headers = [*_narrowing(classes), _IDEMPOTENCY]
@@ -179,6 +181,8 @@ def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> J
         fields = _fields(models, endpoint)
         schemas[body.__name__] = _request(schemas[body.__name__], fields)
         paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary, headers)}
+    schemas[CheckRequest.__name__]["additionalProperties"] = False
+    paths[f"/v1/{Endpoint.CHECKS.value}"] = {"post": _check(_narrowing(classes))}
     for route in cold:
         paths.update(_cold_path(route))
     return {
@@ -241,6 +245,19 @@ def _call(endpoint: Endpoint, schema: str, summary: str, headers: Sequence[Json]
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
         },
         "responses": {"200": _response("The answer, whole or streamed", content), **_failures()},
+    }
+
+
+def _check(headers: Sequence[Json]) -> Json:
+    answer: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/CheckResult"}}}
+    body: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/CheckRequest"}}}
+    return {
+        "operationId": Endpoint.CHECKS.value,
+        "summary": "What the rails say of texts, without an engine",
+        "security": _SECURITY,
+        "parameters": [*headers],
+        "requestBody": {"required": True, "content": body},
+        "responses": {"200": _response("What the rails say", answer), **_failures()},
     }
 
 
