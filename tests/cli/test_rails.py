@@ -95,7 +95,7 @@ def test_every_kind_says_what_it_checks(listed: dict[str, Any]) -> None:
     kinds = {one["kind"]: one for one in listed["kinds"]}
     assert sorted(kinds) == registry.kinds("tidegate.rails")
     assert [name for name, one in kinds.items() if len(one["checks"]) < len("Finds it")] == []
-    assert [name for name, one in kinds.items() if one["surfaces"] is None] == ["python"]
+    assert [name for name, one in kinds.items() if one["surfaces"] is None] == ["copied", "python"]
     assert kinds["token_limit"]["redacts"] is False
     assert kinds["regex"]["redacts"] is True
 
