@@ -1,6 +1,8 @@
 """The parts of a schema's check against plain definitions of what they mean."""
 
 import itertools
+import json
+import pathlib
 import random
 import re
 from fractions import Fraction
@@ -25,7 +27,7 @@ SHORT = [
 VALUES = [(text, Fraction(text)) for text in SHORT]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(-30, 30).map(lambda i: Fraction(i, 4)) | st.none(),
     st.integers(0, 40).map(lambda i: Fraction(i, 4)) | st.none(),
@@ -121,7 +123,7 @@ _ATOMS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(_ATOMS), max_size=7).map("".join))
 def test_any_pattern_that_is_translated_means_the_same(pattern):
     expression = regular(pattern)
@@ -136,7 +138,7 @@ def test_any_pattern_that_is_translated_means_the_same(pattern):
         return
     matcher = automaton([expression], 0, None)
     for size in range(4):
-        for chars in itertools.product("abc-", repeat=size):
+        for chars in itertools.product("ab-", repeat=size):
             text = "".join(chars)
             copy = matcher.deep_copy()
             accepted = copy.try_consume_tokens(list(text.encode())) == size and copy.is_accepting()
@@ -144,19 +146,7 @@ def test_any_pattern_that_is_translated_means_the_same(pattern):
 
 
 # Every value of these finite schemas can be listed, so that each beginning can be judged by looking for a value.
-FINITE = [
-    {"enum": ["a", "ab", 1, 12, None, [1], {"a": 1}]},
-    {"anyOf": [{"enum": [1, 2, 3]}, {"const": "x"}], "not": {}} | {"not": False},
-    {"type": "object", "properties": {"a": {"enum": [1, 2]}, "b": {"const": "x"}}, "required": ["a"], "additionalProperties": False},
-    {"type": "object", "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}}, "minProperties": 2, "maxProperties": 2, "required": ["c"], "additionalProperties": False},
-    {"type": "object", "properties": {"a": {"const": 1}, "b": False, "c": {"allOf": [{"const": 3}, {"const": 4}]}}, "additionalProperties": False},
-    {"type": "array", "items": {"enum": [True, "t"]}, "minItems": 1, "maxItems": 2},
-    {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}, False], "items": {"const": 1}},
-    {"anyOf": [{"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"], "additionalProperties": False}, {"type": "object", "properties": {"a": {"const": 2}, "b": {"const": 1}}, "required": ["b", "a"], "additionalProperties": False}]},
-    {"allOf": [{"properties": {"a": {"enum": [1, 2]}}}, {"properties": {"a": {"enum": [2, 3]}}}], "type": "object", "required": ["a"], "maxProperties": 1},
-    {"$defs": {"n": {"anyOf": [{"const": 1}, {"type": "array", "items": {"$ref": "#/$defs/n"}, "minItems": 1, "maxItems": 1}]}}, "allOf": [{"$ref": "#/$defs/n"}, {"enum": [1, [1], [[1]], [2]]}]},
-    {"$defs": {"endless": {"type": "array", "items": {"$ref": "#/$defs/endless"}, "minItems": 1}}, "anyOf": [{"$ref": "#/$defs/endless"}, {"const": [0]}]},
-]  # fmt: skip
+FINITE = json.loads((pathlib.Path(__file__).parent / "finite.json").read_text())
 ALPHABET = '{}[]":,abct12xn0'
 
 
@@ -171,8 +161,7 @@ def test_a_beginning_is_alive_exactly_if_a_valid_answer_follows(schema):
     beginnings = {text[:end] for text in texts for end in range(len(text) + 1)}
     for text in beginnings:
         assert text == "" or checker.begin().feed(text), text
-    if "not" in schema:
-        return
+    assert not checker.unsupported
     for text in beginnings:
         for char in random.Random(text).sample(ALPHABET, 8):
             if text + char not in beginnings and not _is_other_spelling(text + char):
@@ -193,8 +182,6 @@ def _candidates():
 
 
 def _compact(value):
-    import json
-
     if isinstance(value, dict):
         for order in itertools.permutations(value.items()):
             yield json.dumps(dict(order), separators=(",", ":"))

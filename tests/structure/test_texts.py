@@ -67,7 +67,7 @@ def test_a_grammar_that_cannot_be_used_is_named(text):
     assert "'ebnf'" in caught.value.message
 
 
-@pytest.mark.parametrize("pattern", ["(", "[", "a{1000000000}", r"\1("])
+@pytest.mark.parametrize("pattern", ["(", "[", r"\1("])
 def test_an_expression_that_cannot_be_used_is_named(pattern):
     with pytest.raises(BadRequest) as caught:
         regex(pattern)
