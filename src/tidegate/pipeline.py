@@ -138,9 +138,7 @@ def the_way(parts: Parts) -> list[Stage]:
         ),
         Stage("remember", "session, user and global memory into the prompt"),
         Stage(
-            "route",
-            "order the deployments that can serve",
-            Route(models, parts.lengths, parts.structures),
+            "route", "order the deployments that can serve", Route(models, parts.lengths, parts.structures)
         ),
         Stage(
             "attempt",
