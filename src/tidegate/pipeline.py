@@ -106,7 +106,7 @@ NO_PARTS = Parts(
 
 def the_way(parts: Parts) -> list[Stage]:
     """Return every stage in order, from the head of a request to the engine."""
-    clock, models = parts.clock, parts.models
+    clock, models, lengths = parts.clock, parts.models, parts.lengths
     return [
         Stage("observe", "times and outcome of every call", Observe(parts.sinks, clock), on_head=True),
         Stage(
@@ -138,11 +138,7 @@ def the_way(parts: Parts) -> list[Stage]:
             idle=not parts.guards,
         ),
         Stage("remember", "session, user and global memory into the prompt"),
-        Stage(
-            "route",
-            "order the deployments that can serve",
-            Route(models, parts.lengths, parts.structures),
-        ),
+        Stage("route", "order the deployments that can serve", Route(models, lengths, parts.structures)),
         Stage(
             "attempt",
             "take a seat, ask the engine, pass the answer on",

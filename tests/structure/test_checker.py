@@ -1,6 +1,6 @@
 """Every generated schema: valid answers pass, at their end and at each character; invalid ones fall where they have to."""
 
-import os
+import itertools
 import random
 
 import pytest
@@ -34,16 +34,16 @@ def test_answers_of_a_schema(seed):
     made = schemas.schema(seed)
     checker = check(made.schema)
     rng = random.Random(seed)
-    for _ in range(4):
+    for _ in range(2):
         good = made.valid(rng)
         assert checker.errors(good.text) == "", good.text
         assert stopped_at(checker, good.text) is None, good.text
         assert stopped_at(checker, good.text, rng) is None, good.text
-    for _ in range(8):
+    for _ in range(5):
         bad, was = made.invalid(rng)
         assert checker.errors(bad.text), (bad, made.schema)
         stopped = stopped_at(checker, bad.text)
-        common = len(os.path.commonprefix([bad.text, was]))
+        common = _common(bad.text, was)
         assert stopped is None or stopped[0] >= common, (bad, was, made.schema)
         if not checker.unsupported and bad.dead_at < len(bad.text):
             assert stopped is not None, (bad, made.schema)
@@ -51,3 +51,8 @@ def test_answers_of_a_schema(seed):
             event = stopped_at(checker, bad.text, rng)
             assert event is not None
             assert event[0] <= bad.dead_at, (bad, made.schema)
+
+
+def _common(one, other):
+    """Return how many characters two texts have in common at their beginnings."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -310,3 +310,29 @@ def test_rules_that_only_the_end_is_checked_for_are_told():
     answer, _ = asked(answers(GOOD), stream=True, response_format=form)
     assert "not" in answer.headers["x-tidegate-structure-at-end"]
     assert answer.events[-1]["error"]["code"] == "invalid_structure"
+
+
+def test_the_same_call_again_and_again_is_stopped():
+    def says(ask: Ask) -> Iterable[Step]:
+        yield from called(ask, "add", GOOD)
+
+    function = {"name": "add", "arguments": GOOD}
+    history: list[dict[str, Any]] = []
+    for number in range(3):
+        call = {"id": f"c{number}", "type": "function", "function": function}
+        history += [
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"c{number}", "content": "1"},
+        ]
+
+    async def main() -> list[Answer]:
+        models = {"*": {"deployments": [{"engine": "script"}], "structure": {"most_repeats": 3, "reasks": 0}}}
+        async with railed(models=models) as world:
+            world.engine.says = says
+            bodies = [chat("go on", *history, tools=[TOOL]), chat("go on", *history[:4], tools=[TOOL])]
+            return [await world.ask(one) for one in (*bodies, chat("go on", history[1], tools=[TOOL]))]
+
+    over, within, stray = run(main())
+    assert (over.status, over.json["error"]["code"]) == (502, "invalid_structure")
+    assert within.status == 200
+    assert (stray.status, stray.json["error"]["param"]) == (400, "messages")

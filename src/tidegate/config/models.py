@@ -81,7 +81,7 @@ class StructureConfig(Settings):
         default=8,
         ge=1,
         le=1000,
-        description="How often in a row a model may call the same tool with the same arguments.",
+        description="How often a conversation may have the same tool call with the same arguments. One more is an error.",
     )
     hold: Literal["none", "whole"] = Field(
         default="none",

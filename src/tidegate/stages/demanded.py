@@ -13,9 +13,10 @@ import msgspec
 from tidegate.call import Call, Demand
 from tidegate.config import StructureConfig
 from tidegate.dispatch.deployments import Deployment
+from tidegate.errors import BadRequest
 from tidegate.structure.asked import FIELDS, Shape, asked, respelled
 from tidegate.structure.checker import checker_of
-from tidegate.structure.tools import tools_of
+from tidegate.structure.tools import stray_results, tools_of
 from tidegate.types import Endpoint
 
 TOOLS = "tools"
@@ -31,7 +32,9 @@ def demand_of(call: Call, rules: StructureConfig) -> Demand | None:
     shape = asked(call.fields)
     tools = None
     if rules.check and TOOLS in call.fields:
-        tools = tools_of(call.fields[TOOLS], call.messages, most_repeats=rules.most_repeats)
+        tools = tools_of(call.fields)
+        if not call.is_large and (stray := stray_results([one.raw for one in call.messages])):
+            raise BadRequest(f"{stray}; send the call too, or leave the result out", param="messages")
     if shape is None and tools is None:
         return None
     checker = checker_of(shape) if rules.check and shape is not None else None

@@ -26,6 +26,7 @@ from tidegate.stages.release import Rounds
 from tidegate.stages.said import Said, only, said_in
 from tidegate.structure.checker import Prefix
 from tidegate.structure.repair import repaired
+from tidegate.structure.tools import ToolCall, repeated
 from tidegate.types import ANSWER, CONTINUED, FAILED, Batch, Choice, Piece, Where
 
 STRUCTURE = b"x-tidegate-structure"
@@ -146,7 +147,9 @@ class Structured:
         tools = self._demand.tools
         if tools is None:
             return Verdict("")
-        wrong = tools.errors([(one.name, "".join(one.arguments)) for one in said.calls.values()])
+        calls = [ToolCall("", one.name, "".join(one.arguments)) for one in said.calls.values()]
+        messages = [one.raw for one in self._request[1]]
+        wrong = tools.errors(calls) or repeated(messages, calls, self._demand.rules.most_repeats)
         return Verdict("", wrong) if wrong else Verdict(NATIVE)
 
     def _mended(self, pieces: Batch, verdicts: dict[int, Verdict]) -> Batch:

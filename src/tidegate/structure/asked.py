@@ -70,7 +70,7 @@ def respelled(fields: Mapping[str, msgspec.Raw], shape: Shape, spelling: str) ->
     A demand that is in this spelling already stays as it is. One that the spelling has no words for is left out: then only
     the gateway checks it. `openai` has no words for a regex, a choice or a grammar, and `llamacpp` none for some regexes.
     """
-    if shape.field in _OWN[spelling] and not (spelling == "sglang" and shape.field == "json_schema"):
+    if _is_own(fields[shape.field], shape, spelling):
         return fields
     kept = {name: raw for name, raw in fields.items() if name != shape.field}
     written = {
@@ -222,6 +222,18 @@ FIELDS = frozenset(_READERS)
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
+def _is_own(raw: msgspec.Raw, shape: Shape, spelling: str) -> bool:
+    """Whether a field already is in the spelling. One with `strict` or a description then keeps it."""
+    if shape.field == "response_format":
+        form = msgspec.json.decode(raw)
+        return "json_schema" in form or form == {"type": "json_object"}
+    if shape.field == "json_schema":  # SGLang takes a text, llama.cpp an object
+        return (spelling == "sglang" and bytes(raw)[:1] == b'"') or (
+            spelling == "llamacpp" and bytes(raw)[:1] == b"{"
+        )
+    return shape.field in _OWN[spelling]
+
+
 def _as_openai(shape: Shape) -> dict[str, Any]:
     if shape.kind == "json_object":
         return {"response_format": {"type": "json_object"}}
@@ -265,9 +277,9 @@ def _as_llamacpp(shape: Shape) -> dict[str, Any]:
 
 _WRITERS = {"openai": _as_openai, "vllm": _as_vllm, "sglang": _as_sglang, "llamacpp": _as_llamacpp}
 _OWN = {
-    "openai": frozenset({"response_format"}),
-    "vllm": frozenset({"response_format", "structured_outputs"}),
-    "sglang": frozenset({"response_format", "json_schema", "regex", "ebnf"}),
-    "llamacpp": frozenset({"response_format", "json_schema", "grammar"}),
+    "openai": frozenset[str](),
+    "vllm": frozenset({"structured_outputs"}),
+    "sglang": frozenset({"regex", "ebnf"}),
+    "llamacpp": frozenset({"grammar"}),
 }
-"""The fields of each spelling. vLLM, SGLang and llama.cpp also take OpenAI's."""
+"""The fields of each spelling, besides `response_format`, which all of them take."""

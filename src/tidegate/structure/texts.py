@@ -5,10 +5,11 @@ Expressions and grammars are automata of llguidance, for the beginning of an ans
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from llguidance import LLMatcher
-from llguidance.gbnf_to_lark import gbnf_to_lark
+from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark
 
 from tidegate.errors import BadRequest
 from tidegate.structure.asked import Shape
@@ -129,9 +130,12 @@ def of_grammar(shape: Shape) -> Checker:
     The grammar is GBNF (llama.cpp, and EBNF as xgrammar has it) if there is a `::=` in it,
     and Lark otherwise.
     """
+    missing = _missing(shape.grammar)
+    if missing:
+        raise BadRequest(f"The grammar in '{shape.field}' has no rule {missing!r}", param=shape.field)
     try:
         lark = gbnf_to_lark(shape.grammar) if "::=" in shape.grammar else shape.grammar
-    except (ValueError, SyntaxError, IndexError, KeyError) as error:
+    except GbnfToLarkError as error:
         raise BadRequest(
             f"The grammar in '{shape.field}' cannot be read: {error}", param=shape.field
         ) from error
@@ -140,3 +144,15 @@ def of_grammar(shape: Shape) -> Checker:
         said = matcher.get_error()[:_QUOTED_CHARS]
         raise BadRequest(f"The grammar in '{shape.field}' cannot be used: {said}", param=shape.field)
     return AutomatonChecker(matcher, "grammar")
+
+
+def _missing(gbnf: str) -> str:
+    """Return the name of a rule that GBNF refers to and does not have; empty if there is none."""
+    bare = _NO_NAMES.sub(" ", gbnf) if "::=" in gbnf else ""
+    known = set(_RULE.findall(bare))
+    return next((name for name in _NAME.findall(bare) if name not in known), "")
+
+
+_NO_NAMES = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\]\\]*(?:\\.[^\]\\]*)*\]|#[^\n]*|\{[^}]*\}', re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
+_RULE = re.compile(r"([A-Za-z_][\w-]*)\s*::=")

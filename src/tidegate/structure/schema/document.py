@@ -172,14 +172,15 @@ def _made(
 
 
 def _unusable(field: str, error: jsonschema_rs.ValidationError) -> BadRequest:
-    at = "".join(f".{step}" for step in error.instance_path)
     said = error.message if len(error.message) <= 200 else f"{error.message[:200]}…"
-    return BadRequest(
-        f"The schema in '{field}' cannot be used: {said} (at {at[1:] or 'its top'})"
-        if "registry" not in said
-        else f"The schema in '{field}' refers outside of itself; put what it refers to into its '$defs'",
-        param=field,
-    )
+    at = ".".join(map(str, error.instance_path)) or "its top"
+    if "meta-schema" in said:
+        told = "has a '$schema' that is no draft of JSON Schema; leave it out"
+    elif "registry" in said:
+        told = "refers outside of itself; put what it refers to into its '$defs'"
+    else:
+        told = f"cannot be used: {said} (at {at})"
+    return BadRequest(f"The schema in '{field}' {told}", param=field)
 
 
 def _draft(schema: Any) -> int:

@@ -27,7 +27,7 @@ _CLASSES = {
 }
 _IN_CLASS = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
 _CONTROLS = {"n": "\\x{0a}", "r": "\\x{0d}", "t": "\\x{09}", "f": "\\x{0c}", "v": "\\x{0b}"}
-_REPEAT = re.compile(r"(?:[*+?]|\{[0-9]{1,4}(?:,[0-9]{0,4})?\})\??")
+_REPEAT = re.compile(r"([*+?]|\{[0-9]{1,4}(?:,[0-9]{0,4})?\})\??")
 _HEX = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})")
 _LEAP = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
 _DATE = (
@@ -131,7 +131,7 @@ class _Reader:
         if found is None:
             raise _NotPlainError
         self._at = found.end()
-        return found[0].rstrip("?") if len(found[0]) > 1 else found[0]
+        return found[1]  # a lazy repeat finds the same strings
 
     def _group(self) -> str:
         if self._text.startswith("?:", self._at):
