@@ -1,4 +1,4 @@
-"""What the check of a form adds to each event of a stream: `PYTHONPATH=src:tests python benchmarks/structure.py`.
+"""What the check of a form adds to each event of a stream: `PYTHONPATH=src:tests python benchmarks/structured.py`.
 
 The schemas and answers are those of `tests/structure/schemas.py`, in events of 1 to 6 characters. Each answer is read five
 times, and the fastest time of each event counts, so that other work on the machine does not.
