@@ -37,7 +37,7 @@ def check(schema):
         ({"pattern": "(((a{1000}){1000}){1000}){1000}"}, "cannot be used"),
         ({"$ref": "https://example.com/schema.json"}, "refers outside of itself"),
         ({"$ref": "http://127.0.0.1:9/x"}, "refers outside of itself"),
-        ({"$ref": "file:///etc/passwd"}, "refers outside of itself"),
+        ({"$ref": "file:schema.json"}, "refers outside of itself"),
         ({"properties": {"a": {"$ref": "other.json#/a"}}}, "refers outside of itself"),
         ({"$schema": "https://example.com/meta"}, "'$schema'"),
         ({"$ref": "#/$defs/none"}, "cannot be used"),
