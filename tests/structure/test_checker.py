@@ -56,3 +56,10 @@ def test_answers_of_a_schema(seed):
 def _common(one, other):
     """Return how many characters two texts have in common at their beginnings."""
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"b": [{"a": 1, "\\u0061": 1}]}', '{"": 1, "": 1}'])
+def test_a_key_that_comes_twice_is_wrong(text):
+    checker = check({"type": "object"})
+    assert "twice" in checker.errors(text)
+    assert stopped_at(checker, text)[0] == text.rindex('"')

@@ -30,14 +30,14 @@ def check(schema):
     ("schema", "said"),
     [
         (nested(DEPTH), "deeper than 64 levels"),
-        ({"enum": list(range(20_000))}, "more than 10000 values"),
+        ({"enum": list(range(20_000))}, "more than 5000 values"),
         ({"properties": {f"p{i}": {"pattern": "a"} for i in range(300)}}, "more than 200 patterns"),
         ({"pattern": "a" * 2000}, "more than 1000 characters"),
         ({"pattern": "("}, "cannot be used"),
         ({"pattern": "(((a{1000}){1000}){1000}){1000}"}, "cannot be used"),
         ({"$ref": "https://example.com/schema.json"}, "refers outside of itself"),
         ({"$ref": "http://127.0.0.1:9/x"}, "refers outside of itself"),
-        ({"$ref": "file:///etc/passwd"}, "refers outside of itself"),
+        ({"$ref": "file:schema.json"}, "refers outside of itself"),
         ({"properties": {"a": {"$ref": "other.json#/a"}}}, "refers outside of itself"),
         ({"$schema": "https://example.com/meta"}, "'$schema'"),
         ({"$ref": "#/$defs/none"}, "cannot be used"),
@@ -125,6 +125,13 @@ def test_a_schema_with_very_many_combinations_is_checked_at_the_end():
     assert "combinations" in checker.unsupported
     assert checker.errors("{}")
     assert checker.begin().feed("{}")
+
+
+def test_patterns_whose_conjunction_would_take_for_ever_are_left_to_the_end():
+    patterns = [{"type": "string", "pattern": f"[a-{chr(98 + i % 20)}]{{{i % 7},40}}.*x"} for i in range(60)]
+    checker, spent = _cpu_s(lambda: check({"allOf": patterns}))
+    assert "'pattern'" in checker.unsupported
+    assert spent < 2
 
 
 def test_a_deep_answer_is_refused_at_the_same_level_on_the_way_and_at_the_end():

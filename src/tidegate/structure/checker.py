@@ -27,6 +27,8 @@ from tidegate.structure.texts import ChoiceChecker, of_grammar, of_regex
 MOST_WORK = 200_000
 """The checks of values that one answer may cost at its end."""
 MOST_ERRORS = 3
+_KEPT_BYTES = 32 * 1024
+"""The largest form whose check is kept for the next request with the same one."""
 _QUOTED_CHARS = 200
 _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[-0-9][-+.0-9eE]*', re.DOTALL)
 

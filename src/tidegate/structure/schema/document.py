@@ -19,7 +19,7 @@ from tidegate.structure.schema.work import MOST_CHECKS, EndlessError, forks
 
 DEEPEST = 64
 """The levels of the deepest schema."""
-MOST_PARTS = 10_000
+MOST_PARTS = 5_000
 """The values in the largest schema: objects, arrays and scalars."""
 MOST_PATTERN_CHARS = 1_000
 """The characters of the longest pattern."""

@@ -44,6 +44,9 @@ _LEFT_OUT = {
     "": ("not", "if", "$dynamicRef", "$recursiveRef"),
 }
 """The rules that bind parts of a value to each other, by the type they are about. The end is checked for them."""
+_LISTING = frozenset({"enum", "title", "description", "default", "examples"})
+MOST_EXPRESSIONS = 2
+"""The most expressions that one automaton joins: each one multiplies its states."""
 _NUMERIC = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "type")
 
 
@@ -83,6 +86,11 @@ class Joined:
             if "enum" in schema:
                 return schema["enum"]
         return None
+
+    @property
+    def is_only_listed(self) -> bool:
+        """Whether the list of values is all there is."""
+        return len(self._schemas) == 1 and self._schemas[0].keys() <= _LISTING
 
     def _said(self, keyword: str) -> list[Any]:
         return [schema[keyword] for schema in self._schemas if keyword in schema]
@@ -125,6 +133,9 @@ class Joined:
         if most is not None and most < least:
             return
         expressions = [*self._patterns(), *self._formats()]
+        if len(expressions) > MOST_EXPRESSIONS:
+            self._nodes.note("many a 'pattern' for one string")
+            expressions = expressions[:MOST_EXPRESSIONS]
         if not expressions:
             yield Strings(least=least, most=most) if least or most is not None else FREE
             return

@@ -22,6 +22,8 @@ from tidegate.structure.schema.joining import Joined
 MOST_NODES = 1_500
 MOST_BRANCHES = 64
 """The most combinations of branches in one node. Beyond, the choices are left to the end."""
+MOST_COMPARED = 20
+"""The most branches of a `oneOf` that are compared with each other."""
 MOST_PASSES = 50
 
 
@@ -86,7 +88,7 @@ class Nodes:
         while checked < len(self._one_ofs):  # comparing branches can find more of them
             branches = list(self._one_ofs.values())[checked]
             checked += 1
-            if len(branches) > MOST_BRANCHES or not all(starmap(self._are_apart, combinations(branches, 2))):
+            if len(branches) > MOST_COMPARED or not all(starmap(self._are_apart, combinations(branches, 2))):
                 self.note("'oneOf' with branches that may both hold")
         self._is_complete = True
 
@@ -140,6 +142,9 @@ class Nodes:
             )
             values.update((msgspec.json.encode(value), value) for value in fitting)
         return [*found, *literal(list(values.values()), self.note).alternatives]
+
+    def _fitting(self, values: Sequence[Any], numbers: frozenset[int]) -> list[Any]:
+        return [value for value in values if all(self.document.accepts(number, value) for number in numbers)]
 
     def _flat(self, numbers: frozenset[int]) -> list[tuple[int, ...]]:
         """Return the sets of subschemas of which one has to hold as a whole, references and branches included."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 MOST_CHARS = 1_000
 """The longest length that is made part of an automaton. A longer one is only counted."""
 _BYTES = LLTokenizer("byte")
+_LIMITS = LLParserLimits(initial_lexer_fuel=200_000, step_lexer_fuel=50_000, max_lexer_states=10_000)
+"""A few milliseconds and megabytes. A pattern that needs more is checked at the end."""
 _ANY = "(?s:.*)"
 _DIGIT, _WORD = "0-9", "A-Za-z0-9_"
 _SPACE = "\\x{09}-\\x{0d}\\x{20}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}\\x{feff}"
@@ -59,7 +61,7 @@ def automaton(expressions: list[str], least: int, most: int | None) -> LLMatcher
     terms = [f"/{expression}/" for expression in expressions]
     if (least or most is not None) and max(least, most or 0) <= MOST_CHARS:
         terms.append(f"/(?s:.{{{least},{'' if most is None else most}}})/")
-    matcher = LLMatcher(_BYTES, "start: S\nS: " + " & ".join(terms), log_level=0)
+    matcher = LLMatcher(_BYTES, "start: S\nS: " + " & ".join(terms), log_level=0, limits=_LIMITS)
     return None if matcher.is_error() else matcher
 
 
@@ -70,7 +72,8 @@ def matcher_of(grammar: str) -> LLMatcher:
 
 def is_empty(matcher: LLMatcher) -> bool:
     """Whether an automaton accepts no string at all."""
-    return not matcher.is_accepting() and not any(matcher.deep_copy().compute_logit_bias())
+    copy = matcher.deep_copy()
+    return not copy.is_accepting() and not any(copy.compute_logit_bias()) and not copy.is_error()
 
 
 class _NotPlainError(Exception):
