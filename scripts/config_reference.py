@@ -53,6 +53,7 @@ from tidegate.config import (
 )
 from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
 from tidegate.engines import fields
+from tidegate.stages.structured import InvalidStructure
 from tidegate.types import ENGINE_ENDPOINTS, Endpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -294,10 +295,10 @@ def request_fields() -> str:
 
 
 def error_table() -> str:
-    """Every error a client can meet, in the order of `errors.py`."""
+    """Every error a client can meet: those of `errors.py` in its order, then those that a stage has for itself."""
 
     def rows() -> Iterator[tuple[str, ...]]:
-        for error in vars(errors).values():
+        for error in (*vars(errors).values(), InvalidStructure):
             if isinstance(error, type) and issubclass(error, errors.GatewayError):
                 status = "4xx" if error is errors.UpstreamRejected else str(error.status)
                 yield (

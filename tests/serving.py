@@ -49,9 +49,10 @@ def config_to(
     server: Mapping[str, Any] | None = None,
     kind: str = "openai",
     rails: str | None = None,
+    structure: Mapping[str, Any] | None = None,
     **engine: Any,
 ) -> str:
-    """Return a config that sends every model to one engine. `engine` and `server` have further settings.
+    """Return a config that sends every model to one engine. `engine`, `server` and `structure` have further settings.
 
     Calls are under the default rails, as in production. Only a test of the path itself takes `rails="none"`: rails refuse
     bytes that two readers would read differently, and token ids, and hold back text that may become a match.
@@ -60,7 +61,7 @@ def config_to(
         {
             "server": {"port": 0, **(server or {})},
             "engines": {"upstream": {"kind": kind, "url": url, **engine}},
-            "models": {"*": {"deployments": [{"engine": "upstream"}]}},
+            "models": {"*": {"deployments": [{"engine": "upstream"}], "structure": structure or {}}},
             **({} if rails is None else {"policies": {"default": {"rails": rails}}}),
         }
     )

@@ -186,7 +186,12 @@ def test_a_configured_key_is_found_by_its_secret_or_its_digest() -> None:
     found.configure(configured_keys(config, peppers).values(), peppers)
     assert recognise(found, b"the-secret-of-key-a").caller == Caller(key="a", scopes=frozenset({"inference"}))
     assert recognise(found, b"tg_given_as_a_digest").caller.scopes == {"metrics"}
-    assert recognise(found, b"the-admin-token").caller.scopes == {"admin:read", "admin:write", "metrics"}
+    assert recognise(found, b"the-admin-token").caller.scopes == {
+        "admin:read",
+        "admin:write",
+        "review",
+        "metrics",
+    }
 
 
 def test_without_a_pepper_no_two_starts_have_the_same_digests() -> None:

@@ -117,7 +117,7 @@ def test_a_key_by_name(run: Run) -> None:
         ("ann", ["tenants       acme / blue / ann", "policy        narrow (of its organisation)", "expires       never"]),
         ("ops", ["scopes        admin:read, metrics", "expires       2030-01-01T00:00:00+00:00"]),
         ("hidden", ["tenants       none", "policy        default (nobody above it names one)"]),
-        ("admin.token", ["scopes        admin:read, admin:write, metrics"]),
+        ("admin.token", ["scopes        admin:read, admin:write, metrics, review"]),
     ],
 )  # fmt: skip
 def test_a_key_for_people(run: Run, key: str, lines: list[str]) -> None:

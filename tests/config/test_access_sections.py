@@ -325,7 +325,7 @@ def test_signatures_with_a_shared_secret_cannot_be_allowed(name: str) -> None:
         (
             {"claims": {"scopes": "scope", "scopes_by_value": {"a": ["root"]}}},
             "claims.scopes_by_value.a[0]",
-            "must be 'inference', 'admin:read'",
+            "must be 'inference', 'checks', 'admin:read'",
         ),
         ({"claims": {"roles": "x"}}, "claims.roles", "is not a setting"),
         ({"audiences": "x"}, "audiences", "is not a setting; did you mean 'audience'?"),

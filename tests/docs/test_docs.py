@@ -116,6 +116,8 @@ def test_every_configuration_is_valid(
         (tmp_path / name).write_bytes(b"GGUF" if name.endswith(".gguf") else pem)
     for name in re.findall(r"\bfile: ([\w./-]+\.py)\b", text):
         (tmp_path / name).touch()
+    for name in re.findall(r"documents: \{\w+: ([\w./-]+)\}", text):
+        (tmp_path / name).write_text("words of a protected text, one after the other " * 20)
     for name in re.findall(r"\$\{(\w+)\}", text):
         monkeypatch.setenv(name, f"the-value-of-{name}")
     parse_text(text, source=where)

@@ -43,6 +43,7 @@ GUARDED = {
     ("POST", "/v1/chat/completions"): "inference",
     ("POST", "/v1/completions"): "inference",
     ("POST", "/v1/embeddings"): "inference",
+    ("POST", "/v1/checks"): "checks",
     ("POST", "/admin/reload"): "admin:write",
     ("GET", "/admin/usage"): "admin:read",
     ("GET", "/admin/queue"): "admin:read",
@@ -63,6 +64,7 @@ GUARDED = {
 PAST_THE_GUARD = {
     ("POST", "/v1/completions"): {400},
     ("POST", "/v1/embeddings"): {400},
+    ("POST", "/v1/checks"): {400},
     ("POST", "/admin/reload"): {422},
     ("POST", "/admin/keys"): {400},
     ("POST", "/admin/tenants"): {400},
@@ -75,7 +77,7 @@ PAST_THE_GUARD = {
     ("POST", "/admin/reviews/0123456789/decision"): {400},
 }
 OPEN_ROUTES = ("/", "/health", "/healthz", "/readyz")
-SCOPES = ("inference", "admin:read", "admin:write", "review", "metrics")
+SCOPES = ("inference", "checks", "admin:read", "admin:write", "review", "metrics")
 # A canary for each key: none may ever be seen again.
 NAMES = (*SCOPES, "expired", "revoked", "unknown", "other")
 CONFIGURED = {name: f"canary-{name}-{secrets.token_hex(16)}" for name in NAMES}
@@ -288,7 +290,9 @@ def test_open_routes_answer_everybody_and_tell_the_state_only(gateway: Guarded) 
 def test_the_admin_token_is_a_key_with_the_admin_scopes(gateway: Guarded) -> None:
     for (method, path), scope in GUARDED.items():
         status = ask(gateway, method, path, gateway.bearer("admin.token"))[0]
-        assert status in ({403} if scope == "inference" else PAST_THE_GUARD.get((method, path), {200}))
+        assert status in (
+            {403} if scope in ("inference", "checks") else PAST_THE_GUARD.get((method, path), {200})
+        )
 
 
 def test_a_refused_call_is_counted_and_no_engine_sees_it(gateway: Guarded, engine: ScriptedServer) -> None:

@@ -273,7 +273,7 @@ def test_a_key_that_was_revoked_changes_nothing_any_more(api: Api) -> None:
 # ----------------------------------------------------------------------------------------------------------- what is wrong
 
 WRONG = [
-    ({"scopes": []}, "scopes", "is empty: name at least one of inference, admin:read"),
+    ({"scopes": []}, "scopes", "is empty: name at least one of inference, checks, admin:read"),
     ({"scopes": ["inference", "root"]}, "scopes", "has no scope 'root' to give; there are: inference, "),
     ({"scopes": "inference"}, "scopes", "is wrong: Expected `array`, got `str`"),
     ({"scopes": ["inference", 7]}, "scopes[1]", "Expected `str`, got `int`"),

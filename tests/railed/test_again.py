@@ -42,6 +42,7 @@ def test_an_answer_is_made_again_with_a_stronger_instruction(stream: bool) -> No
             assert answer.text == "A good word."
             assert answer.finish == {0: "stop"}
             assert b"badword" not in answer.client.received
+            assert answer.client.received.count(b"x-tidegate-route:") == 1
             first, second = world.engine.asked
             assert second.messages == [*first.messages, {"role": "system", "content": "Not again: badness!"}]
             assert first.messages == [{"role": "user", "content": "Say a word."}]

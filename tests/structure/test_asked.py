@@ -113,7 +113,7 @@ def test_a_wrong_demand_is_named(said, param):
         ({"json_schema": TEXT}, "llamacpp", {"json_schema": SCHEMA}),
         ({"guided_choice": ['a"', "b"]}, "llamacpp", {"grammar": 'root ::= "a\\"" | "b"'}),
         ({"grammar": "g"}, "llamacpp", {"grammar": "g"}),
-        ({"guided_regex": "a+"}, "llamacpp", {}),
+        ({"guided_regex": "a+"}, "llamacpp", {"grammar": "root ::= ([a]){1,}"}),
         ({"guided_regex": "a+"}, "openai", {}),
         (
             {"json_schema": TEXT},

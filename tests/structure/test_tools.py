@@ -101,3 +101,5 @@ def test_the_same_call_is_counted_in_any_spelling():
     assert "'weather'" in repeated(before, again, 3)
     assert repeated(before, calls_of([call('{"city": "Bonn"}')]), 3) == ""
     assert repeated([], [*again, *again], 1)
+    asked_anew = [*before, raw({"role": "user", "content": "And now?"})]
+    assert repeated(asked_anew, again, 1) == ""

@@ -15,6 +15,7 @@ from tidegate.types import FAILED, Ask
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
+USER = {"role": "user", "content": "Go on."}
 GOOD, FENCED, WRONG, PROSE = '{"n": 1}', '```json\n{"n": 1}\n```', '{"n": "one"}', "Sorry, not today!"
 
 
@@ -329,10 +330,13 @@ def test_the_same_call_again_and_again_is_stopped():
         models = {"*": {"deployments": [{"engine": "script"}], "structure": {"most_repeats": 3, "reasks": 0}}}
         async with railed(models=models) as world:
             world.engine.says = says
-            bodies = [chat("go on", *history, tools=[TOOL]), chat("go on", *history[:4], tools=[TOOL])]
-            return [await world.ask(one) for one in (*bodies, chat("go on", history[1], tools=[TOOL]))]
+            bodies = [
+                json.dumps({**json.loads(chat(tools=[TOOL])), "messages": messages}).encode()
+                for messages in ([USER, *history], [USER, *history[:4]], [*history, USER], [USER, history[1]])
+            ]
+            return [await world.ask(one) for one in bodies]
 
-    over, within, stray = run(main())
+    over, within, anew, stray = run(main())
     assert (over.status, over.json["error"]["code"]) == (502, "invalid_structure")
-    assert within.status == 200
+    assert within.status == anew.status == 200
     assert (stray.status, stray.json["error"]["param"]) == (400, "messages")

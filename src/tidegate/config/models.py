@@ -78,10 +78,11 @@ class StructureConfig(Settings):
         " does not pay for the failed answers.",
     )
     most_repeats: int = Field(
-        default=8,
+        default=16,
         ge=1,
         le=1000,
-        description="How often a conversation may have the same tool call with the same arguments. One more is an error.",
+        description="How often the same tool call with the same arguments may come since the user's last message. One more"
+        " is an error.",
     )
     hold: Literal["none", "whole"] = Field(
         default="none",

@@ -168,13 +168,13 @@ def tell_route(
     `tries` is the number of engine calls, this one included. The reason is that of the group, except that it is `again`
     after the first try, and `seat` for a deployment that gets the call because those before it had no free seat.
     """
-    first = deployment is group.deployments[0]
-    if tries == 1:
-        told = group.told if first else None
-        headers.append(told or _header(group.model, group.why if first else "seat", deployment, tries))
-        return
-    told = _header(group.model, again, deployment, tries)
-    for at, (name, _) in enumerate(headers):
+    if tries > 1:
+        told = _header(group.model, again, deployment, tries)
+    elif deployment is group.deployments[0]:
+        told = group.told or _header(group.model, group.why, deployment, tries)
+    else:
+        told = _header(group.model, "seat", deployment, tries)
+    for at, (name, _) in enumerate(headers):  # an answer that is made again has the header already
         if name == ROUTE:
             headers[at] = told
             return

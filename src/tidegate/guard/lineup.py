@@ -209,7 +209,7 @@ class _State:
 
 
 class PlainTexts:
-    """Reads and changes pieces that are plain text. Satisfies `rails.outgoing.Reads`."""
+    """Reads and changes pieces that are plain text. Satisfies `rails.reads.Reads`."""
 
     def texts_out(self, piece: Piece) -> list[Text]:
         return [Text(_WHERE, Surface.OUTPUT, piece.data.decode("utf-8", "surrogatepass"))]

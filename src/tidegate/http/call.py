@@ -228,4 +228,5 @@ def _closing_comment(call: Call, now: float) -> bytes:
     timing = sse.comment(("server-timing: " + ", ".join(parts)).encode())
     if call.demand is None or not call.demand.outcome:
         return timing
-    return timing + sse.comment(b"x-tidegate-structure: " + call.demand.outcome.encode())
+    # Both are one comment: some clients take an event for each empty line.
+    return timing[:-1] + sse.comment(b"x-tidegate-structure: " + call.demand.outcome.encode())

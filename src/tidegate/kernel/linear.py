@@ -66,11 +66,12 @@ class Presence:
     """Whether any of some expressions matches anywhere in a text, found in one pass. Raises BadExpression."""
 
     def __init__(self, sources: Iterable[str]) -> None:
-        source = "|".join(f"(?:{one})" for one in sources)
-        compiled(source)
         options = _options()
         options.never_capture = True
-        self._match = _RE2(source.encode(), options).Match
+        expression = _RE2("|".join(f"(?:{one})" for one in sources).encode(), options)
+        if not expression.ok():
+            raise BadExpression(str(expression.error()))
+        self._match = expression.Match
 
     def within(self, text: bytes) -> bool:
         """Return whether a text in UTF-8 has a match."""

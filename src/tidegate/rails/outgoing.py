@@ -6,9 +6,8 @@ is checked at once if it is not streamed, or if one of the rails needs all of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
@@ -17,6 +16,7 @@ from tidegate.rails.lane import Found, SpanRail
 from tidegate.rails.objections import Objection
 from tidegate.rails.passages import Followed, Passage, Ruled
 from tidegate.rails.plan import Plan, stream_rules
+from tidegate.rails.reads import Reads
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
 from tidegate.rails.step import Step
@@ -30,30 +30,6 @@ Steps = tuple[Sequence[Step], Sequence[Step]]
 """Rules, and rails of the tiers above."""
 Begin = Callable[[Sequence[Text], str], Review]
 """Begins a review of texts of the answer, behind a context that was checked before."""
-
-
-class Reads(Protocol):
-    """Reads and changes the texts in the pieces of an answer, as a form does."""
-
-    def texts_out(self, piece: Piece) -> list[Text]:
-        """Return the texts of a piece."""
-        ...
-
-    def known_text(self, piece: Piece) -> Text | None:
-        """Return the only text of a piece if that is known faster than by `texts_out`, or None."""
-        ...
-
-    def put_out(self, piece: Piece, changed: Mapping[Where, str]) -> Piece:
-        """Return the piece with other texts at some places."""
-        ...
-
-    def without_echoes(self, piece: Piece, choices: Collection[int]) -> Piece:
-        """Return the piece without what says the texts of these choices once more."""
-        ...
-
-    def ended(self, piece: Piece, choice: int) -> Piece:
-        """Return the piece with the finish reason `stop` for a choice."""
-        ...
 
 
 class Outgoing:

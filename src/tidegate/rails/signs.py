@@ -7,6 +7,7 @@ RE2, and their words one automaton, so that a look at a text takes a few microse
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import ahocorasick_rs
 import msgspec
@@ -15,7 +16,7 @@ from tidegate.kernel.linear import Presence
 from tidegate.kernel.text.views import letters_of_ascii
 from tidegate.ports import Signed
 from tidegate.rails.step import Step
-from tidegate.types import Signs, Text
+from tidegate.types import Text
 
 _FASTEST = ahocorasick_rs.Implementation.ContiguousNFA  # of those that are made in milliseconds
 MOST_CHARS = 4096
@@ -36,12 +37,13 @@ class Look(msgspec.Struct, frozen=True, eq=False):
         signed = {step: step.rail.signs for step in steps if step.trusted and isinstance(step.rail, Signed)}
         if not signed:
             return None
-        patterns, letters = _all(one.patterns for one in signed.values()), _letters_of(signed.values())
+        signs = signed.values()
+        patterns, letters = _all(one.patterns for one in signs), _all(one.letters for one in signs)
         return cls(
             frozenset(signed),
             all(step in signed for step in steps if step.about.tier == 0),
-            Presence(patterns) if patterns else None,
-            ahocorasick_rs.AhoCorasick(letters, implementation=_FASTEST) if letters else None,
+            _presence(patterns) if patterns else None,
+            _automaton(letters) if letters else None,
         )
 
     def passes(self, texts: Iterable[Text]) -> bool:
@@ -65,9 +67,16 @@ class Look(msgspec.Struct, frozen=True, eq=False):
         return self._letters is None or not self._letters.find_matches_as_indexes(letters_of_ascii(data))
 
 
-def _all(many: Iterable[Sequence[str]]) -> list[str]:
-    return sorted({one for each in many for one in each})
+# Both take tens of milliseconds to make, and most configurations have the same rails.
+@lru_cache(maxsize=8)
+def _presence(patterns: tuple[str, ...]) -> Presence:
+    return Presence(patterns)
 
 
-def _letters_of(signs: Iterable[Signs]) -> list[str]:
-    return _all(one.letters for one in signs)
+@lru_cache(maxsize=8)
+def _automaton(letters: tuple[str, ...]) -> ahocorasick_rs.AhoCorasick:
+    return ahocorasick_rs.AhoCorasick(letters, implementation=_FASTEST)
+
+
+def _all(many: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(sorted({one for each in many for one in each}))

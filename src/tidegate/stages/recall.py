@@ -102,6 +102,8 @@ class Recall:
         if source is not None and source.spent and not run.ended:
             _asked(source, call)
         opening = await follower.opening()
+        if source is not None and call.recalled != REPLAYED:
+            _copy_headers(source, call)  # with those that tell of the answer itself
         return Reply(follower, list(opening.headers), opening.media_type)
 
     def _begin(self, call: Call, key: tuple[object, ...], request: bytes) -> Run[Call]:
@@ -149,11 +151,15 @@ def _tell_asked(run: Run[Call], source: Call) -> None:
 
 def _asked(source: Call, client: Call) -> None:
     """Tell a client that an engine is at work, with the headers so far instead of those of an engine call before."""
+    _copy_headers(source, client)
+    if client.when_asked is not None:
+        client.when_asked()
+
+
+def _copy_headers(source: Call, client: Call) -> None:
     told = {name for name, _ in source.reply_headers}
     kept = [one for one in client.reply_headers if one[0] not in told]
     client.reply_headers[:] = kept + source.reply_headers
-    if client.when_asked is not None:
-        client.when_asked()
 
 
 def _check(value: bytes) -> None:

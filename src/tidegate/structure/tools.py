@@ -90,9 +90,15 @@ def stray_results(messages: Sequence[msgspec.Raw]) -> str:
 
 
 def repeated(messages: Sequence[msgspec.Raw], calls: Iterable[ToolCall], most: int) -> str:
-    """Return which of an answer's calls the conversation has more than `most` times, with this answer; empty if none."""
-    before = (call for message in _read(messages) for call in calls_of(message.tool_calls))
-    counted = Counter(call.sameness for call in before)
+    """Return which of an answer's calls comes more than `most` times since the user's last message; empty if none.
+
+    What a user asks for again may well need the same calls again.
+    """
+    counted = Counter[tuple[str, bytes]]()
+    for message in _read(messages):
+        if message.role == "user":
+            counted.clear()
+        counted.update(call.sameness for call in calls_of(message.tool_calls))
     for call in calls:
         counted[call.sameness] += 1
         if counted[call.sameness] > most:

@@ -121,3 +121,12 @@ def test_there_has_to_be_a_file(tmp_path: Path):
     (tmp_path / "rail.txt").write_text("")
     with pytest.raises(ValueError, match=r"rail\.txt is not a Python file"):
         PythonFile(PythonFileConfig(file=tmp_path / "rail.txt"))
+
+
+def test_a_file_may_have_annotations_as_texts(tmp_path: Path):
+    text = "from __future__ import annotations\nfrom typing import Literal\n" + CONFIG + RULE
+    text = text.replace("most: int", "most: Literal[3]").replace(
+        "class Mine:",
+        "class Mine:\n    Config = Settings\n    def __init__(self, config): self.most = config.most",
+    )
+    assert made(tmp_path, text, most=3).most == 3

@@ -26,7 +26,11 @@ from tidegate.types import Hold, RailFacts
 
 _GROUP = "tidegate.rails"
 _TOO_FEW: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"blocklist": {"words": ["word"]}, "regex": {"patterns": {"PATTERN": "pattern"}}}
+    {
+        "blocklist": {"words": ["word"]},
+        "language": {"allow": ["en"]},
+        "regex": {"patterns": {"PATTERN": "pattern"}},
+    }
 )
 """Settings for kinds that cannot be made without any, to ask them for their facts."""
 _BY_SETTINGS = "by its settings"

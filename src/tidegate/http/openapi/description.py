@@ -173,7 +173,7 @@ _SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
 def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> Json:
     """Return the whole document. `cold` are the routes that make no call, `classes` those that a request may name."""
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
-    structs += [CheckRequest, CheckResult]
+    structs += [CheckRequest, CheckResult, review.NewDecision]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
     headers = [*_narrowing(classes), _IDEMPOTENCY]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -74,14 +75,19 @@ def _rail_class(path: Path) -> type[Any]:
 
 
 def _run(path: Path) -> ModuleType:
-    # No module of this name is registered, so that a file can be read again after a change.
+    # The module is registered while it runs and no longer, so that a file can be read again after a change.
     name = f"tidegate_rail_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     loader = spec.loader if spec is not None else None
     if spec is None or loader is None:
         raise ValueError(f"{path} is not a Python file: its name has to end with .py")
     module = importlib.util.module_from_spec(spec)
-    _foreign(str(path), path, lambda: loader.exec_module(module))
+    # Pydantic looks up names of annotations there, which are texts with `from __future__ import annotations`.
+    sys.modules[name] = module
+    try:
+        _foreign(str(path), path, lambda: loader.exec_module(module))
+    finally:
+        del sys.modules[name]
     return module
 
 
