@@ -33,7 +33,7 @@ def config(**limits: float) -> Config:
 def of_worker(whole: Config, number: int, of: int, calls: int) -> Consumed:
     """What a worker tells that has admitted so many calls of one key. Each has ten tokens and costs a cent."""
     mine = share(whole, number, of)
-    plan = compile_policies(mine, mine.server).of(KEY).limits.plan("m", "*")
+    plan = compile_policies(mine, mine.server, rails=False).of(KEY).limits.plan("m", "*")
     limiter = LocalLimiter(lambda: 100.0, lambda: NOW_S)
     for _ in range(calls):
         limiter.reserve("call", plan.limits, plan.of_each((1, 10, 10_000)), until=200.0)
