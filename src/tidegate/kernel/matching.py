@@ -60,7 +60,7 @@ class PatternSet:
 
         What stands before `start` is context, for word boundaries and the like.
         """
-        if self._any is None or self._any.search(_searchable(text), start) is None:
+        if self._any is None or self._any.search(searchable(text), start) is None:
             return []
         text = without_surrogates(text)
         found: list[Match] = []
@@ -105,7 +105,7 @@ class Beginnings:
         first = len(text)
         if self._unknown_chars:
             first = max(start, first - self._unknown_chars)
-        if self._begun is not None and (found := self._begun.search(_searchable(text), start)):
+        if self._begun is not None and (found := self._begun.search(searchable(text), start)):
             first = min(first, found.start())
         return first
 
@@ -113,7 +113,7 @@ class Beginnings:
         """Return what `first` does, with one search, or -1 if there may be complete matches too."""
         if self._either is None:
             return -1
-        found = self._either.search(_searchable(text), start)
+        found = self._either.search(searchable(text), start)
         if found is None:
             return len(text)
         first, end = found.span()
@@ -197,7 +197,7 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _searchable(text: str) -> str | bytes:
+def searchable(text: str) -> str | bytes:
     """The text in the form whose offsets RE2 finds fastest: those in bytes and in characters are the same in ASCII."""
     return text.encode() if text.isascii() else without_surrogates(text)
 
