@@ -32,7 +32,8 @@ _HARMLESS_NO: Final = re.compile(
     r"|\bno questions asked|\bno (?:later|more) than|\bnot later than|\bohne (?:aufpreis|kosten)|\bsans frais|\bsin costo"
 )
 
-_LIKE: Final = Presence([r"\b(?:as|like|wie|como|comme)\s*$"])
+_LIKE: Final = re.compile(r"\b(?:as|like|wie|como|comme)$")
+_LIKE_CHARS: Final = 6  # the longest of them, and what stands before it
 
 
 class _Row(NamedTuple):
@@ -125,8 +126,8 @@ class _Book:
     def _is_of_others(self, sentence: str, start: int, end: int) -> bool:
         """Return whether the words are those of somebody else."""
         before = sentence[:start]
-        reported = self._reported.search(before)
-        if reported is not None and not _LIKE.within(before[: reported.start()].encode()):
+        reported = self._reported.search(searchable(before))
+        if reported is not None and not _LIKE.search(before[: reported.start()].rstrip()[-_LIKE_CHARS:]):
             return True
         return _is_quoted(sentence, start, end) and self._quoting.within(_outside_quotes(sentence).encode())
 
