@@ -7,14 +7,13 @@ Patterns run on RE2, which has no backtracking: no pattern of anyone can hang. W
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
 import ahocorasick_rs
 
 from tidegate.kernel.beginnings import Unsupported, beginnings, earlier
-from tidegate.kernel.linear import BadExpression, Expression, compiled, compiled_set
+from tidegate.kernel.linear import BadExpression, Expression, compiled, compiled_set, places
 
 
 class Match(NamedTuple):
@@ -66,8 +65,9 @@ class PatternSet:
         found: list[Match] = []
         for at in self._present(text):
             name = self.patterns[at].name
-            found.extend(Match(name, *one.span()) for one in self._singles[at].finditer(text, start))
-        return sorted((one for one in found if one.end > one.start), key=_START)
+            every = places(self._singles[at], text, start)
+            found.extend([Match(name, first, end) for first, end in every if first < end])
+        return sorted(found, key=_START)
 
     def _present(self, text: str) -> Sequence[int]:
         """The indices of the patterns that match somewhere in the text."""
@@ -151,7 +151,7 @@ class WordList:
         # The longest match at a place may be part of a longer word while a shorter one is whole.
         every = self._overlapping.find_matches_as_indexes(lowered, overlapping=True)
         return self._longest(
-            (first, end) for _, first, end in every if first >= start and _is_whole(lowered, first, end)
+            [(first, end) for _, first, end in every if first >= start and _is_whole(lowered, first, end)]
         )
 
     def first(self, text: str, start: int = 0) -> int:
@@ -168,13 +168,14 @@ class WordList:
             return -1
         return self.first(text, start)
 
-    def _longest(self, spans: Iterable[tuple[int, int]]) -> list[Match]:
+    def _longest(self, spans: list[tuple[int, int]]) -> list[Match]:
+        longest = dict(sorted(spans))  # the last end for a place is the furthest
         found: list[Match] = []
         after = 0
-        for first, at_once in groupby(sorted(spans), key=lambda span: span[0]):
+        for first, end in longest.items():
             if first >= after:
-                after = max(end for _, end in at_once)
-                found.append(Match(self._name, first, after))
+                after = end
+                found.append(Match(self._name, first, end))
         return found
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from tidegate.kernel.linear import Expression, Presence, compiled, quoted
+from tidegate.kernel.linear import Expression, Presence, compiled, places, quoted
 from tidegate.kernel.matching import lower, searchable, without_surrogates
 from tidegate.kernel.text.folding import folded
 from tidegate.rails.rules.wording.grammar import BETWEEN, source, spaced
@@ -102,7 +102,7 @@ class _Book:
 
     def without_bargains(self, sentence: str) -> str:
         """Return a sentence of the same length without what the other one has to do to get what is promised."""
-        return _replaced(sentence, (one.span() for one in self._bargains.finditer(searchable(sentence))), " ")
+        return _replaced(sentence, places(self._bargains, sentence), " ")
 
     def is_none(self, sentence: _Sentence, unbound: str, start: int, end: int, *, is_negative: bool) -> bool:
         """Return whether what looks like a promise is none. `unbound` is the sentence without bargains."""
@@ -159,32 +159,32 @@ class PromiseSearch:
     def _sought(self, text: str, ends: Sequence[tuple[int, int]]) -> list[_Found]:
         """Return what looks like a promise in any sentence of a text, whose ends are given, in the order of sentences."""
         # One search through the whole text costs less than one for each sentence. No row goes on behind a semicolon.
-        apart = searchable(_replaced(text, ends, ";"))
+        apart = _replaced(text, ends, ";")
         behind = [end for _, end in ends]
         return sorted(
             _Found(bisect_right(behind, start), number, place, start, end)
             for number, book in enumerate(self._books)
             for place, row in enumerate(book.rows)
-            for start, end in (one.span() for one in row.expression.finditer(apart))
+            for start, end in places(row.expression, apart)
         )
 
     def _judged(self, text: str, begin: int, promises: Iterable[_Found], allowed: Allowed) -> Iterator[Span]:
         """Yield the promises of a sentence that begins at `begin`, without those that are none or are allowed."""
         sentence = _Sentence(text)
-        unbound = [book.without_bargains(text) for book in self._books]
+        unbound: dict[int, str] = {}
         covered: dict[str, bool] = {}
         for one in promises:
             book = self._books[one.book]
             category = book.rows[one.row].category
             if category not in covered:
                 covered[category] = allowed.covers(category, text)
-            if not covered[category] and not book.is_none(
-                sentence,
-                unbound[one.book],
-                one.start - begin,
-                one.end - begin,
-                is_negative=book.rows[one.row].is_negative,
-            ):
+            if covered[category]:
+                continue
+            if one.book not in unbound:
+                unbound[one.book] = book.without_bargains(text)
+            start, end = one.start - begin, one.end - begin
+            is_negative = book.rows[one.row].is_negative
+            if not book.is_none(sentence, unbound[one.book], start, end, is_negative=is_negative):
                 yield Span(one.start, one.end, category.upper(), SCORE)
 
 
