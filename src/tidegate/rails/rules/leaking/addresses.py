@@ -27,6 +27,7 @@ MOST_WORDS: Final = 8
 """A part of an address with so many words is prose, which nobody reads in an address."""
 FEWEST_ENCODED: Final = 12
 """The shortest encoded text that is looked for, in characters."""
+_LONGEST_HOST: Final = 253  # RFC 1035, and no browser looks up a longer one
 LONGEST_LABEL: Final = 40
 """Names of hosts with a longer label are not made by people."""
 
@@ -72,7 +73,7 @@ def host_of(host: str) -> str:
     if ":" in host:
         host = _PORT.sub("", host)
     host = host.strip().rstrip(".").lower()
-    if host.isascii():
+    if host.isascii() or len(host) > _LONGEST_HOST:
         return host
     try:
         return host.encode("idna").decode("ascii").lower()

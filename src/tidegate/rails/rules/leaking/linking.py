@@ -104,7 +104,8 @@ class LinkSearch:
         # What stands before `start` says whether the end of a link belongs to one whose beginning is known.
         matches = [
             one._replace(end=_before_signs(text, one)) if one.name == _BARE else one
-            for one in self._patterns.find(text, 0)
+            # Both patterns of tags find most of them.
+            for one in dict.fromkeys(self._patterns.find(text, 0))
         ]
         known = [(one.start, one.end) for one in matches if one.name == _LINK]
         opened: Mapping[int, int] | None = None
