@@ -7,6 +7,7 @@ Patterns run on RE2, which has no backtracking: no pattern of anyone can hang. W
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -177,6 +178,20 @@ class WordList:
                 after = end
                 found.append(Match(self._name, first, end))
         return found
+
+
+class Phrases:
+    """Phrases that are searched in both cases, wherever they stand. Their matches may overlap."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        self._automaton = ahocorasick_rs.AhoCorasick(sorted({lower(one) for one in phrases if one}))
+
+    def reach(self, text: str) -> Sequence[int]:
+        """Return for each place of a text the furthest end of a match that begins there or before; 0 if none does."""
+        ends = [0] * len(text)
+        for _, start, end in self._automaton.find_matches_as_indexes(lower(text), overlapping=True):
+            ends[start] = max(ends[start], end)
+        return [*accumulate(ends, max)]
 
 
 def lower(text: str) -> str:
