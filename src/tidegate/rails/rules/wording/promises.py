@@ -172,13 +172,11 @@ class PromiseSearch:
         """Yield the promises of a sentence that begins at `begin`, without those that are none or are allowed."""
         sentence = _Sentence(text)
         unbound: dict[int, str] = {}
-        covered: dict[str, bool] = {}
+        covered = allowed.covered(text)
         for one in promises:
             book = self._books[one.book]
             category = book.rows[one.row].category
-            if category not in covered:
-                covered[category] = allowed.covers(category, text)
-            if covered[category]:
+            if category in covered:
                 continue
             if one.book not in unbound:
                 unbound[one.book] = book.without_bargains(text)
