@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.kernel.linear import compiled, places
 from tidegate.kernel.matching import BadPattern, Beginnings, Match, Pattern, PatternSet, WordList, lower
 
 SOURCES = (
@@ -33,6 +34,17 @@ def test_alone_means_that_no_match_is_complete(source, text):
     first = Beginnings([pattern], max_chars=20).first_alone(text)
     if first >= 0:
         assert [match for match in PatternSet([pattern]).find(text) if match.start < first] == []
+
+
+@given(source=st.sampled_from(SOURCES), text=pieces.map("".join), data=st.data())
+def test_places_are_those_of_the_matches(source, text, data):
+    start = data.draw(st.integers(0, len(text)))
+    expression = compiled(source)
+    assert list(places(expression, text, start)) == [one.span() for one in expression.finditer(text, start)]
+
+
+def test_places_of_empty_matches_are_between_characters():
+    assert list(places(compiled("x*"), "\u00e9x\u00e9")) == [(0, 0), (1, 2), (2, 2), (3, 3)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ RE2 has no backtracking, and so neither backreferences nor look-around.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, cast
 
 import re2
@@ -60,6 +60,36 @@ def compiled(source: str) -> Expression:
     except re2.error as error:
         reason = error.args[0]
         raise BadExpression(reason.decode() if isinstance(reason, bytes) else str(reason)) from error
+
+
+def places(expression: Expression, text: str, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the places of the matches that begin at `start` or later, in characters, without an object for each."""
+    match = expression._regexp.Match  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    data = text.encode()
+    if len(data) == len(text):
+        yield from _places(match, data, start)
+        return
+    at = len(text[:start].encode())
+    for first, end in _places(match, data, at):
+        start += len(data[at:first].decode())
+        at = first
+        yield start, start + len(data[first:end].decode())
+
+
+def _places(
+    match: Callable[..., Sequence[tuple[int, int]]], data: bytes, start: int
+) -> Iterator[tuple[int, int]]:
+    size = len(data)
+    while start <= size:
+        found = match(_ANYWHERE, data, start, size)[0]
+        if found == _NOWHERE:
+            return
+        yield found
+        first, start = found
+        if first == start:
+            start += 1
+            while start < size and data[start] & 0xC0 == 0x80:  # within a character
+                start += 1
 
 
 class Presence:

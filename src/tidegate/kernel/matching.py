@@ -7,14 +7,14 @@ Patterns run on RE2, which has no backtracking: no pattern of anyone can hang. W
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
 import ahocorasick_rs
 
 from tidegate.kernel.beginnings import Unsupported, beginnings, earlier
-from tidegate.kernel.linear import BadExpression, Expression, compiled, compiled_set
+from tidegate.kernel.linear import BadExpression, Expression, compiled, compiled_set, places
 
 
 class Match(NamedTuple):
@@ -60,14 +60,15 @@ class PatternSet:
 
         What stands before `start` is context, for word boundaries and the like.
         """
-        if self._any is None or self._any.search(_searchable(text), start) is None:
+        if self._any is None or self._any.search(searchable(text), start) is None:
             return []
         text = without_surrogates(text)
         found: list[Match] = []
         for at in self._present(text):
             name = self.patterns[at].name
-            found.extend(Match(name, *one.span()) for one in self._singles[at].finditer(text, start))
-        return sorted((one for one in found if one.end > one.start), key=_START)
+            every = places(self._singles[at], text, start)
+            found.extend([Match(name, first, end) for first, end in every if first < end])
+        return sorted(found, key=_START)
 
     def _present(self, text: str) -> Sequence[int]:
         """The indices of the patterns that match somewhere in the text."""
@@ -105,7 +106,7 @@ class Beginnings:
         first = len(text)
         if self._unknown_chars:
             first = max(start, first - self._unknown_chars)
-        if self._begun is not None and (found := self._begun.search(_searchable(text), start)):
+        if self._begun is not None and (found := self._begun.search(searchable(text), start)):
             first = min(first, found.start())
         return first
 
@@ -113,7 +114,7 @@ class Beginnings:
         """Return what `first` does, with one search, or -1 if there may be complete matches too."""
         if self._either is None:
             return -1
-        found = self._either.search(_searchable(text), start)
+        found = self._either.search(searchable(text), start)
         if found is None:
             return len(text)
         first, end = found.span()
@@ -151,7 +152,7 @@ class WordList:
         # The longest match at a place may be part of a longer word while a shorter one is whole.
         every = self._overlapping.find_matches_as_indexes(lowered, overlapping=True)
         return self._longest(
-            (first, end) for _, first, end in every if first >= start and _is_whole(lowered, first, end)
+            [(first, end) for _, first, end in every if first >= start and _is_whole(lowered, first, end)]
         )
 
     def first(self, text: str, start: int = 0) -> int:
@@ -168,14 +169,29 @@ class WordList:
             return -1
         return self.first(text, start)
 
-    def _longest(self, spans: Iterable[tuple[int, int]]) -> list[Match]:
+    def _longest(self, spans: list[tuple[int, int]]) -> list[Match]:
+        longest = dict(sorted(spans))  # the last end for a place is the furthest
         found: list[Match] = []
         after = 0
-        for first, at_once in groupby(sorted(spans), key=lambda span: span[0]):
+        for first, end in longest.items():
             if first >= after:
-                after = max(end for _, end in at_once)
-                found.append(Match(self._name, first, after))
+                after = end
+                found.append(Match(self._name, first, end))
         return found
+
+
+class Phrases:
+    """Phrases that are searched in both cases, wherever they stand. Their matches may overlap."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        self._automaton = ahocorasick_rs.AhoCorasick(sorted({lower(one) for one in phrases if one}))
+
+    def reach(self, text: str) -> Sequence[int]:
+        """Return for each place of a text the furthest end of a match that begins there or before; 0 if none does."""
+        ends = [0] * len(text)
+        for _, start, end in self._automaton.find_matches_as_indexes(lower(text), overlapping=True):
+            ends[start] = max(ends[start], end)
+        return [*accumulate(ends, max)]
 
 
 def lower(text: str) -> str:
@@ -197,7 +213,7 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _searchable(text: str) -> str | bytes:
+def searchable(text: str) -> str | bytes:
     """The text in the form whose offsets RE2 finds fastest: those in bytes and in characters are the same in ASCII."""
     return text.encode() if text.isascii() else without_surrogates(text)
 

@@ -225,8 +225,10 @@ class _Places:
         return self._length - 1 if self._ends is None else bisect_left(self._ends, self._length)
 
     def span(self, span: Span, base: int) -> Span:
+        if self._ends is None and not base:
+            return span
         end = span.end if self._ends is None else self._ends[span.end - 1]
-        return span._replace(start=base + self.begin(span.start), end=base + end)
+        return Span(base + self.begin(span.start), base + end, span.kind, span.score, span.goes_on)
 
 
 def united(spans: Sequence[Span]) -> Sequence[Span]:

@@ -76,6 +76,23 @@ def test_each_sentence_is_judged_by_itself() -> None:
     assert kinds(STRICT, text) == [("We will give you a refund", "MONEY")]
 
 
+def test_each_of_many_promises_in_one_sentence_is_judged_by_what_is_around_it() -> None:
+    well = "we'll refund you " * 30
+    apart = "and so on " * 40
+    text = f"{well}{apart}maybe we'll refund you; {apart}if it rains, we'll refund you {apart}{well}"
+    assert kinds(STRICT, text) == [("we'll refund you", "MONEY")] * 60
+    assert kinds(STRICT, f'{apart}they asked: "we\'ll refund you" {apart}"we\'ll refund you"') == [
+        ("we'll refund you", "MONEY")
+    ]
+
+
+def test_no_promise_goes_on_in_the_next_sentence() -> None:
+    assert category(STRICT, "We will give you\n\na refund.") == ""
+    assert category(STRICT, "We will give you\n- a refund") == ""
+    assert category(STRICT, "We will give you\na refund") == "money"
+    assert kinds(STRICT, "You will only pay $5. Euros are not taken.") == [("You will only pay $5", "PRICE")]
+
+
 def test_only_the_categories_of_the_settings_are_found() -> None:
     text = "We will refund you, and your order will arrive tomorrow."
     assert [kind for _, kind in kinds(STRICT, text)] == ["MONEY", "DELIVERY"]

@@ -93,6 +93,22 @@ def test_a_long_text_is_read_in_parts_without_mistaking_the_parts_of_links():
         assert whole(rail(), link[at:] + " and so on") == []
 
 
+def test_the_end_of_an_image_is_told_from_that_of_a_link_by_its_own_bracket():
+    assert found(f"![a [b]\n{END}") == {"IMAGE_LINK"}
+    assert found(f"![a] [b\n{END}", images="data") == set()
+    assert found(f"] [ ![a\n] b{END}") == set()
+    assert kinds(rail(images="data"), f"![a\n[b] {'c' * 100}{END}") == []
+    many = f"![a\n{END}" * 40 + f"[b\n{END}" * 40
+    assert kinds(rail(), many) == [(END, "IMAGE_LINK")] * 40
+
+
+def test_short_addresses_are_read_for_gaps_too():
+    assert found("[a](//b.c/{{x}})") == {"DATA_LINK"}
+    assert found("[a](//b.c/%7B%7B)") == {"DATA_LINK"}
+    assert found("[a](//b.c/12345678)", longest_value=8) == set()
+    assert found("[a](//b.c/?123456789)", longest_value=8) == {"DATA_LINK"}
+
+
 def test_style_sheets_load_images_too():
     assert found("<div style=\"background: url('https://evil.example/x')\">") == {"IMAGE_LINK"}
     assert found("a { background: url(//evil.example/x) }") == {"IMAGE_LINK"}

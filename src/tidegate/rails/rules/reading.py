@@ -12,8 +12,15 @@ from tidegate.types.verdict import Span, View
 def spans_in(views: Iterable[View], find: Find) -> Sequence[Span]:
     """Return the spans that `find` finds in any of the views, in characters of the original. They may overlap."""
     found: list[Span] = []
+    known: dict[str, Sequence[Span]] = {}
     for view in views:
-        for span in find(view.text, 0):
-            start, end = origin(view, span.start, span.end)
-            found.append(span._replace(start=start, end=end))
+        # Several encodings may hide the same text.
+        spans = known[view.text] if view.text in known else find(view.text, 0)
+        known[view.text] = spans
+        found += spans if view.starts is None else [_in_original(view, one) for one in spans]
     return found
+
+
+def _in_original(view: View, span: Span) -> Span:
+    start, end = origin(view, span.start, span.end)
+    return Span(start, end, span.kind, span.score, span.goes_on)

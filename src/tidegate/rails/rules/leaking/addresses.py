@@ -27,6 +27,7 @@ MOST_WORDS: Final = 8
 """A part of an address with so many words is prose, which nobody reads in an address."""
 FEWEST_ENCODED: Final = 12
 """The shortest encoded text that is looked for, in characters."""
+_LONGEST_HOST: Final = 253  # RFC 1035, and no browser looks up a longer one
 LONGEST_LABEL: Final = 40
 """Names of hosts with a longer label are not made by people."""
 
@@ -47,7 +48,9 @@ class Address(NamedTuple):
 
 def address_of(url: str) -> Address:
     """Return what a browser makes of a URL, as it stands in Markdown or HTML."""
-    url = _ESCAPED.sub(r"\1", html.unescape(url))
+    url = html.unescape(url)
+    if "\\" in url:
+        url = _ESCAPED.sub(r"\1", url)
     url = _REMOVED.sub("", url.strip("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f \t\r\n\x1b\x1f"))
     found = _SCHEME.match(url)
     scheme = found[1].lower() if found else ""
@@ -66,8 +69,11 @@ def address_of(url: str) -> Address:
 
 def host_of(host: str) -> str:
     """Return a host without its port as it is looked up. One that has no such form stays as it is."""
-    host = _PORT.sub("", unquote(host)).strip().rstrip(".").lower()
-    if host.isascii():
+    host = unquote(host)
+    if ":" in host:
+        host = _PORT.sub("", host)
+    host = host.strip().rstrip(".").lower()
+    if host.isascii() or len(host) > _LONGEST_HOST:
         return host
     try:
         return host.encode("idna").decode("ascii").lower()
@@ -92,6 +98,8 @@ def carries_data(address: Address, *, longest_value: int, shown: bool) -> bool:
 
     `shown` says that it stands in Markdown or HTML, where a gap that is not filled is no example for programmers.
     """
+    if _is_short(address, longest_value):
+        return False
     labels = address.host.split(".")[:-1]
     if any(len(one) > LONGEST_LABEL for one in labels):
         return True
@@ -104,6 +112,14 @@ def carries_data(address: Address, *, longest_value: int, shown: bool) -> bool:
     if shown and any(_TEMPLATE.search(one) for one in parts):
         return True
     return any(_is_encoded(one) for one in parts)
+
+
+def _is_short(address: Address, longest_value: int) -> bool:
+    """Return whether an address is too short to carry data. A text has many short ones, if it has many."""
+    whole = f"{address.host}/{address.user}/{address.rest}"
+    return (
+        len(whole) < min(FEWEST_ENCODED, longest_value) and "%" not in whole and not _TEMPLATE.search(whole)
+    )
 
 
 def _parts(rest: str) -> tuple[list[str], list[str], str]:

@@ -61,6 +61,7 @@ _NAMED: Final = re.compile(
     r"\.(?:com|org|net|edu|gov|bank))(?=[\s/?#<\]*_~`]|$))"
 )
 """A text of a link that names a host. Without a scheme, only where it can be nothing else: `Node.js` is none."""
+_BRACKET: Final = re.compile(r"[\[\]]")
 _AT_THE_END: Final = ".,;:!?)*_~"
 
 
@@ -88,7 +89,6 @@ class LinkSearch:
         self._kinds: Mapping[str, Callable[[str, Match], str]] = {
             _IMAGE: lambda text, one: self._image(_target(_said(text, one))),
             _LINK: self._inline,
-            _ORPHAN: self._orphan,
             _REFERENCE: self._reference,
             _DEFINITION: lambda text, one: self._link(
                 _said(text, one).partition("]:")[2].strip().strip("<>")
@@ -104,14 +104,23 @@ class LinkSearch:
         # What stands before `start` says whether the end of a link belongs to one whose beginning is known.
         matches = [
             one._replace(end=_before_signs(text, one)) if one.name == _BARE else one
-            for one in self._patterns.find(text, 0)
+            # Both patterns of tags find most of them.
+            for one in dict.fromkeys(self._patterns.find(text, 0))
         ]
         known = [(one.start, one.end) for one in matches if one.name == _LINK]
+        opened: Mapping[int, int] | None = None
         found: list[Span] = []
         for one in matches:
-            if one.start < start or (one.name == _ORPHAN and _is_within(one.start, known)):
+            if one.start < start:
                 continue
-            if kind := self._kinds[one.name](text, one):
+            if one.name == _ORPHAN:
+                if _is_within(one.start, known):
+                    continue
+                opened = _opened(text) if opened is None else opened
+                kind = self._orphan(text, one, opened.get(one.start, -1))
+            else:
+                kind = self._kinds[one.name](text, one)
+            if kind:
                 found.append(Span(one.start, one.end, kind, _SCORES[kind]))
         return found
 
@@ -122,12 +131,11 @@ class LinkSearch:
         target = _target(said)
         return self._link(target) or self._false(said[1 : said.rfind("](")], target)
 
-    def _orphan(self, text: str, one: Match) -> str:
-        """The end of a link or image whose text has line ends, or is long."""
+    def _orphan(self, text: str, one: Match, at: int) -> str:
+        """The end of a link or image whose text has line ends, or is long. Its bracket opens at `at`, if not at -1."""
         target = _target(_said(text, one))
         first = max(one.start - MOST_TEXT, 0)
-        at = _opening(text, first, one.start)
-        if at < 0:
+        if at < first:
             # Where the text itself begins within a link, as a part of a longer one may, the part before had all of it.
             return self._image(target) if first else ""
         return self._image(target) if text[at - 1 : at] == "!" else self._link(target)
@@ -162,6 +170,8 @@ class LinkSearch:
     def _remote(self, address: Address, policy: str, kind: str, *, shown: bool) -> str:
         if not address.host or (policy != "block" and address.host in self._allowed):
             return ""
+        if kind != OTHER_LINK and policy != "data":
+            return kind
         if carries_data(address, longest_value=self._longest_value, shown=shown):
             return DATA_LINK if kind == OTHER_LINK else kind
         return "" if policy == "data" else kind
@@ -183,14 +193,17 @@ def _is_within(at: int, ranges: Sequence[tuple[int, int]]) -> bool:
     return before >= 0 and at < ranges[before][1]
 
 
-def _opening(text: str, first: int, end: int) -> int:
-    """Return where the bracket opens that is closed at `end`, or -1 if that is before `first`."""
-    depth = 1
-    for at in range(end - 1, first - 1, -1):
-        depth += (text[at] == "]") - (text[at] == "[")
-        if not depth:
-            return at
-    return -1
+def _opened(text: str) -> Mapping[int, int]:
+    """Return where the bracket opens that is closed at each place where one is."""
+    opened: dict[int, int] = {}
+    waiting: list[int] = []
+    for found in _BRACKET.finditer(text):
+        at = found.start()
+        if text[at] == "[":
+            waiting.append(at)
+        elif waiting:
+            opened[at] = waiting.pop()
+    return opened
 
 
 def _said(text: str, one: Match) -> str:

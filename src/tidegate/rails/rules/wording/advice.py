@@ -12,7 +12,7 @@ from typing import ClassVar, Final, Literal, NamedTuple
 from pydantic import Field
 
 from tidegate.config.rails import RailConfig
-from tidegate.kernel.linear import Expression, compiled
+from tidegate.kernel.linear import Expression, Presence, compiled, places
 from tidegate.kernel.matching import Beginnings, Pattern, lower, without_surrogates
 from tidegate.kernel.text.decoding import SIGNS as ENCODINGS
 from tidegate.kernel.text.folding import folded
@@ -100,8 +100,8 @@ class _Known(NamedTuple):
     source: str
     head: str
     expression: Expression
-    cautions: Expression
-    asked: Expression
+    cautions: Presence
+    asked: Presence
     order: bool
 
 
@@ -116,7 +116,7 @@ class _Search:
             [Pattern("", f"(?:{one.head}){REST}") for one in self._known], max_chars=MAX_CHARS
         )
         self._heads = compiled("|".join(one.head for one in self._known))
-        self._beginning = compiled(f"(?i:{_BEGINNING})")
+        self._beginning = Presence([f"(?i:{_BEGINNING})"])
         self.finder = Finder(self._find, growing, MAX_CHARS, context_chars=_CONTEXT_CHARS)
 
     def _find(self, text: str, start: int) -> list[Span]:
@@ -126,12 +126,11 @@ class _Search:
 
     def _spans(self, text: str, start: int) -> Iterator[Span]:
         for known in self._known:
-            for match in known.expression.finditer(text, start):
-                first, end = match.span()
-                before = lower(text[max(first - _CONTEXT_CHARS, 0) : first])
-                if known.asked.search(before) or known.cautions.search(text[first:end]):
+            for first, end in places(known.expression, text, start):
+                before = lower(text[max(first - _CONTEXT_CHARS, 0) : first]).encode()
+                if known.asked.within(before) or known.cautions.within(text[first:end].encode()):
                     continue
-                if not known.order or self._beginning.search(before):
+                if not known.order or self._beginning.within(before):
                     yield Span(first, end, known.kind, _SCORE)
 
 
@@ -143,8 +142,8 @@ def _search(categories: frozenset[str]) -> _Search:
 
 def _sought(advice: Advice) -> Sequence[_Known]:
     """Return the sentences of some advice, each with the words behind it that make it no advice."""
-    asked = compiled(rf"(?i:\b(?:{spaced(advice.asked)}){BETWEEN}$)")
-    cautions = compiled(f"(?i:{spaced(advice.cautions)})")
+    asked = Presence([rf"(?i:\b(?:{spaced(advice.asked)}){BETWEEN}$)"])
+    cautions = Presence([f"(?i:{spaced(advice.cautions)})"])
     tail = rf"(?:(?:{BETWEEN}[^\s;:!?.]+){{0,6}}?{BETWEEN}(?i:{spaced(advice.cautions)}))?"
     return [
         _Known(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tidegate.kernel.linear import compiled, quoted
@@ -42,6 +43,13 @@ _SHARES: Final = re.compile(
 _ENDLESS: Final = float("inf")
 
 
+class _Said(NamedTuple):
+    """The amounts of a sentence by their units, and those without a number in percent of a sum that is not known."""
+
+    amounts: Mapping[str, Sequence[float]]
+    percent: Sequence[float]
+
+
 class Limit(NamedTuple):
     """A limit for the promises of one category: none may have an amount beyond it."""
 
@@ -50,11 +58,11 @@ class Limit(NamedTuple):
     number: float
     at_most: bool = True
 
-    def covers(self, sentence: str) -> bool:
+    def covers(self, said: _Said) -> bool:
         """Return whether all amounts of a sentence in the unit of the limit are within it, and whether there is one."""
-        amounts = [number for number, unit in _amounts(sentence) if unit == self.unit]
+        amounts = said.amounts.get(self.unit, [])
         if self.unit in ("%", "eur", "usd", "gbp", "chf", "month", "year"):
-            amounts += _shares(sentence, self.unit)
+            amounts = [*amounts, *(said.percent if self.unit == "%" else [_ENDLESS] * len(said.percent))]
         if self.at_most:
             return bool(amounts) and max(amounts) <= self.number
         return bool(amounts) and min(amounts) >= self.number
@@ -87,9 +95,12 @@ class Allowed:
             after = end
         return "".join((*parts, text[after:]))
 
-    def covers(self, category: str, sentence: str) -> bool:
-        """Return whether a limit covers what a sentence promises. The sentence is in lower case."""
-        return any(one.category == category and one.covers(sentence) for one in self.limits)
+    def covered(self, sentence: str) -> Collection[str]:
+        """Return the categories of whose promises in a sentence a limit covers all. The sentence is in lower case."""
+        if not self.limits:
+            return ()
+        said = _said(sentence)
+        return {one.category for one in self.limits if one.covers(said)}
 
 
 def limit_of(entry: str) -> Limit | None:
@@ -105,17 +116,11 @@ def limit_of(entry: str) -> Limit | None:
     return Limit(found["category"].lower(), unit, _value(found["number"]), found["way"].lower() == "up to")
 
 
-def _amounts(sentence: str) -> Iterator[tuple[float, str]]:
+def _said(sentence: str) -> _Said:
+    amounts: defaultdict[str, list[float]] = defaultdict(list)
     for found in _AMOUNTS.finditer(sentence):
-        yield _value(found["first"] or found["second"]), _UNIT_OF[found["before"] or found["after"]]
-
-
-def _shares(sentence: str, unit: str) -> Sequence[float]:
-    shares: list[float] = []
-    for found in _SHARES.finditer(sentence):
-        percent = 50.0 if found["half"] else 100.0
-        shares.append(percent if unit == "%" else _ENDLESS)
-    return shares
+        amounts[_UNIT_OF[found["before"] or found["after"]]].append(_value(found["first"] or found["second"]))
+    return _Said(amounts, [50.0 if found["half"] else 100.0 for found in _SHARES.finditer(sentence)])
 
 
 def _value(number: str) -> float:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tidegate.config.rails import RailConfig
 from tidegate.kernel.linear import quoted
-from tidegate.kernel.matching import WordList, lower
+from tidegate.kernel.matching import Phrases, WordList, lower
 from tidegate.kernel.text.decoding import SIGNS as ENCODINGS
 from tidegate.kernel.text.folding import folded
 from tidegate.kernel.text.guessing import LEET, swapped
@@ -104,11 +104,12 @@ class ToxicSearch:
                 if word not in self._known or self._known[word].score < one.score:
                     self._known[word] = one
         self._words = WordList("", self._known)
-        self._around = tuple(_phrases(allowed))
+        around = tuple(_phrases(allowed))
+        self._allowed = Phrases(around)
         # A word has to wait for the rest of a phrase in which it is allowed.
-        self._waiting = WordList("", (*self._known, *self._around))
+        self._waiting = WordList("", (*self._known, *around))
         self.max_chars = self._waiting.max_chars
-        self.context_chars = max(map(len, self._around), default=0) + 1
+        self.context_chars = max(map(len, around), default=0) + 1
 
     @property
     def signs(self) -> Iterator[str]:
@@ -133,24 +134,16 @@ class ToxicSearch:
         return first if leet == text else min(first, self._waiting.first_alone(leet, start))
 
     def _spans(self, text: str, read: str, start: int) -> list[Span]:
+        words = self._words.find(read, start)
+        if not words:
+            return []
+        allowed = self._allowed.reach(read)
         found: list[Span] = []
-        for _, first, end in self._words.find(read, start):
+        for _, first, end in words:
             one = self._known[lower(read[first:end])]
-            if _is_word(text[first:end]) and not self._is_allowed(read, first, end):
+            if _is_word(text[first:end]) and allowed[first] < end:
                 found.append(Span(first, end, one.category.upper(), one.score))
         return found
-
-    def _is_allowed(self, text: str, first: int, end: int) -> bool:
-        if not self._around:
-            return False
-        word = lower(text[first:end])
-        for phrase in self._around:
-            at = -1
-            while (at := phrase.find(word, at + 1)) >= 0:
-                begin = first - at
-                if begin >= 0 and lower(text[begin : begin + len(phrase)]) == phrase:
-                    return True
-        return False
 
 
 def _phrases(allowed: Iterable[str]) -> Iterator[str]:
@@ -160,7 +153,7 @@ def _phrases(allowed: Iterable[str]) -> Iterator[str]:
 
 def _is_word(text: str) -> bool:
     """Return whether no more than half of a text are digits: `a55` and `5h17` are roads and times."""
-    return 2 * sum(one.isdigit() for one in text) <= len(text)
+    return text.isalpha() or 2 * sum(map(str.isdigit, text)) <= len(text)
 
 
 def _written(letter: str) -> str:
