@@ -54,7 +54,7 @@ chaos: $(DEV) ## Overload and break real processes and see what was promised kep
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 clients: $(RUNTIME) $(CLIENTS_VENV)/.stamp ## Test with client programs that have an environment of their own (Instructor, Outlines), minutes
-	@$(CLIENTS_VENV)/bin/python -m pytest tests_e2e/clients -v --timeout 300 $(ARGS)
+	@$(CLIENTS_VENV)/bin/python -m pytest tests_e2e/clients -v --timeout 300 -W ignore::ResourceWarning $(ARGS)
 
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)
