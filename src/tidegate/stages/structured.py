@@ -238,8 +238,9 @@ class Structured:
             return False
         prefix = self._prefixes.get(at)
         if text and prefix is not None and not prefix.feed(text):
-            so_far = len(said.text)
-            self._wrong[at] = f"no valid answer begins with the {so_far} characters that the engine has said"
+            self._wrong[at] = (
+                f"nothing valid begins with what the engine has said so far (characters: {len(said.text)})"
+            )
         elif said.finish:
             self._judge(at, said)
         return at not in self._wrong
@@ -267,7 +268,7 @@ class Structured:
         at = min(wrong)
         which = f" {at}" if call.choices > 1 else ""
         error = InvalidStructure(
-            f"The answer{which} does not have the form that '{demand.field}' demands: {wrong[at]}",
+            f"The answer{which} does not pass the check for '{demand.field}': {wrong[at]}",
             param=demand.field,
         )
         if call.deployment is not None:
