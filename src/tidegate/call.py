@@ -104,7 +104,7 @@ class Demand(msgspec.Struct):
     `shape` is that of the text; None if only the arguments of tool calls have a form. `field` is the field of the request
     that demands it. `rules` are the settings of the model. `checker` and `tools` check the text and the tool calls; None
     for what is not checked. `outcome` is empty until it is known: `native`, `repaired`, `reasked` or `rejected`, or
-    `refusal` or `length` for an answer in which the engine refuses or was cut off.
+    `refusal` or `length` for an answer in which the engine refuses or was cut off, or `edited` by a person.
     """
 
     shape: Shape | None

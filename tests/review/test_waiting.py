@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -369,6 +370,27 @@ def test_after_the_last_round_a_person_decides(stream: bool) -> None:
             assert answer.text == "Kind."
             assert len(world.engine.asked) == 3
             assert b"badword" not in client.received
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "outcome"),
+    [("approve", {}, "native"), ("edit", {"text": "No JSON."}, "edited"), ("edit", {"text": "{}"}, "edited")],
+)
+@STREAM
+def test_an_edited_answer_is_not_said_to_have_the_demanded_form(
+    stream: bool, action: str, more: dict[str, str], outcome: str
+) -> None:
+    async def work() -> None:
+        async with waiting() as world:
+            world.engine.says = says('{"to": "a badword"}')
+            client = sent(world, stream=stream, response_format={"type": "json_object"})
+            answer = await decided(world, client, action, **more)
+            assert answer.text == more.get("text", '{"to": "a badword"}')
+            said = answer.body.decode() if stream else str(answer.headers)
+            assert re.findall(r"x-tidegate-structure\W+(\w+)", said) == [outcome]
+            assert world.record.structure == outcome
 
     run(work())
 

@@ -24,7 +24,6 @@ def plain(raws):
         ({"response_format": {"type": "json_schema", "schema": SCHEMA}}, "json_schema", SCHEMA),
         ({"response_format": {"type": "json_object", "schema": SCHEMA}}, "json_schema", SCHEMA),
         ({"response_format": {"type": "json_object"}}, "json_object", None),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "json_object", None),
         ({"response_format": {"type": "regex", "value": "a+"}}, "regex", "a+"),
         ({"response_format": {"type": "grammar", "grammar": "root ::= x"}}, "grammar", "root ::= x"),
         ({"structured_outputs": {"json": SCHEMA}}, "json_schema", SCHEMA),
@@ -71,7 +70,27 @@ def test_no_form_is_demanded(said):
     ("said", "param"),
     [
         ({"response_format": "json"}, "response_format"),
+        ({"response_format": {}}, "response_format.type"),
+        ({"response_format": {"type": None}}, "response_format.type"),
+        ({"response_format": {"type": ["text"]}}, "response_format.type"),
+        ({"response_format": {"type": "JSON_SCHEMA"}}, "response_format.type"),
+        ({"response_format": {**OPENAI, "type": "json_schem"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "scheme": SCHEMA}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA, "strickt": True}}},
+            "response_format.json_schema.strickt",
+        ),
+        ({"structured_outputs": {"jsn": SCHEMA}}, "structured_outputs.jsn"),
+        ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
+        ({"guided_choice": []}, "guided_choice"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}},
             "response_format.json_schema.schema",
@@ -91,6 +110,24 @@ def test_a_wrong_demand_is_named(said, param):
         asked(fields(**said))
     assert caught.value.param == param
     assert f"'{param.split('.')[0]}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"response_format": {"type": "x"}}, ["json_object", "json_schema", "regex", "structural_tag"]),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {}}},
+            ["name", "schema", "strict", "description"],
+        ),
+        ({"structured_outputs": {"x": 1}}, ["json", "regex", "choice", "grammar"]),
+        ({"guided_choice": []}, ["is empty: give at least one choice"]),
+    ],
+)
+def test_the_error_says_what_can_be_sent(said, told):
+    with pytest.raises(BadRequest) as caught:
+        asked(fields(**said))
+    assert all(one in caught.value.message for one in told)
 
 
 @pytest.mark.parametrize(

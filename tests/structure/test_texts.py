@@ -5,6 +5,7 @@ import pytest
 from tidegate.errors import BadRequest
 from tidegate.structure.asked import Shape
 from tidegate.structure.checker import checker_of
+from tidegate.structure.schema.document import MOST_PATTERN_CHARS
 
 GBNF = 'root ::= "say " word ("," " " word)*\nword ::= [a-z]+'
 LARK = 'start: "say " WORD (", " WORD)*\nWORD: /[a-z]+/'
@@ -72,3 +73,10 @@ def test_an_expression_that_cannot_be_used_is_named(pattern):
     with pytest.raises(BadRequest) as caught:
         regex(pattern)
     assert caught.value.param == "guided_regex"
+    assert caught.value.message.startswith("The regular expression in 'guided_regex' cannot be read")
+
+
+def test_an_expression_that_is_too_long_is_named():
+    with pytest.raises(BadRequest) as caught:
+        regex("(?=a)" + "a" * MOST_PATTERN_CHARS)
+    assert "'guided_regex' has more than" in caught.value.message

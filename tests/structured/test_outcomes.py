@@ -338,5 +338,12 @@ def test_the_same_call_again_and_again_is_stopped():
 
     over, within, anew, stray = run(main())
     assert (over.status, over.json["error"]["code"]) == (502, "invalid_structure")
+    assert "structure.most_repeats" in over.json["error"]["message"]
+    assert "form" not in over.json["error"]["message"]
     assert within.status == anew.status == 200
     assert (stray.status, stray.json["error"]["param"]) == (400, "messages")
+
+
+def test_a_stream_that_is_cut_says_after_how_much():
+    answer, _ = asked(answers(PROSE), stream=True)
+    assert b"nothing valid begins with what the engine has said so far (characters: 4)" in answer.body

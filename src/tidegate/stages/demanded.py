@@ -23,6 +23,10 @@ TOOLS = "tools"
 DEMANDING = FIELDS | {TOOLS}
 """The fields that can demand a form. A request with none of them costs one look at its names."""
 USUAL = StructureConfig()
+STRUCTURE = b"x-tidegate-structure"
+"""The header that says what became of the form that the request demands."""
+EDITED = "edited"
+"""The outcome of an answer that a person has edited. Its form is not checked: the person decides what leaves."""
 
 
 def demand_of(call: Call, rules: StructureConfig) -> Demand | None:
@@ -64,6 +68,14 @@ def enforcing(call: Call, deployments: Sequence[Deployment]) -> Sequence[Deploym
     """Return the deployments whose engines are told of the form, or all if there are none."""
     found = [one for one in deployments if enforces(call, one)]
     return found if 0 < len(found) < len(deployments) else deployments
+
+
+def note_outcome(call: Call, demand: Demand, outcome: str) -> None:
+    """Note what became of the form that a request demands, in place of what was noted before."""
+    demand.outcome = outcome
+    headers = call.reply_headers
+    headers[:] = [one for one in headers if one[0] != STRUCTURE]
+    headers.append((STRUCTURE, outcome.encode("ascii")))
 
 
 def described(call: Call, deployment: Deployment) -> str:

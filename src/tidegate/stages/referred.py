@@ -15,6 +15,7 @@ from tidegate.errors import Overloaded
 from tidegate.ports import Clock, Reviewer, Wall
 from tidegate.rails.objections import Objection
 from tidegate.rails.plan import Plan
+from tidegate.stages.demanded import EDITED, note_outcome
 from tidegate.types import Action, Case, Decision, Finding
 from tidegate.types.case import EDIT
 
@@ -64,6 +65,8 @@ class People:
         for one, decision in zip(objections, decisions, strict=True):
             if decision is not None and decision.action == EDIT:
                 one.put(decision.text)
+                if call.demand is not None and call.demand.outcome:  # the answer is edited, not the request
+                    note_outcome(call, call.demand, EDITED)
         return None
 
     def _case(self, call: Call, plan: Plan, one: Objection, question: str, wait_s: float) -> Case:

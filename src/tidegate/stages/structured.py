@@ -20,7 +20,7 @@ from tidegate.dispatch.deployments import Group
 from tidegate.errors import Again, UpstreamError
 from tidegate.forms import form_of
 from tidegate.ports import Clock
-from tidegate.stages.demanded import enforces
+from tidegate.stages.demanded import enforces, note_outcome
 from tidegate.stages.reasking import may_reask, messages_again
 from tidegate.stages.release import Rounds
 from tidegate.stages.said import Said, only, said_in
@@ -29,8 +29,6 @@ from tidegate.structure.repair import repaired
 from tidegate.structure.tools import ToolCall, repeated
 from tidegate.types import ANSWER, CONTINUED, FAILED, Batch, Choice, Piece, Where
 
-STRUCTURE = b"x-tidegate-structure"
-"""The header that says what became of the form that the request demands."""
 AT_END = b"x-tidegate-structure-at-end"
 """The header of a stream that says which rules are checked only at its end."""
 NATIVE, REPAIRED, REASKED, REJECTED = "native", "repaired", "reasked", "rejected"
@@ -85,7 +83,7 @@ class Structured:
         self._outcomes: list[str] = []
         checker = demand.checker
         if checker is not None and checker.unsupported and not self._holds:
-            self._put(AT_END, checker.unsupported)
+            call.reply_headers.append((AT_END, checker.unsupported.encode("ascii", "replace")))
 
     def __aiter__(self) -> Self:
         return self
@@ -240,8 +238,9 @@ class Structured:
             return False
         prefix = self._prefixes.get(at)
         if text and prefix is not None and not prefix.feed(text):
-            so_far = len(said.text)
-            self._wrong[at] = f"no valid answer begins with the {so_far} characters that the engine has said"
+            self._wrong[at] = (
+                f"nothing valid begins with what the engine has said so far (characters: {len(said.text)})"
+            )
         elif said.finish:
             self._judge(at, said)
         return at not in self._wrong
@@ -265,11 +264,11 @@ class Structured:
     def _rejection(self, wrong: dict[int, str]) -> InvalidStructure:
         """Return the error for an answer that has no valid form."""
         call, demand = self._call, self._demand
-        self._note(REJECTED)
+        note_outcome(call, demand, REJECTED)
         at = min(wrong)
         which = f" {at}" if call.choices > 1 else ""
         error = InvalidStructure(
-            f"The answer{which} does not have the form that '{demand.field}' demands: {wrong[at]}",
+            f"The answer{which} does not pass the check for '{demand.field}': {wrong[at]}",
             param=demand.field,
         )
         if call.deployment is not None:
@@ -280,16 +279,7 @@ class Structured:
         found = [one for one in self._outcomes if one]
         if found:
             worst = max(found, key=_LEAST_FIRST.index)
-            self._note(REASKED if self._reasks or self._has_moved else worst)
-
-    def _note(self, outcome: str) -> None:
-        self._demand.outcome = outcome
-        self._put(STRUCTURE, outcome)
-
-    def _put(self, name: bytes, value: str) -> None:
-        headers = self._call.reply_headers
-        headers[:] = [one for one in headers if one[0] != name]
-        headers.append((name, value.encode("ascii", "replace")))
+            note_outcome(self._call, self._demand, REASKED if self._reasks or self._has_moved else worst)
 
 
 def _is_text(where: Where) -> bool:

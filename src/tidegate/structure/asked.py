@@ -8,7 +8,7 @@ Sources: OpenAI's `response_format` (https://platform.openai.com/docs/guides/str
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -94,6 +94,8 @@ def _response_format(value: Any, field: str) -> Shape | None:
         return None
     form = _mapping(value, field)
     kind = form.get("type")
+    if kind not in _TYPES:
+        raise BadRequest(f"'{field}.type' has to be one of: {', '.join(_TYPES)}", param=f"{field}.type")
     if kind == "json_object":
         return _json_object(form.get("schema"), f"{field}.schema", field)
     if kind == "json_schema":
@@ -103,7 +105,7 @@ def _response_format(value: Any, field: str) -> Shape | None:
         return Shape("regex", pattern=_text(form.get(name), f"{field}.{name}"), field=field)
     if kind == "grammar":
         return Shape("grammar", grammar=_text(form.get("grammar"), f"{field}.grammar"), field=field)
-    return None  # `text`, and forms that only an engine knows, such as `structural_tag`
+    return None  # `text`, and `structural_tag`, which is passed on to the engine without a check
 
 
 def _json_object(schema: Any, param: str, field: str) -> Shape:
@@ -117,14 +119,19 @@ def _named_schema(form: Mapping[str, Any], field: str) -> Shape:
     """OpenAI has the schema in `json_schema.schema`; llama.cpp also takes `schema` beside `type`."""
     if "json_schema" not in form and "schema" in form:
         return Shape("json_schema", schema=_schema(form["schema"], f"{field}.schema"), field=field)
-    inner = _mapping(form.get("json_schema"), f"{field}.json_schema")
+    at = f"{field}.json_schema"
+    inner = _mapping(form.get("json_schema"), at)
     name = inner.get("name")
     schema = inner.get("schema")
-    if schema is None:  # OpenAI's schema is optional
-        return Shape("json_object", field=field)
+    if schema is None:
+        raise BadRequest(
+            f"'{at}.schema' is missing; send the JSON schema there. {_known(at, _SCHEMA_MEMBERS)}",
+            param=f"{at}.schema",
+        )
+    _refuse_unknown(inner, at, _SCHEMA_MEMBERS)
     return Shape(
         "json_schema",
-        schema=_schema(schema, f"{field}.json_schema.schema"),
+        schema=_schema(schema, f"{at}.schema"),
         name=name if isinstance(name, str) else "",
         field=field,
     )
@@ -136,6 +143,7 @@ def _structured_outputs(value: Any, field: str) -> Shape | None:
     form = {
         name: said for name, said in _mapping(value, field).items() if said is not None and said is not False
     }
+    _refuse_unknown(form, field, (*_CONSTRAINTS, *_UNREAD))
     found = [read(form[name], f"{field}.{name}") for name, read in _CONSTRAINTS.items() if name in form]
     shapes = [shape for shape in found if shape is not None]
     if len(shapes) > 1:
@@ -162,8 +170,10 @@ def _grammar(value: Any, field: str) -> Shape | None:
 
 
 def _choice(value: Any, field: str) -> Shape | None:
-    if value is None or value == []:
+    if value is None:
         return None
+    if value == []:
+        raise BadRequest(f"'{field}' is empty: give at least one choice", param=field)
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnknownVariableType]
         raise BadRequest(f"'{field}' has to be a list of strings", param=field)
     return Shape("choice", choices=tuple(value), field=field)  # pyright: ignore[reportUnknownArgumentType]
@@ -171,6 +181,18 @@ def _choice(value: Any, field: str) -> Shape | None:
 
 def _any_object(value: Any, field: str) -> Shape | None:
     return Shape("json_object", field=field) if value else None
+
+
+def _refuse_unknown(form: Mapping[str, Any], param: str, members: Sequence[str]) -> None:
+    """Raise BadRequest if an object has a member that means nothing: it may be a demand with a typing error."""
+    unknown = next((name for name in form if name not in members), None)
+    if unknown is not None:
+        at = f"{param}.{unknown[:64]}"
+        raise BadRequest(f"'{at}' is unknown. {_known(param, members)}", param=at)
+
+
+def _known(param: str, members: Sequence[str]) -> str:
+    return f"The members of '{param}' are: {', '.join(members)}"
 
 
 def _mapping(value: Any, param: str) -> Mapping[str, Any]:
@@ -196,6 +218,8 @@ def _schema(value: Any, param: str) -> Any:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+_TYPES = ("text", "json_object", "json_schema", "regex", "grammar", "structural_tag")
+_SCHEMA_MEMBERS = ("name", "schema", "strict", "description")
 _Read = Callable[[Any, str], Shape | None]
 _CONSTRAINTS: dict[str, _Read] = {
     "json": _json,
@@ -204,6 +228,14 @@ _CONSTRAINTS: dict[str, _Read] = {
     "grammar": _grammar,
     "json_object": _any_object,
 }
+_UNREAD = (
+    "structural_tag",
+    "whitespace_pattern",
+    "disable_any_whitespace",
+    "disable_additional_properties",
+    "disable_fallback",
+)
+"""The other members of vLLM's `structured_outputs`. They are passed on."""
 _READERS: dict[str, _Read] = {
     "response_format": _response_format,
     "structured_outputs": _structured_outputs,

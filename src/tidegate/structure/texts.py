@@ -14,7 +14,7 @@ from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark
 from tidegate.errors import BadRequest
 from tidegate.structure.asked import Shape
 from tidegate.structure.check import Checker, Prefix
-from tidegate.structure.schema.document import Document
+from tidegate.structure.schema.document import MOST_PATTERN_CHARS, Document
 from tidegate.structure.schema.patterns import matcher_of
 
 _QUOTED_CHARS = 200
@@ -95,10 +95,19 @@ class PatternChecker:
     """The check of a regular expression that no automaton has, such as one that looks ahead. Only the end is checked."""
 
     def __init__(self, shape: Shape) -> None:
+        """Raises BadRequest if the expression is too long or cannot be read."""
         self.streams = False
         self.unsupported = "'regex' with more than plain rules"
         whole = {"pattern": f"^(?:{shape.pattern})$"}
-        self._document = Document(whole, shape.field)
+        named = f"The regular expression in '{shape.field}'"
+        if len(shape.pattern) > MOST_PATTERN_CHARS:
+            raise BadRequest(
+                f"{named} has more than {MOST_PATTERN_CHARS} characters; shorten it", param=shape.field
+            )
+        try:
+            self._document = Document(whole, shape.field)
+        except BadRequest as error:
+            raise BadRequest(f"{named} cannot be read; correct its syntax", param=shape.field) from error
 
     def begin(self) -> Prefix:
         """Begin with a new answer."""

@@ -102,7 +102,11 @@ def repeated(messages: Sequence[msgspec.Raw], calls: Iterable[ToolCall], most: i
     for call in calls:
         counted[call.sameness] += 1
         if counted[call.sameness] > most:
-            return f"{call.name!r} was called with the same arguments more than {most} times"
+            times = "once" if most == 1 else f"{most} times"
+            return (
+                f"{call.name!r} was called with the same arguments more than {times};"
+                " the setting 'structure.most_repeats' allows no more"
+            )
     return ""
 
 
