@@ -115,6 +115,7 @@ def test_a_gateway_still_wants_a_word_before_seven_digits() -> None:
         ("filter", False, None, False, "block"),
         ("refrain", False, None, False, "block"),
         ("reask", False, None, False, "regenerate"),
+        ("review", False, None, False, "review"),
         ("noop", True, "a bad word", False, "log"),
         ("log", True, "a bad word", False, "log"),
     ],
@@ -141,6 +142,41 @@ def test_exception_raises_what_was_found_and_not_the_text() -> None:
         guard.check("my bad secret")
     assert told.value.checked.action is Action.BLOCK
     assert "secret" not in repr(told.value.checked) + str(told.value)
+
+
+@pytest.mark.parametrize("rail", [Finds, Waits])
+def test_what_a_person_would_decide_about_does_not_pass(rail: type[Finds]) -> None:
+    found = Guard([Own(rail(), "review")]).check_many(["fine", "my bad secret"])
+    assert [(one.passed, one.text) for one in found] == [(True, "fine"), (False, "")]
+    assert "secret" not in repr(found[1])
+
+
+@pytest.mark.parametrize("surface", [None, "input"])
+def test_the_other_rails_still_check_what_a_person_would_decide_about(surface) -> None:
+    asks = {"kind": "blocklist", "words": ["tide"], "on_fail": "review", "surfaces": ["input"]}
+    masks = {"kind": "pii", "on_fail": "redact", "surfaces": ["output"]}
+    guard = Guard([asks, masks, Own(Finds(), "exception")])
+    found = guard.check(f"a tide. {CONTACT}", surface=surface)
+    assert (found.passed, found.text, found.rail, found.action) == (False, "", "blocklist", Action.REVIEW)
+    with pytest.raises(Blocked) as told:
+        guard.check("a bad tide", surface=surface)
+    assert (told.value.checked.rail, told.value.checked.action) == ("finds", Action.BLOCK)
+
+
+def test_a_profile_that_lets_a_person_decide_after_its_rounds_passes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    again = {
+        "kind": "blocklist",
+        "words": ["tide"],
+        "on_fail": "regenerate",
+        "surfaces": ["output"],
+        "hold": "whole",
+    }
+    path.write_text(
+        json.dumps({"rails": {"profiles": {"mine": {"rails": [again], "after_rounds": "review"}}}})
+    )
+    found = Guard.from_file(path, profile="mine").check("a tide")
+    assert (found.passed, found.text, found.action) == (False, "", Action.REGENERATE)
 
 
 def test_an_unknown_word_for_on_fail_is_refused() -> None:

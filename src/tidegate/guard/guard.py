@@ -33,6 +33,7 @@ class Guard:
     - `exception`: the same, and the check raises `Blocked`
     - `noop`: nothing, but the result says so (`log`)
     - `reask`: the text does not pass, and the result's action is `regenerate`: whoever has a model asks it again
+    - `review`: the text does not pass, and the result's action is `review`: no person is there to decide
 
     Threads may share a guard, and tasks too. Rails of one's own have to allow that; Tidegate's do. Only `use` and
     `use_many` change a guard: checks that run meanwhile go on with the rails that they began with.
