@@ -263,6 +263,17 @@ def test_profiles_of_a_file(tmp_path: Path) -> None:
         Guard.from_file(path, profile="yours")
 
 
+def test_a_policy_without_rails_makes_no_guard_unless_a_profile_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("policies: {default: {rails: none}}")
+    words = r"policies.default.rails: is 'none', .* name a profile with `profile=`; there are: rules, strict"
+    with pytest.raises(ConfigError, match=words):
+        Guard.from_file(path)
+    assert Guard.from_file(path, profile="strict").check(CONTACT).text == MASKED
+    path.write_text("policies: {others: {rails: none}}")
+    assert not Guard.from_file(path).check(ATTACK)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

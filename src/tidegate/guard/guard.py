@@ -52,7 +52,8 @@ class Guard:
     def from_file(cls, path: str | Path, *, profile: str | None = None) -> Self:
         """Return a guard with a profile of a configuration file.
 
-        Without `profile` it is that of the policy `default`, or else `rules`. Raises ConfigError.
+        Without `profile` it is that of the policy `default`, or `rules` if there is no such policy. Raises ConfigError,
+        also if that policy has `rails: none`.
         """
         from tidegate.guard.making import crew_of_file  # noqa: PLC0415 - see the top of the module
 
