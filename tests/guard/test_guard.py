@@ -115,6 +115,7 @@ def test_a_gateway_still_wants_a_word_before_seven_digits() -> None:
         ("filter", False, None, False, "block"),
         ("refrain", False, None, False, "block"),
         ("reask", False, None, False, "regenerate"),
+        ("review", False, None, False, "review"),
         ("noop", True, "a bad word", False, "log"),
         ("log", True, "a bad word", False, "log"),
     ],
@@ -141,6 +142,41 @@ def test_exception_raises_what_was_found_and_not_the_text() -> None:
         guard.check("my bad secret")
     assert told.value.checked.action is Action.BLOCK
     assert "secret" not in repr(told.value.checked) + str(told.value)
+
+
+@pytest.mark.parametrize("rail", [Finds, Waits])
+def test_what_a_person_would_decide_about_does_not_pass(rail: type[Finds]) -> None:
+    found = Guard([Own(rail(), "review")]).check_many(["fine", "my bad secret"])
+    assert [(one.passed, one.text) for one in found] == [(True, "fine"), (False, "")]
+    assert "secret" not in repr(found[1])
+
+
+@pytest.mark.parametrize("surface", [None, "input"])
+def test_the_other_rails_still_check_what_a_person_would_decide_about(surface) -> None:
+    asks = {"kind": "blocklist", "words": ["tide"], "on_fail": "review", "surfaces": ["input"]}
+    masks = {"kind": "pii", "on_fail": "redact", "surfaces": ["output"]}
+    guard = Guard([asks, masks, Own(Finds(), "exception")])
+    found = guard.check(f"a tide. {CONTACT}", surface=surface)
+    assert (found.passed, found.text, found.rail, found.action) == (False, "", "blocklist", Action.REVIEW)
+    with pytest.raises(Blocked) as told:
+        guard.check("a bad tide", surface=surface)
+    assert (told.value.checked.rail, told.value.checked.action) == ("finds", Action.BLOCK)
+
+
+def test_a_profile_that_lets_a_person_decide_after_its_rounds_passes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    again = {
+        "kind": "blocklist",
+        "words": ["tide"],
+        "on_fail": "regenerate",
+        "surfaces": ["output"],
+        "hold": "whole",
+    }
+    path.write_text(
+        json.dumps({"rails": {"profiles": {"mine": {"rails": [again], "after_rounds": "review"}}}})
+    )
+    found = Guard.from_file(path, profile="mine").check("a tide")
+    assert (found.passed, found.text, found.action) == (False, "", Action.REGENERATE)
 
 
 def test_an_unknown_word_for_on_fail_is_refused() -> None:
@@ -227,6 +263,17 @@ def test_profiles_of_a_file(tmp_path: Path) -> None:
         Guard.from_file(path, profile="yours")
 
 
+def test_a_policy_without_rails_makes_no_guard_unless_a_profile_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("policies: {default: {rails: none}}")
+    words = r"policies.default.rails: is 'none', .* name a profile with `profile=`; there are: rules, strict"
+    with pytest.raises(ConfigError, match=words):
+        Guard.from_file(path)
+    assert Guard.from_file(path, profile="strict").check(CONTACT).text == MASKED
+    path.write_text("policies: {others: {rails: none}}")
+    assert not Guard.from_file(path).check(ATTACK)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -260,6 +307,34 @@ def test_two_rails_of_one_kind_have_two_names() -> None:
 def test_a_guard_without_rails_checks_nothing_and_says_so() -> None:
     with pytest.raises(ValueError, match="no rails"):
         Guard().check("a")
+
+
+@pytest.mark.parametrize("given", [None, 5, ["a"], b"a"])
+@pytest.mark.parametrize("rail", [Finds, Waits])
+def test_check_takes_a_text(given, rail: type[Finds]) -> None:
+    guard = Guard([rail()])
+    words = f"check takes a text; for several use check_many: got {type(given).__name__}"
+    for check in (guard.check, guard.validate, lambda text: asyncio.run(guard.acheck(text))):
+        with pytest.raises(TypeError, match=words):
+            check(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("ab", "check_many takes several texts; for one use check: got str"),
+        (b"ab", "for one use check: got bytes"),
+        (None, "for one use check: got NoneType"),
+        (["a", None], r"check_many takes texts, but texts\[1\] is of type NoneType"),
+    ],
+)
+@pytest.mark.parametrize("rail", [Finds, Waits])
+def test_check_many_takes_texts(given, words: str, rail: type[Finds]) -> None:
+    asked = rail()
+    with pytest.raises(TypeError, match=words):
+        Guard([asked]).check_many(given)
+    assert asked.seen == []
+    assert all(Guard([asked]).check_many(text for text in ("a", "b")))
 
 
 # ------------------------------------------------------------------------------------------------ surfaces and scenes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
@@ -208,6 +209,25 @@ def test_a_rail_that_asks_again_needs_the_whole_text() -> None:
     with pytest.raises(Blocked) as told:
         streamed(guard, ["what a ", "darnation"])
     assert told.value.checked.action.word == "regenerate"
+
+
+@pytest.mark.parametrize("stop", [(), ("END",)])
+def test_what_a_person_would_decide_about_never_leaves(tmp_path, stop: Sequence[str]) -> None:
+    path = tmp_path / "tidegate.yaml"
+    asks = {"kind": "blocklist", "words": ["darnation"], "on_fail": "review", "hold": "whole"}
+    path.write_text(json.dumps({"rails": {"profiles": {"mine": {"stop": stop, "rails": [asks]}}}}))
+    guard = Guard.from_file(path, profile="mine")
+    assert streamed(guard, ["all ", "fine"]) == "all fine"
+    texts = ["what a ", "darnation", " day END", " and more"]
+    with pytest.raises(Blocked, match="the rail 'blocklist' stopped the text") as told:
+        streamed(guard, texts)
+    found = told.value.checked
+    assert (found.passed, found.text, found.rail, found.action.word) == (False, "", "blocklist", "review")
+
+    async def said() -> str:
+        return "".join([text async for text in guard.stream(events(texts), refusal="say")])
+
+    assert asyncio.run(said()) == "I'm sorry, but I can't help with that."
 
 
 def test_stop_strings_of_a_profile_end_the_stream(tmp_path) -> None:

@@ -18,6 +18,8 @@ MASK = {"kind": "scans", "name": "mask", "on_fail": "redact"}
 BLOCK = {"kind": "rule", "name": "stop", "on_fail": "block"}
 LOG = {"kind": "rule", "name": "log", "on_fail": "log"}
 SLOW = {"kind": "check", "name": "slow", "on_fail": "block"}
+ASKS = {"kind": "rule", "name": "asks", "on_fail": "review", "hold": "whole"}
+SLOW_ASKS = {**ASKS, "kind": "check"}
 KEYS = {
     "both": {"secret": "the-key-that-may-do-both-01", "scopes": ["checks", "inference"]},
     "checks": {"secret": "the-key-that-only-checks-01", "scopes": ["checks"]},
@@ -51,6 +53,7 @@ async def checked(world: World, *headers: str, key: str = "", **body: Any) -> An
             {"status": "blocked", "content": "I'm sorry, but I can't help with that.", "rail": "stop"},
         ),
         ([SLOW], {"input": CANARY}, {"status": "blocked", "rail": "slow"}),
+        ([ASKS], {"input": "hello"}, {"status": "passed", "content": "hello", "rail": None}),
     ],
 )
 def test_it_says_what_the_rails_make_of_texts(
@@ -62,6 +65,41 @@ def test_it_says_what_the_rails_make_of_texts(
             assert answer.status == 200, answer.body
             assert expected.items() <= answer.json.items()
             assert world.engine.asked == []
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("rails", "body", "rail", "actions"),
+    [
+        ([ASKS], {"input": CANARY}, "asks", ["review"]),
+        ([SLOW_ASKS], {"input": CANARY}, "asks", ["review"]),
+        ([ASKS], {"input": ["fine", CANARY]}, "asks", ["review"]),
+        ([ASKS], {"messages": [{"role": "user", "content": CANARY}]}, "asks", ["review"]),
+        ([ASKS], {"input": "fine", "answer": CANARY}, "asks", ["review"]),
+        ([ASKS], {"input": CANARY, "answer": "fine"}, "asks", ["review"]),
+        ([ASKS, LOG], {"input": CANARY}, "asks", ["review", "log"]),
+        ([ASKS, BLOCK], {"input": CANARY}, "stop", ["review", "block"]),
+        (
+            [ASKS, {**BLOCK, "surfaces": ["output"]}],
+            {"input": CANARY, "answer": CANARY},
+            "stop",
+            ["review", "review", "block"],
+        ),
+    ],
+)
+def test_what_a_person_would_decide_about_is_blocked(
+    rails: list[dict[str, Any]], body: Mapping[str, Any], rail: str, actions: list[str]
+) -> None:
+    async def work() -> None:
+        async with railed(rails) as world:
+            answer = await checked(world, **body)
+            told = answer.json
+            assert (told["status"], told["rail"]) == ("blocked", rail)
+            assert told["content"] == "I'm sorry, but I can't help with that."
+            assert "messages" not in told
+            assert [one["action"] for one in told["verdicts"]] == actions
+            assert CANARY not in json.dumps(told)
 
     run(work())
 

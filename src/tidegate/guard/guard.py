@@ -33,6 +33,7 @@ class Guard:
     - `exception`: the same, and the check raises `Blocked`
     - `noop`: nothing, but the result says so (`log`)
     - `reask`: the text does not pass, and the result's action is `regenerate`: whoever has a model asks it again
+    - `review`: the text does not pass, and the result's action is `review`: no person is there to decide
 
     Threads may share a guard, and tasks too. Rails of one's own have to allow that; Tidegate's do. Only `use` and
     `use_many` change a guard: checks that run meanwhile go on with the rails that they began with.
@@ -51,7 +52,8 @@ class Guard:
     def from_file(cls, path: str | Path, *, profile: str | None = None) -> Self:
         """Return a guard with a profile of a configuration file.
 
-        Without `profile` it is that of the policy `default`, or else `rules`. Raises ConfigError.
+        Without `profile` it is that of the policy `default`, or `rules` if there is no such policy. Raises ConfigError,
+        also if that policy has `rails: none`.
         """
         from tidegate.guard.making import crew_of_file  # noqa: PLC0415 - see the top of the module
 
@@ -79,10 +81,10 @@ class Guard:
         what the text answers, for rails that ask.
 
         Rails that are not rules run in an event loop of their own, which is closed at the end. Raises Blocked for a rail
-        with `on_fail: exception`, ValueError if no rail checks such texts, and RuntimeError if rails would need a loop
-        where one runs already: await `acheck` there.
+        with `on_fail: exception`, TypeError for what is no text, ValueError if no rail checks such texts, and RuntimeError
+        if rails would need a loop where one runs already: await `acheck` there.
         """
-        lineup, at = self._ready(), _surface(surface)
+        lineup, at, text = self._ready(), _surface(surface), _text(text)
         if not lineup.waits(at):
             return lineup.check(text, at, question)
         return _run(lineup.acheck(text, at, question))
@@ -91,16 +93,16 @@ class Guard:
         self, text: str, *, surface: SurfaceName | Surface | None = None, question: str = ""
     ) -> Checked:
         """Check a text, as `check` does. Other tasks get turns while the rails check a long text."""
-        return await self._ready().acheck(text, _surface(surface), question)
+        return await self._ready().acheck(_text(text), _surface(surface), question)
 
     def check_many(
         self, texts: Iterable[str], *, surface: SurfaceName | Surface | None = None, question: str = ""
     ) -> Sequence[Checked]:
         """Check texts, and return the results in their order. Rails that are not rules check them side by side.
 
-        Raises what `check` raises.
+        Raises what `check` raises, and TypeError for a single text. Nothing is checked if one of them is no text.
         """
-        lineup, at = self._ready(), _surface(surface)
+        lineup, at, texts = self._ready(), _surface(surface), _texts(texts)
         if not lineup.waits(at):
             return [lineup.check(text, at, question) for text in texts]
         return _run(lineup.acheck_many(texts, at, question))
@@ -132,6 +134,24 @@ class Guard:
         if self._lineup is None:
             raise ValueError("this guard has no rails: give a list of them, a profile, or call use_many")
         return self._lineup
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError(f"check takes a text; for several use check_many: got {type(given).__name__}")
+    return given
+
+
+def _texts(given: Iterable[object]) -> Sequence[str]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"check_many takes several texts; for one use check: got {type(given).__name__}")
+    return [_text_at(at, one) for at, one in enumerate(given)]
+
+
+def _text_at(at: int, given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError(f"check_many takes texts, but texts[{at}] is of type {type(given).__name__}")
+    return given
 
 
 def _surface(given: SurfaceName | Surface | None) -> Surface | None:

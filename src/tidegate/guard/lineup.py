@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tidegate.guard.checked import Blocked, Checked
 from tidegate.rails.checking import Decision, Limits
+from tidegate.rails.objections import Objection
 from tidegate.rails.outgoing import Outgoing
 from tidegate.rails.plan import Plan
 from tidegate.rails.review import REQUEST, Review
@@ -108,7 +109,7 @@ class Lineup:
             async for text in source:
                 for said in _said(await out.take([Piece(_encoded(text), _ONE_CHOICE)])):
                     yield said
-                if out.stopped is not None or out.is_over:
+                if out.stopped is not None or out.referred or out.is_over:
                     break
             else:
                 for said in _said(await out.finish()):
@@ -116,10 +117,11 @@ class Lineup:
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
-        if out.stopped is None:
+        stopped = out.stopped or _first_referred(out.referred)
+        if stopped is None:
             return
         if refusal != "say":
-            raise Blocked(state.blocked(out.stopped, out.told()))
+            raise Blocked(state.blocked(stopped, out.told()))
         words = self.plan.profile.refusal
         yield f"\n\n{words}" if out.shown_chars else words
 
@@ -163,11 +165,15 @@ class _State:
         return self._review(texts, self._lineup.plan.output_look, context)
 
     def take(self, review: Review) -> bool:
-        """Take the result of a review. Returns whether it has stopped the text."""
+        """Take the result of a review. Returns whether it has ended the check.
+
+        A text that a person would have to decide about does not pass, since nobody is there to ask. The other rails still
+        check it, as in a gateway.
+        """
         self._findings += review.findings
         self._text = review.changed().get(_WHERE, self._text)
-        self._stopped = review.stopped is not None
-        return self._stopped
+        self._stopped = self._stopped or review.stopped is not None or bool(review.referred)
+        return review.stopped is not None
 
     def checked(self) -> Checked:
         """Return the result. Raises Blocked if the rail that has stopped the text demands it."""
@@ -253,6 +259,11 @@ def _steps(plan: Plan, surface: Surface) -> list[Step]:
 
 def _first(step: Step) -> Surface:
     return next(one for one in _ORDER if one in step.surfaces)
+
+
+def _first_referred(referred: Sequence[Objection]) -> Finding | None:
+    """Return the first finding that a person would have to decide about, or None."""
+    return referred[0].finding if referred else None
 
 
 def _reason(verdict: Verdict) -> str:

@@ -77,11 +77,18 @@ def crew_of(given: Iterable[Given], profile: str | None = None) -> Crew:
 
 
 def crew_of_file(path: Path, profile: str | None) -> Crew:
-    """Return the rails of a profile of a configuration file: by default that of the policy `default`, or else `rules`."""
+    """Return the rails of a profile of a configuration file: by default that of the policy `default`.
+
+    Without that policy it is `rules`, as in a gateway. Raises ConfigError if the policy has `rails: none`.
+    """
     loaded = configuration.load(path)
     if profile is None:
         policy = loaded.policies.get("default")
-        profile = policy.rails if policy is not None and policy.rails != NO_RAILS else RULES
+        profile = RULES if policy is None else policy.rails
+        if profile == NO_RAILS:
+            known = ", ".join(sorted({**BUILT_IN, **loaded.rails.profiles}))
+            told = f"is '{NO_RAILS}', so there is nothing to check: name a profile with `profile=`; there are: {known}"
+            raise ConfigError(str(path), [Problem("policies.default.rails", told)])
     return _of_profile(loaded.rails, profile, str(path))
 
 

@@ -1,7 +1,7 @@
 """The stage `check`: the rails of a profile on the texts of a request, for a client that wants to know what they say.
 
-It takes the place of all stages behind `limit` in the pipeline of `POST /v1/checks`. No engine is asked, and no permit is
-needed. A prompt is checked as the prompt of a call would be, and an answer as the answer of an engine.
+It takes the place of all stages behind `limit` in the pipeline of `POST /v1/checks`. No engine is asked, nor a person, and
+no permit is needed. A prompt is checked as the prompt of a call would be, and an answer as the answer of an engine.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class CheckResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer to a check.
 
     `status` is `passed`, `modified` or `blocked`. `content` is what was checked as it should be: the answer, or else the
-    input, or else the text of the last message; of a blocked request it is the refusal. `rail` is the rail with the most
+    input, or else the text of the last message; of a blocked request it is the refusal. A text that a person would have to
+    decide about is blocked: a check makes no case, so nobody would ever decide. `rail` is the rail with the most
     severe action, and null if no rail objected. `messages` are those of the request, as they should be.
     """
 
@@ -84,14 +85,16 @@ class CheckTexts:
         texts = form.texts_in(call.fields, call.messages)
         told = _Verdicts()
         changed: dict[Where, str] = {}
+        blocked = False
         for review, rules, checks in self._reviews(call, plan, texts, told):
             await self._run(plan, review, rules, checks)
             self._railed.note(call, review.findings)
+            blocked = blocked or review.stopped is not None or bool(review.referred)
             if review.stopped is not None:
-                return _reply(
-                    CheckResult("blocked", plan.profile.refusal, review.stopped.rail, told.verdicts)
-                )
+                break
             changed |= review.changed()
+        if blocked:
+            return _reply(CheckResult("blocked", plan.profile.refusal, told.rail, told.verdicts))
         fields, call.messages = form.put_in(call.fields, call.messages, changed)
         call.fields = dict(fields)
         messages = msgspec.UNSET if request.messages is None else [one.raw for one in call.messages]
