@@ -19,6 +19,7 @@ import msgspec
 
 from tidegate.config.review import MEMORY
 from tidegate.errors import ConfigError, NotFound, Problem
+from tidegate.review.place import no_folder
 from tidegate.stores.local.thread import ConnectionThread
 from tidegate.types import Case, Decision, Judged
 
@@ -81,6 +82,8 @@ class CaseFile:
 
     async def open(self) -> None:
         """Open the file, and make it if it is not there. Raises ConfigError if it cannot be used."""
+        if problems := no_folder(self._path):
+            raise ConfigError("cannot start", problems)
         try:
             await self._thread.start(partial(_connect, self._path))
         except (sqlite3.Error, OSError) as error:

@@ -26,6 +26,18 @@ def asks_people(config: Config) -> bool:
     return config.review.path is not None or any(one.asks_people for one in config.rails.profiles.values())
 
 
+def no_folder(path: Path) -> list[Problem]:
+    """Return a problem if the folder of a file of cases does not exist."""
+    try:
+        path.parent.stat()
+    except FileNotFoundError:
+        told = f"the folder {path.parent} does not exist: make it, or name another file"
+        return [Problem("review.path", told)]
+    except OSError:
+        pass  # the file itself tells what is wrong when it is opened
+    return []
+
+
 def warnings(config: Config) -> list[Problem]:
     """Return a warning if cases are kept in memory."""
     if not asks_people(config) or place_of(config) != MEMORY:
