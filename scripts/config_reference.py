@@ -51,8 +51,8 @@ from tidegate.config import (
     TlsConfig,
     UserConfig,
 )
-from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
 from tidegate.config.quotas import QuotasConfig
+from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
 from tidegate.config.review import ReviewConfig, WebhookConfig
 from tidegate.engines import fields
 from tidegate.stages.structured import InvalidStructure

@@ -185,7 +185,7 @@ def _decide(connection: sqlite3.Connection, *, id: str, decision: Decision) -> t
 def _find(connection: sqlite3.Connection, *, id: str) -> Judged:
     row = connection.execute(f"{_FOUND} WHERE cases.id = ?", (_bound(id),)).fetchone()
     if row is None:
-        raise NotFound(f"There is no case '{id[:60]}'")
+        raise NotFound(f"There is no case '{id[:60]}': see `tidegate review list`", param="id")
     return _judged(row)
 
 
