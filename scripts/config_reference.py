@@ -51,7 +51,9 @@ from tidegate.config import (
     TlsConfig,
     UserConfig,
 )
+from tidegate.config.quotas import QuotasConfig
 from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
+from tidegate.config.review import ReviewConfig, WebhookConfig
 from tidegate.engines import fields
 from tidegate.stages.structured import InvalidStructure
 from tidegate.types import ENGINE_ENDPOINTS, Endpoint
@@ -255,6 +257,9 @@ def configuration() -> str:
     for kind in registry.BUILT_IN[RAILS]:
         model = registry.find(RAILS, kind).Config
         parts.append(section(f"kind: {kind}", model, own_fields(model, RailConfig), level=3))
+    parts.append(section("quotas", QuotasConfig))
+    parts.append(section("review", ReviewConfig))
+    parts.append(section("review.webhook", WebhookConfig))
     return "\n".join(parts)
 
 

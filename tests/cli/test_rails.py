@@ -22,7 +22,7 @@ from tidegate.cli.rails.times import of_samples
 from tidegate.config import parse_text
 from tidegate.rails.budgets import critical_path
 from tidegate.rails.plan import Plan, compile_plans
-from tidegate.telemetry.audit import Line
+from tidegate.telemetry.audit import DecisionLine, Line
 
 RAIL = """
 from tidegate.types import RailFacts, Surface, Verdict
@@ -347,7 +347,7 @@ def test_the_audit_as_csv_has_a_column_for_each_field(run: Run, audit: Path, tmp
     status, out, _ = run("rails", "audit")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert (status, len(rows)) == (0, 3)
-    assert tuple(rows[0]) == Line.__struct_fields__
+    assert tuple(rows[0]) == (*Line.__struct_fields__, "case", "by", "reason")
     assert rows[0]["at"] == "2023-11-14T22:13:20.500+00:00"
     assert (rows[1]["rail"], rows[1]["score"], rows[1]["count"]) == ("injection", "0.9", "2")
 
@@ -357,6 +357,30 @@ def test_no_cell_is_a_formula_or_moves_the_cursor(run: Run, tmp_path: Path) -> N
     path.write_bytes(msgspec.json.encode(a_line(1.0, model='=HYPERLINK("x")\x1b[2J')))
     _, out, _ = run("rails", "audit", str(path))
     assert next(csv.DictReader(io.StringIO(out)))["model"] == '\'=HYPERLINK("x")[2J'
+
+
+def test_decisions_about_cases_are_lines_of_the_audit(run: Run, audit: Path) -> None:
+    made = DecisionLine(
+        1.8e9, "req_9", "case_1", "promises", "default", "m", "reject", "key:ann", "=A promise."
+    )
+    by_deadline = DecisionLine(1.8e9, "req_9", "case_2", "promises", "default", "m", "release", "deadline")
+    with audit.open("ab") as file:
+        file.writelines(msgspec.json.encode(one) + b"\n" for one in (made, by_deadline))
+    status, out, error = run("rails", "audit", str(audit))
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (status, error, len(rows)) == (0, "", 5)
+    assert {name: rows[3][name] for name in ("case", "by", "reason", "action", "request")} == {
+        "case": "case_1",
+        "by": "key:ann",
+        "reason": "'=A promise.",
+        "action": "reject",
+        "request": "",
+    }
+    assert (rows[0]["case"], rows[0]["by"]) == ("", "")
+    for action, kept in (("approve", []), ("edit", []), ("reject", [made]), ("release", [by_deadline])):
+        status, out, _ = run("rails", "audit", str(audit), "--action", action, "--json")
+        assert status == 0
+        assert [msgspec.json.decode(line, type=DecisionLine) for line in out.splitlines()] == kept
 
 
 def test_a_broken_line_is_told_and_the_others_are_there(run: Run, audit: Path) -> None:

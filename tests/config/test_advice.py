@@ -30,6 +30,39 @@ def policy(**settings: Any) -> dict[str, Any]:
     return {"policies": {"p": settings}}
 
 
+RAIL = {"kind": "regex", "patterns": {"X": "x"}, "surfaces": ["output"], "hold": "whole"}
+JWT = {"issuer": "https://issuer.example", "audience": "tidegate"}
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"rails": [{**RAIL, "on_fail": "review"}]},
+        {"rails": [{**RAIL, "on_fail": "regenerate"}], "after_rounds": "review"},
+    ],
+)
+def test_a_profile_that_asks_people_is_warned_of_where_nobody_can_decide(profile: dict[str, Any]) -> None:
+    rails = {"profiles": {"careful": profile, "other": {"rails": [RAIL]}}}
+    secret = "0123456789abcdef"
+    reviewer = {"secret": secret, "scopes": ["review"]}
+    claims = {"scopes": "roles", "scopes_by_value": {"reviewers": ["review"]}}
+    for nobody in (
+        {},
+        {"keys": {"ann": {"secret": secret}}},
+        {"auth": {"jwt": JWT}},
+    ):
+        [warning] = warnings(rails=rails, **nobody)
+        assert warning.startswith("rails.profiles.careful: asks people, but nobody can decide")
+        assert "the scope `review`, or set admin.token" in warning
+    for somebody in (
+        {"keys": {"ann": reviewer}},
+        {"admin": {"token": secret}},
+        {"auth": {"jwt": {**JWT, "claims": claims}}},
+        STORE,
+    ):
+        assert warnings(rails=rails, **somebody) == []
+
+
 @pytest.mark.parametrize(
     ("sections", "paths"),
     [

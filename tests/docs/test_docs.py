@@ -77,6 +77,16 @@ def client(parrot: Process) -> Iterator[OpenAI]:
 # ------------------------------------------------------------------------------------------------------------- the pages
 
 
+def test_every_section_of_a_configuration_has_a_table() -> None:
+    text = (DOCS / "configuration.md").read_text("utf-8")
+    headings = {
+        line.removeprefix("## `").rstrip("`") for line in text.splitlines() if line.startswith("## `")
+    }
+    tops = {heading.partition(".")[0] for heading in headings}
+    assert set(Config.model_fields) <= tops
+    assert {"review", "review.webhook"} <= headings
+
+
 def test_what_is_written_from_the_code_is_up_to_date():
     command = [sys.executable, "scripts/config_reference.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import run_command
 
 from tidegate.config import Config, parse_text
 from tidegate.errors import ConfigError
+from tidegate.review.file import CaseFile
 from tidegate.review.place import FILE, asks_people, place_of, warnings
 from tidegate.workers.shares import refuse_unshareable
 
@@ -43,6 +46,22 @@ def test_check_warns_of_cases_in_memory(tmp_path: Path, monkeypatch: pytest.Monk
     [told] = warnings(config(stores=gone, auth={"pepper": "0123456789abcdef"}))
     assert "cannot be written" in told.message
     assert warnings(config(on_fail="block")) == []
+
+
+def test_a_folder_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "nosuch"
+    says = f"review.path: the folder {gone} does not exist: make it, or name another file"
+    with pytest.raises(ConfigError) as told:
+        asyncio.run(CaseFile(gone / "cases.db").open())
+    assert says in str(told.value)
+    Path("tidegate.yaml").write_text(json.dumps({"review": {"path": str(gone / "cases.db")}}))
+    status, _, error = run_command(monkeypatch, capsys, "check")
+    assert (status, says in error) == (2, True)
+    gone.mkdir()
+    assert run_command(monkeypatch, capsys, "check")[0] == 0
 
 
 def test_several_workers_need_a_file(tmp_path: Path) -> None:

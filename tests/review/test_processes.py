@@ -214,8 +214,8 @@ def test_a_person_rejects_and_exports(run: Run, gateway: Running) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (("show", "case_0"), 1, "There is no case 'case_0'"),
-        (("approve", "case_0"), 1, "There is no case 'case_0'"),
+        (("show", "case_0"), 1, "There is no case 'case_0': see `tidegate review list`"),
+        (("approve", "case_0"), 1, "There is no case 'case_0': see `tidegate review list`"),
         (("edit", "case_0"), 2, "either --text or --file"),
         (("edit", "case_0", "--text", ""), 2, "use `reject`"),
         (("reject", "case_0", "--reason", " "), 1, "say why"),
@@ -225,6 +225,7 @@ def test_what_cannot_be_done_is_said(run: Run, arguments: tuple[str, ...], statu
     found, out, err = run(*arguments)
     assert found == status
     assert says in " ".join((out + err).split())
+    assert "URL of a Tidegate" not in out + err
 
 
 def test_the_help_teaches(run: Run) -> None:

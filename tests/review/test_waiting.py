@@ -268,7 +268,8 @@ def test_beyond_the_bound_nobody_is_asked() -> None:
         async with waiting(review={"most_open": 1}) as world:
             first = world.send(chat(), BEARER)
             [case] = await cases(world)
-            assert (await world.ask(chat(), BEARER)).text == REFUSAL
+            refused = await world.ask(chat(), BEARER)
+            assert (refused.text, refused.headers["x-tidegate-review"]) == (REFUSAL, "none;full")
             assert world.metric("tidegate_review_full_total") == 1
             await decide(world, case["id"], "approve")
             assert (await answered(first)).text == "A badword here."

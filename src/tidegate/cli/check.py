@@ -24,6 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
 from tidegate.policy import plans_of
 from tidegate.rails import advice
+from tidegate.review.place import asks_people, no_folder, place_of
 from tidegate.review.place import warnings as warnings_of_cases
 from tidegate.runtime import make_engine
 from tidegate.types import Endpoint
@@ -102,6 +103,8 @@ def check(  # noqa: PLR0913 - an option each
 def _cannot_start(config: Config) -> list[Problem]:
     """What only engines and rails themselves know to be wrong, and whether an engine lacks its weights."""
     problems = unenforced(config)
+    if asks_people(config):
+        problems += no_folder(place_of(config))
     if not may_be_loopback(config.server.host):
         try:
             check_exposure(config, config.server.host)

@@ -22,6 +22,7 @@ def warnings(config: Config, now: float | None = None) -> list[Problem]:
         *_models(config),
         *_hedges(config),
         *_forgotten(config),
+        *_undecided(config),
         *expired,
     ]
 
@@ -97,6 +98,20 @@ def _forgotten(config: Config) -> Iterator[Problem]:
                     f"what is used of it in a {period} is forgotten when the gateway restarts:"
                     " add a store under `stores`, which keeps it",
                 )
+
+
+def _undecided(config: Config) -> Iterator[Problem]:
+    """Profiles that ask people where nobody has the scope `review`. The keys of a store may have it."""
+    tokens = () if config.auth.jwt is None else config.auth.jwt.claims.scopes_by_value.values()
+    scopes = (*(key.scopes for key in config.keys.values()), *tokens)
+    if config.stores or config.admin.token is not None or any("review" in one for one in scopes):
+        return
+    for name, profile in config.rails.profiles.items():
+        if profile.asks_people:
+            yield Problem(
+                f"rails.profiles.{name}",
+                "asks people, but nobody can decide: give a key under `keys` the scope `review`, or set admin.token",
+            )
 
 
 def _expired(config: Config, now: float) -> Iterator[Problem]:

@@ -95,6 +95,11 @@ class ProfileConfig(Settings):
         " placeholders.",
     )
 
+    @property
+    def asks_people(self) -> bool:
+        """Whether a person may be asked about a text."""
+        return self.after_rounds == "review" or any(rail.on_fail == "review" for rail in self.rails)
+
     @field_validator("rails")
     @classmethod
     def _names_differ(cls, rails: tuple[RailConfig, ...]) -> tuple[RailConfig, ...]:

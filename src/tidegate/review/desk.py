@@ -114,7 +114,7 @@ class Desk:
     def _full(self) -> Outcome:
         self._counts.full += 1
         log.warning("there are %d open cases (review.most_open): no person is asked", self.config.most_open)
-        return Outcome(self.config.at_deadline == RELEASE, {})
+        return Outcome(self.config.at_deadline == RELEASE, {}, full=True)
 
     def _tell_of(self, cases: Sequence[Case]) -> None:
         self._counts.made += len(cases)

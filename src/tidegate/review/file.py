@@ -19,6 +19,7 @@ import msgspec
 
 from tidegate.config.review import MEMORY
 from tidegate.errors import ConfigError, NotFound, Problem
+from tidegate.review.place import no_folder
 from tidegate.stores.local.thread import ConnectionThread
 from tidegate.types import Case, Decision, Judged
 
@@ -81,6 +82,8 @@ class CaseFile:
 
     async def open(self) -> None:
         """Open the file, and make it if it is not there. Raises ConfigError if it cannot be used."""
+        if problems := no_folder(self._path):
+            raise ConfigError("cannot start", problems)
         try:
             await self._thread.start(partial(_connect, self._path))
         except (sqlite3.Error, OSError) as error:
@@ -182,7 +185,7 @@ def _decide(connection: sqlite3.Connection, *, id: str, decision: Decision) -> t
 def _find(connection: sqlite3.Connection, *, id: str) -> Judged:
     row = connection.execute(f"{_FOUND} WHERE cases.id = ?", (_bound(id),)).fetchone()
     if row is None:
-        raise NotFound(f"There is no case '{id[:60]}'")
+        raise NotFound(f"There is no case '{id[:60]}': see `tidegate review list`", param="id")
     return _judged(row)
 
 

@@ -23,12 +23,19 @@ def place_of(config: Config) -> Path:
 
 def asks_people(config: Config) -> bool:
     """Return whether people may be asked about a text, or their cases of before can be seen."""
-    profiles = config.rails.profiles.values()
-    return (
-        config.review.path is not None
-        or any(one.after_rounds == "review" for one in profiles)
-        or any(rail.on_fail == "review" for one in profiles for rail in one.rails)
-    )
+    return config.review.path is not None or any(one.asks_people for one in config.rails.profiles.values())
+
+
+def no_folder(path: Path) -> list[Problem]:
+    """Return a problem if the folder of a file of cases does not exist."""
+    try:
+        path.parent.stat()
+    except FileNotFoundError:
+        told = f"the folder {path.parent} does not exist: make it, or name another file"
+        return [Problem("review.path", told)]
+    except OSError:
+        pass  # the file itself tells what is wrong when it is opened
+    return []
 
 
 def warnings(config: Config) -> list[Problem]:

@@ -22,6 +22,8 @@ from tidegate.types.case import EDIT
 HEADER = b"x-tidegate-review"
 """The header that names the cases of a call with what was decided, such as `case_5f0c9a4b7d21;approve`."""
 OPEN = "open"
+NONE = b"none;full"
+"""What the header says where nobody was asked, since as many cases are open as may be."""
 _ID_BYTES = 10
 
 
@@ -57,7 +59,7 @@ class People:
         made = [self._case(call, plan, one, question, wait_s) for one in objections]
         outcome = await reviewer.decide(made, until=self._clock() + wait_s)
         decisions = [outcome.decisions.get(case.id) for case in made]
-        call.reply_headers.append((HEADER, _told(made, outcome.decisions)))
+        call.reply_headers.append((HEADER, NONE if outcome.full else _told(made, outcome.decisions)))
         if not outcome.passed:
             finding = _blamed(objections, decisions)
             finding.action = Action.BLOCK

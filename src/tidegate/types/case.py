@@ -64,12 +64,14 @@ class Decision(msgspec.Struct, frozen=True):
 class Outcome(NamedTuple):
     """What becomes of the texts of a call: whether they leave, and the decisions by case, as far as there are any.
 
-    `later` is the id of a case that stays open although its client no longer waits.
+    `later` is the id of a case that stays open although its client no longer waits. With `full`, nobody was asked, and the
+    cases were not stored: as many are open as may be.
     """
 
     passed: bool
     decisions: Mapping[str, Decision]
     later: str = ""
+    full: bool = False
 
 
 class Judged(msgspec.Struct, frozen=True):

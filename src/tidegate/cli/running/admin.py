@@ -96,7 +96,8 @@ class RunningGateway:
         return GatewayFailed(f"{self.url} gives no answer: {said}")
 
     def _refused(self, status: int, body: bytes, path: str) -> GatewayFailed:
-        said = explanation(body).message or f"it answers with status {status}"
+        told = explanation(body)
+        said = told.message or f"it answers with status {status}"
         if status == 401 and not self._key:
             said = f"{self.url} wants a key: put one with the scope {self._scope} into the environment variable {KEY}"
         elif status == 401:
@@ -106,7 +107,9 @@ class RunningGateway:
                 f"The key in {KEY} may not see this: it needs the scope {self._scope}. Add the scope to the key, in"
                 " `scopes`, or use admin.token, which has it."
             )
-        elif status == 404:
+        elif (
+            status == 404 and told.param is None
+        ):  # with it, the gateway knows the path, but not what it names
             said = f"{self.url} has no /{path} ({said}): is it the URL of a Tidegate, without /v1?"
         return GatewayFailed(said, status)
 
