@@ -309,34 +309,6 @@ def test_a_guard_without_rails_checks_nothing_and_says_so() -> None:
         Guard().check("a")
 
 
-@pytest.mark.parametrize("given", [None, 5, ["a"], b"a"])
-@pytest.mark.parametrize("rail", [Finds, Waits])
-def test_check_takes_a_text(given, rail: type[Finds]) -> None:
-    guard = Guard([rail()])
-    words = f"check takes a text; for several use check_many: got {type(given).__name__}"
-    for check in (guard.check, guard.validate, lambda text: asyncio.run(guard.acheck(text))):
-        with pytest.raises(TypeError, match=words):
-            check(given)
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ("ab", "check_many takes several texts; for one use check: got str"),
-        (b"ab", "for one use check: got bytes"),
-        (None, "for one use check: got NoneType"),
-        (["a", None], r"check_many takes texts, but texts\[1\] is of type NoneType"),
-    ],
-)
-@pytest.mark.parametrize("rail", [Finds, Waits])
-def test_check_many_takes_texts(given, words: str, rail: type[Finds]) -> None:
-    asked = rail()
-    with pytest.raises(TypeError, match=words):
-        Guard([asked]).check_many(given)
-    assert asked.seen == []
-    assert all(Guard([asked]).check_many(text for text in ("a", "b")))
-
-
 # ------------------------------------------------------------------------------------------------ surfaces and scenes
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 if TYPE_CHECKING:
     from tidegate.guard.checked import Checked
@@ -142,10 +142,10 @@ def _text(given: object) -> str:
     return given
 
 
-def _texts(given: Iterable[object]) -> Sequence[str]:
+def _texts(given: object) -> Sequence[str]:
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise TypeError(f"check_many takes several texts; for one use check: got {type(given).__name__}")
-    return [_text_at(at, one) for at, one in enumerate(given)]
+    return [_text_at(at, one) for at, one in enumerate(cast("Iterable[object]", given))]
 
 
 def _text_at(at: int, given: object) -> str:
