@@ -148,3 +148,10 @@ def test_a_long_number_is_refused_on_the_way_and_at_the_end():
         beginning = checker.begin()
         assert (beginning.feed(text) and beginning.feed(" ")) is right
         assert (checker.errors(text) == "") is right
+
+
+def test_the_checks_of_large_schemas_are_not_kept():
+    """A client could fill the memory with them."""
+    small, large = ({"type": "string", "description": "x" * size} for size in (100, 40_000))
+    assert check(small) is check(small)
+    assert check(large) is not check(large)

@@ -34,14 +34,22 @@ _TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[-0-9][-+.0-9eE]*', re.DO
 
 
 def checker_of(shape: Shape) -> Checker:
-    """Return the check of a form. Raises BadRequest, which names the field, if the form cannot be checked."""
-    return _made(msgspec.json.encode(shape))
+    """Return the check of a form: for a form that is not large, the same for every request.
+
+    Raises BadRequest, which names the field, if the form cannot be checked.
+    """
+    encoded = msgspec.json.encode(shape)
+    return _kept(encoded) if len(encoded) <= _KEPT_BYTES else _made(encoded)
 
 
 __all__ = ["Checker", "JsonChecker", "Prefix", "checker_of"]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _kept(encoded: bytes) -> Checker:
+    return _made(encoded)
+
+
 def _made(encoded: bytes) -> Checker:
     shape = msgspec.json.decode(encoded, type=Shape)
     match shape.kind:
