@@ -14,9 +14,9 @@ import msgspec
 
 from tidegate.kernel.linear import Presence
 from tidegate.kernel.text.views import letters_of_ascii
-from tidegate.ports import Signed
+from tidegate.ports import Clock, Signed
 from tidegate.rails.step import Step
-from tidegate.types import Text
+from tidegate.types import Finding, Text
 
 _FASTEST = ahocorasick_rs.Implementation.ContiguousNFA  # of those that are made in milliseconds
 MOST_CHARS = 4096
@@ -46,8 +46,27 @@ class Look(msgspec.Struct, frozen=True, eq=False):
             _automaton(letters) if letters else None,
         )
 
-    def passes(self, texts: Iterable[Text]) -> bool:
-        """Return whether all rules pass these texts, as far as one look can tell. Long texts need more than one turn."""
+    def passed(self, texts: Sequence[Text], rules: Sequence[Step], clock: Clock) -> list[Finding] | None:
+        """Return the findings of a plan's rules if one look tells that all of them pass these texts, else None.
+
+        The time of the look is shared among the rules. Long texts need more than one turn.
+        """
+        began = clock()
+        if not self._passes(texts):
+            return None
+        surfaces = {text.surface for text in texts}
+        found = [
+            Finding(step.name, step.about.version, surface)
+            for step in rules
+            for surface in surfaces
+            if surface in step.surfaces
+        ]
+        took_s = (clock() - began) / max(len(found), 1)
+        for one in found:
+            one.took_s = took_s
+        return found
+
+    def _passes(self, texts: Iterable[Text]) -> bool:
         if not self.complete:
             return False
         chars = 0

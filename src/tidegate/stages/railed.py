@@ -72,21 +72,11 @@ class Railed:
 
     def passes_at_once(self, call: Call, plan: Plan, texts: Sequence[Text]) -> bool:
         """Return whether one look tells that all rules pass a request, as it does for most, and note that they do."""
-        look, began = plan.input_look, self.clock()
-        if look is None or not look.passes(texts):
-            return False
-        surfaces = {text.surface for text in texts}
-        found = [
-            Finding(step.name, step.about.version, surface)
-            for step in plan.input_rules
-            for surface in surfaces
-            if surface in step.surfaces
-        ]
-        took_s = (self.clock() - began) / max(len(found), 1)
-        for one in found:
-            one.took_s = took_s
-        self.note(call, found)
-        return True
+        look = plan.input_look
+        found = None if look is None else look.passed(texts, plan.input_rules, self.clock)
+        if found is not None:
+            self.note(call, found)
+        return found is not None
 
     def request(self, call: Call, plan: Plan, texts: Sequence[Text]) -> Review:
         """Begin the review of the texts of a request."""
