@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.ports import Scanner
 from tidegate.rails.finders import Growing, joined
-from tidegate.rails.spans import SpanScanner
+from tidegate.rails.spans import SpanScanner, Tail
 
 
 class JointSearch(msgspec.Struct, frozen=True):
@@ -37,21 +37,17 @@ class JointSearch(msgspec.Struct, frozen=True):
         return Joint(self, [one for one in scanners[: self.count] if isinstance(one, SpanScanner)])
 
 
-class Joint:
+class Joint(Tail):
     """Scanners of one text that are asked only where the joint search finds something.
 
     While it is `calm`, the joint has the text that is not clear, and the scanners know nothing of it.
     """
 
     def __init__(self, search: JointSearch, scanners: Sequence[SpanScanner]) -> None:
-        self._growing = search.growing
+        super().__init__(search.growing, search.context_chars)
         self._max_chars = search.max_chars
-        self._context_chars = search.context_chars
         self._scanners = scanners
         self._calm = True
-        self._tail = ""
-        self._base = 0
-        self._from = 0
 
     def clear_after(self, text: str) -> int:
         """Return how much is clear after this text, or -1 if each scanner has to be fed with it."""
@@ -71,19 +67,7 @@ class Joint:
 
     def passes(self, text: str) -> bool:
         """Do what `SpanScanner.passes` does, for all scanners at once."""
-        tail = self._tail
-        at = len(tail)
-        if not self._calm or self._from - self._base != at:
-            return False
-        tail += text
-        end = len(tail)
-        if not tail.isascii() or self._growing.first_alone(tail, at) != end:
-            return False
-        keep = max(end - self._context_chars, 0)
-        self._tail = tail[keep:]
-        self._base += keep
-        self._from = self._base + end - keep
-        return True
+        return self._calm and self._is_clear_behind(text)
 
     def wake(self) -> None:
         """Give the scanners what they have missed."""

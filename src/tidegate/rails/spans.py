@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tidegate.ports import TextViews
-from tidegate.rails.finders import Ending, Finder
+from tidegate.rails.finders import Ending, Finder, Growing
 from tidegate.types import Scan, Span, View
 
 _GIVE_UP_AFTER = 16
@@ -27,24 +27,50 @@ def spans_of(finder: Finder, views: TextViews) -> tuple[Span, ...]:
     return SpanScanner(finder, lambda _: views.folded).feed(views.original, last=True).found
 
 
-class SpanScanner:
+class Tail:
+    """The end of a stream's text that a search still needs: a little context, and what is not clear.
+
+    It begins at `_base` of the stream, and a search goes on at `_from`.
+    """
+
+    def __init__(self, growing: Growing, context_chars: int) -> None:
+        self._growing = growing
+        self._context_chars = context_chars
+        self._tail: str = ""
+        self._base: int = 0
+        self._from: int = 0
+
+    def _is_clear_behind(self, text: str) -> bool:
+        """Return whether more text is clear at once, with nothing before it that is not. If so, it is taken."""
+        tail = self._tail
+        at = len(tail)
+        if self._from - self._base != at:
+            return False
+        tail += text
+        end = len(tail)
+        if not tail.isascii() or self._growing.first_alone(tail, at) != end:
+            return False
+        keep = max(end - self._context_chars, 0)
+        self._tail = tail[keep:]
+        self._base += keep
+        self._from = self._base + end - keep
+        return True
+
+
+class SpanScanner(Tail):
     """Scans one text of a stream. Satisfies `ports.Scanner`.
 
     `read` returns the folded view of a text. Spans that overlap are told as one, of the kind with the highest score.
     """
 
     def __init__(self, finder: Finder, read: Callable[[str], View]) -> None:
+        super().__init__(finder.growing, finder.context_chars)
         self.finder = finder
-        self._growing = finder.growing
         self._max_chars = finder.max_chars
-        self._context_chars = finder.context_chars
         self._plain: bool = True  # whether nothing is swallowed, watched or stopped
         self._read = read
-        self._tail: str = ""  # the text from `_base` on: a little context, and what is not clear
-        self._base: int = 0
         self._clear: int = 0
         self._edge: int = 0  # a match that ends behind it reaches the end of what has arrived
-        self._from: int = 0  # matches that begin before it are told already, or cannot be
         self._inside: Ending | None = None
         self._kind = ""
         self._stopped = False
@@ -70,18 +96,9 @@ class SpanScanner:
 
         This is the usual event of a stream. `feed` would say that all is clear and nothing is found.
         """
-        tail = self._tail
-        at = len(tail)
-        if not self._plain or self._from - self._base != at:
+        if not self._plain or not self._is_clear_behind(text):
             return False
-        tail += text
-        end = len(tail)
-        if not tail.isascii() or self._growing.first_alone(tail, at) != end:
-            return False
-        keep = max(end - self._context_chars, 0)
-        self._tail = tail[keep:]
-        self._base += keep
-        self._from = self._clear = self._base + end - keep
+        self._clear = self._from
         return True
 
     @property
