@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jsonschema_rs
 from jsonschema_rs import Validator
@@ -23,12 +23,10 @@ from tidegate.structure.schema.alternatives import (
     Strings,
     Words,
 )
+from tidegate.structure.schema.document import Document
 from tidegate.structure.schema.numbers import Range, is_empty
 from tidegate.structure.schema.patterns import FORMATS, automaton, regular
 from tidegate.structure.schema.patterns import is_empty as matches_nothing
-
-if TYPE_CHECKING:
-    from tidegate.structure.schema.nodes import Nodes
 
 _TYPES = frozenset({"null", "boolean", "number", "integer", "string", "array", "object"})
 _LEFT_OUT = {
@@ -50,13 +48,27 @@ MOST_EXPRESSIONS = 2
 _NUMERIC = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "type")
 
 
+class Maker(Protocol):
+    """Makes the nodes of the values within a value, such as `nodes.Nodes`."""
+
+    document: Document
+
+    def of(self, *schemas: Any) -> Node:
+        """Return the node of the values that all of some subschemas accept."""
+        ...
+
+    def note(self, rule: str) -> None:
+        """Note a rule that the alternatives leave out."""
+        ...
+
+
 class Joined:
     """The conjunction of subschemas without references and branches: those are in the list themselves.
 
     `values` are the values of a `const` or an `enum`, None if there is none. They may break other rules.
     """
 
-    def __init__(self, schemas: Sequence[Any], nodes: Nodes) -> None:
+    def __init__(self, schemas: Sequence[Any], nodes: Maker) -> None:
         self._nodes = nodes
         self._draft = nodes.document.draft
         self._schemas = [schema for schema in schemas if self._draft >= 2019 or "$ref" not in schema]
@@ -222,7 +234,7 @@ class Joined:
 class _Members:
     """What the value of a key may be."""
 
-    def __init__(self, schemas: Sequence[Any], nodes: Nodes) -> None:
+    def __init__(self, schemas: Sequence[Any], nodes: Maker) -> None:
         self._schemas = schemas
         self._nodes = nodes
         self._patterns = {
