@@ -122,8 +122,10 @@ def _anchors(words: Iterable[str], after: Collection[str], before: Collection[st
             found.add(word)
         elif after:
             found.update(word + beside[:more] for beside in after)
+            found.update(beside + word for beside in after)  # the order of words may be reversed
         else:
             found.update(beside[-more:] + word for beside in before)
+            found.update(word + beside for beside in before)
     return frozenset(found)
 
 
