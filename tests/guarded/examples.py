@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from guarded.server import Guard, chat
+from guarded.server import Guard, chat, completion
 from guarded.world import GUARD
 
 
@@ -49,5 +49,41 @@ EXAMPLES: dict[str, GuardExample] = {
         category="violent_crimes",
         garbage=TALK,
         unknown=chat("unsafe\nS99"),
+    ),
+    "granite_guardian": GuardExample(
+        safe=chat("<think>\n</think>\n<score> no </score>"),
+        unsafe=chat("<think>\n</think>\n<score> yes </score>"),
+        category="unsafe",
+        garbage=(
+            *TALK,
+            chat("yes"),
+            chat("<score> no </score> or <score> yes </score>"),
+            chat("<score>maybe</score>"),
+        ),
+    ),
+    "qwen3_guard": GuardExample(
+        safe=chat("Safety: Safe\nCategories: None"),
+        unsafe=chat("Safety: Unsafe\nCategories: Violent, PII"),
+        category="violent_crimes",
+        garbage=(*TALK, chat("Safety: Safe"), chat("Safety: Safe or Unsafe\nCategories: None")),
+        unknown=chat("Safety: Unsafe\nCategories: Bad Taste"),
+    ),
+    "shield_gemma": GuardExample(
+        safe=chat("No"),
+        unsafe=chat("Yes"),
+        category="violent_crimes",
+        garbage=(*TALK, chat("yes"), chat("Nobody knows"), chat("Maybe Yes")),
+    ),
+    "wild_guard": GuardExample(
+        safe=completion("Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a"),
+        unsafe=completion("Harmful request: yes\nResponse refusal: n/a\nHarmful response: n/a"),
+        category="unsafe",
+        garbage=(
+            completion("I am only a teapot."),
+            completion(""),
+            completion("Harmful request: no"),
+            completion("Harmful request: perhaps\nResponse refusal: n/a\nHarmful response: n/a"),
+            chat("Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a"),
+        ),
     ),
 }
