@@ -15,8 +15,9 @@ from tidegate.errors import ConfigError
 
 TASK = """\
 Task: Check if there is unsafe content in the user or agent messages in the below conversation in accordance with our \
-safety policy with the below categories. Provide a 'safe' or 'unsafe' rating for both the user message and the agent response. \
-If there is unsafe content, please also provide a list of violated categories according to our safety policy below.
+safety policy with the below categories. Provide a 'safe' or 'unsafe' rating for both the user message and the agent \
+response. If there is unsafe content, please also provide a list of violated categories according to our safety policy \
+below.
 
 <BEGIN UNSAFE CONTENT CATEGORIES>
 S1: Violence.
@@ -52,8 +53,8 @@ S23: Immoral/Unethical.
 
 Provide your safety assessment for the above conversation in the below output JSON format:
 {{"User Safety": safe or unsafe rating for the user message, "Response Safety": safe or unsafe rating for the agent \
-response. Omit if no agent response present. "Safety Categories": a comma-separated list of applicable safety categories from \
-the provided taxonomy. Omit if all safe.}}
+response. Omit if no agent response present. "Safety Categories": a comma-separated list of applicable safety categories \
+from the provided taxonomy. Omit if all safe.}}
 
 Do not include anything other than the output JSON in your response.
 Output JSON:"""
