@@ -86,4 +86,17 @@ EXAMPLES: dict[str, GuardExample] = {
             chat("Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a"),
         ),
     ),
+    "nemo_content_safety": GuardExample(
+        safe=chat('{"User Safety": "safe"}'),
+        unsafe=chat('{"User Safety": "unsafe", "Safety Categories": "Violence, Threat"}'),
+        category="violence",
+        garbage=(
+            *TALK,
+            chat("unsafe"),
+            chat('{"Response Safety": "safe"}'),
+            chat('{"User Safety": "unsa'),
+            chat('"safe"'),
+        ),
+        unknown=chat('{"User Safety": "unsafe", "Safety Categories": "Sorcery"}'),
+    ),
 }

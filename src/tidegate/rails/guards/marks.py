@@ -1,20 +1,17 @@
-"""Keeps texts under check from closing the delimiters of a guard's prompt.
-
-Servers read marks such as `<end_of_turn>` as tokens of their own, also where they stand in the text of a message. A text
-could thereby end its own turn and write the answer of the guard itself. A line such as `USER: Hello` would be taken for the
-next turn.
-"""
+"""Keeps texts under check from ending their own part of a guard's prompt, or from going on with a turn of their own."""
 
 from __future__ import annotations
 
 import re
 
-_MARK = re.compile(
-    r"""<(?=\|[^<>|\s]{1,40}\|>)
-    | <(?=/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|guardian|think|no-think|score|confidence|criteria)>)
-    | <(?=(?:BEGIN|END)\s[A-Z\s]{1,60}>)
-    | \[(?=/?INST\])""",
-    re.IGNORECASE | re.VERBOSE,
+from tidegate.rails.marks import CONTROL, SECTIONS, breaking
+
+_broken = breaking(
+    *CONTROL,
+    *SECTIONS,
+    *("<start_of_turn", "<end_of_turn", "<bos>", "<eos>"),
+    *("<s>", "</s>", "[INST]", "[/INST]"),
+    *("<guardian", "<think", "</think", "<no-think", "<score", "</score"),
 )
 _TURN = re.compile(
     r"^[^\S\n]*(?=(?:user|agent|assistant|human[ ]user|ai[ ]assistant|human[ ]question|chatbot[ ]response|answers)[ ]?:)",
@@ -23,5 +20,8 @@ _TURN = re.compile(
 
 
 def unmarked(text: str) -> str:
-    """Return a text in which no mark is left: a blank stands in each, and `> ` before lines that look like a turn."""
-    return _TURN.sub("> ", _MARK.sub(lambda found: f"{found[0]} ", text))
+    """Return a text in which no mark is left: a blank stands in each, and `> ` before lines that look like a turn.
+
+    A line such as `USER: Hello` would otherwise be taken for the next turn, and be judged in place of the text.
+    """
+    return _TURN.sub("> ", _broken(text))

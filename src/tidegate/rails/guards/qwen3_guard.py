@@ -72,6 +72,8 @@ class Qwen3Guard(GuardModel):
         unsafe = answer[1] == "Unsafe" or (answer[1] == "Controversial" and self._strict)
         labels = [one.strip() for one in answer[2].split(",")]
         known = tuple(one for one in labels if one and one.lower() != "none")
+        if known and answer[1] == "Safe":
+            raise NoAnswer("the model called the text safe and named categories")
         return Judgement(unsafe, self._score(found), known)
 
     def _score(self, found: Completion) -> float | None:
