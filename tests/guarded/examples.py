@@ -50,6 +50,21 @@ EXAMPLES: dict[str, GuardExample] = {
         garbage=TALK,
         unknown=chat("unsafe\nS99"),
     ),
+    "classifier": GuardExample(
+        safe={"data": [{"index": 0, "label": "LABEL_0", "probs": [0.9, 0.1], "num_classes": 2}]},
+        unsafe={"data": [{"index": 0, "label": "LABEL_1", "probs": [0.02, 0.98], "num_classes": 2}]},
+        category="jailbreak",
+        garbage=(
+            {"data": []},
+            {"data": [{"label": "LABEL_1"}]},
+            {"data": [{"probs": [0.1]}]},
+            {"data": [{"probs": [0.1, 1.5]}]},
+            {"data": [{"probs": [0.9, 0.1]}, {"probs": [0.9, 0.1]}]},
+            {"data": [{"probs": ["0.9", "0.1"]}]},
+            {"error": {"message": "safe"}},
+        ),
+        settings=lambda server: {"url": server.root, "model": "prompt-guard"},
+    ),
     "granite_guardian": GuardExample(
         safe=chat("<think>\n</think>\n<score> no </score>"),
         unsafe=chat("<think>\n</think>\n<score> yes </score>"),
