@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @asynccontextmanager
 async def gateway(rail: dict[str, Any]) -> AsyncGenerator[GuardedWorld]:
     with guard(answers(chat("never asked"))) as server:
-        async with guarded({"kind": "prompt_guard", **rail}, server) as world:
+        async with guarded({"kind": "prompt_guard", **rail}, server, section={"budget_ms": 60_000}) as world:
             yield world
 
 
@@ -86,13 +86,16 @@ class Services:
         return self.now
 
 
-async def verdicts(config: dict[str, Any], *texts: str, deadline: float = 10.0) -> list[Any]:
+async def verdicts(config: dict[str, Any], *texts: str, deadlines: Sequence[float] = ()) -> list[Any]:
     rail = PromptGuard(PromptGuardConfig.model_validate({"kind": "prompt_guard", **config}))
     services: Any = Services()
     await rail.open(services)
     try:
-        scene = Scene(Where(0, "content"), Surface.TOOL, Caller(), deadline)
-        return [await rail.check(Views(text), scene) for text in texts]
+        scenes = [
+            Scene(Where(0, "content"), Surface.TOOL, Caller(), until)
+            for until in deadlines or [10.0] * len(texts)
+        ]
+        return [await rail.check(Views(text), scene) for text, scene in zip(texts, scenes, strict=True)]
     finally:
         await rail.close()
 
@@ -108,9 +111,16 @@ def test_documents_inject(files: dict[str, str]) -> None:
 
 
 def test_no_time_is_no_verdict(files: dict[str, str]) -> None:
-    [verdict] = asyncio.run(verdicts(files, "my plan", deadline=0.0))
+    [verdict] = asyncio.run(verdicts(files, "my plan", deadlines=[0.0]))
     assert not verdict.passed
     assert "too long" in verdict.error
+
+
+@pytest.mark.parametrize(("cache_s", "errors"), [(300, [False, False]), (0, [False, True])])
+def test_a_verdict_is_remembered(files: dict[str, str], cache_s: float, errors: list[bool]) -> None:
+    config = {**files, "cache_s": cache_s}
+    found = asyncio.run(verdicts(config, "my plan", "my plan", deadlines=[10.0, 0.0]))
+    assert [bool(one.error) for one in found] == errors
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -55,12 +56,11 @@ class Classifier:
 
     async def open(self) -> None:
         """Load the model, and run it once. Raises ValueError for files that cannot be used."""
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._pool.shutdown, wait=False)
             await self._loaded(self._load_tokenizer, self._tokenizer_path)
             await self._loaded(self._load_model, self._model)
-        except BaseException:
-            self._pool.shutdown(wait=False)
-            raise
+            undo.pop_all()
 
     async def _loaded(self, load: Callable[[Path], None], path: Path) -> None:
         job = asyncio.get_running_loop().run_in_executor(self._pool, load, path)
