@@ -16,7 +16,8 @@ The gateways run on one core; engines and load share another. The latencies of t
   none      0 s: requests a second at saturation
 
 Every answer is checked, and the engines count their calls. Before the rounds, each gateway is shown to refuse what the
-guard model calls unsafe. A round in which other processes used more than 5 % of the two cores is repeated.
+guard model calls unsafe, and with `upstream` also to answer 512 of 600 requests that come at once, and to refuse the
+others: so the queues are alike. A round in which other processes used more than 5 % of the two cores is repeated.
 
   make bench-rails                                             everything, about 40 minutes
   make bench-rails ARGS="--quick"                              short latencies and saturation, one round, 2 minutes
@@ -42,10 +43,12 @@ from trees import SOURCE
 
 from iorails.load import LoadReport
 from iorails.report import (
+    BURST,
     NONE,
     QUIET,
     SHORT,
     UPSTREAM,
+    Burst,
     Measured,
     Results,
     Round,
@@ -95,6 +98,7 @@ class Bench:
         self._rounds, self._most = rounds, most
         self._cores = Cores.choose()
         self._begun = time.monotonic()
+        self.bursts: dict[str, Burst] = {}
 
     def note(self, text: str) -> None:
         print(f"{time.monotonic() - self._begun:6.1f} s  {text}", file=sys.stderr, flush=True)
@@ -105,7 +109,20 @@ class Bench:
         setting = SETTINGS[latencies]
         with started(self._setup, setting, self._cores, names) as servers:
             self.note(f"latencies '{latencies}': {', '.join(names)} answer, and refuse what is unsafe")
+            if latencies == UPSTREAM:
+                for name in (NEMO, TIDEGATE):
+                    self.bursts[name] = self._burst(servers, name)
             return [self._scenario(servers, load) for load in loads]
+
+    def _burst(self, servers: Servers, name: str) -> Burst:
+        """Send more requests at once than the queue has room for."""
+        load = self._ask(
+            servers, name, ["--clients", str(BURST.sent), "--warm-up-s", "0", "--seconds", "0.5"]
+        )
+        refused = load.bad.get("503", 0)
+        burst = Burst(sent=load.sent, answered=load.sent - sum(load.bad.values()), refused=refused)
+        self.note(f"burst of {burst.sent}  {name:8}  {burst.answered} answered, {refused} refused with 503")
+        return burst
 
     def _scenario(self, servers: Servers, scenario: Scenario) -> Measured:
         measured = Measured(scenario=scenario, wanted=self._rounds, rounds=[])
@@ -130,19 +147,15 @@ class Bench:
         return Round(number=number, foreign=round(share, 4), samples=samples)
 
     def _load(self, servers: Servers, scenario: Scenario, target: str) -> Sample:
-        command = [
-            *(sys.executable, "-m", "iorails.load", "--clients", str(scenario.clients)),
-            *("--warm-up-s", str(scenario.warm_up_s), "--seconds", str(scenario.seconds)),
-            *("--floor-s", str(servers.latencies.floor_s)),
-        ]
-        if target != CHAIN:
-            command += ["--pid", str(servers.gateways[target].pid)]
         before = servers.counts()
-        with pinned(self._cores.load):
-            done = subprocess.run([*command, *servers.urls(target)], capture_output=True, check=False)
-        if done.returncode:
-            raise RigError(f"the load on {target} failed: {done.stderr.decode(errors='replace')[-500:]}")
-        load = msgspec.json.decode(done.stdout, type=LoadReport)
+        load = self._ask(
+            servers,
+            target,
+            [
+                *("--clients", str(scenario.clients), "--floor-s", str(servers.latencies.floor_s)),
+                *("--warm-up-s", str(scenario.warm_up_s), "--seconds", str(scenario.seconds)),
+            ],
+        )
         sample = Sample(target=target, load=load, calls=servers.counts() - before)
         self.note(
             f"{scenario.title}  {target:8}  {load.n} answers, over the floor p50 {load.p50_ms:.2f} ms"
@@ -150,6 +163,16 @@ class Bench:
             + (f", CPU {sample.cpu_ms:.3f} ms a request" if target != CHAIN else "")
         )
         return sample
+
+    def _ask(self, servers: Servers, target: str, options: list[str]) -> LoadReport:
+        command = [sys.executable, "-m", "iorails.load", *options]
+        if target != CHAIN:
+            command += ["--pid", str(servers.gateways[target].pid)]
+        with pinned(self._cores.load):
+            done = subprocess.run([*command, *servers.urls(target)], capture_output=True, check=False)
+        if done.returncode:
+            raise RigError(f"the load on {target} failed: {done.stderr.decode(errors='replace')[-500:]}")
+        return msgspec.json.decode(done.stdout, type=LoadReport)
 
 
 def own_s(servers: Servers) -> float:
@@ -226,7 +249,8 @@ def main() -> int:
         machine=describe_machine() | {"load before": f"{os.getloadavg()[2]:.2f}"},
         versions=found,
         settings=SETTINGS,
-        goals=judge(measured),
+        goals=judge(measured, bench.bursts),
+        bursts=bench.bursts,
         measured=measured,
     )
     show(results)

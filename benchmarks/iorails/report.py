@@ -4,7 +4,7 @@ A round is quiet if other processes used at most 5 % of the two cores during it.
 wanted, all rounds count, and the ratios of the same round decide: what a neighbour costs, it costs both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import msgspec
@@ -15,6 +15,15 @@ from rich.table import Table
 from iorails.load import LoadReport
 from iorails.servers import CHAIN, NEMO, RACE, TIDEGATE, Counts, Latencies
 
+
+class Burst(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of many requests that came at once."""
+
+    sent: int
+    answered: int
+    refused: int
+
+
 QUIET = 0.05
 SHORT, UPSTREAM, NONE = "short", "upstream", "none"
 MOST_OVER_MS = {32: (1.5, 6.0), 256: (5.0, 20.0)}
@@ -22,6 +31,8 @@ MOST_OVER_MS = {32: (1.5, 6.0), 256: (5.0, 20.0)}
 MOST_RATIO = 0.1
 """The same as a share of what NeMo Guardrails takes longer. One of the two is enough, at both numbers of clients."""
 LEAST_TIMES = 10.0  # guarded requests a second, against NeMo's
+BURST = Burst(sent=600, answered=512, refused=88)
+"""What the queues of both make of a burst: 256 are served at once, 256 wait, and the others get a 503."""
 RACE_SAVES_MS = 45.0  # of the 50 that the check of the prompt takes
 
 
@@ -121,10 +132,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     settings: dict[str, Latencies]
     goals: list[Goal]
+    bursts: dict[str, Burst]
     measured: list[Measured]
 
 
-def judge(measured: Sequence[Measured]) -> list[Goal]:
+def judge(measured: Sequence[Measured], bursts: Mapping[str, Burst]) -> list[Goal]:
     """Check the goals of which this run has the figures."""
     found = {(one.scenario.latencies, one.scenario.clients): one for one in measured}
     goals = [
@@ -160,6 +172,14 @@ def judge(measured: Sequence[Measured]) -> list[Goal]:
                     met=saved >= RACE_SAVES_MS,
                 )
             )
+    for target, burst in bursts.items():
+        goals.append(
+            Goal(
+                name=f"{target}: of {BURST.sent} requests at once, {BURST.answered} answered and {BURST.refused} refused",
+                measured=f"{burst.answered} and {burst.refused}",
+                met=burst == BURST,
+            )
+        )
     samples = [sample for one in measured for turn in one.rounds for sample in turn.samples]
     for target in dict.fromkeys(sample.target for sample in samples):
         ours = [sample for sample in samples if sample.target == target]
