@@ -17,12 +17,11 @@ from prometheus_client.core import Metric
 from tidegate import config as configuration
 from tidegate.aio import EARLY_S, Alarm
 from tidegate.budget import ByteBudget
-from tidegate.call import internal_call
 from tidegate.config import Config, ServerConfig
 from tidegate.config.exposure import check_exposure
 from tidegate.dispatch.deployments import seats_of
 from tidegate.dispatch.state import Glance, Inquiry, QueueState, glance, state_of
-from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem, UpstreamError
+from tidegate.errors import ConfigError, GatewayError, Overloaded, Problem
 from tidegate.files import Stamp, stamp
 from tidegate.ports import Clock, Spawn
 from tidegate.quotas.consumed import Consumed, consumed
@@ -217,12 +216,7 @@ class Gateway:
         deadline: float,
     ) -> Piece:
         """Make an internal call under the current configuration. Satisfies `Internal`."""
-        call = internal_call(model, fields, purpose=purpose, of=of, now=self.clock(), deadline=deadline)
-        async with self.snapshot.ask(call) as reply:
-            pieces = [piece async for batch in reply.pieces for piece in batch]
-        if len(pieces) != 1:
-            raise UpstreamError("the engine gave no complete answer")
-        return pieces[0]
+        return await self.snapshot.answer(model, fields, purpose=purpose, of=of, deadline=deadline)
 
     async def scrape(self) -> bytes:
         """Return the metrics in Prometheus's text format."""

@@ -193,6 +193,23 @@ class Check(Protocol):
     async def check(self, views: TextViews, scene: Scene) -> Verdict: ...
 
 
+class Services(Host, Protocol):
+    """The services that rails get which ask models. `ask` makes calls under the same configuration as the rail.
+
+    `engines_of` returns the capabilities of the engines that serve a model. Raises ValueError if it is not configured.
+    """
+
+    def engines_of(self, model: str) -> Sequence[Capabilities]: ...
+
+
+@runtime_checkable
+class Opened(Protocol):
+    """A rail that is opened before its first check. `open` raises ValueError if it cannot work as it is configured."""
+
+    async def open(self, services: Services) -> None: ...
+    async def close(self) -> None: ...
+
+
 class Scanner(Protocol):
     """Scans one text of one stream as it arrives. `last` says that no more text follows."""
 
@@ -278,16 +295,14 @@ class Limiter(Protocol):
 class KeyStore(Protocol):
     """API keys by their public part, the tenants above them, and the admin log. A store sees only digests of secrets.
 
-    Every method raises Overloaded when the store cannot be reached.
-
-    `save` is a compare-and-set by version and returns whether it saved; `over` is the version to replace, and None for a
-    new key. `page` returns keys in the order of their ids, and `tenants` returns tenants in the order of their names; an
-    empty organisation means all of them. `save` and `set_tenant` write a line of the admin log in the same transaction;
-    `by` is who made the change. No method changes or deletes a line of the log. `used` records the times of last use.
+    Every method raises Overloaded when the store cannot be reached. `save` is a compare-and-set by version and returns
+    whether it saved; `over` is the version to replace, and None for a new key. `page` returns keys in the order of their
+    ids, and `tenants` tenants in the order of their names; an empty organisation means all of them. `save` and
+    `set_tenant` write a line of the admin log in the same transaction; `by` is who made the change. No method changes a
+    line of the log. `used` records the times of last use.
 
     `changes` yields the ids of keys that have changed, whoever changed them. It yields an empty id once it listens, after
-    a gap, and when a tenant has changed; then every cached key has to be looked up again. It raises Overloaded when it
-    can no longer tell.
+    a gap, and when a tenant has changed: then each cached key has to be looked up again. It raises Overloaded at its end.
 
     `keep_mark` keeps the first of some marks, each of which tells a pepper from another one, and returns True. If a mark
     is kept already that is not among them, it stays, and the answer is False.
@@ -339,13 +354,6 @@ class Ledger(Protocol):
     def open(self, intent: Intent) -> None: ...
     def note(self, call_id: str, delivered_tokens: int) -> None: ...
     def close(self, settlement: Settlement) -> Awaitable[None] | None: ...
-
-
-class Tokens(Protocol):
-    """Token counts. `estimate` runs on the loop in bounded time and may be off; `count` is exact for one vocabulary."""
-
-    def estimate(self, ask: Ask) -> int: ...
-    async def count(self, texts: Sequence[str]) -> int: ...
 
 
 # ------------------------------------------------------------------------------------------ people, reporting

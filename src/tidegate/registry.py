@@ -38,6 +38,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
                 "language": "tidegate.rails.rules.wording.language:Language",
+                "llama_guard": "tidegate.rails.guards.llama_guard:LlamaGuard",
                 "links": "tidegate.rails.rules.leaking.links:Links",
                 "pii": "tidegate.rails.rules.pii:Pii",
                 "prompt_leak": "tidegate.rails.rules.leaking.prompt_leak:PromptLeak",

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from tidegate.call import Call
+from tidegate.call import Call, internal_call
 from tidegate.config import Config, DeploymentConfig, HttpEngineConfig, ServerConfig
 from tidegate.config.unenforced import check_enforced
 from tidegate.dispatch.deployments import Deployment, Fallbacks, Models, in_header
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
-from tidegate.errors import ConfigError, GatewayError, Problem
+from tidegate.errors import ConfigError, GatewayError, ModelNotFound, Problem, UpstreamError
 from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks
-from tidegate.ports import Engine, Identifies, Sink
+from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
+from tidegate.rails.opening import open_rails
 from tidegate.rails.warming import warm_up
 from tidegate.review.desk import Desk
 from tidegate.review.place import asks_people
@@ -35,7 +36,7 @@ from tidegate.stages.railed import Railed
 from tidegate.stages.recall import Recall
 from tidegate.telemetry.access import AccessLog
 from tidegate.telemetry.audit import Audit
-from tidegate.types import Reply
+from tidegate.types import Capabilities, Parent, Piece, Reply
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Snapshot:
         self.desk = borrowed.desk
         """The cases of the reviewers; None where no rail asks people."""
         self.calls = 0
+        self._clock = parts.clock
         self._loans = borrowed.loans
         self._empty = asyncio.Event()
 
@@ -101,12 +103,48 @@ class Snapshot:
         finally:
             self.leave()
 
+    async def answer(
+        self,
+        model: str,
+        fields: Mapping[str, msgspec.Raw],
+        *,
+        purpose: str,
+        of: Parent | None,
+        deadline: float,
+    ) -> Piece:
+        """Make an internal call under this configuration and return its whole answer. Satisfies `Internal`."""
+        call = internal_call(model, fields, purpose=purpose, of=of, now=self._clock(), deadline=deadline)
+        async with self.ask(call) as reply:
+            pieces = [piece async for batch in reply.pieces for piece in batch]
+        if len(pieces) != 1:
+            raise UpstreamError("the engine gave no complete answer")
+        return pieces[0]
+
     async def retire(self) -> None:
         """Wait for the calls that still run, then give the engines and stores back."""
         while self.calls:
             self._empty.clear()
             await self._empty.wait()
         await self._loans.aclose()
+
+
+class RailServices:
+    """What rails get that ask models. Satisfies `Services`."""
+
+    def __init__(self, runtime: Runtime, ask: Internal, models: Models) -> None:
+        self.clock: Clock = runtime.clock
+        self.wall: Wall = runtime.wall
+        self.spawn: Spawn = runtime.spawn
+        self.embedder: Embedder = runtime.embedder
+        self.ask = ask
+        self._models = models
+
+    def engines_of(self, model: str) -> Sequence[Capabilities]:
+        """Return the capabilities of the engines that serve a model. Raises ValueError if it is not configured."""
+        try:
+            return [one.engine.capabilities for one in self._models.find(model)[1]]
+        except ModelNotFound as error:
+            raise ValueError(error.message) from error
 
 
 async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | None = None) -> Snapshot:
@@ -129,8 +167,12 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         desk = await runtime.desk(config, loans) if asks_people(config) else None
         parts = await _parts(config, runtime, server or config.server, models, keys, desk)
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, loans.pop_all(), desk))
+        own = AsyncExitStack()
+        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, desk))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
+        services = RailServices(runtime, snapshot.answer, models)
+        await open_rails(parts.authenticate.policies.plans(), services, loans)
+        own.push_async_exit(loans.pop_all())
         return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")
 

@@ -20,11 +20,14 @@ from tidegate.cli.rails.choosing import scene
 from tidegate.cli.rails.listing import kind_of
 from tidegate.config import parse_text
 from tidegate.rails.plan import Plan, compile_plans
-from tidegate.rails.review import REQUEST, Review
+from tidegate.rails.review import Review
+from tidegate.rails.units import REQUEST
 from tidegate.types import Action, Scene, Surface, Text, Where
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "rails"
 KINDS = sorted(registry.built_in("tidegate.rails"))
+RULES = [one for one in KINDS if registry.built_in("tidegate.rails")[one].startswith("tidegate.rails.rules.")]
+"""The rails that can be tried without anything else."""
 SECTIONS = ["Example", "Hold and cost", "What it cannot do"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w.-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -87,7 +90,13 @@ def test_a_page_has_its_sections(kind: str) -> None:
     assert all(text.strip() for text in found.values()), "a section is empty"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {*RULES}))
+def test_the_example_of_a_rail_that_asks_others_can_be_read(kind: str, tmp_path: Path) -> None:
+    [rail, *_] = plan(kind, tmp_path).profile.rails
+    assert rail.kind == kind
+
+
+@pytest.mark.parametrize("kind", RULES)
 def test_the_example_objects_to_its_text_and_to_no_other(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,12 @@ from tidegate.config.kinds import Kinded
 from tidegate.config.rails import RailConfig
 from tidegate.types import RailFacts, Surface
 
-KINDS = list(registry.built_in("tidegate.rails"))
+KINDS = [
+    kind
+    for kind, place in registry.built_in("tidegate.rails").items()
+    if place.startswith("tidegate.rails.rules.")
+]
+"""The rails that are rules. `tests/guarded` has those that ask others."""
 USER = {"role": "user", "content": "hello"}
 REFUSAL = "I'm sorry, but I can't help with that."
 

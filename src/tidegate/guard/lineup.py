@@ -12,9 +12,10 @@ from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.objections import Objection
 from tidegate.rails.outgoing import Outgoing
 from tidegate.rails.plan import Plan
-from tidegate.rails.review import REQUEST, Review
+from tidegate.rails.review import Review
 from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
+from tidegate.rails.units import REQUEST
 from tidegate.types import (
     PASSED,
     Action,

@@ -41,7 +41,8 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
 
     The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1,
     `judge_budget_s` tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests`
-    says that a rail checks a request as a whole, and `reads_system` that one needs the system texts. `streams` has the
+    says that a rail checks a request as a whole, `reads_system` that one needs the system texts, and `sees_images` that one
+    has to see messages without text. `streams` has the
     rules for streams if all rails that scan them are trusted: they are made once for all streams.
     """
 
@@ -57,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     output_look: Look | None = None
     checks_requests: bool = False
     reads_system: bool = False
+    sees_images: bool = False
     streams: WindowRules | None = None
 
     def budget_for(self, chars: int) -> float:
@@ -154,6 +156,7 @@ def _plan(
         Look.of(on_output),
         any(one.about.once for one in on_input),
         any(one.about.reads_system for one in steps.values()),
+        any(one.about.sees_images for one in on_input),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 

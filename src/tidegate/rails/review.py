@@ -6,27 +6,28 @@ Rails that change texts come first in a plan, so every later rail sees the chang
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import msgspec
 
-from tidegate.forms.leaves import leaves, with_leaves
+from tidegate.forms.leaves import with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
-from tidegate.ports import Clock, InParts, PartReader, TextViews
+from tidegate.ports import Clock, InParts, PartReader
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.objections import Objection
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.signs import MOST_CHARS, Look
 from tidegate.rails.step import Step
-from tidegate.types import PASSED, Action, Finding, Scene, Span, Surface, Text, Verdict, Where
+from tidegate.rails.units import Unit, latest, units_of, views_of
+from tidegate.types import PASSED, Action, Finding, Message, Scene, Span, Surface, Text, Verdict, Where
 
 SLICE_CHARS = MOST_CHARS
 """A longer text is checked by rules in slices, and other calls get a turn between them."""
-REQUEST = Where(-1, "")
-"""The place of the empty text that stands for a request as a whole, for rails with `once`."""
 SceneOf = Callable[[Text], Scene]
+MessagesOf = Callable[[Mapping[Where, str]], Sequence[Message]]
+"""A function that returns the messages of the request with changed texts."""
 Told = Callable[[Step, Text, Decision], None]
 """A function that is told of each verdict on a text that is not `PASSED`, for those who want more than the findings."""
 
@@ -36,31 +37,9 @@ def masked(text: str, spans: Sequence[Span]) -> str:
     return edited(text, masks(spans))
 
 
-class _Unit(msgspec.Struct, eq=False):
-    """What is checked as one text: a text, or one of the texts in a JSON document.
-
-    Rails see it behind its `context`, which was checked before. If it is `quiet`, the rules of the look pass it.
-    """
-
-    text: Text
-    value: str
-    surface: Surface
-    is_request: bool = False
-    leaf: Path | None = None
-    context: str = ""
-    views: TextViews | None = None
-    scene: Scene | None = None
-    changed: bool = False
-    quiet: bool = False
-
-    def put(self, text: str) -> None:
-        """Replace the text."""
-        self.value, self.views, self.changed, self.quiet = text, None, True, False
-
-    @property
-    def place(self) -> str:
-        """Where the text stands in its message or choice."""
-        return ".".join([self.text.where.channel, *map(str, self.leaf or ())])
+def _no_messages(changed: Mapping[Where, str]) -> Sequence[Message]:
+    del changed
+    return ()
 
 
 class Review:
@@ -83,16 +62,19 @@ class Review:
         told: Told | None = None,
         abandoned: Abandoned | None = None,
         escalates: bool = False,
+        messages: MessagesOf = _no_messages,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
         `context` is the text before the texts, for rails that have to see what stands across. `look` is for the rules that
         can be asked together. `told` is told of each decision about a text that a rail did not pass. `abandoned` gets the
         checks for which nobody waits any more. With `escalates`, people decide where the engine would be asked again.
+        `messages` returns the messages of the request, for rails that read them.
         """
         self.stopped: Finding | None = None
-        self._referred: list[tuple[_Unit, Objection]] = []
+        self._referred: list[tuple[Unit, Objection]] = []
         self._escalates = escalates
+        self._messages = messages
         self._clock = clock
         self._hashed = hashed
         self._mask = mask
@@ -101,7 +83,7 @@ class Review:
         self._look = look
         self._abandoned = abandoned or Abandoned()
         self._findings: dict[tuple[str, Surface], Finding] = {}
-        self._units = [unit for text in texts for unit in _units(text, context)]
+        self._units = [unit for text in texts for unit in units_of(text, context)]
 
     @property
     def findings(self) -> list[Finding]:
@@ -164,7 +146,7 @@ class Review:
                 if late:
                     verdict = LATE
                 elif size <= SLICE_CHARS or step.about.entire:
-                    verdict = ruled(step, _views(unit), self._scene_of(unit), self._note_failure)
+                    verdict = ruled(step, views_of(unit), self._scene_of(unit), self._note_failure)
                 else:
                     verdict = yield from self._sliced(step, unit, until)
                     late = clock() >= until
@@ -225,12 +207,12 @@ class Review:
         except* _Stopped:
             pass
 
-    async def _check(self, step: Step, unit: _Unit, limits: Limits, *, alone: bool = True) -> None:
+    async def _check(self, step: Step, unit: Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
         verdict = await checked(
             step,
-            _views(unit),
-            self._scene_of(unit),
+            views_of(unit),
+            self._scene_for(step, unit),
             self._note_failure,
             self._clock,
             limits,
@@ -241,19 +223,26 @@ class Review:
             if self.stopped is not None and not alone:
                 raise _Stopped
 
-    def _units_of(self, step: Step) -> Sequence[_Unit]:
+    def _units_of(self, step: Step) -> Sequence[Unit]:
         surfaces, once = step.surfaces, step.about.once
         units = [unit for unit in self._units if unit.surface in surfaces and unit.is_request == once]
         if self._look is not None and step in self._look.steps:
             return [unit for unit in units if not unit.quiet]
-        return units
+        return latest(units) if step.about.reads_messages else units
 
-    def _scene_of(self, unit: _Unit) -> Scene:
+    def _scene_for(self, step: Step, unit: Unit) -> Scene:
+        """Return the scene of a text, with the messages for a rail that reads them."""
+        scene = self._scene_of(unit)
+        if not step.about.reads_messages:
+            return scene
+        return msgspec.structs.replace(scene, messages=self._messages(self.changed()))
+
+    def _scene_of(self, unit: Unit) -> Scene:
         if unit.scene is None:
             unit.scene = self._scene(unit.text)
         return unit.scene
 
-    def _sliced(self, step: Step, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
+    def _sliced(self, step: Step, unit: Unit, until: float) -> Generator[None, None, Verdict]:
         """Check a long text slice by slice, and return one verdict on all of it."""
         if step.trusted and isinstance(step.rail, InParts):
             return (yield from self._in_parts(step.rail.reader(self._scene_of(unit)), unit, until))
@@ -274,7 +263,7 @@ class Review:
             return Verdict(passed=False, error="corrected a part of a text")
         return msgspec.structs.replace(worst, spans=tuple(spans.values())) if spans else worst
 
-    def _in_parts(self, reader: PartReader, unit: _Unit, until: float) -> Generator[None, None, Verdict]:
+    def _in_parts(self, reader: PartReader, unit: Unit, until: float) -> Generator[None, None, Verdict]:
         """Let a rule read a long text part by part, and return its verdict."""
         for _, part in slices(unit.value, SLICE_CHARS, overlap=0):
             if self._clock() >= until:
@@ -283,7 +272,7 @@ class Review:
             yield
         return reader.verdict()
 
-    def _take(self, step: Step, unit: _Unit, verdict: Verdict, took_s: float) -> None:
+    def _take(self, step: Step, unit: Unit, verdict: Verdict, took_s: float) -> None:
         """Act on a verdict, and note it."""
         finding = self._finding(step, unit.surface)
         finding.took_s += took_s
@@ -312,7 +301,7 @@ class Review:
         elif decision.action >= Action.REGENERATE:
             self.stopped = finding
 
-    def _refer(self, unit: _Unit, finding: Finding, verdict: Verdict) -> None:
+    def _refer(self, unit: Unit, finding: Finding, verdict: Verdict) -> None:
         """Note that people have to decide. The other rails go on: what one of them blocks, nobody has to look at."""
         for known, objection in self._referred:
             if known is unit:
@@ -355,17 +344,3 @@ def _behind(verdict: Verdict, chars: int) -> tuple[int, Verdict]:
     found = tuple(one._replace(start=max(one.start, 0)) for one in spans if one.end > 0)
     apart = chars + min((one.start for one in spans if one.end > 0 > one.start), default=0)
     return apart, msgspec.structs.replace(verdict, spans=found) if found else PASSED
-
-
-def _units(text: Text, context: str) -> Iterator[_Unit]:
-    if not text.is_json:
-        yield _Unit(text, text.value, text.surface, text.where == REQUEST, context=context)
-        return
-    for leaf in leaves(text.value):
-        yield _Unit(text, leaf.value, text.surface, leaf=leaf.path)
-
-
-def _views(unit: _Unit) -> TextViews:
-    if unit.views is None:
-        unit.views = Views(unit.context + unit.value)
-    return unit.views

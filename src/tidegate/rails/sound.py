@@ -17,7 +17,7 @@ def wrong_with(verdict: Any, length: int) -> str:
     words = (given.category, given.reason, given.error)
     if type(given.passed) is not bool or not all(map(_is_text, words)):
         return "returned a verdict of wrong types"
-    if not _is_score(given.score):
+    if not _is_score(given.score) or not _are_scores(given.scores):
         return "returned a score that is not from 0 to 1"
     if given.text is not None and not _is_text(given.text):
         return "returned a corrected text that is no text"
@@ -54,6 +54,19 @@ def _is_span(span: Any, start: int, end: int) -> bool:
 
 def _is_score(score: Any) -> bool:
     return type(score) in (float, int) and 0 <= score <= 1
+
+
+def _are_scores(scores: Any) -> bool:
+    return type(scores) is tuple and all(map(_is_scored, cast("tuple[Any, ...]", scores)))
+
+
+def _is_scored(one: Any) -> bool:
+    return (
+        type(one) is tuple
+        and len(cast("tuple[Any, ...]", one)) == 2
+        and _is_text(one[0])
+        and _is_score(one[1])
+    )
 
 
 def _is_text(text: Any) -> bool:

@@ -17,8 +17,9 @@ from tidegate.forms import form_of
 from tidegate.kernel.nearest import nearest
 from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.plan import Plan
-from tidegate.rails.review import REQUEST, Review
+from tidegate.rails.review import Review
 from tidegate.rails.step import Step
+from tidegate.rails.units import REQUEST
 from tidegate.stages.narrowing import take_profile
 from tidegate.stages.railed import Railed
 from tidegate.types import Action, Answer, Batch, CheckRequest, Piece, Reply, Surface, Text, Where

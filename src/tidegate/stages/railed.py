@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 
 import msgspec
@@ -19,14 +19,27 @@ from tidegate.rails.objections import Objection
 from tidegate.rails.plan import Plan
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
-from tidegate.rails.review import REQUEST, Review, SceneOf, Told, masked
+from tidegate.rails.review import Review, SceneOf, Told, masked
 from tidegate.rails.signs import Look
+from tidegate.rails.units import REQUEST
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.referred import People, Refused
 from tidegate.stages.route import deployments_of
-from tidegate.types import Action, Batch, Endpoint, Finding, Piece, Reply, Scene, Surface, Text
-from tidegate.types.messages import Content
+from tidegate.types import (
+    Action,
+    Batch,
+    Endpoint,
+    Finding,
+    Message,
+    Piece,
+    Reply,
+    Scene,
+    Surface,
+    Text,
+    Where,
+)
+from tidegate.types.messages import Content, has_images
 
 RAILS = b"x-tidegate-rails"
 """The header that says what the rails did: the most severe action of each rail that has run, such as `pii=redact`."""
@@ -68,6 +81,8 @@ class Railed:
     def texts(self, call: Call, plan: Plan) -> Sequence[Text]:
         """Return the texts of a request. Raises BadRequest for a request whose texts cannot be read."""
         texts = form_of(call.endpoint).texts_in(call.fields, call.messages)
+        if plan.sees_images:
+            texts = [*texts, *_pictures(call, texts)]
         return [*texts, _WHOLE_REQUEST] if plan.checks_requests else texts
 
     def passes_at_once(self, call: Call, plan: Plan, texts: Sequence[Text]) -> bool:
@@ -86,7 +101,7 @@ class Railed:
             if checks.hidden is None:
                 checks.hidden = Placeholders()
             mask = checks.hidden.hidden
-        return self._review(texts, partial(self._scene, call), plan.input_look, mask=mask)
+        return self._review(call, texts, partial(self._scene, call), plan.input_look, mask=mask)
 
     def answer(
         self, call: Call, plan: Plan, texts: Sequence[Text], context: str, *, escalates: bool = False
@@ -96,14 +111,17 @@ class Railed:
         With `escalates`, people decide where the engine would be asked again.
         """
         scene = partial(self._scene_of_answer, call)
-        return self._review(texts, scene, plan.output_look, context=context, escalates=escalates)
+        return self._review(
+            call, texts, scene, plan.output_look, context=context, escalates=escalates, messages=_as_sent
+        )
 
     def check(self, call: Call, texts: Sequence[Text], look: Look | None, told: Told) -> Review:
         """Begin the review of texts that no engine gets. `told` is told of each verdict on them."""
-        return self._review(texts, partial(self._scene_of_answer, call), look, told=told)
+        return self._review(call, texts, partial(self._scene_of_answer, call), look, told=told)
 
     def _review(  # noqa: PLR0913
         self,
+        call: Call,
         texts: Sequence[Text],
         scene: SceneOf,
         look: Look | None,
@@ -112,6 +130,7 @@ class Railed:
         context: str = "",
         escalates: bool = False,
         told: Told | None = None,
+        messages: Callable[[Call, Mapping[Where, str]], Sequence[Message]] | None = None,
     ) -> Review:
         return Review(
             texts,
@@ -124,6 +143,7 @@ class Railed:
             told=told,
             abandoned=self._abandoned,
             escalates=escalates,
+            messages=partial(messages or _messages, call),
         )
 
     def requested(self, call: Call, plan: Plan, review: Review) -> Reply | Awaitable[Reply | None] | None:
@@ -200,7 +220,15 @@ class Railed:
     def _scene(self, call: Call, text: Text, question: str = "") -> Scene:
         if text.where == REQUEST:
             return self._scene_of_request(call)
-        return Scene(text.where, text.surface, call.caller, call.deadline, text.role, question)
+        return Scene(
+            text.where,
+            text.surface,
+            call.caller,
+            call.deadline,
+            text.role,
+            question,
+            parent=call.as_parent(),
+        )
 
     def _scene_of_answer(self, call: Call, text: Text) -> Scene:
         scene = self._scene(call, text, question_of(call))
@@ -255,6 +283,26 @@ def _text_of(content: Content) -> str:
         return content
     parts = [part.get("text") for part in content or ()]
     return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def _messages(call: Call, changed: Mapping[Where, str]) -> Sequence[Message]:
+    """Return the messages of a request, with the changes that its review has made so far."""
+    own = {where: text for where, text in changed.items() if where.at >= 0}
+    return form_of(call.endpoint).put_in(call.fields, call.messages, own)[1]
+
+
+def _as_sent(call: Call, changed: Mapping[Where, str]) -> Sequence[Message]:
+    """Return the messages of a request whose answer is under review."""
+    del changed
+    return call.messages
+
+
+def _pictures(call: Call, texts: Sequence[Text]) -> Iterator[Text]:
+    """Yield an empty text for each message that has images and no text, so that rails are asked about it."""
+    have_texts = {text.where.at for text in texts}
+    for at, message in enumerate(call.messages):
+        if at not in have_texts and has_images((message,)):
+            yield Text(Where(at, "content"), Surface.INPUT, "", message.role)
 
 
 def _system(call: Call) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.types.caller import Caller, Parent
+from tidegate.types.messages import Message
 from tidegate.types.surface import Surface
 
 
@@ -95,6 +96,10 @@ class RailFacts(msgspec.Struct, frozen=True):
     long a check of a usual text takes, for the budget. A rail with `once` checks a request as a whole: it gets one empty
     text, and a scene with the request's tokens. `reads_system` says that it needs `Scene.system`. Long texts are checked by
     rules in slices, except by those that need the `entire` text to say anything, such as its length.
+
+    A rail that `reads_messages` needs `Scene.messages`. Of each message of a chat it checks the first text only, since it
+    reads the message itself, and it checks the latest turn alone: the messages since the last answer that a user has
+    replied to. One that `sees_images` is also asked about messages that have images and no text.
     """
 
     name: str
@@ -109,6 +114,8 @@ class RailFacts(msgspec.Struct, frozen=True):
     once: bool = False
     reads_system: bool = False
     entire: bool = False
+    reads_messages: bool = False
+    sees_images: bool = False
 
 
 class Signs(NamedTuple):
@@ -126,7 +133,8 @@ class Scene(msgspec.Struct, frozen=True):
     """The context of a text for a rail: its place, the question, the retrieved documents, the caller.
 
     `system` has the system and developer texts of the request, as the engine got them. Only texts of answers have it, and
-    only where a rail of the profile `reads_system`.
+    only where a rail of the profile `reads_system`. `messages` are those of the request as rails have changed them so far,
+    for rails with `reads_messages`. `parent` is the call for which a rail asks a model; None where there is no call.
 
     `prompt_tokens` is an estimate of the request's tokens, `answer_tokens` the most that its answer may have, if the
     request says so, and `context_tokens` the context of the model; -1 stands for unknown.
@@ -144,6 +152,7 @@ class Scene(msgspec.Struct, frozen=True):
     answer_tokens: int = -1
     context_tokens: int = -1
     system: str = ""
+    messages: Sequence[Message] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -151,7 +160,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     `passed` is False for a text that the rail objects to; what happens then is the policy's `on_fail`. `score` is how sure
     the rail is, 0 to 1. `reason` is for the operator and never has text of the user. `text` is the whole corrected text, if
-    the rail has one. `error` is not empty if the rail itself failed; the policy's `on_error` then decides.
+    the rail has one. `error` is not empty if the rail itself failed; the policy's `on_error` then decides. `scores` says
+    how sure the rail is of each category that it tells apart, whether it objects or not.
     """
 
     passed: bool
@@ -161,6 +171,7 @@ class Verdict(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...] = ()
     text: str | None = None
     error: str = ""
+    scores: tuple[tuple[str, float], ...] = ()
 
 
 PASSED = Verdict(True)

@@ -158,6 +158,8 @@ def kind_of(kind: str) -> Kind:
 
 def _facts(made: Any, kind: str) -> RailFacts | None:
     """Return the facts of a rail with usual settings, or None if there are none without the user's own."""
+    if isinstance(made.__dict__.get("about"), RailFacts):
+        return made.about
     try:
         return made(made.Config.model_validate({"kind": kind, **_TOO_FEW.get(kind, {})})).about
     except (ValidationError, ValueError):

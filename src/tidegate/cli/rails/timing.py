@@ -23,7 +23,8 @@ from tidegate.cli.running.drawing import bar
 from tidegate.ports import Clock
 from tidegate.rails.budgets import critical_path
 from tidegate.rails.checking import JUDGE_TIER, Limits
-from tidegate.rails.review import REQUEST, Review
+from tidegate.rails.review import Review
+from tidegate.rails.units import REQUEST
 from tidegate.types import Action, Surface, Text, Where
 
 WARM_UP = 20

@@ -19,8 +19,9 @@ from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, P
 from tidegate.kernel.plain import plain
 from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.redact import Placeholders
-from tidegate.rails.review import REQUEST, Review, masked
+from tidegate.rails.review import Review, masked
 from tidegate.rails.step import Step
+from tidegate.rails.units import REQUEST
 from tidegate.types import PASSED, Action, Span, Surface, Text, Where
 
 _CONTENT = Where(0, "content")

@@ -1,0 +1,73 @@
+"""A conversation as models that judge it read it: turns of a user and an assistant, the judged text last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
+
+from tidegate.ports import TextViews
+from tidegate.types import Scene, Surface
+from tidegate.types.messages import Content
+
+USER, ASSISTANT = "user", "assistant"
+Images = tuple[dict[str, Any], ...]
+_PICTURES = frozenset({"image_url", "image", "input_image"})
+_ROLES = {"user": USER, "assistant": ASSISTANT, "tool": USER, "function": USER}
+"""Models that judge conversations know two roles. What a tool returns is no text of the assistant."""
+
+
+class Turn(NamedTuple):
+    """What one of the two says. `images` are parts of a message, as the client sent them."""
+
+    role: str
+    text: str
+    images: Images = ()
+
+
+def conversation_of(views: TextViews, scene: Scene, *, most: int) -> list[Turn]:
+    """Return the turns up to the text that is judged, with that text last. There are at most `most` of them.
+
+    Messages of the system and of developers are left out: they are not part of what is judged. Turns of one side that
+    follow each other are joined, and the first turn is the user's if there are several, since the templates of guard models
+    demand both.
+    """
+    at, text = scene.where.at, views.original
+    if scene.surface is Surface.OUTPUT:
+        turns = [*_turns(scene.messages), Turn(ASSISTANT, text)]
+    elif scene.role in _ROLES and 0 <= at < len(scene.messages):
+        before, said = _turns(scene.messages[:at]), _turns(scene.messages[at : at + 1])[0]
+        turns = [*before, said if said.text else said._replace(text=text)]
+    else:
+        turns = [Turn(USER, text)]
+    latest = alternating(turns)[-most:]
+    return latest[1:] if len(latest) > 1 and latest[0].role is not USER else latest
+
+
+def alternating(turns: Iterable[Turn]) -> list[Turn]:
+    """Join turns of one side that follow each other."""
+    found: list[Turn] = []
+    for turn in turns:
+        if found and found[-1].role == turn.role:
+            before = found[-1]
+            found[-1] = Turn(turn.role, f"{before.text}\n\n{turn.text}", before.images + turn.images)
+        else:
+            found.append(turn)
+    return found
+
+
+def _turns(messages: Sequence[Any]) -> list[Turn]:
+    found: list[Turn] = []
+    for message in messages:
+        role = _ROLES.get(message.role)
+        if role is not None:
+            text, images = _said(message.content)
+            found.append(Turn(role, text, images))
+    return found
+
+
+def _said(content: Content) -> tuple[str, Images]:
+    """Return the text and the images of a message."""
+    if content is None or isinstance(content, str):
+        return content or "", ()
+    texts = [cast("str", part["text"]) for part in content if isinstance(part.get("text"), str)]
+    return "\n".join(texts), tuple(part for part in content if part.get("type") in _PICTURES)

@@ -1,0 +1,1 @@
+"""Remote guards: services of others that check texts, one file each, over HTTP."""
