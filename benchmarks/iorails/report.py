@@ -5,6 +5,7 @@ wanted, all rounds count, and the ratios of the same round decide: what a neighb
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from statistics import median
 
 import msgspec
@@ -108,8 +109,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return self.typical(lambda one: one.over(target, figure))
 
     def share(self, figure: str) -> float:
-        """Tidegate's time over the chain as a share of NeMo's, of the same round."""
-        return self.typical(lambda one: one.over(TIDEGATE, figure) / max(0.01, one.over(NEMO, figure)))
+        """Tidegate's time over the chain as a share of NeMo's, of the same round.
+
+        Rounds in which NeMo takes no longer than the chain say nothing: a neighbour was in the way. Infinite if all are such.
+        """
+        pairs = [(one.over(TIDEGATE, figure), one.over(NEMO, figure)) for one in self.counted]
+        found = [ours / theirs for ours, theirs in pairs if theirs > 0]
+        return median(found) if found else inf
 
     def cpu_share(self) -> float:
         return self.typical(lambda one: one.of(TIDEGATE).cpu_ms / max(0.001, one.of(NEMO).cpu_ms))
