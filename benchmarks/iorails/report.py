@@ -111,7 +111,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def share(self, figure: str) -> float:
         """Tidegate's time over the chain as a share of NeMo's, of the same round.
 
-        Rounds in which NeMo takes no longer than the chain say nothing: a neighbour was in the way. Infinite if all are such.
+        Rounds in which NeMo takes no longer than the chain say nothing: a neighbour was in the way. Infinite if
+        all are such.
         """
         pairs = [(one.over(TIDEGATE, figure), one.over(NEMO, figure)) for one in self.counted]
         found = [ours / theirs for ours, theirs in pairs if theirs > 0]
