@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
+from os import urandom
 from types import MappingProxyType
-from uuid import uuid4
 
 import msgspec
 
@@ -295,7 +295,7 @@ def internal_call(
     """
     endpoint = next((end for name, end in _SPEAKS_FOR.items() if name in fields), Endpoint.CHAT)
     call = Call(
-        id=f"own_{uuid4().hex}",
+        id=f"own_{urandom(16).hex()}",
         endpoint=endpoint,
         exit=Exit(),
         arrived_at=now,
@@ -310,7 +310,7 @@ def internal_call(
     if of is not None:
         call.caller, call.spent = of.caller, of.spent
     if endpoint is Endpoint.CHAT and "messages" in fields:
-        call.messages = list(Messages(fields["messages"]))
+        call.messages = Messages(fields["messages"])
     return call
 
 

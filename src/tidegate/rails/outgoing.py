@@ -138,7 +138,7 @@ class Outgoing:
         count = 0
         for piece in batch:
             if window is None:
-                if not self._passes_at_once(self._form.texts_out(piece)):
+                if not self._passes_at_once(piece):
                     break
             elif (text := self._form.known_text(piece)) is None or not window.passes(piece, text):
                 break
@@ -226,12 +226,12 @@ class Outgoing:
             return []
         return let_go()
 
-    def _passes_at_once(self, texts: Sequence[Text]) -> bool:
+    def _passes_at_once(self, piece: Piece) -> bool:
         """Return whether one look at the texts of a whole answer is enough, as it is for most."""
         plan, look = self._plan, self._plan.output_look
         if look is None or plan.output_checks or self._has_stops or self._hidden:
             return False
-        found = look.passed(texts, plan.output_rules, self._clock)
+        found = look.passed(self._form.texts_out(piece), plan.output_rules, self._clock)
         for one in found or ():
             self._merge(one)
         return found is not None

@@ -16,7 +16,6 @@ from tidegate.ports import Services, TextViews
 from tidegate.rails.asking import AskingConfig, Model, NoAnswer, no_verdict
 from tidegate.rails.conversation import Turn, conversation_of
 from tidegate.rails.hazards import OTHER, HazardName, hazard
-from tidegate.rails.remembered import key_of
 from tidegate.types import Hold, RailFacts, Scene, Surface, Verdict
 
 USUAL_MS = 50.0
@@ -103,14 +102,17 @@ class GuardModel(ABC):
         """Ask the model about a text. Raises GatewayError if it cannot be asked."""
         turns = conversation_of(views, scene, most=self._config.most_turns)
         documents = [str(len(scene.context)), *scene.context]
-        key = key_of([scene.caller.organisation, scene.surface.value, *documents, *_content(turns)])
-        verdict = self._model.remembered.get(key)
+        remembered = self._model.remembered
+        key = remembered.key_of(
+            [scene.caller.organisation, scene.surface.value, *documents, *_content(turns)]
+        )
+        verdict = remembered.get(key)
         if verdict is None:
             try:
                 verdict = self.verdict(await self.judge(turns, scene))
             except NoAnswer as error:
                 return no_verdict(str(error))
-            self._model.remembered.put(key, verdict)
+            remembered.put(key, verdict)
         return verdict
 
     @abstractmethod
