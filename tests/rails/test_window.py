@@ -32,7 +32,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.kernel.matching import Pattern
 from tidegate.rails.finders import by_patterns, either
 from tidegate.rails.lane import SpanRail
-from tidegate.rails.passages import CONTEXT_CHARS, MOST_CHARS
+from tidegate.rails.passages import USUAL
 from tidegate.rails.redact import edited, masks, united
 from tidegate.rails.spans import SpanScanner, spans_of
 from tidegate.types import Answer, Choice, Piece, Scan, Where
@@ -339,7 +339,7 @@ def test_nothing_leaves_before_its_passage_is_judged(answer, whole, random):
     assert said(out) == {
         where: edited(text, masks(spans_of(EVERYTHING, Views(text)))) for where, text in texts.items()
     }
-    assert all(one.whole == whole and (whole or len(one.context) <= CONTEXT_CHARS) for one in ruled)
+    assert all(one.whole == whole and (whole or len(one.context) <= USUAL.context_chars) for one in ruled)
 
 
 def test_a_block_of_a_passage_keeps_it_and_all_behind_it():
@@ -382,7 +382,7 @@ def test_a_long_passage_is_cut_at_a_space():
     through.feed(one, texts_out(one))
     passages = through.to_check()
     assert len(passages) == 3
-    assert all(MOST_CHARS - 5 <= len(passage.text) <= MOST_CHARS for passage in passages)
+    assert all(USUAL.most_chars - 5 <= len(passage.text) <= USUAL.most_chars for passage in passages)
     assert all(passage.text.endswith("word ") for passage in passages)
 
 
