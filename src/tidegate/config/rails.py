@@ -64,7 +64,7 @@ class PassagesConfig(Settings):
         default=32,
         ge=4,
         le=2000,
-        description="Longest passage. Longer ones show rails more at once and keep clients waiting longer.",
+        description="Longest passage. In longer ones rails see more at once, and clients wait longer.",
     )
     context_tokens: int = Field(
         default=16, ge=0, le=2000, description="How much of the text before a passage is judged with it."

@@ -235,7 +235,7 @@ class Released:
             self._has_begun = True
             if not self._call.stream:
                 self._tell(None)
-        if not self._has_shown and (self._out.shown_chars or not self._call.stream):
+        if not self._has_shown and (self._out.shown_chars or self._is_over or not self._call.stream):
             self._has_shown = True
             checks.added_ttft_s += held_s
 
