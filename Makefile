@@ -19,7 +19,7 @@ CLIENTS_VENV := .venv-clients
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check drill bench bench-instructions chaos clients fuzz stories e2e-vllm docs lock
+.PHONY: help serve test check drill bench bench-instructions bench-windows chaos clients fuzz stories e2e-vllm docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ bench: $(DEV) ## Measure the gateway against the floor and against direct access
 
 bench-instructions: $(DEV) ## Count instructions and system calls, which no neighbour moves (two trees: ARGS="--before DIR")
 	@$(BIN)/python benchmarks/instructions.py $(ARGS)
+
+bench-windows: $(DEV) ## Measure what a model that judges streams costs their readers, a minute
+	@PYTHONPATH=src $(BIN)/python benchmarks/windows.py $(ARGS)
 
 chaos: $(DEV) ## Overload and break real processes and see what was promised kept, 30 minutes (less: ARGS="--seconds 15"; ARGS="--help")
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
