@@ -1,7 +1,7 @@
 """What judging a stream costs its reader: `make bench-windows`, or `PYTHONPATH=src python benchmarks/windows.py`.
 
-An engine sends 300 tokens, one each 20 ms. A guard model judges them, in 50 and in 300 ms, in windows of 16, 32 and 64
-tokens, by sentence, and as a whole. The gateway is `tidegate serve` in a process of its own. This process is the client,
+An engine sends 300 tokens, one each 20 ms. A guard model judges them, in 50, 300 and 1,000 ms, in windows of 16, 32 and
+64 tokens, by sentence, and as a whole. The gateway is `tidegate serve` in a process of its own. This process is the client,
 the engine and the guard model: all times are from one clock.
 
 Each round streams once in every way, all at the same time, and the table has medians of the rounds. `early` counts tokens
@@ -36,7 +36,7 @@ from rig import RigError, free_port
 TOKENS = 300
 ITL_S = 0.02
 SENTENCE_TOKENS = 24
-JUDGES_MS = (50, 300)
+JUDGES_MS = (50, 300, 1000)
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "window 16": {"passages": {"by": "window", "window_tokens": 16}},
     "window 32": {"passages": {"by": "window", "window_tokens": 32}},

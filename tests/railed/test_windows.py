@@ -313,6 +313,19 @@ def test_a_scanner_blocks_at_once_and_passages_without_a_verdict_stay() -> None:
     run(work())
 
 
+def test_a_stop_string_ends_the_engine_and_what_stands_before_it_gets_its_verdict() -> None:
+    async def work() -> None:
+        async with railed([{**JUDGE, "takes_ms": 200}], profile={"stop": ["END"]}) as world:
+            world.engine.says = says("One. ", "Two. ", "Three END", " more. ", itl_s=0.05)
+            answer = await world.ask(chat(stream=True))
+            assert answer.text == "One. Two. Three "
+            assert answer.finish == {0: "stop"}
+            assert world.engine.asked[0].ended_at < 0.2
+            assert len(made.seen) == 3
+
+    run(work())
+
+
 def test_what_an_engine_says_before_the_first_text_is_not_taken_for_it() -> None:
     async def work() -> None:
         async with streams({"takes_ms": 100}) as world:
