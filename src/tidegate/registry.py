@@ -40,6 +40,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "language": "tidegate.rails.rules.wording.language:Language",
                 "llama_guard": "tidegate.rails.guards.llama_guard:LlamaGuard",
                 "links": "tidegate.rails.rules.leaking.links:Links",
+                "nemo_content_safety": "tidegate.rails.guards.nemo_content_safety:NemoContentSafety",
                 "pii": "tidegate.rails.rules.pii:Pii",
                 "prompt_leak": "tidegate.rails.rules.leaking.prompt_leak:PromptLeak",
                 "python": "tidegate.rails.rules.python:PythonFile",

@@ -50,4 +50,17 @@ EXAMPLES: dict[str, GuardExample] = {
         garbage=TALK,
         unknown=chat("unsafe\nS99"),
     ),
+    "nemo_content_safety": GuardExample(
+        safe=chat('{"User Safety": "safe"}'),
+        unsafe=chat('{"User Safety": "unsafe", "Safety Categories": "Violence, Threat"}'),
+        category="violence",
+        garbage=(
+            *TALK,
+            chat("unsafe"),
+            chat('{"Response Safety": "safe"}'),
+            chat('{"User Safety": "unsa'),
+            chat('"safe"'),
+        ),
+        unknown=chat('{"User Safety": "unsafe", "Safety Categories": "Sorcery"}'),
+    ),
 }
