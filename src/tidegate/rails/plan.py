@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from tidegate import registry
-from tidegate.config.rails import NO_RAILS, ProfileConfig, RailConfig, RailsConfig
+from tidegate.config.rails import NO_RAILS, PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Check, Rule, Scanning
 from tidegate.rails.foreign import attempted
 from tidegate.rails.lane import SpanRail
+from tidegate.rails.passages import TOKEN_CHARS, Cut
 from tidegate.rails.profiles import BUILT_IN
 from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
@@ -172,7 +173,14 @@ def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed |
     ]
     passages = "early" if profile.stream_first else "passages"
     judged = passages if any(not one.scans for one in steps) else ""
-    return WindowRules.of(rails, judged=judged, stops=profile.stop)
+    return WindowRules.of(rails, judged=judged, cut=cut_of(profile.passages), stops=profile.stop)
+
+
+def cut_of(config: PassagesConfig) -> Cut:
+    """Return how the streams of a profile are cut into passages."""
+    return Cut(
+        config.window_tokens * TOKEN_CHARS, config.context_tokens * TOKEN_CHARS, config.by == "sentence"
+    )
 
 
 def _cannot_be_made(kind: str, error: BaseException) -> NoReturn:
