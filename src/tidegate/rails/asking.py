@@ -36,16 +36,30 @@ class AskingConfig(RailConfig):
     )
 
 
+Alternatives = tuple[str, Sequence[tuple[str, float]]]
+"""A token, and the tokens that could have stood in its place with the logarithms of their probabilities."""
+
+
 class Completion(NamedTuple):
     """What a model has answered.
 
     `first` has the probabilities of the alternatives of the first token that is not blank, by token without its blanks. It
-    is empty if the engine gives none. `is_complete` says that the answer was not cut off by its length.
+    is empty if the engine gives none. `tokens` are all tokens with their alternatives, as far as the engine gives them.
+    `is_complete` says that the answer was not cut off by its length.
     """
 
     text: str
     first: Mapping[str, float]
     is_complete: bool = True
+    tokens: Sequence[Alternatives] = ()
+
+    def at(self, place: int) -> Mapping[str, float]:
+        """Return the probabilities at the token that has a character of the text, by token without its blanks."""
+        for token, tops in self.tokens:
+            if place < len(token):
+                return _chances(tops) if place >= 0 else {}
+            place -= len(token)
+        return {}
 
 
 class NoAnswer(Exception):
@@ -69,6 +83,10 @@ class Model:
         self._ask = services.ask
         self.remembered = Remembered(services.clock, self._cache_s)
 
+    def takes(self, services: Services, endpoint: Endpoint, field: str) -> bool:
+        """Return whether every engine of the model takes a field."""
+        return all(field in one.fields.get(endpoint, ()) for one in services.engines_of(self.name))
+
     def require(self, services: Services, endpoint: Endpoint, field: str) -> None:
         """Raise ValueError if an engine of the model does not take a field, with the setting that lets it through."""
         for engine in services.engines_of(self.name):
@@ -79,9 +97,18 @@ class Model:
                 )
 
     async def chat(
-        self, messages: Sequence[Mapping[str, Any]], scene: Scene, *, most_tokens: int, **fields: Any
+        self,
+        messages: Sequence[Mapping[str, Any] | msgspec.Raw],
+        scene: Scene,
+        *,
+        most_tokens: int,
+        model: str = "",
+        **fields: Any,
     ) -> Completion:
-        """Ask in a chat and return the answer. Raises GatewayError, and NoAnswer."""
+        """Ask in a chat and return the answer. Raises GatewayError, and NoAnswer.
+
+        `model` is asked instead of the rail's own. A field that is None is left out.
+        """
         own: dict[str, Any] = {
             "messages": messages,
             "temperature": 0,
@@ -89,7 +116,7 @@ class Model:
             "logprobs": True,
             "top_logprobs": _TOP_LOGPROBS,
         }
-        return _from_chat(await self._asked({**own, **fields}, scene))
+        return _from_chat(await self._asked({**own, **fields}, scene, model))
 
     async def complete(self, prompt: str, scene: Scene, *, most_tokens: int, **fields: Any) -> Completion:
         """Ask with a prompt that has the model's own format, and return the answer. Raises GatewayError, and NoAnswer."""
@@ -101,13 +128,13 @@ class Model:
         }
         return _from_completions(await self._asked({**own, **fields}, scene))
 
-    async def _asked(self, fields: Mapping[str, Any], scene: Scene) -> _Body:
+    async def _asked(self, fields: Mapping[str, Any], scene: Scene, model: str = "") -> _Body:
         assert self._ask is not None, "the rail is open"
         raw = {
             name: msgspec.Raw(_ENCODER.encode(value)) for name, value in fields.items() if value is not None
         }
         piece = await self._ask(
-            self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
+            model or self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
         )
         try:
             return _DECODER.decode(piece.data)
@@ -166,7 +193,8 @@ def _from_chat(body: _Body) -> Completion:
     if choice.message is None or choice.message.content is None:
         raise NoAnswer("the model answered without text")
     given = choice.logprobs.content if choice.logprobs is not None else None
-    return Completion(choice.message.content, _first(_alternatives(given)), choice.finish_reason != "length")
+    tokens = _alternatives(given)
+    return Completion(choice.message.content, _first(tokens), choice.finish_reason != "length", tokens)
 
 
 def _from_completions(body: _Body) -> Completion:
@@ -180,10 +208,6 @@ def _from_completions(body: _Body) -> Completion:
     return Completion(
         choice.text, _first(given or _alternatives(found.content)), choice.finish_reason != "length"
     )
-
-
-Alternatives = tuple[str, Sequence[tuple[str, float]]]
-"""A token, and the tokens that could have stood in its place with the logarithms of their probabilities."""
 
 
 def _alternatives(tokens: Sequence[_Token] | None) -> list[Alternatives]:
@@ -203,9 +227,13 @@ def _first(tokens: Sequence[Alternatives]) -> Mapping[str, float]:
     """Return the probabilities at the first token that is not blank, by token without its blanks."""
     for token, tops in tokens:
         if token.strip():
-            found: dict[str, float] = {}
-            for text, logprob in dict(tops).items():
-                if word := text.strip():
-                    found[word] = found.get(word, 0.0) + exp(min(logprob, 0.0))
-            return found
+            return _chances(tops)
     return {}
+
+
+def _chances(tops: Sequence[tuple[str, float]]) -> Mapping[str, float]:
+    found: dict[str, float] = {}
+    for text, logprob in dict(tops).items():
+        if word := text.strip():
+            found[word] = found.get(word, 0.0) + exp(min(logprob, 0.0))
+    return found
