@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from guarded.server import Guard, chat
+from guarded.server import Guard, chat, completion
 from guarded.world import GUARD
 
 
@@ -89,5 +89,69 @@ EXAMPLES: dict[str, GuardExample] = {
         category="violent_crimes",
         garbage=TALK,
         unknown=chat("unsafe\nS99"),
+    ),
+    "classifier": GuardExample(
+        safe={"data": [{"index": 0, "label": "LABEL_0", "probs": [0.9, 0.1], "num_classes": 2}]},
+        unsafe={"data": [{"index": 0, "label": "LABEL_1", "probs": [0.02, 0.98], "num_classes": 2}]},
+        category="jailbreak",
+        garbage=(
+            {"data": []},
+            {"data": [{"label": "LABEL_1"}]},
+            {"data": [{"probs": [0.1]}]},
+            {"data": [{"probs": [0.1, 1.5]}]},
+            {"data": [{"probs": [0.9, 0.1]}, {"probs": [0.9, 0.1]}]},
+            {"data": [{"probs": ["0.9", "0.1"]}]},
+            {"error": {"message": "safe"}},
+        ),
+        settings=lambda server: {"url": server.root, "model": "prompt-guard"},
+    ),
+    "granite_guardian": GuardExample(
+        safe=chat("<think>\n</think>\n<score> no </score>"),
+        unsafe=chat("<think>\n</think>\n<score> yes </score>"),
+        category="unsafe",
+        garbage=(
+            *TALK,
+            chat("yes"),
+            chat("<score> no </score> or <score> yes </score>"),
+            chat("<score>maybe</score>"),
+        ),
+    ),
+    "qwen3_guard": GuardExample(
+        safe=chat("Safety: Safe\nCategories: None"),
+        unsafe=chat("Safety: Unsafe\nCategories: Violent, PII"),
+        category="violent_crimes",
+        garbage=(*TALK, chat("Safety: Safe"), chat("Safety: Safe or Unsafe\nCategories: None")),
+        unknown=chat("Safety: Unsafe\nCategories: Bad Taste"),
+    ),
+    "shield_gemma": GuardExample(
+        safe=chat("No"),
+        unsafe=chat("Yes"),
+        category="violent_crimes",
+        garbage=(*TALK, chat("yes"), chat("Nobody knows"), chat("Maybe Yes")),
+    ),
+    "wild_guard": GuardExample(
+        safe=completion("Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a"),
+        unsafe=completion("Harmful request: yes\nResponse refusal: n/a\nHarmful response: n/a"),
+        category="unsafe",
+        garbage=(
+            completion("I am only a teapot."),
+            completion(""),
+            completion("Harmful request: no"),
+            completion("Harmful request: perhaps\nResponse refusal: n/a\nHarmful response: n/a"),
+            chat("Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a"),
+        ),
+    ),
+    "nemo_content_safety": GuardExample(
+        safe=chat('{"User Safety": "safe"}'),
+        unsafe=chat('{"User Safety": "unsafe", "Safety Categories": "Violence, Threat"}'),
+        category="violence",
+        garbage=(
+            *TALK,
+            chat("unsafe"),
+            chat('{"Response Safety": "safe"}'),
+            chat('{"User Safety": "unsa'),
+            chat('"safe"'),
+        ),
+        unknown=chat('{"User Safety": "unsafe", "Safety Categories": "Sorcery"}'),
     ),
 }

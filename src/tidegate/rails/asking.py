@@ -44,8 +44,8 @@ class Completion(NamedTuple):
     """What a model has answered.
 
     `first` has the probabilities of the alternatives of the first token that is not blank, by token without its blanks. It
-    is empty if the engine gives none. `tokens` are all tokens with their alternatives, as far as the engine gives them.
-    `is_complete` says that the answer was not cut off by its length.
+    is empty if the engine gives none. `is_complete` says that the answer was not cut off by its length. `tokens` are all
+    tokens of the answer with their alternatives, as far as the engine gives them.
     """
 
     text: str
@@ -59,6 +59,16 @@ class Completion(NamedTuple):
             if place < len(token):
                 return _chances(tops) if place >= 0 else {}
             place -= len(token)
+        return {}
+
+    def after(self, mark: str) -> Mapping[str, float]:
+        """Return the probabilities at the first token behind the last `mark`, as in `first`; empty if not known."""
+        begins = "".join(token for token, _ in self.tokens).rfind(mark)
+        place = 0
+        for at, (token, _) in enumerate(self.tokens):
+            if begins >= 0 and place >= begins + len(mark):
+                return _first(self.tokens[at:])
+            place += len(token)
         return {}
 
 
@@ -192,9 +202,8 @@ def _from_chat(body: _Body) -> Completion:
     choice = _only(body)
     if choice.message is None or choice.message.content is None:
         raise NoAnswer("the model answered without text")
-    given = choice.logprobs.content if choice.logprobs is not None else None
-    tokens = _alternatives(given)
-    return Completion(choice.message.content, _first(tokens), choice.finish_reason != "length", tokens)
+    given = _alternatives(choice.logprobs.content if choice.logprobs is not None else None)
+    return Completion(choice.message.content, _first(given), choice.finish_reason != "length", given)
 
 
 def _from_completions(body: _Body) -> Completion:
@@ -205,9 +214,8 @@ def _from_completions(body: _Body) -> Completion:
     tokens, tops = found.tokens or (), found.top_logprobs or ()
     given = [(token, list((top or {}).items())) for token, top in zip(tokens, tops, strict=False)]
     # llama.cpp sends the form of a chat here too.
-    return Completion(
-        choice.text, _first(given or _alternatives(found.content)), choice.finish_reason != "length"
-    )
+    given = given or _alternatives(found.content)
+    return Completion(choice.text, _first(given), choice.finish_reason != "length", given)
 
 
 def _alternatives(tokens: Sequence[_Token] | None) -> list[Alternatives]:
