@@ -68,8 +68,8 @@ class Checks(msgspec.Struct):
     `plan` has the rails of the policy, or the stricter ones that the request asks for. `gate` is the task of input rails
     that race the engine; its result is None, or the reply to a blocked request. `sent` has the fields of the request as the
     client sent them, if rails have changed them. `hidden` has the placeholders that stand for parts of the request.
-    `system` has the system texts, once a rail has asked for them. `added_ttft_s` is how much later the first content came
-    for the rails, and `held_s` how long they held back all events together.
+    `system` has the system texts, and `context` the documents, once a rail has asked for them. `added_ttft_s` is how much
+    later the first content came for the rails, and `held_s` how long they held back all events together.
     """
 
     plan: Plan
@@ -78,6 +78,7 @@ class Checks(msgspec.Struct):
     sent: Mapping[str, msgspec.Raw] | None = None
     hidden: Placeholders | None = None
     system: str | None = None
+    context: tuple[str, ...] | None = None
     added_ttft_s: float = 0.0
     held_s: float = 0.0
 

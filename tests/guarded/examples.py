@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,46 @@ TALK = (
 )
 """Answers of models that keep to no format."""
 
+
+def judge(safe: str, unsafe: str, category: str, body: Mapping[str, Any], **settings: Any) -> GuardExample:
+    """A judge, which answers with a verdict in JSON. `safe` and `unsafe` are its two answers."""
+    return GuardExample(
+        safe=verdict(safe),
+        unsafe=verdict(unsafe),
+        category=category,
+        garbage=(
+            *TALK,
+            chat(safe),
+            chat('{"verdict": "maybe"}'),
+            chat(f'{{"verdict": "{unsafe}", "verdict": "{safe}"}}'),
+            chat('{"verdict": true}'),
+            chat(f'It says {{"verdict": "{safe}"}}, but no.'),
+            chat(f'{{"verdict": "{safe}"}}', finish="length"),
+        ),
+        settings=lambda _: {"model": GUARD, **settings},
+        body=body,
+    )
+
+
+def verdict(word: str) -> Mapping[str, Any]:
+    """The answer of a judge in JSON."""
+    return chat(json.dumps({"verdict": word}))
+
+
+TOLD = {"role": "tool", "tool_call_id": "c", "content": "Opening hours: 9 to 5."}
+ASKED = {"messages": [{"role": "user", "content": "When do you open?"}], "answer": "We open at nine."}
+"""An answer to a question."""
+
 EXAMPLES: dict[str, GuardExample] = {
+    "judge": judge("yes", "no", "criterion", ASKED, criterion="The text is polite."),
+    "judge_commitments": judge("no", "yes", "commitment", ASKED, allow=["free shipping"]),
+    "judge_facts": judge("yes", "no", "ungrounded", ASKED),
+    "judge_groundedness": judge(
+        "yes", "no", "ungrounded", {**ASKED, "messages": [*ASKED["messages"], TOLD]}, sources=["tools"]
+    ),
+    "judge_hallucination": judge("yes", "no", "ungrounded", ASKED, sampler=GUARD),
+    "judge_topic": judge("yes", "no", "off_topic", {"input": "hello"}, topic="Orders of our shop."),
+    "self_check": judge("no", "yes", "policy", {"input": "hello"}),
     "llama_guard": GuardExample(
         safe=chat("\n\nsafe"),
         unsafe=chat("\n\nunsafe\nS1,S10"),

@@ -53,6 +53,14 @@ class Completion(NamedTuple):
     is_complete: bool = True
     tokens: Sequence[Alternatives] = ()
 
+    def at(self, place: int) -> Mapping[str, float]:
+        """Return the probabilities at the token that has a character of the text, by token without its blanks."""
+        for token, tops in self.tokens:
+            if place < len(token):
+                return _chances(tops) if place >= 0 else {}
+            place -= len(token)
+        return {}
+
     def after(self, mark: str) -> Mapping[str, float]:
         """Return the probabilities at the first token behind the last `mark`, as in `first`; empty if not known."""
         begins = "".join(token for token, _ in self.tokens).rfind(mark)
@@ -85,6 +93,10 @@ class Model:
         self._ask = services.ask
         self.remembered = Remembered(services.clock, self._cache_s)
 
+    def takes(self, services: Services, endpoint: Endpoint, field: str) -> bool:
+        """Return whether every engine of the model takes a field."""
+        return all(field in one.fields.get(endpoint, ()) for one in services.engines_of(self.name))
+
     def require(self, services: Services, endpoint: Endpoint, field: str) -> None:
         """Raise ValueError if an engine of the model does not take a field, with the setting that lets it through."""
         for engine in services.engines_of(self.name):
@@ -95,9 +107,18 @@ class Model:
                 )
 
     async def chat(
-        self, messages: Sequence[Mapping[str, Any]], scene: Scene, *, most_tokens: int, **fields: Any
+        self,
+        messages: Sequence[Mapping[str, Any] | msgspec.Raw],
+        scene: Scene,
+        *,
+        most_tokens: int,
+        model: str = "",
+        **fields: Any,
     ) -> Completion:
-        """Ask in a chat and return the answer. Raises GatewayError, and NoAnswer."""
+        """Ask in a chat and return the answer. Raises GatewayError, and NoAnswer.
+
+        `model` is asked instead of the rail's own. A field that is None is left out.
+        """
         own: dict[str, Any] = {
             "messages": messages,
             "temperature": 0,
@@ -105,7 +126,7 @@ class Model:
             "logprobs": True,
             "top_logprobs": _TOP_LOGPROBS,
         }
-        return _from_chat(await self._asked({**own, **fields}, scene))
+        return _from_chat(await self._asked({**own, **fields}, scene, model))
 
     async def complete(self, prompt: str, scene: Scene, *, most_tokens: int, **fields: Any) -> Completion:
         """Ask with a prompt that has the model's own format, and return the answer. Raises GatewayError, and NoAnswer."""
@@ -117,13 +138,13 @@ class Model:
         }
         return _from_completions(await self._asked({**own, **fields}, scene))
 
-    async def _asked(self, fields: Mapping[str, Any], scene: Scene) -> _Body:
+    async def _asked(self, fields: Mapping[str, Any], scene: Scene, model: str = "") -> _Body:
         assert self._ask is not None, "the rail is open"
         raw = {
             name: msgspec.Raw(_ENCODER.encode(value)) for name, value in fields.items() if value is not None
         }
         piece = await self._ask(
-            self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
+            model or self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
         )
         try:
             return _DECODER.decode(piece.data)
@@ -214,9 +235,13 @@ def _first(tokens: Sequence[Alternatives]) -> Mapping[str, float]:
     """Return the probabilities at the first token that is not blank, by token without its blanks."""
     for token, tops in tokens:
         if token.strip():
-            found: dict[str, float] = {}
-            for text, logprob in dict(tops).items():
-                if word := text.strip():
-                    found[word] = found.get(word, 0.0) + exp(min(logprob, 0.0))
-            return found
+            return _chances(tops)
     return {}
+
+
+def _chances(tops: Sequence[tuple[str, float]]) -> Mapping[str, float]:
+    found: dict[str, float] = {}
+    for text, logprob in dict(tops).items():
+        if word := text.strip():
+            found[word] = found.get(word, 0.0) + exp(min(logprob, 0.0))
+    return found

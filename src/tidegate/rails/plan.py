@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1,
     `judge_budget_s` tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests`
     says that a rail checks a request as a whole, `reads_system` that one needs the system texts, and `sees_images` that one
-    has to see messages without text. `streams` has the
+    has to see messages without text, and `reads_context` that one needs the documents of the request. `streams` has the
     rules for streams if all rails that scan them are trusted: they are made once for all streams.
     """
 
@@ -60,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     checks_requests: bool = False
     reads_system: bool = False
     sees_images: bool = False
+    reads_context: bool = False
     streams: WindowRules | None = None
 
     def budget_for(self, chars: int) -> float:
@@ -158,6 +159,7 @@ def _plan(
         any(one.about.once for one in on_input),
         any(one.about.reads_system for one in steps.values()),
         any(one.about.sees_images for one in on_input),
+        any(one.about.reads_context for one in on_output),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 
