@@ -63,4 +63,11 @@ EXAMPLES: dict[str, GuardExample] = {
         ),
         unknown=chat('{"User Safety": "unsafe", "Safety Categories": "Sorcery"}'),
     ),
+    "nemo_topic_control": GuardExample(
+        safe=chat(" on-topic"),
+        unsafe=chat("off-topic"),
+        category="off_topic",
+        garbage=(*TALK, chat("off-topic or on-topic"), chat("topic"), chat("not off-topic")),
+        settings=lambda server: {**asks_model(server), "guidelines": "Talk about tea."},
+    ),
 }

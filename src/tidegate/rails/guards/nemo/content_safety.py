@@ -16,6 +16,7 @@ from tidegate.rails.answers import object_of
 from tidegate.rails.asking import NoAnswer
 from tidegate.rails.conversation import ASSISTANT, Turn
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
+from tidegate.rails.guards.nemo.llama import llama_prompt
 from tidegate.rails.hazards import OTHER
 from tidegate.rails.marks import CONTROL, SECTIONS, breaking
 from tidegate.types import Scene
@@ -106,17 +107,14 @@ class NemoContentSafety(GuardModel):
     async def judge(self, turns: list[Turn], scene: Scene) -> Judgement:
         """See `GuardModel.judge`."""
         task = f"{_TASK}{_said(turns)}{_DEMAND}"
+        messages = [{"role": "user", "content": task}]
         if self._transport == "completions":
-            # The server puts the token that begins every text before the prompt.
-            prompt = (
-                f"<|start_header_id|>user<|end_header_id|>\n\n{task}<|eot_id|>"
-                "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            found = await self._model.complete(
+                llama_prompt(messages), scene, most_tokens=_MOST_TOKENS, logprobs=None
             )
-            found = await self._model.complete(prompt, scene, most_tokens=_MOST_TOKENS, logprobs=None)
         else:
-            message = {"role": "user", "content": task}
             found = await self._model.chat(
-                [message], scene, most_tokens=_MOST_TOKENS, logprobs=None, top_logprobs=None
+                messages, scene, most_tokens=_MOST_TOKENS, logprobs=None, top_logprobs=None
             )
         return _read(object_of(found.text), turns)
 
