@@ -35,6 +35,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "code_injection": "tidegate.rails.rules.code_injection:CodeInjection",
                 "commitments": "tidegate.rails.rules.wording.commitments:Commitments",
                 "copied": "tidegate.rails.rules.leaking.copied:Copied",
+                "gpt_oss_safeguard": "tidegate.rails.guards.gpt_oss_safeguard:GptOssSafeguard",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
                 "language": "tidegate.rails.rules.wording.language:Language",

@@ -70,4 +70,16 @@ EXAMPLES: dict[str, GuardExample] = {
         garbage=(*TALK, chat("off-topic or on-topic"), chat("topic"), chat("not off-topic")),
         settings=lambda server: {**asks_model(server), "guidelines": "Talk about tea."},
     ),
+    "gpt_oss_safeguard": GuardExample(
+        safe=chat('{"violation": 0, "policy_category": null}'),
+        unsafe=chat('{"violation": 1, "policy_category": "H1"}'),
+        category="hate",
+        garbage=(*TALK, chat("0"), chat('{"violation": "0"}'), chat('{"policy_category": null}'), chat("{}")),
+        unknown=chat('{"violation": 1, "policy_category": "Z9"}'),
+        settings=lambda server: {
+            **asks_model(server),
+            "policy": "H1: Do not hate.",
+            "labels": {"H1": "hate"},
+        },
+    ),
 }
