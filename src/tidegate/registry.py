@@ -42,6 +42,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "llama_guard": "tidegate.rails.guards.llama_guard:LlamaGuard",
                 "links": "tidegate.rails.rules.leaking.links:Links",
                 "nemo_content_safety": "tidegate.rails.guards.nemo.content_safety:NemoContentSafety",
+                "nemo_jailbreak": "tidegate.rails.remote.nemo_jailbreak:NemoJailbreak",
                 "nemo_topic_control": "tidegate.rails.guards.nemo.topic_control:NemoTopicControl",
                 "pii": "tidegate.rails.rules.pii:Pii",
                 "prompt_leak": "tidegate.rails.rules.leaking.prompt_leak:PromptLeak",

@@ -82,4 +82,11 @@ EXAMPLES: dict[str, GuardExample] = {
             "labels": {"H1": "hate"},
         },
     ),
+    "nemo_jailbreak": GuardExample(
+        safe={"jailbreak": False, "score": -0.9},
+        unsafe={"jailbreak": True, "score": 0.7},
+        category="jailbreak",
+        garbage=({"score": 0.1}, {"jailbreak": None}, {"jailbreak": "false"}, {"jailbreak": 0}, "safe"),
+        settings=lambda server: {"url": server.base_url},
+    ),
 }
