@@ -44,11 +44,15 @@ log = logging.getLogger(__name__)
 
 
 class Borrowed(NamedTuple):
-    """What a snapshot has borrowed from the runtime, by name. Closing `loans` gives all of it back."""
+    """What a snapshot has borrowed from the runtime, by name. Closing `loans` gives all of it back.
+
+    Closing `rails` closes the rails alone.
+    """
 
     engines: Mapping[str, RunningEngine]
     stores: Mapping[str, RunningStore]
     loans: AsyncExitStack
+    rails: AsyncExitStack
     desk: Desk | None = None
 
 
@@ -75,6 +79,8 @@ class Snapshot:
         self.calls = 0
         self._clock = parts.clock
         self._loans = borrowed.loans
+        self.close_rails = borrowed.rails.aclose
+        """Closes the rails that ask others; for the last snapshot of a gateway, whose runtime closes everything else."""
         self._empty = asyncio.Event()
 
     def enter(self) -> None:
@@ -167,11 +173,12 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         desk = await runtime.desk(config, loans) if asks_people(config) else None
         parts = await _parts(config, runtime, server or config.server, models, keys, desk)
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        own = AsyncExitStack()
-        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, desk))
+        own, rails = AsyncExitStack(), AsyncExitStack()
+        loans.push_async_callback(rails.aclose)
+        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, rails, desk))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
         services = RailServices(runtime, snapshot.answer, models)
-        await open_rails(parts.authenticate.policies.plans(), services, loans)
+        await open_rails(parts.authenticate.policies.plans(), services, rails)
         own.push_async_exit(loans.pop_all())
         return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")
