@@ -98,3 +98,26 @@ def test_the_rails_of_a_model_need_not_be_those_of_a_policy() -> None:
     answer, server, _ = asked(SEES, answers(chat("unsafe\nS10")), "hello", policies=policies)
     assert flagged(answer.json["results"][0]) == ["hate"]
     assert len(server.bodies) == 1
+
+
+def test_the_tokens_of_rails_are_the_caller_s_only_if_the_policy_says_so() -> None:
+    secret = "the-key-that-only-calls-012"
+
+    def statuses(**policy: Any) -> list[int]:
+        async def run() -> list[int]:
+            with guard(answers(chat("safe"))) as server:
+                more = {
+                    "keys": {"k": {"secret": secret}},
+                    "policies": {"default": {"limits": {"tokens_per_day": 300}, **policy}},
+                }
+                async with guarded(SEES, server, section=SECTION, **more) as world:
+                    named = f"authorization: Bearer {secret}"
+                    return [
+                        (await world.ask({"input": text}, named, path="moderations")).status
+                        for text in ("one", "two", "three")
+                    ]
+
+        return asyncio.run(run())
+
+    assert statuses() == [200, 200, 200]
+    assert statuses(internal_calls="caller") == [200, 200, 429], "a judgement takes 203 tokens"

@@ -432,6 +432,16 @@ def test_a_model_needs_a_profile_that_checks_what_users_write(profile: str, word
     assert words in problem.message
 
 
+def test_a_profile_of_one_s_own_replaces_the_built_in_one_and_has_to_check_users_too() -> None:
+    def tree(*surfaces: str) -> dict[str, Any]:
+        return {"rails": {"profiles": {"moderation": {"rails": [{**HATE, "surfaces": surfaces}]}}}}
+
+    [plan] = compiled(tree("input")).moderators.plans
+    assert [step.name for step in plan.steps] == ["hate"]
+    with pytest.raises(ConfigError, match=r"rails.moderation.omni-moderation-latest: .* no texts of users"):
+        compiled(tree("output"))
+
+
 # -------------------------------------------------------------------------------------------------------------- the table
 
 

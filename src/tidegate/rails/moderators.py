@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from tidegate.config.rails import MODERATION, RailsConfig
+from tidegate.config.rails import MODERATION, OMNI, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.rails.plan import Plan, compile_plans
 from tidegate.types import Surface
@@ -27,10 +27,11 @@ class Moderators:
         problems = [
             Problem(
                 f"rails.moderation.{model}",
-                f"the profile '{profile}' checks no texts of users: give one of its rails the surface `input`",
+                f"the profile '{profile}' checks no texts of users: give one of its rails the surface `input`, or name"
+                " another profile here",
             )
-            for model, profile in config.moderation.items()
-            if profile not in self._plans or not checks_users(self._plans[profile])
+            for model, profile in {OMNI: self._profiles[OMNI], **config.moderation}.items()
+            if not self._judges(profile)
         ]
         if problems and plans is not None:
             raise ConfigError("cannot start", problems)
@@ -44,6 +45,12 @@ class Moderators:
     def plans(self) -> Iterable[Plan]:
         """The rails that are made already."""
         return self._plans.values()
+
+    def _judges(self, profile: str) -> bool:
+        """Return whether a profile checks what users write, as the built-in one does, which is made later."""
+        if profile in self._plans:
+            return checks_users(self._plans[profile])
+        return profile == MODERATION and profile not in self._config.profiles
 
     async def plan(self, model: str) -> Plan:
         """Return the rails of a model. Raises KeyError for a model that is not there."""
