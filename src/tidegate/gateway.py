@@ -153,6 +153,7 @@ class Gateway:
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self.runtime)
             self.snapshot = await assemble(self._first, self.runtime, server=self.settings)
+            opened.push_async_callback(self._close_rails)
             self.runtime.ask = self.ask
             self._take(self.snapshot)
             self.runtime.metrics.add_gauges(self._gauges)
@@ -168,6 +169,9 @@ class Gateway:
     ) -> None:
         self.live.close()
         await self._exit.aclose()
+
+    async def _close_rails(self) -> None:
+        await self.snapshot.close_rails()
 
     def stop_calls(self) -> None:
         """End every call with an error, because the time for draining is over."""

@@ -24,6 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, ModelNotFound, Problem, U
 from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks, way_of_moderations
 from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
 from tidegate.rails.opening import open_rails
+from tidegate.rails.seating import crowded
 from tidegate.rails.warming import warm_up
 from tidegate.review.desk import Desk
 from tidegate.review.place import asks_people
@@ -44,11 +45,15 @@ log = logging.getLogger(__name__)
 
 
 class Borrowed(NamedTuple):
-    """What a snapshot has borrowed from the runtime, by name. Closing `loans` gives all of it back."""
+    """What a snapshot has borrowed from the runtime, by name. Closing `loans` gives all of it back.
+
+    Closing `rails` closes the rails alone.
+    """
 
     engines: Mapping[str, RunningEngine]
     stores: Mapping[str, RunningStore]
     loans: AsyncExitStack
+    rails: AsyncExitStack
     desk: Desk | None = None
 
 
@@ -76,6 +81,8 @@ class Snapshot:
         self.calls = 0
         self._clock = parts.clock
         self._loans = borrowed.loans
+        self.close_rails = borrowed.rails.aclose
+        """Closes the rails that ask others; for the last snapshot of a gateway, whose runtime closes everything else."""
         self._empty = asyncio.Event()
 
     def enter(self) -> None:
@@ -168,12 +175,17 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         desk = await runtime.desk(config, loans) if asks_people(config) else None
         parts = await _parts(config, runtime, server or config.server, models, keys, desk)
         pipeline = Pipeline(the_way(parts), runtime.clock)
-        own = AsyncExitStack()
-        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, desk))
+        own, rails = AsyncExitStack(), AsyncExitStack()
+        loans.push_async_callback(rails.aclose)
+        snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, rails, desk))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
         services = RailServices(runtime, snapshot.answer, models)
         policies = parts.authenticate.policies
-        await open_rails([*policies.plans(), *policies.moderators.plans], services, loans)
+        plans = {plan.name: plan for plan in [*policies.plans(), *policies.moderators.plans]}
+        await open_rails(plans.values(), services, rails)
+        slots = {name: one.engine.capabilities.slots for name, one in engines.items()}
+        if problems := crowded(config, plans, slots):
+            raise ConfigError("cannot start", problems)
         own.push_async_exit(loans.pop_all())
         return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")

@@ -18,8 +18,8 @@ import msgspec
 
 from tidegate.config import DEFAULT_PROBE, Config, EngineConfig, HttpEngineConfig, urls
 from tidegate.egress.exchange import Exchange
-from tidegate.egress.open import open_client
-from tidegate.engines.openai import own_headers, read_whole
+from tidegate.egress.open import open_client, own_headers
+from tidegate.engines.openai import read_whole
 from tidegate.errors import GatewayError, Problem
 from tidegate.kernel.plain import plain
 from tidegate.telemetry.causes import cause_of

@@ -7,6 +7,7 @@ There are many modules, because each section of the file has its own: `server.py
 from tidegate.config import files, urls
 from tidegate.config.advice import warnings
 from tidegate.config.auth import AuthConfig
+from tidegate.config.connections import ConnectionConfig, TimeoutsConfig
 from tidegate.config.engines import (
     DEFAULT_PROBE,
     EmbeddedConfig,
@@ -18,7 +19,6 @@ from tidegate.config.engines import (
     OpenAIConfig,
     ScriptedConfig,
     SglangConfig,
-    TimeoutsConfig,
     VllmConfig,
 )
 from tidegate.config.idempotency import IdempotencyConfig
@@ -44,6 +44,7 @@ __all__ = [
     "ClaimsConfig",
     "ClassConfig",
     "Config",
+    "ConnectionConfig",
     "DefaultsConfig",
     "DeploymentConfig",
     "EmbeddedConfig",

@@ -18,12 +18,17 @@ _ENDPOINT = re.compile(
 )
 
 
-def check(url: str) -> str:
-    """Return a base URL without its last slash. Raises ValueError if it is not valid, or ends in an endpoint."""
+def check_base(url: str, example: str = "http://host:port") -> str:
+    """Return a base URL without its last slash. Raises ValueError, with an example, if it is not valid."""
     if not _USABLE.fullmatch(url):
-        raise ValueError("must look like http://host:port/v1, without a query, a fragment or a user name")
+        raise ValueError(f"must look like {example}, without a query, a fragment or a user name")
     check_port(url)
-    url = url.rstrip("/")
+    return url.rstrip("/")
+
+
+def check(url: str) -> str:
+    """Return the base URL of an engine without its last slash. Raises ValueError if it ends in an endpoint, or is wrong."""
+    url = check_base(url, "http://host:port/v1")
     if found := _ENDPOINT.search(urlsplit(url).path):
         raise ValueError(
             f"ends in the endpoint {found[0]}, which the gateway adds to each call: write {_base(url, found)}"

@@ -18,7 +18,7 @@ import msgspec
 from tidegate.budget import UNCOUNTED_BYTES
 from tidegate.config import DEFAULT_PROBE, HttpEngineConfig, OpenAIConfig
 from tidegate.egress.exchange import Client, Exchange, Headers, Target
-from tidegate.egress.open import open_client
+from tidegate.egress.open import open_client, own_headers
 from tidegate.engines import fields
 from tidegate.engines.answers import EventStream, Odd, check_whole, read_answer, uncounted
 from tidegate.engines.encoded import decoded_exchange
@@ -247,16 +247,6 @@ class OpenAIEngine:
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, MASK)
         return text
-
-
-def own_headers(config: HttpEngineConfig) -> Headers:
-    """Return the headers that an engine's settings add to a request: `headers`, and `api_key` as a bearer token."""
-    headers = [
-        (name.lower().encode(), value.get_secret_value().encode()) for name, value in config.headers.items()
-    ]
-    if config.api_key is not None:
-        headers.append((b"authorization", b"Bearer " + config.api_key.get_secret_value().encode()))
-    return headers
 
 
 _SHORTEST_SECRET = 4

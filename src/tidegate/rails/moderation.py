@@ -57,6 +57,7 @@ MODERATED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "malware": ("illicit",),
         "off_topic": (),
         "ungrounded": (),
+        "irrelevant": (),
         "policy": (),
         # Those of the rail `toxicity`, less the ones with OpenAI's own names.
         "insult": ("harassment",),
