@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+import msgspec
+
+from tidegate.kernel.repeated import repeats_key
 from tidegate.rails.asking import NoAnswer
 
 _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
@@ -20,13 +22,14 @@ def object_of(text: str) -> dict[str, Any]:
     """
     bare = without_thought(text)
     fenced = _FENCED.fullmatch(bare.strip())
+    raw = (fenced[1] if fenced else bare).encode("utf-8", "surrogatepass")
     try:
-        found = _DECODER.decode(fenced[1] if fenced else bare)
-    except (ValueError, RecursionError) as error:
+        found = _DECODER.decode(raw)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise NoAnswer("the model answered with something else than one JSON object") from error
-    if not isinstance(found, dict):
-        raise NoAnswer("the model answered with something else than a JSON object")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    if repeats_key(raw, found):
+        raise NoAnswer("the model answered with the same key twice")
+    return found
 
 
 def without_thought(text: str) -> str:
@@ -35,11 +38,4 @@ def without_thought(text: str) -> str:
     return text[thought.end() :] if thought else text
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise NoAnswer("the model answered with the same key twice")
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+_DECODER = msgspec.json.Decoder(dict[str, Any])

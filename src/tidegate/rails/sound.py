@@ -73,6 +73,8 @@ def _is_text(text: Any) -> bool:
     """Whether it is a text that can be sent: half of a character of UTF-16 cannot."""
     if type(text) is not str:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -49,6 +49,8 @@ def latest(units: Sequence[Unit]) -> Sequence[Unit]:
     The latest turn begins behind the last answer that a user has replied to. What stands before it was checked when it was
     the latest one, and rails that read messages see it.
     """
+    if len(units) < 2:
+        return units
     asked = max((unit.text.where.at for unit in units if unit.text.role == "user"), default=-1)
     answered = [unit.text.where.at for unit in units if unit.text.role == "assistant"]
     start = max((at for at in answered if at < asked), default=-1) + 1

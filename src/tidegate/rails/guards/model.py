@@ -16,7 +16,7 @@ from tidegate.ports import Services, TextViews
 from tidegate.rails.asking import AskingConfig, Model, NoAnswer, known, no_verdict
 from tidegate.rails.conversation import Turn, conversation_of
 from tidegate.rails.hazards import OTHER, HazardName, hazard
-from tidegate.types import Hold, RailFacts, Scene, Surface, Verdict
+from tidegate.types import PASSED, Hold, RailFacts, Scene, Surface, Verdict
 
 USUAL_MS = 50.0
 """How long a guard model of 8 billion parameters takes for a short text on a GPU."""
@@ -133,7 +133,7 @@ class GuardModel(ABC):
             unsafe = unsafe and (bool(names) or not judged.labels)
         scores = judged.scores or tuple((name, score) for name in dict.fromkeys(names) if name != OTHER)
         if not unsafe:
-            return Verdict(passed=True, score=score, scores=scores)
+            return Verdict(passed=True, score=score, scores=scores) if score or scores else PASSED
         category = names[0] if names else "unsafe"
         reason = judged.reason or ", ".join(names)
         return Verdict(passed=False, category=category, score=score, reason=reason, scores=scores)
