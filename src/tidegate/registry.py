@@ -30,6 +30,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "tidegate.rails": MappingProxyType(
             {
                 "advice": "tidegate.rails.rules.wording.advice:AdviceRail",
+                "azure_content_safety": "tidegate.rails.remote.azure_content_safety:AzureContentSafety",
                 "bloat": "tidegate.rails.rules.bloat:Bloat",
                 "blocklist": "tidegate.rails.rules.blocklist:Blocklist",
                 "code_injection": "tidegate.rails.rules.code_injection:CodeInjection",
@@ -37,11 +38,14 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "copied": "tidegate.rails.rules.leaking.copied:Copied",
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "injection": "tidegate.rails.rules.injection:Injection",
+                "lakera": "tidegate.rails.remote.lakera:Lakera",
                 "language": "tidegate.rails.rules.wording.language:Language",
-                "llama_guard": "tidegate.rails.guards.llama_guard:LlamaGuard",
                 "links": "tidegate.rails.rules.leaking.links:Links",
+                "llama_guard": "tidegate.rails.guards.llama_guard:LlamaGuard",
                 "nemo_content_safety": "tidegate.rails.guards.nemo_content_safety:NemoContentSafety",
+                "openai_moderation": "tidegate.rails.remote.openai_moderation:OpenAIModeration",
                 "pii": "tidegate.rails.rules.pii:Pii",
+                "presidio": "tidegate.rails.remote.presidio:Presidio",
                 "prompt_leak": "tidegate.rails.rules.leaking.prompt_leak:PromptLeak",
                 "python": "tidegate.rails.rules.python:PythonFile",
                 "regex": "tidegate.rails.rules.regex:Regex",

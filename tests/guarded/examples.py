@@ -5,33 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-from guarded.server import Guard, chat
-from guarded.world import GUARD
-
-
-def asks_model(_: Guard) -> Mapping[str, Any]:
-    """The settings of a rail that asks the guard's model."""
-    return {"model": GUARD}
-
-
-class GuardExample(NamedTuple):
-    """The answers of the other side, as JSON or as bytes, to the check of a text.
-
-    `unsafe` means the `category`. `unknown` objects under a label that nobody knows; None if the format has no labels.
-    `garbage` are answers that say nothing that can be trusted. `settings` makes the settings from the server.
-    """
-
-    safe: Any
-    unsafe: Any
-    category: str
-    garbage: Sequence[Any]
-    unknown: Any = None
-    settings: Callable[[Guard], Mapping[str, Any]] = asks_model
-    body: Mapping[str, Any] = {"input": "hello"}
-
+from guarded.example import GuardExample
+from guarded.remote_examples import REMOTE
+from guarded.server import chat
 
 TALK = (
     chat("I am only a teapot."),
@@ -63,4 +39,5 @@ EXAMPLES: dict[str, GuardExample] = {
         ),
         unknown=chat('{"User Safety": "unsafe", "Safety Categories": "Sorcery"}'),
     ),
+    **REMOTE,
 }

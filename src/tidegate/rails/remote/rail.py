@@ -7,6 +7,7 @@ format than the service's is an error of the rail, never a judgement.
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -25,6 +26,7 @@ T = TypeVar("T")
 USUAL_MS = 100.0
 """How long a service on the internet takes for a short text."""
 BOTH: Final = frozenset({Surface.INPUT, Surface.OUTPUT})
+_KIND = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 ENCODER = msgspec.json.Encoder()
 
 
@@ -128,6 +130,12 @@ def objection(names: Sequence[str], score: float = 1.0, **more: Any) -> Verdict:
 def named(labels: Collection[str], names: Mapping[str, str]) -> list[str]:
     """Return our categories for the labels of a service, each once. A label that nobody knows is `other`."""
     return list(dict.fromkeys(names.get(label.strip().lower(), OTHER) for label in labels))
+
+
+def kind_of_span(label: str) -> str:
+    """Return the kind of a span for the label of a service. It becomes the mask, so it is a plain word in capitals."""
+    kind = label.upper().replace("-", "_")
+    return kind if _KIND.fullmatch(kind) else "FOUND"
 
 
 def decoded(answer: bytes, decoder: msgspec.json.Decoder[T]) -> T:
