@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,6 +55,60 @@ def found(kind: str, start: int, end: int, score: float = 0.85) -> dict[str, Any
     return {"analysis_explanation": None, "end": end, "entity_type": kind, "score": score, "start": start}
 
 
+def assessed(
+    *filters: str, action: str = "BLOCKED", text: str = "Blocked.", **policies: Any
+) -> dict[str, Any]:
+    """What ApplyGuardrail says when content filters have intervened, or other policies."""
+    content = [
+        {"type": one, "confidence": "HIGH", "filterStrength": "HIGH", "action": action} for one in filters
+    ]
+    assessment = {**({"contentPolicy": {"filters": content}} if filters else {}), **policies}
+    return {
+        "action": "GUARDRAIL_INTERVENED",
+        "actionReason": "Guardrail blocked.",
+        "assessments": [assessment],
+        "outputs": [{"text": text}],
+        "usage": {"contentPolicyUnits": 1},
+    }
+
+
+UNTOUCHED = {"action": "NONE", "assessments": [{}], "outputs": [], "usage": {"contentPolicyUnits": 1}}
+"""What ApplyGuardrail says when nothing was found."""
+
+
+def armor(
+    state: str = "NO_MATCH_FOUND",
+    *,
+    invocation: str = "SUCCESS",
+    ran: str = "EXECUTION_SUCCESS",
+    **filters: Any,
+) -> dict[str, Any]:
+    """What Model Armor says. Of its filters, injections have the state; the others match nothing."""
+    quiet = {"executionState": "EXECUTION_SUCCESS", "matchState": "NO_MATCH_FOUND"}
+    injections = {"executionState": ran, "matchState": state}
+    known = {
+        "csam": {"csamFilterFilterResult": quiet},
+        "malicious_uris": {"maliciousUriFilterResult": quiet},
+        "pi_and_jailbreak": {"piAndJailbreakFilterResult": injections},
+        "rai": {
+            "raiFilterResult": {
+                **quiet,
+                "raiFilterTypeResults": {"dangerous": {"matchState": "NO_MATCH_FOUND"}},
+            }
+        },
+        **filters,
+    }
+    matched = "MATCH_FOUND" if '"MATCH_FOUND"' in json.dumps(known) else "NO_MATCH_FOUND"
+    return {
+        "sanitizationResult": {
+            "filterMatchState": matched,
+            "filterResults": known,
+            "invocationResult": invocation,
+            "sanitizationMetadata": {},
+        }
+    }
+
+
 REMOTE: dict[str, GuardExample] = {
     "openai_moderation": GuardExample(
         safe=moderation(False, violence=0.01, hate=0.002),
@@ -77,9 +132,7 @@ REMOTE: dict[str, GuardExample] = {
             {"flagged": "no"},
             {"flagged": None},
             {"breakdown": []},
-            {**lakera("prompt_attack"), "flagged": False},
-            lakera("pii/email", payload=[{"start": 3, "end": 999, "detector_type": "pii/email"}]),
-            lakera("pii/email", payload=[{"start": 0, "end": 2, "detector_type": "pii/email", "text": "xy"}]),
+            {"flagged": False, "breakdown": [{"detected": True}]},
         ),
         unknown=lakera("sorcery"),
         settings=at_root(),
@@ -110,5 +163,45 @@ REMOTE: dict[str, GuardExample] = {
             {"results": []},
         ),
         settings=at_root(),
+    ),
+    "bedrock": GuardExample(
+        safe=UNTOUCHED,
+        unsafe=assessed("PROMPT_ATTACK"),
+        category="injection",
+        garbage=(
+            {"action": "SOMETHING"},
+            {"assessments": [], "outputs": []},
+            {"action": "NONE", "assessments": "none"},
+            {"message": "The security token included in the request is invalid."},
+        ),
+        unknown=assessed("SORCERY"),
+        settings=at_root(region="eu-central-1", guardrail_id="gr1", api_key=KEY),
+    ),
+    "model_armor": GuardExample(
+        safe=armor(),
+        unsafe=armor("MATCH_FOUND"),
+        category="injection",
+        garbage=(
+            {"sanitizationResult": {}},
+            {"sanitizationResult": {"filterMatchState": "NO_MATCH_FOUND"}},
+            {"sanitizationResult": {**armor()["sanitizationResult"], "filterMatchState": "UNSPECIFIED"}},
+            armor(invocation="PARTIAL"),
+            armor(invocation="FAILURE"),
+            armor(ran="EXECUTION_SKIPPED"),
+        ),
+        unknown=armor(sorcery={"sorceryFilterResult": {"matchState": "MATCH_FOUND"}}),
+        settings=at_root(template="projects/p/locations/europe-west4/templates/t", api_key=KEY),
+    ),
+    "http": GuardExample(
+        safe={"label": "ok"},
+        unsafe={"label": "bad", "why": ["rude"]},
+        category="profanity",
+        garbage=({"label": "fine"}, {"label": True}, {"label": ["ok"]}, {"why": []}, "ok"),
+        unknown={"label": "bad", "why": ["sorcery"]},
+        settings=at_root(
+            request={"input": "{text}"},
+            verdict={"at": "/label", "unsafe": "bad", "safe": "ok"},
+            categories={"at": "/why", "names": {"rude": "profanity"}},
+        ),
     ),
 }

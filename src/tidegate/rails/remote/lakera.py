@@ -14,7 +14,6 @@ import msgspec
 from pydantic import Field
 
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
 from tidegate.rails.hazards import OTHER
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, kind_of_span, objection
 from tidegate.rails.remote.service import RemoteConfig
@@ -84,15 +83,13 @@ class Lakera(RemoteRail):
         """See `RemoteRail.read`."""
         found = decoded(answer, _DECODER)
         detected = [one.detector_type for one in found.breakdown or () if one.detected]
-        if not found.flagged:
-            if detected:
-                raise NoAnswer("the service detected something and did not flag it")
+        if not found.flagged and not detected:
             return Verdict(True)
         payload = found.payload or []
         # Masks do not help against what has no place in the text, such as an attack.
         located = {one.detector_type for one in payload}
         masks = bool(detected) and located.issuperset(detected)
-        spans = tuple(_span(one, asked.text) for one in payload) if masks else ()
+        spans = _spans(payload, asked.text) if masks else ()
         return objection([_name(one) for one in dict.fromkeys(detected)], spans=spans)
 
 
@@ -121,13 +118,17 @@ def _name(detector: str) -> str:
     return _NAMES.get(detector) or _NAMES.get(detector.partition("/")[0], OTHER)
 
 
-def _span(found: _Found, text: str) -> Span:
+def _spans(payload: Sequence[_Found], text: str) -> tuple[Span, ...]:
+    """Return the places of findings; none if one of them is not where the service says, so that the text is blocked."""
+    found = [_span(one, text) for one in payload]
+    return tuple(one for one in found if one is not None) if all(found) else ()
+
+
+def _span(found: _Found, text: str) -> Span | None:
     """Return the place of a finding. Some say that `end` is exclusive, some inclusive: the text of the finding decides."""
     start, end = found.start, found.end
-    if not 0 <= start <= end <= len(text):
-        raise NoAnswer("the service found something outside of the text")
     if found.text is not None and text[start:end] != found.text:
         end += 1
-        if text[start:end] != found.text:
-            raise NoAnswer("the service found something that is not where it says")
+    if not 0 <= start < end <= len(text) or found.text not in (None, text[start:end]):
+        return None
     return Span(start, end, kind_of_span(found.detector_type.rpartition("/")[2]))

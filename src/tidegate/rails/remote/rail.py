@@ -56,6 +56,7 @@ class RemoteRail(ABC):
     """A rail that asks a service. Satisfies `ports.Check` and `ports.Opened`."""
 
     about: RailFacts
+    method = "POST"
 
     def __init__(self, config: RemoteConfig, headers: Headers | None = None) -> None:
         """`headers` is as for `Service`."""
@@ -101,7 +102,8 @@ class RemoteRail(ABC):
         if verdict is None:
             try:
                 headers = await self.headers(asked, scene)
-                verdict = self.read(await self._service.post(asked.path, asked.body, scene, headers), asked)
+                answer = await self._service.post(asked.path, asked.body, scene, headers, method=self.method)
+                verdict = self.read(answer, asked)
             except NoAnswer as error:
                 return no_verdict(str(error))
             self._remembered.put(key, verdict)
@@ -129,7 +131,7 @@ def objection(names: Sequence[str], score: float = 1.0, **more: Any) -> Verdict:
 
 def named(labels: Collection[str], names: Mapping[str, str]) -> list[str]:
     """Return our categories for the labels of a service, each once. A label that nobody knows is `other`."""
-    return list(dict.fromkeys(names.get(label.strip().lower(), OTHER) for label in labels))
+    return list(dict.fromkeys(names.get(label, OTHER) for label in labels))
 
 
 def kind_of_span(label: str) -> str:
