@@ -18,7 +18,7 @@ from tidegate.ports import TextViews
 from tidegate.rails.asking import NoAnswer
 from tidegate.rails.hazards import OTHER, HazardName
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
-from tidegate.rails.remote.service import RemoteConfig, further_headers
+from tidegate.rails.remote.service import RemoteConfig, further_headers, shaped
 from tidegate.types import PASSED, Scene, Surface, Verdict
 
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -39,9 +39,8 @@ class AzureContentSafetyConfig(RemoteConfig):
         description="Endpoint of the resource, without `/contentsafety`.",
         examples=["https://NAME.cognitiveservices.azure.com"],
     )
-    api_version: str = Field(
+    api_version: Annotated[str, shaped(r"\d{4}-\d\d-\d\d(-preview)?", "2024-09-01")] = Field(
         default="2024-09-01",
-        pattern=r"\d{4}-\d\d-\d\d(-preview)?",
         description="Version of the API, the query parameter `api-version`.",
     )
     shields: bool = Field(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -19,7 +19,7 @@ from tidegate.ports import Services, TextViews, Wall
 from tidegate.rails.hazards import OTHER
 from tidegate.rails.remote.proof.sigv4 import Credentials, Signable, signed
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
-from tidegate.rails.remote.service import RemoteConfig
+from tidegate.rails.remote.service import RemoteConfig, shaped
 from tidegate.types import PASSED, Scene, Surface, Verdict
 
 _NAMES: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -51,13 +51,12 @@ class BedrockConfig(RemoteConfig):
     url: str = Field(
         default="", description="Base URL. Default: `https://bedrock-runtime.REGION.amazonaws.com`."
     )
-    region: str = Field(
-        pattern=r"[a-z0-9-]+", description="Region of the guardrail.", examples=["eu-central-1"]
+    region: Annotated[str, shaped(r"[a-z0-9-]+", "eu-central-1")] = Field(
+        description="Region of the guardrail.", examples=["eu-central-1"]
     )
     guardrail_id: str = Field(min_length=1, description="Id or ARN of the guardrail.")
-    guardrail_version: str = Field(
+    guardrail_version: Annotated[str, shaped(r"DRAFT|[1-9][0-9]{0,7}", "1 or DRAFT")] = Field(
         default="DRAFT",
-        pattern=r"DRAFT|[1-9][0-9]{0,7}",
         description="Version of the guardrail: a number, or `DRAFT`.",
     )
     api_key: SecretStr | None = Field(

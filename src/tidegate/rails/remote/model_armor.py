@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import msgspec
 from pydantic import Field, SecretStr, model_validator
@@ -21,7 +21,7 @@ from tidegate.rails.asking import NoAnswer
 from tidegate.rails.hazards import OTHER
 from tidegate.rails.remote.proof.google import GoogleToken
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
-from tidegate.rails.remote.service import RemoteConfig
+from tidegate.rails.remote.service import RemoteConfig, shaped
 from tidegate.types import Scene, Surface, Verdict
 
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -51,8 +51,7 @@ class ModelArmorConfig(RemoteConfig):
     url: str = Field(
         default="", description="Base URL. Default: `https://modelarmor.LOCATION.rep.googleapis.com`."
     )
-    template: str = Field(
-        pattern=_TEMPLATE,
+    template: Annotated[str, shaped(_TEMPLATE, "projects/PROJECT/locations/LOCATION/templates/NAME")] = Field(
         description="Name of the template.",
         examples=["projects/PROJECT/locations/europe-west4/templates/NAME"],
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tidegate.config import ConnectionConfig, TimeoutsConfig
 from tidegate.config.rails import RailConfig
@@ -44,6 +45,17 @@ _FIXES: Mapping[int, str] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the text is longer than the service takes",
     HTTPStatus.TOO_MANY_REQUESTS: "raise the quota of the account, or `cache_s`",
 }
+
+
+def shaped(pattern: str, example: str) -> AfterValidator:
+    """Return a check that a whole text matches a pattern. Its message has the example."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must look like {example}")
+        return text
+
+    return AfterValidator(check)
 
 
 class RemoteConfig(ConnectionConfig, RailConfig):
