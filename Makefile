@@ -15,11 +15,12 @@ DEV := $(RUNTIME) $(VENV)/.stamp-dev
 # Their packages pin others than the development tools do.
 FUZZ_VENV := .venv-fuzz
 CLIENTS_VENV := .venv-clients
+NEMO_VENV := .venv-nemo
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check drill bench bench-instructions chaos clients fuzz stories e2e-vllm docs lock
+.PHONY: help serve test check drill bench bench-instructions bench-rails bench-windows chaos clients fuzz stories e2e-vllm docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +50,12 @@ bench: $(DEV) ## Measure the gateway against the floor and against direct access
 
 bench-instructions: $(DEV) ## Count instructions and system calls, which no neighbour moves (two trees: ARGS="--before DIR")
 	@$(BIN)/python benchmarks/instructions.py $(ARGS)
+
+bench-rails: $(DEV) $(NEMO_VENV)/.stamp ## Measure guard models beside NeMo Guardrails in turn, half an hour (less: ARGS="--quick"; ARGS="--help")
+	@PYTHONPATH=benchmarks $(BIN)/python -m iorails $(ARGS)
+
+bench-windows: $(DEV) ## Measure what a model that judges streams costs their readers, a minute
+	@PYTHONPATH=src $(BIN)/python benchmarks/windows.py $(ARGS)
 
 chaos: $(DEV) ## Overload and break real processes and see what was promised kept, 30 minutes (less: ARGS="--seconds 15"; ARGS="--help")
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
@@ -119,6 +126,13 @@ $(CLIENTS_VENV)/.stamp: requirements-clients.lock | $(BIN)/pip
 		--only-binary :all: -r requirements-clients.lock
 	@touch $@
 
+$(NEMO_VENV)/.stamp: requirements-nemo.lock | $(BIN)/pip
+	@echo "==> NeMo Guardrails in $(NEMO_VENV), hashes checked (a minute or two the first time, 300 MB)"
+	@$(BIN)/python -m venv $(NEMO_VENV)
+	@$(NEMO_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --require-hashes \
+		--only-binary :all: -r requirements-nemo.lock
+	@touch $@
+
 # ----------------------------------------------------------------------------------------------------------------- locks
 
 # No index address and no local path may enter a lock; the week's delay lets a malicious release be found by others first.
@@ -134,6 +148,8 @@ lock: ## Make the lock files again (the only target that needs uv); UPGRADE=1 fo
 	done
 	@echo "==> requirements-clients.lock"
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --group clients --output-file requirements-clients.lock
+	@echo "==> requirements-nemo.lock"
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file requirements-nemo.lock benchmarks/iorails/packages.in
 	@echo "==> requirements-vllm.lock"
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --excludes scripts/vllm/excluded.txt --output-file requirements-vllm.lock scripts/vllm/packages.in
 	@echo "==> requirements-weights.lock"

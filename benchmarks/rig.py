@@ -13,8 +13,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -168,10 +169,19 @@ def answers_like_the_engine(url: str, headers: dict[str, str]) -> bool:
 class Server:
     """A measured process, or one that runs beside it, from its start to its end."""
 
-    def __init__(self, name: str, url: str, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        answers: Callable[[], bool] | None = None,
+    ) -> None:
+        """`answers` says whether the server is ready; without it, whether it answers as the mock engine does."""
         self.name = name
         self.url = url
         self.headers = headers or {}
+        self._answers = answers or partial(answers_like_the_engine, url, self.headers)
         self.start_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._log = BUILD / f"{name}.log"
@@ -198,7 +208,7 @@ class Server:
         problem: object = "it did not answer"
         while time.monotonic() - started < wait_s:
             try:
-                if answers_like_the_engine(self.url, self.headers):
+                if self._answers():
                     return
                 problem = "it answered, but not with the engine's text"
             except (OSError, http.client.HTTPException) as error:

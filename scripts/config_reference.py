@@ -52,7 +52,7 @@ from tidegate.config import (
     UserConfig,
 )
 from tidegate.config.quotas import QuotasConfig
-from tidegate.config.rails import ProfileConfig, RailConfig, RailsConfig
+from tidegate.config.rails import PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.config.review import ReviewConfig, WebhookConfig
 from tidegate.engines import fields
 from tidegate.rails.remote.http import HttpConfig, LabelsConfig, SaysConfig, ScoreConfig, SpansConfig
@@ -257,6 +257,7 @@ def configuration() -> str:
         parts.append(section(f"kind: {kind}", model, own_fields(model, StoreConfig), level=3))
     parts.append(section("rails", RailsConfig))
     parts.append(section("rails.profiles.NAME", ProfileConfig))
+    parts.append(section("rails.profiles.NAME.passages", PassagesConfig))
     parts.append(section("rails.profiles.NAME.rails[]", RailConfig))
     asking = [kind for kind in registry.BUILT_IN[RAILS] if issubclass(rail_config(kind), RemoteConfig)]
     told = f"The kinds {', '.join(f'`{kind}`' for kind in asking)}."

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
+from os import urandom
 from types import MappingProxyType
-from uuid import uuid4
 
 import msgspec
 
@@ -68,8 +68,8 @@ class Checks(msgspec.Struct):
     `plan` has the rails of the policy, or the stricter ones that the request asks for. `gate` is the task of input rails
     that race the engine; its result is None, or the reply to a blocked request. `sent` has the fields of the request as the
     client sent them, if rails have changed them. `hidden` has the placeholders that stand for parts of the request.
-    `system` has the system texts, once a rail has asked for them. `added_ttft_s` is how much later the first content came
-    for the rails, and `held_s` how long they held back all events together.
+    `system` has the system texts, and `context` the documents, once a rail has asked for them. `added_ttft_s` is how much
+    later the first content came for the rails, and `held_s` how long they held back all events together.
     """
 
     plan: Plan
@@ -78,6 +78,7 @@ class Checks(msgspec.Struct):
     sent: Mapping[str, msgspec.Raw] | None = None
     hidden: Placeholders | None = None
     system: str | None = None
+    context: tuple[str, ...] | None = None
     added_ttft_s: float = 0.0
     held_s: float = 0.0
 
@@ -295,7 +296,7 @@ def internal_call(
     """
     endpoint = next((end for name, end in _SPEAKS_FOR.items() if name in fields), Endpoint.CHAT)
     call = Call(
-        id=f"own_{uuid4().hex}",
+        id=f"own_{urandom(16).hex()}",
         endpoint=endpoint,
         exit=Exit(),
         arrived_at=now,
@@ -310,7 +311,7 @@ def internal_call(
     if of is not None:
         call.caller, call.spent = of.caller, of.spent
     if endpoint is Endpoint.CHAT and "messages" in fields:
-        call.messages = list(Messages(fields["messages"]))
+        call.messages = Messages(fields["messages"])
     return call
 
 

@@ -24,6 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, ModelNotFound, Problem, U
 from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks
 from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
 from tidegate.rails.opening import open_rails
+from tidegate.rails.seating import crowded
 from tidegate.rails.warming import warm_up
 from tidegate.review.desk import Desk
 from tidegate.review.place import asks_people
@@ -178,7 +179,11 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, rails, desk))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
         services = RailServices(runtime, snapshot.answer, models)
-        await open_rails(parts.authenticate.policies.plans(), services, rails)
+        plans = {plan.name: plan for plan in parts.authenticate.policies.plans()}
+        await open_rails(plans.values(), services, rails)
+        slots = {name: one.engine.capabilities.slots for name, one in engines.items()}
+        if problems := crowded(config, plans, slots):
+            raise ConfigError("cannot start", problems)
         own.push_async_exit(loans.pop_all())
         return snapshot
     raise AssertionError("unreachable: the exit stack suppresses no exception")

@@ -19,10 +19,12 @@ from guarded.server import Guard, Says, answers, guard, half, silent, slowly
 from guarded.world import GuardedWorld, guarded
 from tidegate import registry
 
+LOCAL = {"prompt_guard"}
+"""Rails that run a model in this process, and have no other side that could fail."""
 KINDS = [
     kind
     for kind, place in registry.built_in("tidegate.rails").items()
-    if not place.startswith("tidegate.rails.rules.")
+    if not place.startswith("tidegate.rails.rules.") and kind not in LOCAL
 ]
 SOON_MS = 150
 """The time of a check whose other side never answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -88,13 +89,17 @@ FAILURES = {**RAISES, **NONSENSE}
 
 
 class MadeConfig(RailConfig):
-    """`finds` is a pattern. `fails` is how a check fails, and `scan_fails` how the scanner does in a stream."""
+    """`finds` is a pattern. `fails` is how a check fails, and `scan_fails` how the scanner does in a stream.
+
+    With `takes_said`, a check takes as many milliseconds as the last number in its text says.
+    """
 
     kind: Literal["rule", "scans", "check"] = "rule"  # pyright: ignore[reportIncompatibleVariableOverride]
     finds: str = "bad[a-z]{0,8}"
     tier: int = 1
     holds: str = "sentence"
     takes_ms: float = 0
+    takes_said: bool = False
     fails: str = ""
     scan_fails: str = ""
     points: bool = True
@@ -163,7 +168,7 @@ class MadeCheck(MadeRule):
         if self.config.fails == "endless":
             return await self._endless()
         try:
-            await asyncio.sleep(self.config.takes_ms / 1000)
+            await asyncio.sleep(self._takes_ms(views.original) / 1000)
             while self.config.fails == "hang":
                 await asyncio.sleep(3600)
         except asyncio.CancelledError:
@@ -172,6 +177,10 @@ class MadeCheck(MadeRule):
                 raise
             return self._judged(views, scene)
         return self._judged(views, scene)
+
+    def _takes_ms(self, text: str) -> float:
+        numbers = re.findall("[0-9]+", text) if self.config.takes_said else ()
+        return float(numbers[-1]) if numbers else self.config.takes_ms
 
     async def _endless(self) -> Any:
         stays.add(self.name)

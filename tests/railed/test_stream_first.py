@@ -14,7 +14,7 @@ from talking import CHAT, COMPLETIONS
 from virtual import run
 
 from railed.world import Kept, Says, Step, chat, event, kept, railed, request, says
-from tidegate.rails.passages import MOST_CHARS, passage_end
+from tidegate.rails.passages import USUAL
 from tidegate.types import Ask
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -35,7 +35,7 @@ def gateway() -> Iterator[Kept]:
 def passages(text: str) -> list[str]:
     found: list[str] = []
     while text:
-        end = passage_end(text, last=True)
+        end = USUAL.end(text, last=True)
         found.append(text[:end])
         text = text[end:]
     return found
@@ -81,7 +81,7 @@ def test_at_most_the_blocked_passage_is_shown_and_what_is_shown_of_it_is_counted
     assert answer.finish == {0: "content_filter"}
     assert text.startswith(shown)
     most = len(found[at]) if profile.startswith("first") else 0
-    assert most <= MOST_CHARS
+    assert most <= USUAL.most_chars
     assert len(shown) <= start + most
     assert counted(gateway) == max(len(shown) - start, 0)
 

@@ -222,7 +222,7 @@ def test_nothing_is_shown_before_a_judge_has_ruled() -> None:
             client = world.send(chat(stream=True))
             answer = await answered(client)
             assert answer.text == REFUSAL
-            assert world.engine.asked[0].state == "GeneratorExit"
+            assert world.engine.asked[0].state in ("CancelledError", "GeneratorExit")
             assert b"badword" not in client.received
 
             made.seen.clear()

@@ -32,7 +32,7 @@ from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.kernel.matching import Pattern
 from tidegate.rails.finders import by_patterns, either
 from tidegate.rails.lane import SpanRail
-from tidegate.rails.passages import CONTEXT_CHARS, MOST_CHARS
+from tidegate.rails.passages import USUAL, Cut
 from tidegate.rails.redact import edited, masks, united
 from tidegate.rails.spans import SpanScanner, spans_of
 from tidegate.types import Answer, Choice, Piece, Scan, Where
@@ -339,7 +339,7 @@ def test_nothing_leaves_before_its_passage_is_judged(answer, whole, random):
     assert said(out) == {
         where: edited(text, masks(spans_of(EVERYTHING, Views(text)))) for where, text in texts.items()
     }
-    assert all(one.whole == whole and (whole or len(one.context) <= CONTEXT_CHARS) for one in ruled)
+    assert all(one.whole == whole and (whole or len(one.context) <= USUAL.context_chars) for one in ruled)
 
 
 def test_a_block_of_a_passage_keeps_it_and_all_behind_it():
@@ -354,6 +354,28 @@ def test_a_block_of_a_passage_keeps_it_and_all_behind_it():
     assert (through.blocked.rail, through.blocked.span.start) == ("judge", 13)
     assert through.finish() == []
     assert through.shown == 13
+
+
+@given(
+    split_texts(
+        st.lists(st.sampled_from(["One. ", "two ", "three", "\n", "four" * 20]), max_size=9).map("".join)
+    ),
+    st.builds(Cut, st.integers(1, 40), st.integers(0, 40), st.booleans()),
+)
+def test_passages_are_the_text_in_windows_with_what_stands_before_them(events, cut):
+    text = "".join(events)
+    through = window(judged="passages", cut=cut)
+    passages = []
+    for one in [*(piece(0, CONTENT, event) for event in events), None]:
+        through.finish() if one is None else through.feed(one, texts_out(one))
+        passages += through.to_check()
+    assert "".join(one.text for one in passages) == text
+    for one in passages:
+        assert text[one.start : one.end] == one.text
+        assert 0 < len(one.text) <= cut.most_chars
+        assert one.context == text[max(one.start - cut.context_chars, 0) : one.start]
+        ends = [one.text.rfind(end, 0, -1) for end in (". ", "\n")]
+        assert not cut.sentences or max(ends) in (-1, len(one.text) - 2)
 
 
 def test_at_most_one_passage_leaves_early():
@@ -382,7 +404,7 @@ def test_a_long_passage_is_cut_at_a_space():
     through.feed(one, texts_out(one))
     passages = through.to_check()
     assert len(passages) == 3
-    assert all(MOST_CHARS - 5 <= len(passage.text) <= MOST_CHARS for passage in passages)
+    assert all(USUAL.most_chars - 5 <= len(passage.text) <= USUAL.most_chars for passage in passages)
     assert all(passage.text.endswith("word ") for passage in passages)
 
 

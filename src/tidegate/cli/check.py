@@ -24,6 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
 from tidegate.policy import plans_of
 from tidegate.rails import advice
+from tidegate.rails.seating import crowded
 from tidegate.review.place import asks_people, no_folder, place_of
 from tidegate.review.place import warnings as warnings_of_cases
 from tidegate.runtime import make_engine
@@ -110,9 +111,10 @@ def _cannot_start(config: Config) -> list[Problem]:
             check_exposure(config, config.server.host)
         except ConfigError as error:
             problems += error.problems
+    slots: dict[str, int | None] = {}
     for name, engine in config.engines.items():
         try:
-            make_engine(name, engine)
+            slots[name] = make_engine(name, engine).capabilities.slots
             if isinstance(engine, EmbeddedConfig) and engine.model_path is None:
                 find_smollm2()
         except ConfigError as error:
@@ -120,7 +122,7 @@ def _cannot_start(config: Config) -> list[Problem]:
         except GatewayError as error:
             problems.append(Problem(f"engines.{name}", error.message))
     try:
-        plans_of(config)
+        problems += crowded(config, plans_of(config), slots)
     except ConfigError as error:
         problems += error.problems
     return problems

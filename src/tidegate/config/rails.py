@@ -53,6 +53,24 @@ class RailConfig(Settings):
     )
 
 
+class PassagesConfig(Settings):
+    """The passages in which rails judge the text of a stream. Tokens are counted as five characters each."""
+
+    by: Literal["sentence", "window"] = Field(
+        default="sentence",
+        description="Where a passage ends: with a sentence, or after `window_tokens` if that comes first; or only there.",
+    )
+    window_tokens: int = Field(
+        default=32,
+        ge=4,
+        le=2000,
+        description="Longest passage. In longer ones rails see more at once, and clients wait longer.",
+    )
+    context_tokens: int = Field(
+        default=16, ge=0, le=2000, description="How much of the text before a passage is judged with it."
+    )
+
+
 class ProfileConfig(Settings):
     """A set of rails. `policies.NAME.rails` puts calls under a profile."""
 
@@ -66,7 +84,10 @@ class ProfileConfig(Settings):
     stream_first: bool = Field(
         default=False,
         description="Whether streams show a passage before the rails that judge passages have passed it. At most one"
-        " passage, of up to 160 characters, is shown before a block.",
+        " passage is shown before a block.",
+    )
+    passages: PassagesConfig = Field(
+        default=PassagesConfig(), description="The passages in which rails judge the text of a stream."
     )
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=(),

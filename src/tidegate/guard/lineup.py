@@ -110,12 +110,16 @@ class Lineup:
             async for text in source:
                 for said in _said(await out.take([Piece(_encoded(text), _ONE_CHOICE)])):
                     yield said
+                for said in _said(await _ruled(out)):
+                    yield said
                 if out.stopped is not None or out.referred or out.is_over:
                     break
             else:
-                for said in _said(await out.finish()):
+                for said in _said(await out.finish() + await _ruled(out)):
                     yield said
         finally:
+            if out.judging is not None and (closing := out.judging.close()) is not None:
+                await closing
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
         stopped = out.stopped or _first_referred(out.referred)
@@ -269,6 +273,14 @@ def _first_referred(referred: Sequence[Objection]) -> Finding | None:
 
 def _reason(verdict: Verdict) -> str:
     return verdict.error or verdict.reason or verdict.category
+
+
+async def _ruled(out: Outgoing) -> Batch:
+    """Wait for all rulings. Returns what leaves for them."""
+    batch: Batch = []
+    while not out.is_ruled and out.stopped is None:
+        batch += await out.ruled()
+    return batch
 
 
 def _said(batch: Batch) -> list[str]:

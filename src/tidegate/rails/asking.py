@@ -36,16 +36,40 @@ class AskingConfig(RailConfig):
     )
 
 
+Alternatives = tuple[str, Sequence[tuple[str, float]]]
+"""A token, and the tokens that could have stood in its place with the logarithms of their probabilities."""
+
+
 class Completion(NamedTuple):
     """What a model has answered.
 
     `first` has the probabilities of the alternatives of the first token that is not blank, by token without its blanks. It
-    is empty if the engine gives none. `is_complete` says that the answer was not cut off by its length.
+    is empty if the engine gives none. `is_complete` says that the answer was not cut off by its length. `tokens` are all
+    tokens of the answer with their alternatives, as far as the engine gives them.
     """
 
     text: str
     first: Mapping[str, float]
     is_complete: bool = True
+    tokens: Sequence[Alternatives] = ()
+
+    def at(self, place: int) -> Mapping[str, float]:
+        """Return the probabilities at the token that has a character of the text, by token without its blanks."""
+        for token, tops in self.tokens:
+            if place < len(token):
+                return _chances(tops) if place >= 0 else {}
+            place -= len(token)
+        return {}
+
+    def after(self, mark: str) -> Mapping[str, float]:
+        """Return the probabilities at the first token behind the last `mark`, as in `first`; empty if not known."""
+        begins = "".join(token for token, _ in self.tokens).rfind(mark)
+        place = 0
+        for at, (token, _) in enumerate(self.tokens):
+            if begins >= 0 and place >= begins + len(mark):
+                return _first(self.tokens[at:])
+            place += len(token)
+        return {}
 
 
 class NoAnswer(Exception):
@@ -69,6 +93,10 @@ class Model:
         self._ask = services.ask
         self.remembered = Remembered(services.clock, self._cache_s)
 
+    def takes(self, services: Services, endpoint: Endpoint, field: str) -> bool:
+        """Return whether every engine of the model takes a field."""
+        return all(field in one.fields.get(endpoint, ()) for one in services.engines_of(self.name))
+
     def require(self, services: Services, endpoint: Endpoint, field: str) -> None:
         """Raise ValueError if an engine of the model does not take a field, with the setting that lets it through."""
         for engine in services.engines_of(self.name):
@@ -79,9 +107,18 @@ class Model:
                 )
 
     async def chat(
-        self, messages: Sequence[Mapping[str, Any]], scene: Scene, *, most_tokens: int, **fields: Any
+        self,
+        messages: Sequence[Mapping[str, Any] | msgspec.Raw],
+        scene: Scene,
+        *,
+        most_tokens: int,
+        model: str = "",
+        **fields: Any,
     ) -> Completion:
-        """Ask in a chat and return the answer. Raises GatewayError, and NoAnswer."""
+        """Ask in a chat and return the answer. Raises GatewayError, and NoAnswer.
+
+        `model` is asked instead of the rail's own. A field that is None is left out.
+        """
         own: dict[str, Any] = {
             "messages": messages,
             "temperature": 0,
@@ -89,7 +126,7 @@ class Model:
             "logprobs": True,
             "top_logprobs": _TOP_LOGPROBS,
         }
-        return _from_chat(await self._asked({**own, **fields}, scene))
+        return _from_chat(await self._asked({**own, **fields}, scene, model))
 
     async def complete(self, prompt: str, scene: Scene, *, most_tokens: int, **fields: Any) -> Completion:
         """Ask with a prompt that has the model's own format, and return the answer. Raises GatewayError, and NoAnswer."""
@@ -101,13 +138,13 @@ class Model:
         }
         return _from_completions(await self._asked({**own, **fields}, scene))
 
-    async def _asked(self, fields: Mapping[str, Any], scene: Scene) -> _Body:
+    async def _asked(self, fields: Mapping[str, Any], scene: Scene, model: str = "") -> _Body:
         assert self._ask is not None, "the rail is open"
         raw = {
             name: msgspec.Raw(_ENCODER.encode(value)) for name, value in fields.items() if value is not None
         }
         piece = await self._ask(
-            self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
+            model or self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
         )
         try:
             return _DECODER.decode(piece.data)
@@ -165,8 +202,8 @@ def _from_chat(body: _Body) -> Completion:
     choice = _only(body)
     if choice.message is None or choice.message.content is None:
         raise NoAnswer("the model answered without text")
-    given = choice.logprobs.content if choice.logprobs is not None else None
-    return Completion(choice.message.content, _first(_alternatives(given)), choice.finish_reason != "length")
+    given = _alternatives(choice.logprobs.content if choice.logprobs is not None else None)
+    return Completion(choice.message.content, _first(given), choice.finish_reason != "length", given)
 
 
 def _from_completions(body: _Body) -> Completion:
@@ -177,13 +214,8 @@ def _from_completions(body: _Body) -> Completion:
     tokens, tops = found.tokens or (), found.top_logprobs or ()
     given = [(token, list((top or {}).items())) for token, top in zip(tokens, tops, strict=False)]
     # llama.cpp sends the form of a chat here too.
-    return Completion(
-        choice.text, _first(given or _alternatives(found.content)), choice.finish_reason != "length"
-    )
-
-
-Alternatives = tuple[str, Sequence[tuple[str, float]]]
-"""A token, and the tokens that could have stood in its place with the logarithms of their probabilities."""
+    given = given or _alternatives(found.content)
+    return Completion(choice.text, _first(given), choice.finish_reason != "length", given)
 
 
 def _alternatives(tokens: Sequence[_Token] | None) -> list[Alternatives]:
@@ -203,9 +235,13 @@ def _first(tokens: Sequence[Alternatives]) -> Mapping[str, float]:
     """Return the probabilities at the first token that is not blank, by token without its blanks."""
     for token, tops in tokens:
         if token.strip():
-            found: dict[str, float] = {}
-            for text, logprob in dict(tops).items():
-                if word := text.strip():
-                    found[word] = found.get(word, 0.0) + exp(min(logprob, 0.0))
-            return found
+            return _chances(tops)
     return {}
+
+
+def _chances(tops: Sequence[tuple[str, float]]) -> Mapping[str, float]:
+    found: dict[str, float] = {}
+    for text, logprob in dict(tops).items():
+        if word := text.strip():
+            found[word] = found.get(word, 0.0) + exp(min(logprob, 0.0))
+    return found

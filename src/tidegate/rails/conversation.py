@@ -15,6 +15,9 @@ _PICTURES = frozenset({"image_url", "image", "input_image"})
 _ROLES = {"user": USER, "assistant": ASSISTANT, "tool": USER, "function": USER}
 """Models that judge conversations know two roles. What a tool returns is no text of the assistant."""
 
+_RESULTS = frozenset({"tool", "function"})
+"""The roles of messages with the results of tools."""
+
 
 class Turn(NamedTuple):
     """What one of the two says. `images` are parts of a message, as the client sent them."""
@@ -53,6 +56,12 @@ def alternating(turns: Iterable[Turn]) -> list[Turn]:
         else:
             found.append(turn)
     return found
+
+
+def results_in(messages: Sequence[Any]) -> tuple[str, ...]:
+    """Return the texts that tools have returned."""
+    texts = [_said(one.content)[0] for one in messages if one.role in _RESULTS]
+    return tuple(text for text in texts if text)
 
 
 def _turns(messages: Sequence[Any]) -> list[Turn]:

@@ -64,6 +64,7 @@ HAZARDS = (
     Hazard("malware", "", "Malware", "has or helps to make harmful software"),
     Hazard("off_topic", "", "Off Topic", "is not what the application is for"),
     Hazard("ungrounded", "", "Ungrounded", "says what the given context does not"),
+    Hazard("irrelevant", "", "Irrelevant", "does not answer the question, or has nothing to do with it"),
     Hazard("policy", "", "Policy", "breaks a rule that the operator has written"),
 )
 OTHER = "other"

@@ -9,7 +9,7 @@ import msgspec
 
 from tidegate.ports import Scanner
 from tidegate.rails.joint import Joint, JointSearch
-from tidegate.rails.passages import Passage, Passages, passage_end
+from tidegate.rails.passages import USUAL, Cut, Passage, Passages
 from tidegate.rails.redact import Edit, edited, mask, united
 from tidegate.rails.spans import SpanScanner
 from tidegate.rails.stops import Stops
@@ -59,12 +59,13 @@ class Lane:
     before its ruling. At a stop string the text ends: `stopped`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         where: Where,
         rails: Sequence[SpanRail],
         *,
         judged: str = "",
+        cut: Cut = USUAL,
         is_json: bool = False,
         stops: Stops | None = None,
         search: JointSearch | None = None,
@@ -88,7 +89,7 @@ class Lane:
         )  # those of which the joint search knows nothing
         self._ranks = {rail.name: at for at, rail in enumerate(rails)}
         whole, early = judged == "whole", judged == "early"
-        self._passages = Passages(where, whole=whole, is_json=is_json, early=early) if judged else None
+        self._passages = Passages(where, cut, whole=whole, is_json=is_json, early=early) if judged else None
         self._stops = stops
         self._passer = self._passing(judged, stops)
         self._text = ""  # from `_base` on, up to `_end`
@@ -261,16 +262,16 @@ class Lane:
 
     def _judged(self, passages: Passages, clear: int) -> int:
         """Cut what the scanners have passed into passages. Returns how much may leave."""
-        while passages.cut < clear:
+        while passages.next < clear:
             if passages.whole:
                 end = self._end if self.closed else 0
             else:
-                text = self._text[passages.cut - self._base : clear - self._base]
-                length = passage_end(text, last=self.closed)
-                end = self._behind_edits(passages.cut + length) if length else 0
+                text = self._text[passages.next - self._base : clear - self._base]
+                length = passages.cut.end(text, last=self.closed)
+                end = self._behind_edits(passages.next + length) if length else 0
             if not end or end > clear:
                 break
-            passages.add(end, self.between(passages.cut, end))
+            passages.add(end, self.between(passages.next, end))
         return passages.clear
 
     def _behind_edits(self, at: int) -> int:

@@ -6,16 +6,18 @@ is checked at once if it is not streamed, or if one of the rails needs all of it
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
+from tidegate.rails.judging import Judging
 from tidegate.rails.lane import Found, SpanRail
 from tidegate.rails.objections import Objection
-from tidegate.rails.passages import Followed, Passage, Ruled
-from tidegate.rails.plan import Plan, stream_rules
+from tidegate.rails.passages import Followed, Passage
+from tidegate.rails.plan import Plan, cut_of, stream_rules
 from tidegate.rails.reads import Reads
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
@@ -33,7 +35,11 @@ Begin = Callable[[Sequence[Text], str], Review]
 
 
 class Outgoing:
-    """One answer. `stopped` is the finding that has ended it, and `last` the last piece that the engine has sent."""
+    """One answer. `stopped` is the finding that has ended it, and `last` the last piece that the engine has sent.
+
+    `judging` has the passages of a stream that slow rails judge, if there are such rails. They leave with `ruled`.
+    `has_ended` says that the engine has said everything.
+    """
 
     def __init__(  # noqa: PLR0913
         self,
@@ -62,12 +68,12 @@ class Outgoing:
         self._findings: dict[str, Finding] = {}
         self._changed: set[int] = set()
         self._choices = choices
-        self._late: list[Passage] = []
-        """Passages that were shown before their ruling, with `stream_first`."""
-        self._followed: dict[Where, Followed] = {}
+        self._followed: Mapping[Where, Followed] = {}
         """Passages that wait for what follows, where rails mask passages."""
         self._referred: list[tuple[Review, Callable[[], Batch]]] = []
         """Reviews that wait for people, and what lets their texts go."""
+        self.judging = Judging() if stream and plan.output_checks else None
+        self.has_ended = False
         self._told = 0
         self._has_told = False
         self._has_stops = bool(plan.profile.stop)
@@ -85,6 +91,8 @@ class Outgoing:
             self._spans = [step for step in steps if step.scans]
         self._others = self._unscanned(plan.output_rules), self._unscanned(plan.output_checks)
         self._masks = not self._shows_first and any(step.rewrites for each in self._others for step in each)
+        if self._masks:
+            self._followed = defaultdict(partial(Followed, cut_of(plan.profile.passages).context_chars))
         rules = plan.streams or stream_rules(steps, plan.profile, self._note_failure)
         if hidden := self._hidden:
             rules = rules.restoring(SpanRail(_RESTORED, "restore", hidden.scanner, hidden.value))
@@ -97,6 +105,16 @@ class Outgoing:
     def is_over(self) -> bool:
         """Whether the engine has nothing more to say, because stop strings have ended all choices."""
         return self._window is not None and len(self._window.stopped) >= self._choices
+
+    @property
+    def is_ruled(self) -> bool:
+        """Whether no passage waits for its ruling."""
+        return self.judging is None or self.judging.first is None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the engine has ended, and nothing waits for its ruling."""
+        return self.has_ended and self.is_ruled
 
     @property
     def referred(self) -> list[Objection]:
@@ -132,13 +150,13 @@ class Outgoing:
 
         These are the usual events of a stream, each with one text that concerns no rail, and the usual whole answer.
         """
-        if self._changed or self._late or self._has_stops or self.stopped is not None:
+        if self._changed or self._has_stops or self.stopped is not None:
             return 0
         window = self._window
         count = 0
         for piece in batch:
             if window is None:
-                if not self._passes_at_once(self._form.texts_out(piece)):
+                if not self._passes_at_once(piece):
                     break
             elif (text := self._form.known_text(piece)) is None or not window.passes(piece, text):
                 break
@@ -147,16 +165,14 @@ class Outgoing:
         return count
 
     async def take(self, batch: Batch) -> Batch:
-        """Take a batch of the engine. Returns what may leave. Raises UnknownShape for text that no rail can check."""
+        """Take a batch of the engine. Returns what may leave now. Raises UnknownShape for text that no rail can check."""
         if batch:
             self.last = batch[-1]
         window = self._window
         if window is None:
             whole = [piece for one in batch for piece in await self._whole(one)]
             return whole if self.stopped is None else []
-        out = await self._judge_late(window) if self._late else []
-        if self.stopped is not None:
-            return []
+        out: Batch = []
         try:
             for piece in batch:
                 out += self._fed(window, piece)
@@ -172,25 +188,26 @@ class Outgoing:
         return window.feed(piece, self._form.texts_out(piece))
 
     async def finish(self) -> Batch:
-        """Take the end of the engine's answer. Returns what was still held and may leave."""
-        window = self._window
+        """Take the end of the engine's answer. Returns what was still held and may leave now."""
+        window, self.has_ended = self._window, True
         if window is None:
             return []
-        out = await self._judge_late(window)
-        if self.stopped is not None:
-            return []
+        out: Batch = []
         try:
-            out += window.finish()
+            out = window.finish()
         except RailFailed as failed:
             return self._fail(failed, out)
         if window.blocked is not None:
             return self._block(window.blocked, out)
         out += await self._judged(window)
-        out += await self._judge_late(window)
-        for followed in self._followed.values():
-            for passage, text in followed.finish():
-                out += self._let_go(window, passage, text)
-        return out
+        return out + self._rest(window)
+
+    async def ruled(self) -> Batch:
+        """Wait for the ruling on the first passage that is judged. Returns what leaves for it."""
+        assert self._window is not None, "only passages of streams are judged"
+        assert self.judging is not None, "the caller has looked"
+        passages, review = await self.judging.take()
+        return self._rule(self._window, passages, review) + self._rest(self._window)
 
     # -- reviews -------------------------------------------------------------------------------------------------------
 
@@ -201,6 +218,7 @@ class Outgoing:
         ended = {where.at for where in changed}
         texts = [one._replace(value=changed.get(one.where, one.value)) for one in texts] if ended else texts
         review = await self._reviewed(texts, self._all)
+        self._take(review)
         let_go = partial(self._let_whole_go, piece, texts, changed, review)
         return self._unless_referred(review, let_go)
 
@@ -226,12 +244,12 @@ class Outgoing:
             return []
         return let_go()
 
-    def _passes_at_once(self, texts: Sequence[Text]) -> bool:
+    def _passes_at_once(self, piece: Piece) -> bool:
         """Return whether one look at the texts of a whole answer is enough, as it is for most."""
         plan, look = self._plan, self._plan.output_look
         if look is None or plan.output_checks or self._has_stops or self._hidden:
             return False
-        found = look.passed(texts, plan.output_rules, self._clock)
+        found = look.passed(self._form.texts_out(piece), plan.output_rules, self._clock)
         for one in found or ():
             self._merge(one)
         return found is not None
@@ -247,55 +265,52 @@ class Outgoing:
         return changed
 
     async def _judged(self, window: Window) -> Batch:
-        """Rule on the passages that are complete. Returns what leaves for it."""
+        """Let rails judge the passages that are complete. Returns what leaves now; the others leave with `ruled`."""
         passages = window.to_check()
         whole = [one for one in passages if one.whole]
-        out: Batch = []
-        if whole:
-            # A whole answer is one review, so that a rail sees all of its texts, or none, as they are.
-            review = await self._reviewed([_text(one) for one in whole], self._all)
-            out += self._unless_referred(review, partial(self._rule, window, whole, review))
-        others = [one for one in passages if not one.whole]
-        if self._shows_first:
-            self._late, others = others, []
-        for passage in others:
+        # A whole answer is one review, so that a rail sees all of its texts, or none, as they are.
+        out = await self._judge(window, whole, self._all) if whole else []
+        for passage in passages:
             if self.stopped is not None:
                 break
-            if self._masks:
-                out += await self._judge_followed(window, passage)
-            else:
-                review = await self._reviewed([_text(passage)], self._others, passage.context)
-                out += self._rule(window, [passage], review)
+            if not passage.whole:
+                context = self._followed[passage.where].before(passage) if self._masks else passage.context
+                out += await self._judge(window, [passage], self._others, context)
         return out if self.stopped is None else []
 
-    async def _judge_followed(self, window: Window, passage: Passage) -> Batch:
-        """Rule on a passage, and on the end of the text before it. Returns what no mask can reach any more."""
-        followed = self._followed.setdefault(passage.where, Followed())
-        review = await self._reviewed([_text(passage)], self._others, followed.context)
-        if self.stopped is not None:
-            return self._rule(window, [passage], review)
-        text = review.changed().get(passage.where, passage.text)
-        out: Batch = []
-        for before, value in followed.add(passage, text, kept=len(review.context)):
-            out += self._let_go(window, before, value)
-        return out
-
-    async def _judge_late(self, window: Window) -> Batch:
-        """Rule on the passages that may have been shown before their ruling. Returns what leaves if all of them pass."""
-        late, self._late = self._late, []
-        ruled: list[Ruled] = []
-        for passage in late:
-            review = await self._reviewed([_text(passage)], self._others, passage.context)
-            if self.stopped is not None:
-                return self._rule(window, [passage], review)
-            ruled.append((passage, review.changed().get(passage.where, passage.text)))
-        return [piece for one, text in ruled for piece in self._let_go(window, one, text)]
+    async def _judge(
+        self, window: Window, passages: Sequence[Passage], steps: Steps, context: str = ""
+    ) -> Batch:
+        """Let rails judge passages: at once if all of them are rules, else while the stream goes on."""
+        begin = partial(self._reviewed, [_text(one) for one in passages], steps, context)
+        if self.judging is None:
+            return self._rule(window, passages, await begin())
+        self.judging.add(passages, begin)
+        return []
 
     def _rule(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
+        """Take the review of passages. Returns what leaves for it."""
+        self._take(review)
         if self.stopped is not None:
             self._findings[self.stopped.rail].shown_chars += sum(map(window.shown_of, passages))
             window.decide(passages[0], blocked_by=self.stopped.rail)
             return []
+        first = passages[0]
+        if first.whole or not self._masks:
+            return self._unless_referred(review, partial(self._let_all_go, window, passages, review))
+        # No mask can reach any more what leaves behind this passage.
+        text = review.changed().get(first.where, first.text)
+        leaving = self._followed[first.where].add(first, text, kept=len(review.context))
+        return [piece for one, value in leaving for piece in self._let_go(window, one, value)]
+
+    def _rest(self, window: Window) -> Batch:
+        """Return what has waited for text that follows, once all is ruled on and none does."""
+        if not self.is_done:
+            return []
+        leaving = [ruled for followed in self._followed.values() for ruled in followed.finish()]
+        return [piece for one, text in leaving for piece in self._let_go(window, one, text)]
+
+    def _let_all_go(self, window: Window, passages: Sequence[Passage], review: Review) -> Batch:
         changed, out = review.changed(), list[Piece]()
         for passage in passages:
             out += self._let_go(window, passage, changed.get(passage.where, passage.text))
@@ -320,10 +335,13 @@ class Outgoing:
         await review.rules_in_turns(rules, until=limits.until)
         if checks and review.stopped is None:
             await review.checks(checks, limits)
+        return review
+
+    def _take(self, review: Review) -> None:
+        """Take in what a review has found."""
         for one in review.findings:
             self._merge(one)
         self.stopped = review.stopped
-        return review
 
     # -- what rails have found -----------------------------------------------------------------------------------------
 

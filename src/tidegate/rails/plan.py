@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from tidegate import registry
-from tidegate.config.rails import NO_RAILS, ProfileConfig, RailConfig, RailsConfig
+from tidegate.config.rails import NO_RAILS, PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Check, Rule, Scanning
 from tidegate.rails.foreign import attempted
 from tidegate.rails.lane import SpanRail
+from tidegate.rails.passages import TOKEN_CHARS, Cut
 from tidegate.rails.profiles import BUILT_IN
 from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
@@ -42,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1,
     `judge_budget_s` tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests`
     says that a rail checks a request as a whole, `reads_system` that one needs the system texts, and `sees_images` that one
-    has to see messages without text. `streams` has the
+    has to see messages without text, and `reads_context` that one needs the documents of the request. `streams` has the
     rules for streams if all rails that scan them are trusted: they are made once for all streams.
     """
 
@@ -59,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     checks_requests: bool = False
     reads_system: bool = False
     sees_images: bool = False
+    reads_context: bool = False
     streams: WindowRules | None = None
 
     def budget_for(self, chars: int) -> float:
@@ -157,6 +159,7 @@ def _plan(
         any(one.about.once for one in on_input),
         any(one.about.reads_system for one in steps.values()),
         any(one.about.sees_images for one in on_input),
+        any(one.about.reads_context for one in on_output),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 
@@ -172,7 +175,14 @@ def stream_rules(steps: Sequence[Step], profile: ProfileConfig, failed: Failed |
     ]
     passages = "early" if profile.stream_first else "passages"
     judged = passages if any(not one.scans for one in steps) else ""
-    return WindowRules.of(rails, judged=judged, stops=profile.stop)
+    return WindowRules.of(rails, judged=judged, cut=cut_of(profile.passages), stops=profile.stop)
+
+
+def cut_of(config: PassagesConfig) -> Cut:
+    """Return how the streams of a profile are cut into passages."""
+    return Cut(
+        config.window_tokens * TOKEN_CHARS, config.context_tokens * TOKEN_CHARS, config.by == "sentence"
+    )
 
 
 def _cannot_be_made(kind: str, error: BaseException) -> NoReturn:

@@ -34,6 +34,10 @@ class Remembered:
         self._ttl_s = ttl_s
         self._verdicts: OrderedDict[bytes, tuple[float, Verdict]] = OrderedDict()
 
+    def key_of(self, parts: Iterable[str]) -> bytes:
+        """Return the key for some content, given in parts: see the function. It is empty if nothing is remembered."""
+        return key_of(parts) if self._ttl_s else b""
+
     def get(self, key: bytes) -> Verdict | None:
         """Return the verdict on this content, or None."""
         found = self._verdicts.get(key)

@@ -196,11 +196,14 @@ class Review:
 
     async def _at_once(self, steps: Sequence[Step], limits: Limits) -> None:
         """Run rails side by side. The first block cancels the others."""
+        work = [(step, unit) for step in steps for unit in self._units_of(step)]
+        if len(work) == 1:  # a task group has a cost
+            await self._check(*work[0], limits)
+            return
         try:
             async with asyncio.TaskGroup() as group:
-                for step in steps:
-                    for unit in self._units_of(step):
-                        group.create_task(self._check(step, unit, limits, alone=False))
+                for step, unit in work:
+                    group.create_task(self._check(step, unit, limits, alone=False))
         except* _Stopped:
             pass
 

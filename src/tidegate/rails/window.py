@@ -17,7 +17,7 @@ import msgspec
 
 from tidegate.rails.joint import JointSearch
 from tidegate.rails.lane import Found, Lane, SpanRail
-from tidegate.rails.passages import Passage
+from tidegate.rails.passages import USUAL, Cut, Passage
 from tidegate.rails.stops import Stops
 from tidegate.types import Batch, Piece, Span, Text, Where
 
@@ -36,13 +36,14 @@ class WindowRules(msgspec.Struct, frozen=True):
     """What holds for the streams of one policy.
 
     `rails` find spans. `judged` says what other rails judge: nothing (""), `passages`, the `whole` text, or `early`, which
-    is passages of which one may be shown before its ruling. With `judges_json`, texts that are JSON are judged as a whole
-    where there are any rails. `stops` are the stop strings that the engine does not know, and `stop_channels` the texts in
-    which they count. `search` is the joint search of the rails that do not only log.
+    is passages of which one may be shown before its ruling. `cut` says how they are cut. With `judges_json`, texts that are
+    JSON are judged as a whole where there are any rails. `stops` are the stop strings that the engine does not know, and
+    `stop_channels` the texts in which they count. `search` is the joint search of the rails that do not only log.
     """
 
     rails: tuple[SpanRail, ...] = ()
     judged: str = ""
+    cut: Cut = USUAL
     judges_json: bool = True
     stops: tuple[str, ...] = ()
     stop_channels: Collection[str] = STOP_CHANNELS
@@ -156,7 +157,15 @@ class Window:
         if text.is_json:
             judged, rails = ("whole" if rules.judges_json and (rails or judged) else ""), ()
         stops = Stops(rules.stops) if rules.stops and text.where.channel in rules.stop_channels else None
-        lane = Lane(text.where, rails, judged=judged, is_json=text.is_json, stops=stops, search=rules.search)
+        lane = Lane(
+            text.where,
+            rails,
+            judged=judged,
+            cut=rules.cut,
+            is_json=text.is_json,
+            stops=stops,
+            search=rules.search,
+        )
         self._lanes[text.where] = lane
         if text.where.at in self.stopped:
             lane.stop()

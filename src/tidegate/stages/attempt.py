@@ -30,7 +30,8 @@ from tidegate.stages.failover import Failover
 from tidegate.stages.hedging import Race, is_small
 from tidegate.stages.needs import needs_of
 from tidegate.stages.railed import Railed
-from tidegate.stages.release import Released, Rounds
+from tidegate.stages.reading import Rounds
+from tidegate.stages.release import Released
 from tidegate.stages.round import Round, round_with
 from tidegate.stages.structured import Structured
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent

@@ -25,6 +25,8 @@ DEMANDING = FIELDS | {TOOLS}
 USUAL = StructureConfig()
 STRUCTURE = b"x-tidegate-structure"
 """The header that says what became of the form that the request demands."""
+JUDGE = "judge:"
+"""The beginning of the purposes of judges. Their answers are not repaired: text around a verdict may say the opposite."""
 EDITED = "edited"
 """The outcome of an answer that a person has edited. Its form is not checked: the person decides what leaves."""
 
@@ -41,6 +43,8 @@ def demand_of(call: Call, rules: StructureConfig) -> Demand | None:
             raise BadRequest(f"{stray}; send the call too, or leave the result out", param="messages")
     if shape is None and tools is None:
         return None
+    if call.purpose.startswith(JUDGE):
+        rules = rules.model_copy(update={"repair": False})
     checker = checker_of(shape) if rules.check and shape is not None else None
     return Demand(shape, TOOLS if shape is None else shape.field, rules, checker, tools)
 

@@ -233,11 +233,18 @@ class Railed:
     def _scene_of_answer(self, call: Call, text: Text) -> Scene:
         scene = self._scene(call, text, question_of(call))
         checks = call.checks
-        if checks is None or not checks.plan.reads_system:
+        if checks is None:
             return scene
-        if checks.system is None:
-            checks.system = _system(call)
-        return msgspec.structs.replace(scene, system=checks.system)
+        plan = checks.plan
+        if plan.reads_system:
+            if checks.system is None:
+                checks.system = _system(call)
+            scene = msgspec.structs.replace(scene, system=checks.system)
+        if plan.reads_context:
+            if checks.context is None:
+                checks.context = _documents(call)
+            scene = msgspec.structs.replace(scene, context=checks.context, model=call.model)
+        return scene
 
     def _scene_of_request(self, call: Call) -> Scene:
         deployments = deployments_of(call, self._models) if call.model else ()
@@ -308,6 +315,12 @@ def _pictures(call: Call, texts: Sequence[Text]) -> Iterator[Text]:
 def _system(call: Call) -> str:
     """Return the system and developer texts of a chat, one after the other."""
     return "\n".join(_text_of(one.content) for one in call.messages if one.role in _SYSTEM_ROLES)
+
+
+def _documents(call: Call) -> tuple[str, ...]:
+    """Return the texts that the application has looked up for a request."""
+    texts = form_of(call.endpoint).texts_in(call.fields, call.messages)
+    return tuple(text.value for text in texts if text.surface is Surface.RETRIEVAL)
 
 
 async def _only(batch: Batch) -> AsyncIterator[Batch]:

@@ -2,32 +2,24 @@
 
 `rails/outgoing.py` decides what may leave. A block cuts the engine's stream and ends the answer with a refusal. Text that
 is held when the engine fails never leaves. With `on_fail: regenerate` the engine is asked again.
+
+While slow rails judge passages of a stream, the next events are read. If the engine ends or fails meanwhile, the passages
+before that get their rulings first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Self
 
 from tidegate.call import Call, Checks
 from tidegate.forms import form_of
 from tidegate.rails.outgoing import Outgoing
 from tidegate.stages.railed import Railed
+from tidegate.stages.reading import ReadAhead, Rounds
 from tidegate.types import FAILED, Action, Batch, Endpoint, Finding, Message, Reply
-
-
-class Rounds(Protocol):
-    """The rounds of a call, which yield its answer."""
-
-    def __aiter__(self) -> AsyncIterator[Batch]: ...
-
-    async def __anext__(self) -> Batch: ...
-
-    def close(self, error: BaseException | None) -> Coroutine[Any, Any, None] | None:
-        """Cut the engine's stream if it still runs, and release the permit."""
-        ...
 
 
 class Released:
@@ -39,13 +31,12 @@ class Released:
         self._checks = checks
         self._railed = railed
         self._begin = begin
-        self._rounds = begin()
         self._again = 0
         self._form = form_of(call.endpoint)
-        self._out = self._outgoing()
+        self._rounds, self._ahead, self._out = self._answer()
         self._messages = call.messages
         self._held_since = 0.0
-        self._is_over = self._has_begun = False
+        self._is_over = self._has_begun = self._has_shown = False
         call.exit.push(self._tell)
 
     def __aiter__(self) -> Self:
@@ -54,22 +45,26 @@ class Released:
     async def __anext__(self) -> Batch:
         """Return the next batch that may leave. Raises Blocked, and what the rounds raise."""
         while not self._is_over:
-            try:
-                batch = await (anext(self._rounds) if self._checks.gate is None else self._race())
-            except StopAsyncIteration:
-                batch = await self._finished()
+            if self._ahead is not None and await self._is_ruled(self._ahead):
+                batch = await self._out.ruled()
+                self._is_over = self._out.is_done
             else:
-                if self._is_over:
-                    return batch  # the refusal
-                clock = self._railed.clock
-                began = self._held_since or clock()
-                passed = self._out.passed(batch)
-                if 0 < passed == len(batch) and self._has_begun:
-                    self._held_since = 0.0
-                    self._checks.held_s += clock() - began
-                    return batch
-                self._held_since = began
-                batch = await self._taken(batch, passed)
+                try:
+                    batch = await (anext(self._rounds) if self._checks.gate is None else self._race())
+                except StopAsyncIteration:
+                    batch = await self._finished()
+                else:
+                    if self._is_over:
+                        return batch  # the refusal
+                    clock = self._railed.clock
+                    began = self._held_since or clock()
+                    passed = self._out.passed(batch)
+                    if 0 < passed == len(batch) and self._has_shown:
+                        self._held_since = 0.0
+                        self._checks.held_s += clock() - began
+                        return batch
+                    self._held_since = began
+                    batch = await self._taken(batch, passed)
             if self._out.stopped is not None:
                 batch += await self._stop(self._out.stopped)
             elif self._is_over and self._out.referred:
@@ -89,8 +84,36 @@ class Released:
         return batch
 
     async def _finished(self) -> Batch:
-        self._is_over = True
-        return await self._out.finish()
+        batch = await self._out.finish()
+        self._is_over = self._out.is_done
+        return batch
+
+    async def _is_ruled(self, ahead: ReadAhead) -> bool:
+        """Wait for the next ruling on a passage, and read the next batch meanwhile. Returns whether the ruling is there.
+
+        If it is not, the next batch is there, or nothing is judged.
+        """
+        judging, reading = self._out.judging, None
+        if judging is None or judging.first is None:
+            return False
+        ruling = judging.first
+        if not self._out.has_ended and not judging.is_full:
+            reading = ahead.begin()
+            await asyncio.wait((ruling, reading), return_when=asyncio.FIRST_COMPLETED)
+        if reading is None or ruling.done() or _has_failed(reading):
+            await asyncio.wait((ruling,))
+            return True
+        return False
+
+    def _answer(self) -> tuple[Rounds, ReadAhead | None, Outgoing]:
+        """Begin an answer. It is read ahead if slow rails judge passages of it."""
+        rounds, out = self._begin(), self._outgoing()
+        if out.judging is None:
+            return rounds, None, out
+        ahead = ReadAhead(rounds)
+        self._call.exit.push(ahead.close)
+        self._call.exit.push(out.judging.close)
+        return ahead, ahead, out
 
     def _outgoing(self) -> Outgoing:
         call, railed = self._call, self._railed
@@ -144,6 +167,8 @@ class Released:
     async def _stop(self, finding: Finding) -> Batch:
         """Cut the engine. Returns the refusal, or nothing if the engine is asked again. Raises Blocked."""
         await self._cut()
+        if self._out.judging is not None and (closing := self._out.judging.close()) is not None:
+            await closing
         call, plan = self._call, self._checks.plan
         if (
             finding.action is Action.REGENERATE
@@ -191,8 +216,8 @@ class Released:
         call.spent[-1].purpose = FAILED  # the house pays for an answer that the client does not get
         words = profile.instruction.replace("{reason}", finding.category or finding.rail)
         call.put_messages([*self._messages, Message.of("system", words)])
-        self._rounds, self._is_over = self._begin(), False
-        self._out = self._outgoing()
+        self._rounds, self._ahead, self._out = self._answer()
+        self._is_over = False
 
     async def _cut(self) -> None:
         cutting = self._rounds.close(None)
@@ -204,16 +229,24 @@ class Released:
     def _note_time(self) -> None:
         now, checks = self._railed.clock(), self._checks
         held_s = now - self._held_since if self._held_since else 0.0
-        self._held_since = 0.0
+        self._held_since = 0.0 if self._ahead is None or self._out.is_ruled else now
         checks.held_s += held_s
         if not self._has_begun:
             self._has_begun = True
-            checks.added_ttft_s += held_s
             if not self._call.stream:
                 self._tell(None)
+        if not self._has_shown and (self._out.shown_chars or self._is_over or not self._call.stream):
+            self._has_shown = True
+            checks.added_ttft_s += held_s
 
     def _tell(self, error: BaseException | None) -> None:
         """Add what the rails have found so far to the call, once."""
         del error
         if findings := self._out.told():
             self._railed.note(self._call, findings)
+
+
+def _has_failed(reading: asyncio.Task[Batch]) -> bool:
+    """Return whether an engine has failed, which is not the end of its answer."""
+    error = reading.exception()
+    return error is not None and not isinstance(error, StopAsyncIteration)

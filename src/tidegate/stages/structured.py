@@ -21,8 +21,8 @@ from tidegate.errors import Again, UpstreamError
 from tidegate.forms import form_of
 from tidegate.ports import Clock
 from tidegate.stages.demanded import enforces, note_outcome
+from tidegate.stages.reading import Rounds
 from tidegate.stages.reasking import may_reask, messages_again
-from tidegate.stages.release import Rounds
 from tidegate.stages.said import Said, only, said_in
 from tidegate.structure.checker import Prefix
 from tidegate.structure.repair import repaired

@@ -99,7 +99,8 @@ class RailFacts(msgspec.Struct, frozen=True):
 
     A rail that `reads_messages` needs `Scene.messages`. Of each message of a chat it checks the first text only, since it
     reads the message itself, and it checks the latest turn alone: the messages since the last answer that a user has
-    replied to. One that `sees_images` is also asked about messages that have images and no text.
+    replied to. One that `sees_images` is also asked about messages that have images and no text. One that `reads_context`
+    needs `Scene.context` and `Scene.model`.
     """
 
     name: str
@@ -116,6 +117,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     entire: bool = False
     reads_messages: bool = False
     sees_images: bool = False
+    reads_context: bool = False
 
 
 class Signs(NamedTuple):
@@ -134,7 +136,9 @@ class Scene(msgspec.Struct, frozen=True):
 
     `system` has the system and developer texts of the request, as the engine got them. Only texts of answers have it, and
     only where a rail of the profile `reads_system`. `messages` are those of the request as rails have changed them so far,
-    for rails with `reads_messages`. `parent` is the call for which a rail asks a model; None where there is no call.
+    for rails with `reads_messages`. `context` are the documents of the request and `model` is its model, as the client has
+    named it: only texts of answers have them, and only where a rail of the profile `reads_context`. `parent` is the call
+    for which a rail asks a model; None where there is no call.
 
     `prompt_tokens` is an estimate of the request's tokens, `answer_tokens` the most that its answer may have, if the
     request says so, and `context_tokens` the context of the model; -1 stands for unknown.
@@ -153,6 +157,7 @@ class Scene(msgspec.Struct, frozen=True):
     context_tokens: int = -1
     system: str = ""
     messages: Sequence[Message] = ()
+    model: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True):

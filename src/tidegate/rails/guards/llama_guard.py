@@ -122,9 +122,7 @@ class LlamaGuard(GuardModel):
         unsafe = word == "unsafe"
         score = share(found.first, "unsafe", "safe")
         labels = [label.strip() for label in rest.strip().split("\n")[0].split(",")] if unsafe else []
-        return Judgement(
-            unsafe, float(unsafe) if score is None else score, tuple(label for label in labels if label)
-        )
+        return Judgement(unsafe, score, tuple(label for label in labels if label))
 
 
 _MARKS = {

@@ -16,7 +16,6 @@ from tidegate.ports import Services, TextViews
 from tidegate.rails.asking import AskingConfig, Model, NoAnswer, no_verdict
 from tidegate.rails.conversation import Turn, conversation_of
 from tidegate.rails.hazards import OTHER, HazardName, hazard
-from tidegate.rails.remembered import key_of
 from tidegate.types import Hold, RailFacts, Scene, Surface, Verdict
 
 USUAL_MS = 50.0
@@ -52,12 +51,16 @@ class GuardConfig(AskingConfig):
 class Judgement(NamedTuple):
     """What a guard model says of a text.
 
-    `score` is the probability that it is unsafe. `labels` are the categories as the model names them.
+    `score` is the probability that it is unsafe; None if the engine gives no probabilities. `labels` are the categories as
+    the model names them. A guard that rates each category by itself says so in `scores`, by our names. `reason` is for the
+    operator, and has no text of users.
     """
 
     unsafe: bool
-    score: float
+    score: float | None
     labels: tuple[str, ...] = ()
+    scores: tuple[tuple[str, float], ...] = ()
+    reason: str = ""
 
 
 def facts(kind: str, version: str, *, sees_images: bool = False, usual_ms: float = USUAL_MS) -> RailFacts:
@@ -85,6 +88,7 @@ class GuardModel(ABC):
     def __init__(self, config: GuardConfig) -> None:
         self._config = config
         self._model = Model(config.name or config.kind, config)
+        self.threshold = config.threshold
         self._counted = frozenset(config.categories or ())
 
     async def open(self, services: Services) -> None:
@@ -97,14 +101,18 @@ class GuardModel(ABC):
     async def check(self, views: TextViews, scene: Scene) -> Verdict:
         """Ask the model about a text. Raises GatewayError if it cannot be asked."""
         turns = conversation_of(views, scene, most=self._config.most_turns)
-        key = key_of([scene.caller.organisation, scene.surface.value, *_content(turns)])
-        verdict = self._model.remembered.get(key)
+        documents = [str(len(scene.context)), *scene.context]
+        remembered = self._model.remembered
+        key = remembered.key_of(
+            [scene.caller.organisation, scene.surface.value, *documents, *_content(turns)]
+        )
+        verdict = remembered.get(key)
         if verdict is None:
             try:
                 verdict = self.verdict(await self.judge(turns, scene))
             except NoAnswer as error:
                 return no_verdict(str(error))
-            self._model.remembered.put(key, verdict)
+            remembered.put(key, verdict)
         return verdict
 
     @abstractmethod
@@ -112,21 +120,23 @@ class GuardModel(ABC):
         """Ask the model about the last of some turns. Raises NoAnswer for an answer in another format, GatewayError."""
 
     def verdict(self, judged: Judgement) -> Verdict:
-        """Return the verdict for a judgement: the labels are mapped onto our categories, and only those that count do."""
+        """Return the verdict for a judgement: the labels are mapped onto our categories, and only those that count do.
+
+        Raises NoAnswer if there is a threshold and no probability.
+        """
         names = [self.labels.get(label.strip().lower(), OTHER) for label in judged.labels]
-        threshold = self._config.threshold
-        unsafe = judged.unsafe if threshold is None else judged.score >= threshold
+        score = float(judged.unsafe) if judged.score is None else judged.score
+        unsafe = judged.unsafe if self.threshold is None else known(judged.score) >= self.threshold
         if self._counted:
             # A label that nobody knows may mean anything, so it counts.
             names = [name for name in names if name in self._counted or name == OTHER]
             unsafe = unsafe and (bool(names) or not judged.labels)
-        scores = tuple((name, judged.score) for name in dict.fromkeys(names) if name != OTHER)
+        scores = judged.scores or tuple((name, score) for name in dict.fromkeys(names) if name != OTHER)
         if not unsafe:
-            return Verdict(passed=True, score=judged.score, scores=scores)
+            return Verdict(passed=True, score=score, scores=scores)
         category = names[0] if names else "unsafe"
-        return Verdict(
-            passed=False, category=category, score=judged.score, reason=", ".join(names), scores=scores
-        )
+        reason = judged.reason or ", ".join(names)
+        return Verdict(passed=False, category=category, score=score, reason=reason, scores=scores)
 
 
 def by_code(codes: range = range(1, 15)) -> dict[str, str]:
@@ -134,19 +144,28 @@ def by_code(codes: range = range(1, 15)) -> dict[str, str]:
     return {f"s{at}": hazard(f"S{at}").name for at in codes}
 
 
-def share(first: Mapping[str, float], word: str, other: str) -> float | None:
-    """Return the probability of one word against another one at the first token; None if neither is known.
+def known(score: float | None) -> float:
+    """Return a score. Raises NoAnswer if the engine gave no probability for it."""
+    if score is None:
+        raise NoAnswer(
+            "the engine sent no usable `logprobs`, which `threshold` needs: let its server send them, or remove `threshold`"
+        )
+    return score
 
-    A tokenizer may cut a word, so a token counts for the word that it begins. One that begins both counts for neither.
+
+def share(first: Mapping[str, float], word: str, *others: str) -> float | None:
+    """Return the probability of one word against others at a token; None if none of them is known.
+
+    A tokenizer may cut a word, so a token counts for the word that it begins. One that begins several counts for none.
     """
-    one = sum(chance for token, chance in first.items() if _begins(token, word, other))
-    two = sum(chance for token, chance in first.items() if _begins(token, other, word))
-    return one / (one + two) if one + two > 0 else None
-
-
-def _begins(token: str, word: str, other: str) -> bool:
-    token = token.lower()
-    return bool(token) and word.startswith(token) and not other.startswith(token)
+    words = (word, *others)
+    chances = dict.fromkeys(words, 0.0)
+    for token, chance in first.items():
+        begun = [one for one in words if one.startswith(token.lower())]
+        if len(begun) == 1:
+            chances[begun[0]] += chance
+    total = sum(chances.values())
+    return chances[word] / total if total > 0 else None
 
 
 def _content(turns: list[Turn]) -> list[str]:
