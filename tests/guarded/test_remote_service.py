@@ -120,6 +120,28 @@ def test_a_service_that_is_not_there_is_told_with_its_setting() -> None:
     assert "url" in errors(made)[0]
 
 
+def test_a_service_is_asked_through_the_proxy() -> None:
+    async def run() -> tuple[str, Heard]:
+        with guard(SAFE) as server:
+            proxy = server.root.replace("http://", "http://ann:secret@")
+            rail = {"kind": "openai_moderation", "url": "http://service.test/v1", "proxy": proxy}
+            async with guarded(rail, server) as world:
+                return (await world.checked({"input": "a"}))["status"], server.heard[0]
+
+    found, heard = asyncio.run(run())
+    assert found == "passed"
+    assert heard.line == b"POST http://service.test/v1/moderations HTTP/1.1"
+    assert heard.headers[b"proxy-authorization"].startswith(b"Basic ")
+
+
+def test_a_certificate_of_nobody_known_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    rail = {"kind": "lakera", "ca_path": str(tmp_path / "ca.pem")}
+    with pytest.raises(ConfigError) as raised:
+        parse_text(json.dumps({"rails": {"profiles": {"p": {"rails": [rail]}}}}), source="the test")
+    assert "ca_path" in str(raised.value)
+
+
 # --------------------------------------------------------------------------------------------------------- settings
 
 
