@@ -211,8 +211,6 @@ JSON_TOKENS = [{'{"': 1.0}, {"verdict": 1.0}, {'":': 1.0}, {' "': 1.0}, {"no": 0
         (0.3, "blocked", "json", chat('{"verdict": "no"}', JSON_TOKENS)),
         (0.5, "passed", "word", chat(" No", [{" No": 0.6, " Yes": 0.3}])),
         (0.3, "blocked", "word", chat(" No", [{" No": 0.6, " Yes": 0.3}])),
-        (0.3, "passed", "word", chat("no")),
-        (0.3, "passed", "word", chat("no", [{"some": 0.5}, {"thing": 0.5}])),
     ],
 )
 def test_the_score_is_the_probability_of_the_word(
@@ -222,6 +220,13 @@ def test_the_score_is_the_probability_of_the_word(
     assert found["status"] == status
     if status == "blocked":
         assert found["verdicts"][0]["score"] == pytest.approx(1 / 3, abs=0.001)
+
+
+@pytest.mark.parametrize("said", [chat("no"), chat("no", [{"some": 0.5}, {"thing": 0.5}])])
+def test_a_threshold_without_a_probability_is_no_verdict(said: Any) -> None:
+    [found], _ = checked(rail(threshold=0.3, form="word"), answers(said))
+    assert found["status"] == "blocked"
+    assert "which `threshold` needs" in found["verdicts"][0]["error"]
 
 
 # --------------------------------------------------------------------------------------------------------------- forms

@@ -24,7 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
 from tidegate.policy import plans_of
 from tidegate.rails import advice
-from tidegate.rails.seating import crowded
+from tidegate.rails.seating import crowded, unknown_models
 from tidegate.review.place import asks_people, no_folder, place_of
 from tidegate.review.place import warnings as warnings_of_cases
 from tidegate.runtime import make_engine
@@ -122,7 +122,8 @@ def _cannot_start(config: Config) -> list[Problem]:
         except GatewayError as error:
             problems.append(Problem(f"engines.{name}", error.message))
     try:
-        problems += crowded(config, plans_of(config), slots)
+        plans = plans_of(config)
+        problems += [*unknown_models(config, plans), *crowded(config, plans, slots)]
     except ConfigError as error:
         problems += error.problems
     return problems

@@ -152,6 +152,15 @@ class Model:
             raise NoAnswer("the answer of the model cannot be read") from error
 
 
+def known(score: float | None) -> float:
+    """Return a score. Raises NoAnswer if the engine gave no probability for it."""
+    if score is None:
+        raise NoAnswer(
+            "the engine sent no usable `logprobs`, which `threshold` needs: let its server send them, or remove `threshold`"
+        )
+    return score
+
+
 def no_verdict(why: str) -> Verdict:
     """Return the verdict of a rail whose model gave none. `why` says what is wrong, without any text."""
     return Verdict(passed=False, error=why)

@@ -159,7 +159,7 @@ def _plan(
         any(one.about.once for one in on_input),
         any(one.about.reads_system for one in steps.values()),
         any(one.about.sees_images for one in on_input),
-        any(one.about.reads_context for one in on_output),
+        any(one.about.reads_context for one in steps.values()),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
     )
 

@@ -1,4 +1,4 @@
-"""Seats for judges: whether the calls of rails and the calls that wait for them could fill an engine, and wait in a circle.
+"""What rails that ask models need of other sections of the configuration: their models, and seats on engines.
 
 A call holds its engine's seat while a rail judges the passages of its stream, or its request beside the engine. If the
 rail's model is on the same engine, the rail needs a seat that such calls never get.
@@ -84,6 +84,19 @@ def _engines(config: Config, allowed: Patterns) -> frozenset[str]:
         if any(True for _ in allowed.within(name))
         for one in model.deployments
     )
+
+
+def unknown_models(config: Config, plans: Mapping[str, Plan]) -> list[Problem]:
+    """Return a problem for each rail of some profiles that asks a model which is not configured."""
+    return [
+        Problem(
+            f"rails.profiles.{plan.name}.rails[{at}].model",
+            f"there is no model '{rail.model}' under models; there are: {', '.join(sorted(config.models))}",
+        )
+        for plan in plans.values()
+        for at, rail in enumerate(plan.profile.rails)
+        if isinstance(rail, AskingConfig) and not _asked(config, rail.model)
+    ]
 
 
 def _asked(config: Config, name: str) -> list[str]:

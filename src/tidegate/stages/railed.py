@@ -178,6 +178,7 @@ class Railed:
         if changed := review.changed():
             assert call.checks is not None, "there is a plan"
             call.checks.sent = call.checks.sent or call.fields
+            call.checks.context = None
             fields, call.messages = form_of(call.endpoint).put_in(call.fields, call.messages, changed)
             call.fields = dict(fields)
 
@@ -220,7 +221,7 @@ class Railed:
     def _scene(self, call: Call, text: Text, question: str = "") -> Scene:
         if text.where == REQUEST:
             return self._scene_of_request(call)
-        return Scene(
+        scene = Scene(
             text.where,
             text.surface,
             call.caller,
@@ -229,22 +230,21 @@ class Railed:
             question,
             parent=call.as_parent(),
         )
+        checks = call.checks
+        if checks is None or not checks.plan.reads_context:
+            return scene
+        if checks.context is None:
+            checks.context = _documents(call)
+        return msgspec.structs.replace(scene, context=checks.context, model=call.model)
 
     def _scene_of_answer(self, call: Call, text: Text) -> Scene:
         scene = self._scene(call, text, question_of(call))
         checks = call.checks
-        if checks is None:
+        if checks is None or not checks.plan.reads_system:
             return scene
-        plan = checks.plan
-        if plan.reads_system:
-            if checks.system is None:
-                checks.system = _system(call)
-            scene = msgspec.structs.replace(scene, system=checks.system)
-        if plan.reads_context:
-            if checks.context is None:
-                checks.context = _documents(call)
-            scene = msgspec.structs.replace(scene, context=checks.context, model=call.model)
-        return scene
+        if checks.system is None:
+            checks.system = _system(call)
+        return msgspec.structs.replace(scene, system=checks.system)
 
     def _scene_of_request(self, call: Call) -> Scene:
         deployments = deployments_of(call, self._models) if call.model else ()

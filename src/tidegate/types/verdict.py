@@ -137,8 +137,8 @@ class Scene(msgspec.Struct, frozen=True):
     `system` has the system and developer texts of the request, as the engine got them. Only texts of answers have it, and
     only where a rail of the profile `reads_system`. `messages` are those of the request as rails have changed them so far,
     for rails with `reads_messages`. `context` are the documents of the request and `model` is its model, as the client has
-    named it: only texts of answers have them, and only where a rail of the profile `reads_context`. `parent` is the call
-    for which a rail asks a model; None where there is no call.
+    named it, where a rail of the profile `reads_context`. `parent` is the call for which a rail asks a model; None where
+    there is no call.
 
     `prompt_tokens` is an estimate of the request's tokens, `answer_tokens` the most that its answer may have, if the
     request says so, and `context_tokens` the context of the model; -1 stands for unknown.

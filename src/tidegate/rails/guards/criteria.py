@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tidegate.errors import GatewayError
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asking import NoAnswer, known
 from tidegate.rails.conversation import Turn
-from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, known
+from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement
 from tidegate.rails.hazards import HAZARDS
 from tidegate.types import Scene
 

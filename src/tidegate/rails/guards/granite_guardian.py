@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
@@ -162,7 +163,7 @@ class GraniteGuardian(CriteriaGuard):
     """Asks Granite Guardian about each criterion."""
 
     Config: ClassVar[type[GraniteGuardianConfig]] = GraniteGuardianConfig
-    about = facts("granite_guardian", "1")
+    about = msgspec.structs.replace(facts("granite_guardian", "1"), reads_context=True)
 
     def __init__(self, config: GraniteGuardianConfig) -> None:
         super().__init__(config, criteria_of(config))

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import AskingConfig, Model, NoAnswer, no_verdict
+from tidegate.rails.asking import AskingConfig, Model, NoAnswer, known, no_verdict
 from tidegate.rails.conversation import Turn, conversation_of
 from tidegate.rails.hazards import OTHER, HazardName, hazard
 from tidegate.types import Hold, RailFacts, Scene, Surface, Verdict
@@ -142,15 +142,6 @@ class GuardModel(ABC):
 def by_code(codes: range = range(1, 15)) -> dict[str, str]:
     """Return the names of categories by their codes in lower case, `s1` to `s14`."""
     return {f"s{at}": hazard(f"S{at}").name for at in codes}
-
-
-def known(score: float | None) -> float:
-    """Return a score. Raises NoAnswer if the engine gave no probability for it."""
-    if score is None:
-        raise NoAnswer(
-            "the engine sent no usable `logprobs`, which `threshold` needs: let its server send them, or remove `threshold`"
-        )
-    return score
 
 
 def share(first: Mapping[str, float], word: str, *others: str) -> float | None:

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from tidegate.config.files import check_file
 from tidegate.config.settings import not_empty
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import AskingConfig, Model, NoAnswer, no_verdict
+from tidegate.rails.asking import AskingConfig, Model, NoAnswer, known, no_verdict
 from tidegate.rails.conversation import USER, Turn, conversation_of
 from tidegate.rails.judges.answering import YES, Answer, Form, Word, demand, read, told
 from tidegate.rails.judges.prompt import filled, names_in, said, unknown_in
@@ -264,10 +264,11 @@ class Judge(ABC):
         )
 
     def _chance(self, answer: Answer) -> float:
-        """Return the probability of the answer that objects."""
-        if answer.chance is None:
+        """Return the probability of the answer that objects. Raises NoAnswer if there is a threshold and none is known."""
+        if answer.chance is None and self._config.threshold is None:
             return float(answer.word == self.objects)
-        return answer.chance if self.objects == YES else 1 - answer.chance
+        chance = known(answer.chance)
+        return chance if self.objects == YES else 1 - chance
 
     def _is_objecting(self, answer: Answer, chance: float) -> bool:
         threshold = self._config.threshold
