@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from guarded.example import GuardExample
+from guarded.example import GuardExample, asks_model
 from guarded.remote_examples import REMOTE
 from guarded.server import chat, completion
 from guarded.world import GUARD
@@ -133,6 +133,32 @@ EXAMPLES: dict[str, GuardExample] = {
             chat('"safe"'),
         ),
         unknown=chat('{"User Safety": "unsafe", "Safety Categories": "Sorcery"}'),
+    ),
+    "nemo_topic_control": GuardExample(
+        safe=chat(" on-topic"),
+        unsafe=chat("off-topic"),
+        category="off_topic",
+        garbage=(*TALK, chat("off-topic or on-topic"), chat("topic"), chat("not off-topic")),
+        settings=lambda server: {**asks_model(server), "guidelines": "Talk about tea."},
+    ),
+    "gpt_oss_safeguard": GuardExample(
+        safe=chat('{"violation": 0, "policy_category": null}'),
+        unsafe=chat('{"violation": 1, "policy_category": "H1"}'),
+        category="hate",
+        garbage=(*TALK, chat("0"), chat('{"violation": "0"}'), chat('{"policy_category": null}'), chat("{}")),
+        unknown=chat('{"violation": 1, "policy_category": "Z9"}'),
+        settings=lambda server: {
+            **asks_model(server),
+            "policy": "H1: Do not hate.",
+            "labels": {"H1": "hate"},
+        },
+    ),
+    "nemo_jailbreak": GuardExample(
+        safe={"jailbreak": False, "score": -0.9},
+        unsafe={"jailbreak": True, "score": 0.7},
+        category="jailbreak",
+        garbage=({"score": 0.1}, {"jailbreak": None}, {"jailbreak": "false"}, {"jailbreak": 0}, "safe"),
+        settings=lambda server: {"url": server.base_url},
     ),
     **REMOTE,
 }

@@ -18,7 +18,7 @@ def object_of(text: str) -> dict[str, Any]:
     Blanks, a code fence around the object and a `<think>` block before it are taken off. Text before or behind the object,
     and a key that comes twice, could mean that the model has changed its mind, so such answers are none.
     """
-    bare = _THOUGHT.sub("", text, count=1) if text.lstrip().startswith("<think>") else text
+    bare = without_thought(text)
     fenced = _FENCED.fullmatch(bare.strip())
     try:
         found = _DECODER.decode(fenced[1] if fenced else bare)
@@ -27,6 +27,12 @@ def object_of(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise NoAnswer("the model answered with something else than a JSON object")
     return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def without_thought(text: str) -> str:
+    """Return an answer without the `<think>` block that it begins with, if there is one."""
+    thought = _THOUGHT.match(text)
+    return text[thought.end() :] if thought else text
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Llama Guard 3 and 4 (Meta): a verdict on the last turn of a conversation, with the codes of the violated categories.
 
 The model answers `safe`, or `unsafe` and a second line with codes, such as `S1,S10`. The format is that of the model cards
-of Llama Guard 3 (8B and 1B) and 4 (12B), which also reads images.
+of Llama Guard 3 (8B and 1B) and 4 (12B), which also reads images. Both have the same task. The tokens around it differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
 from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import ASSISTANT, Turn
+from tidegate.rails.conversation import ASSISTANT, USER, Turn
+from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, by_code, facts, share
 from tidegate.rails.hazards import HAZARDS
 from tidegate.types import Endpoint, Scene
@@ -61,7 +62,9 @@ class LlamaGuard(GuardModel):
 
     def __init__(self, config: LlamaGuardConfig) -> None:
         super().__init__(config)
-        self.about = msgspec.structs.replace(self.about, sees_images=config.version == 4)
+        self.about = msgspec.structs.replace(
+            self.about, sees_images=config.version == 4 and config.transport == "chat"
+        )
         self._version = config.version
         self._transport = config.transport
         self._taxonomy = config.taxonomy
@@ -79,7 +82,7 @@ class LlamaGuard(GuardModel):
             found = await self._model.complete(self._prompt(turns), scene, most_tokens=_MOST_TOKENS)
         else:
             found = await self._model.chat(
-                [_message(turn, images=self.about.sees_images) for turn in turns],
+                _messages(turns, images=self.about.sees_images),
                 scene,
                 most_tokens=_MOST_TOKENS,
                 **self._kwargs(),
@@ -100,7 +103,9 @@ class LlamaGuard(GuardModel):
         role = "Agent" if turns[-1].role is ASSISTANT else "User"
         listed = self._taxonomy or {code: f"{title}." for code, title in _TITLES.items()}
         categories = "\n".join(f"{code}: {words}" for code, words in listed.items())
-        said = "\n\n".join(f"{'Agent' if turn.role is ASSISTANT else 'User'}: {turn.text}" for turn in turns)
+        said = "\n\n".join(
+            f"{'Agent' if turn.role is ASSISTANT else 'User'}: {unmarked(turn.text)}" for turn in turns
+        )
         # The server puts the token that begins every text before the prompt.
         return (
             f"{begin}user{end}\n\n"
@@ -120,6 +125,8 @@ class LlamaGuard(GuardModel):
         if word not in ("safe", "unsafe"):
             raise NoAnswer("the model answered neither 'safe' nor 'unsafe'")
         unsafe = word == "unsafe"
+        if rest.strip() and not unsafe:
+            raise NoAnswer("the model answered 'safe' and something else")
         score = share(found.first, "unsafe", "safe")
         labels = [label.strip() for label in rest.strip().split("\n")[0].split(",")] if unsafe else []
         return Judgement(unsafe, score, tuple(label for label in labels if label))
@@ -132,7 +139,14 @@ _MARKS = {
 """What stands around the name of a role, and at the end of a turn, by the version of the model."""
 
 
+def _messages(turns: Sequence[Turn], *, images: bool) -> list[dict[str, Any]]:
+    """Return the messages of a chat. The chat template demands that a user begins, and breaks up no marks in texts."""
+    asked = [Turn(USER, "")] if turns[0].role is ASSISTANT else []
+    return [_message(turn, images=images) for turn in (*asked, *turns)]
+
+
 def _message(turn: Turn, *, images: bool) -> dict[str, Any]:
+    text = unmarked(turn.text)
     if not (images and turn.images):
-        return {"role": turn.role, "content": turn.text}
-    return {"role": turn.role, "content": [*turn.images, {"type": "text", "text": turn.text}]}
+        return {"role": turn.role, "content": text}
+    return {"role": turn.role, "content": [*turn.images, {"type": "text", "text": text}]}

@@ -1,20 +1,35 @@
-"""Keeps texts under check from ending their own part of a guard's prompt, or from going on with a turn of their own."""
+"""Keeps texts under check from ending their own part of a guard's prompt, or from going on with a turn of their own.
+
+A judged text is untrusted. With the marks of the prompt in it, such as `<|eot_id|>`, it could go on as the operator, or as
+the model that answers.
+"""
 
 from __future__ import annotations
 
 import re
 
-from tidegate.rails.marks import CONTROL, SECTIONS, breaking
-
-_broken = breaking(
-    *CONTROL,
-    *SECTIONS,
-    *("<start_of_turn", "<end_of_turn", "<bos>", "<eos>"),
-    *("<s>", "</s>", "[INST]", "[/INST]"),
-    *("<guardian", "<think", "</think", "<no-think", "<score", "</score"),
+_CONTROL = ("<|", "|>")
+"""What control tokens of Llama, Qwen and gpt-oss begin and end with. Servers read them in the texts of messages too."""
+_SECTIONS = ("<BEGIN", "<END")
+"""What the names of the sections of a prompt begin with in the format of Llama Guard and its relatives."""
+_MARK = re.compile(
+    "|".join(
+        map(
+            re.escape,
+            (
+                *_CONTROL,
+                *_SECTIONS,
+                *("<start_of_turn", "<end_of_turn", "<bos>", "<eos>"),
+                *("<s>", "</s>", "[INST]", "[/INST]"),
+                *("<guardian", "<think", "</think", "<no-think", "<score", "</score"),
+            ),
+        )
+    ),
+    re.IGNORECASE,
 )
 _TURN = re.compile(
-    r"^[^\S\n]*(?=(?:user|agent|assistant|human[ ]user|ai[ ]assistant|human[ ]question|chatbot[ ]response|answers)[ ]?:)",
+    r"^[^\S\n]*(?=(?:user|agent|assistant|human[ ]user|ai[ ]assistant|human[ ]question|chatbot[ ]response|answers"
+    r"|response)[ ]?:)",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -24,4 +39,8 @@ def unmarked(text: str) -> str:
 
     A line such as `USER: Hello` would otherwise be taken for the next turn, and be judged in place of the text.
     """
-    return _TURN.sub("> ", _broken(text))
+    return _TURN.sub("> ", _MARK.sub(_broken, text))
+
+
+def _broken(mark: re.Match[str]) -> str:
+    return f"{mark[0][0]} {mark[0][1:]}"

@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 from tidegate.rails.answers import object_of
 from tidegate.rails.asking import NoAnswer
 from tidegate.rails.conversation import ASSISTANT, Turn
+from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
+from tidegate.rails.guards.nemo.llama import llama_prompt
 from tidegate.rails.hazards import OTHER
-from tidegate.rails.marks import CONTROL, SECTIONS, breaking
 from tidegate.types import Scene
 
 _MOST_TOKENS = 120
@@ -70,7 +71,6 @@ _DEMAND = (
     "Do not include anything other than the output JSON in your response.\n"
     "Output JSON:"
 )
-_plain = breaking(*CONTROL, *SECTIONS)
 
 
 class NemoContentSafetyConfig(GuardConfig):
@@ -106,24 +106,21 @@ class NemoContentSafety(GuardModel):
     async def judge(self, turns: list[Turn], scene: Scene) -> Judgement:
         """See `GuardModel.judge`."""
         task = f"{_TASK}{_said(turns)}{_DEMAND}"
+        messages = [{"role": "user", "content": task}]
         if self._transport == "completions":
-            # The server puts the token that begins every text before the prompt.
-            prompt = (
-                f"<|start_header_id|>user<|end_header_id|>\n\n{task}<|eot_id|>"
-                "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            found = await self._model.complete(
+                llama_prompt(messages), scene, most_tokens=_MOST_TOKENS, logprobs=None
             )
-            found = await self._model.complete(prompt, scene, most_tokens=_MOST_TOKENS, logprobs=None)
         else:
-            message = {"role": "user", "content": task}
             found = await self._model.chat(
-                [message], scene, most_tokens=_MOST_TOKENS, logprobs=None, top_logprobs=None
+                messages, scene, most_tokens=_MOST_TOKENS, logprobs=None, top_logprobs=None
             )
         return _read(object_of(found.text), turns)
 
 
 def _said(turns: Sequence[Turn]) -> str:
     return "\n\n".join(
-        f"{'response: agent' if turn.role is ASSISTANT else 'user'}: {_plain(turn.text)}" for turn in turns
+        f"{'response: agent' if turn.role is ASSISTANT else 'user'}: {unmarked(turn.text)}" for turn in turns
     )
 
 
