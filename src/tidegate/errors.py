@@ -23,6 +23,7 @@
     │  └─ BudgetExceeded              429   the caller's budget of money is used up
     ├─ Overloaded                     503   the gateway's capacity is used up
     │  └─ UpstreamBusy                503   the engine's capacity is used up (its 429 or 503)
+    ├─ RailFailed                     503   a rail could not check the input, so nothing is known of it
     ├─ DeadlineExceeded               504
     ├─ UpstreamError                  502   the engine failed, or its answer broke off
     │  ├─ UpstreamUnreachable         503   no connection: nothing was sent
@@ -316,6 +317,15 @@ class UpstreamBusy(Overloaded):
 
     code = "engine_overloaded"
     again = Again.ELSEWHERE
+
+
+class RailFailed(GatewayError):
+    """A rail could not check an input for moderation, so it is not known whether it is harmful."""
+
+    status = 503
+    code = "rail_failed"
+    retryable = True
+    level = logging.WARNING
 
 
 class DeadlineExceeded(GatewayError):

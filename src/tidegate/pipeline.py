@@ -34,6 +34,7 @@ from tidegate.stages.check import CheckTexts
 from tidegate.stages.counting import Counting
 from tidegate.stages.guard import Guard
 from tidegate.stages.limit import Limiting
+from tidegate.stages.moderate import Moderate
 from tidegate.stages.observe import Observe
 from tidegate.stages.railed import Railed
 from tidegate.stages.recall import Recall
@@ -67,7 +68,10 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """The parts that the stages use: the snapshot's own parts, and parts that the snapshot borrows from the runtime."""
+    """The parts that the stages use: the snapshot's own parts, and parts that the snapshot borrows from the runtime.
+
+    `rail_sinks` are told of what rails find. `sinks` has them too if the calls to engines have rails.
+    """
 
     clock: Clock
     wall: Wall
@@ -82,6 +86,7 @@ class Parts(msgspec.Struct, frozen=True):
     screens: bool = False
     guards: bool = False
     structures: Mapping[str, StructureConfig] = MappingProxyType({})
+    rail_sinks: Sequence[Sink] = ()
 
 
 def _no_time() -> float:
@@ -151,6 +156,17 @@ def way_of_checks(parts: Parts) -> list[Stage]:
     """Return every stage of a check, for which no engine is asked."""
     first = [stage for stage in the_way(parts) if stage.name in ("observe", "authenticate", "limit")]
     return [*first, Stage("check", "rails on the texts of the request", CheckTexts(parts.railed))]
+
+
+def way_of_moderations(parts: Parts) -> list[Stage]:
+    """Return every stage of a moderation, for which no engine is asked but by rails."""
+    sinks = [*parts.sinks, *(one for one in parts.rail_sinks if one not in parts.sinks)]
+    observe, *others = [
+        stage for stage in the_way(parts) if stage.name in ("observe", "authenticate", "limit")
+    ]
+    observe = msgspec.structs.replace(observe, work=Observe(sinks, parts.clock))
+    moderate = Moderate(parts.railed, parts.authenticate.policies.moderators)
+    return [observe, *others, Stage("moderate", "what the rails of a profile say of each input", moderate)]
 
 
 class Pipeline:

@@ -16,6 +16,7 @@ from tidegate.config.tenants import TenantNames, tenants_of
 from tidegate.errors import Forbidden
 from tidegate.kernel.patterns import Patterns
 from tidegate.quotas.levels import END_USER, NO_LIMITS, Limits, Owner, counts_tokens, path_of
+from tidegate.rails.moderators import Moderators
 from tidegate.rails.plan import Plan, compile_plans
 from tidegate.types import DEFAULT_PRIORITY, Caller, Key, Limit, Priority
 
@@ -135,9 +136,12 @@ class Policies:
         tenants: Mapping[TenantNames, str] = MappingProxyType({}),
         sections: Sections = NO_SECTIONS,
         classes: Mapping[str, Priority] = MappingProxyType({}),
+        moderators: Moderators | None = None,
     ) -> None:
         """`named` has the policy `default`; `tenants` has those of the configuration and the names of their policies."""
         self.named = named
+        self.moderators = moderators or Moderators()
+        """The models of `/v1/moderations`, which have rails of their own."""
         self.classes = classes
         """The classes that a request may name, in the order in which they go."""
         self.tenants = tenants
@@ -172,7 +176,7 @@ class Policies:
         return policy
 
     def plans(self) -> Iterator[Plan]:
-        """Yield the rails that calls may have to pass."""
+        """Yield the rails that calls to engines, and checks, may have to pass."""
         for policy in self.named.values():
             if policy.plan is not None:
                 yield policy.plan
@@ -247,14 +251,15 @@ def compile_policies(
     }
     models = {name: model.limits for name, model in config.models.items() if model.limits != LimitsConfig()}
     tenants = dict(tenants_of(config.organisations))
-    return Policies(named, tenants, Sections(sections, models, generation), priorities)
+    moderators = Moderators(config.rails, plans if rails else None)
+    return Policies(named, tenants, Sections(sections, models, generation), priorities, moderators)
 
 
 def plans_of(config: Config) -> Mapping[str, Plan]:
     """Return the plans of all profiles of rails that are configured or named. Raises ConfigError with every mistake."""
     sections = {DEFAULT: PolicyConfig(), **config.policies}
     names = [name for section in sections.values() for name in (section.rails, *section.profiles[1])]
-    return compile_plans(config.rails, names)
+    return compile_plans(config.rails, [*names, *config.rails.moderation.values()])
 
 
 def priorities_of(config: Config) -> Mapping[str, Priority]:

@@ -21,7 +21,7 @@ from tidegate.dispatch.deployments import Deployment, Fallbacks, Models, in_head
 from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, ModelNotFound, Problem, UpstreamError
-from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks
+from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks, way_of_moderations
 from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
 from tidegate.rails.opening import open_rails
 from tidegate.rails.seating import crowded
@@ -73,6 +73,7 @@ class Snapshot:
         self.limit = parts.limit
         self.pipeline = pipeline
         self.checking = Pipeline(way_of_checks(parts), parts.clock)
+        self.moderating = Pipeline(way_of_moderations(parts), parts.clock)
         self.engines = borrowed.engines
         self.stores = borrowed.stores
         self.desk = borrowed.desk
@@ -179,7 +180,8 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         snapshot = Snapshot(config, parts, pipeline, Borrowed(engines, stores, own, rails, desk))
         parts.recall.make_with(snapshot.ask, runtime.spawn)
         services = RailServices(runtime, snapshot.answer, models)
-        plans = {plan.name: plan for plan in parts.authenticate.policies.plans()}
+        policies = parts.authenticate.policies
+        plans = {plan.name: plan for plan in [*policies.plans(), *policies.moderators.plans]}
         await open_rails(plans.values(), services, rails)
         slots = {name: one.engine.capabilities.slots for name, one in engines.items()}
         if problems := crowded(config, plans, slots):
@@ -204,15 +206,16 @@ async def _parts(
     if authenticate.policies.count_tokens:
         counting = Counting(models, await runtime.vocabulary())
     plans = list(authenticate.policies.plans())
-    for plan in plans:
+    for plan in dict.fromkeys([*plans, *authenticate.policies.moderators.plans]):
         warm_up(plan)
+    rail_sinks = _rail_sinks(config, runtime)
     return Parts(
         clock=runtime.clock,
         wall=runtime.wall,
         sinks=[
             runtime.metrics,
             *_access_log(server, runtime),
-            *(_rail_sinks(config, runtime) if plans else ()),
+            *(rail_sinks if plans else ()),
         ],
         authenticate=authenticate,
         limit=Limiting(runtime.quotas, counting, runtime.clock, idle=not authenticate.policies.have_limits),
@@ -231,6 +234,7 @@ async def _parts(
         screens=any(plan.input_rules for plan in plans),
         guards=any(plan.input_checks for plan in plans),
         structures={name: model.structure for name, model in config.models.items()},
+        rail_sinks=rail_sinks,
     )
 
 

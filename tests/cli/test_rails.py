@@ -211,7 +211,10 @@ def test_the_profile_is_that_of_the_policy_default_or_else_rules(run: Run, tmp_p
     ("arguments", "words"),
     [
         (("x", "--file", "text"), "the text and --file exclude each other"),
-        (("x", "--profile", "mime"), "has no profile 'mime' with rails; there are: mine, rules, strict"),
+        (
+            ("x", "--profile", "mime"),
+            "has no profile 'mime' with rails; there are: mine, moderation, rules, strict",
+        ),
         (("--file", "missing"), "missing: cannot be read: No such file or directory"),
         (("--file", "latin"), "latin: byte 1 is not UTF-8: convert the text first"),
     ],

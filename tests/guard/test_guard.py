@@ -247,7 +247,7 @@ def test_profiles_and_further_rails() -> None:
     assert not strict.check(ATTACK)
     assert strict.check(CONTACT).text == MASKED
     assert strict.check("what a darnation").rail == "blocklist"
-    with pytest.raises(ConfigError, match="no profile 'sctrict'; there are: rules, strict"):
+    with pytest.raises(ConfigError, match="no profile 'sctrict'; there are: moderation, rules, strict"):
         Guard(profile="sctrict")
 
 
@@ -259,14 +259,14 @@ def test_profiles_of_a_file(tmp_path: Path) -> None:
     assert Guard.from_file(path).check("a tide").text == "a <BLOCKED_WORD>"
     assert Guard.from_file(path, profile="strict").check(CONTACT).text == MASKED
     assert not Guard.from_file(str(path)).use(DetectPromptInjection).check(ATTACK)
-    with pytest.raises(ConfigError, match="no profile 'yours'; there are: mine, rules, strict"):
+    with pytest.raises(ConfigError, match="no profile 'yours'; there are: mine, moderation, rules, strict"):
         Guard.from_file(path, profile="yours")
 
 
 def test_a_policy_without_rails_makes_no_guard_unless_a_profile_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.yaml"
     path.write_text("policies: {default: {rails: none}}")
-    words = r"policies.default.rails: is 'none', .* name a profile with `profile=`; there are: rules, strict"
+    words = r"policies.default.rails: is 'none', .* name a profile with `profile=`; there are: moderation, rules, strict"
     with pytest.raises(ConfigError, match=words):
         Guard.from_file(path)
     assert Guard.from_file(path, profile="strict").check(CONTACT).text == MASKED
@@ -389,3 +389,49 @@ def test_a_guard_needs_no_server() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.split() == ["[]", "1"]
+
+
+# ------------------------------------------------------------------------------------------------- rails to be opened
+
+ASKS = {"kind": "llama_guard", "model": "guard"}
+NOT_HERE = r"the rail '{name}' asks a model or a service.*POST /v1/checks"
+
+
+class Opens:
+    """A rail of one's own that has to be opened."""
+
+    about = RailFacts("own", "1", frozenset(Surface), tier=1)
+
+    async def open(self, services: object) -> None: ...
+    async def close(self) -> None: ...
+    async def check(self, views: object, scene: object) -> Verdict:
+        return PASSED
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [(ASKS, "llama_guard"), ({**ASKS, "name": "mine"}, "mine"), (Opens(), "Opens")],
+    ids=["settings", "named", "own"],
+)
+def test_rails_that_ask_models_are_refused_when_the_guard_is_made(given, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"rails\[1\]: {NOT_HERE.format(name=name)}"):
+        Guard([DetectPII(), given])
+    guard = Guard([DetectPII()])
+    with pytest.raises(ConfigError, match=NOT_HERE.format(name=name)):
+        guard.use(given)
+    assert guard.check("hello"), "nothing has changed"
+
+
+def test_a_profile_with_rails_that_ask_models_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.yaml"
+    tree = {
+        "engines": {"e": {"kind": "scripted"}},
+        "models": {"guard": {"deployments": [{"engine": "e"}]}},
+        "rails": {"profiles": {"mine": {"rails": [{"kind": "pii"}, ASKS]}}},
+    }
+    path.write_text(json.dumps(tree))
+    with pytest.raises(
+        ConfigError, match=rf"rails.profiles.mine.rails\[1\]: {NOT_HERE.format(name='llama_guard')}"
+    ):
+        Guard.from_file(path, profile="mine")
+    assert Guard.from_file(path, profile="rules").check("hello")

@@ -127,7 +127,8 @@ class PolicyConfig(Settings):
     )
     rails: Name = Field(
         default=RULES,
-        description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules` or `strict`.",
+        description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules`, `strict`"
+        " or `moderation`.",
     )
     stricter_rails: tuple[Name, ...] | None = Field(
         default=None,

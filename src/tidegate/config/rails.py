@@ -12,8 +12,12 @@ from tidegate.config.kinds import Kinded
 from tidegate.config.settings import Name, Settings
 
 SURFACES = ("input", "system", "retrieval", "tool", "output")
-NO_RAILS, RULES, STRICT = "none", "rules", "strict"
+NO_RAILS, RULES, STRICT, MODERATION = "none", "rules", "strict", "moderation"
 """The profiles that exist without being configured."""
+OMNI = "omni-moderation-latest"
+"""The model of a request to `/v1/moderations` that names none, as at OpenAI."""
+_MODERATORS = (OMNI, "omni-moderation-2024-09-26", "text-moderation-latest", "text-moderation-stable")
+"""OpenAI's names of models for moderation."""
 REFUSAL = "I'm sorry, but I can't help with that."
 
 
@@ -155,8 +159,19 @@ class RailsConfig(Settings):
     )
     profiles: Mapping[Name, ProfileConfig] = Field(
         default={},
-        description="Sets of rails, by name. `none`, `rules` and `strict` exist without being configured.",
+        description="Sets of rails, by name. `none`, `rules`, `strict` and `moderation` exist without being configured.",
     )
+    moderation: Mapping[Name, Name] = Field(
+        default={},
+        description="Models of `POST /v1/moderations`, each with the profile that judges the texts. OpenAI's names need not"
+        " be given: `omni-moderation-latest` means the profile `moderation`, and the others mean what that one means.",
+    )
+
+    @property
+    def moderators(self) -> Mapping[str, str]:
+        """The profiles of all models of `POST /v1/moderations`, by model."""
+        usual = self.moderation.get(OMNI, MODERATION)
+        return {**dict.fromkeys(_MODERATORS, usual), **self.moderation}
 
     @field_validator("profiles")
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from tidegate.config.document import joined
-from tidegate.config.rails import NO_RAILS, RULES, STRICT
+from tidegate.config.rails import MODERATION, NO_RAILS, RULES, STRICT
 from tidegate.errors import Problem
 
 DEFAULT_POLICY = "default"
@@ -96,9 +96,13 @@ def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _profiles(top: Mapping[str, Any]) -> Iterator[Problem]:
-    """Profiles of rails that policies name."""
-    configured = dict(_entries(dict(_entries(top.get("rails"))).get("profiles")))
-    stricter = {RULES, STRICT, *configured}
+    """Profiles of rails that policies name, and models for moderation."""
+    rails = dict(_entries(top.get("rails")))
+    stricter = {RULES, STRICT, MODERATION, *dict(_entries(rails.get("profiles")))}
+    for model, profile in _entries(rails.get("moderation")):
+        if isinstance(profile, str) and profile not in stricter:
+            path = joined("rails.moderation", model)
+            yield _unknown(path, "profile of rails", profile, stricter, places="rails.profiles")
     for name, policy in _entries(top.get("policies")):
         fields, path = dict(_entries(policy)), joined("policies", name)
         named, known = fields.get("rails"), {NO_RAILS, *stricter}

@@ -115,6 +115,7 @@ _SAYS: Mapping[Endpoint, _Says] = {
     Endpoint.COMPLETIONS: say_completion,
     Endpoint.EMBEDDINGS: say_nothing,
     Endpoint.CHECKS: say_nothing,
+    Endpoint.MODERATIONS: say_nothing,
 }
 
 

@@ -23,8 +23,11 @@ class Guard:
     """Rails that check texts in this process. It starts nothing, and holds nothing that has to be closed.
 
     `rails` are named rails such as `DetectPII()`, settings as in a configuration such as `{"kind": "pii"}`, or rails of
-    one's own. `profile` names one that exists without being configured, `rules` or `strict`; `rails` then come after its
-    own. Raises ConfigError, with every mistake, for rails that cannot be made.
+    one's own. `profile` names one that exists without being configured, `rules`, `strict` or `moderation`; `rails` then
+    come after its own.
+
+    Raises ConfigError, with every mistake, for rails that cannot be made. So are those that ask models or services: a
+    gateway has them, and `POST /v1/checks`.
 
     What happens to a text that a rail objects to is its `on_fail`, by a gateway's word or by one that others use:
 

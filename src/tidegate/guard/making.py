@@ -16,7 +16,7 @@ from tidegate.config.rails import NO_RAILS, RULES, ProfileConfig, RailConfig, Ra
 from tidegate.errors import ConfigError, Problem
 from tidegate.guard.lineup import Lineup
 from tidegate.guard.named import NamedRail
-from tidegate.ports import Check, Rule
+from tidegate.ports import Check, Opened, Rule
 from tidegate.rails.plan import compile_plans, made_by_kind, sound_rail
 from tidegate.rails.profiles import BUILT_IN
 
@@ -100,7 +100,7 @@ def _of_profile(settings: RailsConfig, name: str, source: str) -> Crew:
     found, problems = list[Made](), list[Problem]()
     for at, one in enumerate(known[name].rails):
         try:
-            found.append(Made(one, made_by_kind(one)))
+            found.append(Made(one, _at_hand(_label(one), made_by_kind(one))))
         except ValueError as error:
             problems.append(Problem(f"rails.profiles.{name}.rails[{at}]", str(error)))
     if problems:
@@ -134,7 +134,7 @@ def _by_settings(settings: Mapping[str, Any], on_fail: str) -> Made:
         config = Config.model_validate(tree).rails.profiles["guard"].rails[0]
     except ValidationError as error:
         raise _shortened(told(error, tree, {})) from error
-    return _acting(Made(config, made_by_kind(config)), on_fail)
+    return _acting(Made(config, _at_hand(_label(config), made_by_kind(config))), on_fail)
 
 
 def _by_itself(rail: Any, on_fail: str) -> Made:
@@ -147,8 +147,18 @@ def _by_itself(rail: Any, on_fail: str) -> Made:
         wrong = f"is no rail, but {what}: give settings with a 'kind', or an object with `check`"
     if wrong:
         raise ValueError(wrong)
-    sound = sound_rail(what, rail)
+    sound = _at_hand(what, sound_rail(what, rail))
     return _acting(Made(RailConfig(kind="python", name=sound.about.name), sound), on_fail)
+
+
+def _at_hand(name: str, rail: Rule | Check) -> Rule | Check:
+    """Return a rail that a guard can ask. Raises ValueError for one that has to be opened: a guard opens nothing."""
+    if isinstance(rail, Opened):
+        raise ValueError(  # noqa: TRY004 - the type is right, and the rail is not for here
+            f"the rail '{name}' asks a model or a service, which a guard cannot open: put it into the configuration of a"
+            " gateway, and check texts there with `POST /v1/checks`"
+        )
+    return rail
 
 
 def _acting(made: Made, word: object) -> Made:

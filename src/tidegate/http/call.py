@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter
 
@@ -33,6 +33,7 @@ from tidegate.stages.counting import is_unbounded
 from tidegate.telemetry.failures import Asked
 from tidegate.types import Endpoint, Exit, Reply
 
+_WAYS: Mapping[Endpoint, str] = {Endpoint.CHECKS: "checking", Endpoint.MODERATIONS: "moderating"}
 _PASSED_ON = (b"traceparent", b"tracestate")
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,7 @@ class CallEndpoint:
     def __init__(self, endpoint: Endpoint, gateway: Gateway, turn: asyncio.Lock) -> None:
         """`turn` is shared by all endpoints, so that they read large bodies one step at a time."""
         self._endpoint = endpoint
-        self._way: Callable[[Snapshot], Pipeline] = attrgetter(
-            "checking" if endpoint is Endpoint.CHECKS else "pipeline"
-        )
+        self._way: Callable[[Snapshot], Pipeline] = attrgetter(_WAYS.get(endpoint, "pipeline"))
         self._gateway = gateway
         self._turn = turn
         # The prefix makes ids unique across processes, and the counter makes them unique within one process.

@@ -19,6 +19,7 @@ from tidegate import registry
 from tidegate.config.rails import NO_RAILS, PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Check, Rule, Scanning
+from tidegate.rails.asking import AskingConfig
 from tidegate.rails.foreign import attempted
 from tidegate.rails.lane import SpanRail
 from tidegate.rails.passages import TOKEN_CHARS, Cut
@@ -71,6 +72,12 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     def races(self) -> bool:
         """Whether the engine starts while the slow input rails still run."""
         return self.profile.race
+
+    @property
+    def asks(self) -> Mapping[str, str]:
+        """The models that rails ask, by the name of the rail."""
+        asking = [one for one in self.profile.rails if isinstance(one, AskingConfig)]
+        return {one.name or one.kind: one.model for one in asking}
 
     @property
     def steps(self) -> tuple[Step, ...]:

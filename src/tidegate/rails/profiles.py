@@ -1,4 +1,4 @@
-"""The profiles that exist without being configured: `rules`, the default, and the stricter `strict`."""
+"""The profiles that exist without being configured: `rules`, the default, the stricter `strict`, and `moderation`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from tidegate.config.rails import RULES, STRICT, ProfileConfig
+from tidegate.config.rails import MODERATION, RULES, STRICT, ProfileConfig
 
 _RULES: Final[dict[str, Any]] = {
     "rails": [
@@ -35,7 +35,22 @@ _STRICT: Final[dict[str, Any]] = {
         {"kind": "hidden_text", "surfaces": ["input", "retrieval", "tool"], "on_fail": "block"},
     ]
 }
+_MODERATION: Final[dict[str, Any]] = {
+    "rails": [
+        {
+            "kind": "toxicity",
+            "surfaces": ["input"],
+            "categories": ["insult", "hate", "threat", "sexual"],
+            "on_fail": "block",
+        }
+    ]
+}
+"""Without `profanity`: OpenAI's models do not flag rude words that are aimed at nobody."""
 
 BUILT_IN: Mapping[str, ProfileConfig] = MappingProxyType(
-    {RULES: ProfileConfig.model_validate(_RULES), STRICT: ProfileConfig.model_validate(_STRICT)}
+    {
+        RULES: ProfileConfig.model_validate(_RULES),
+        STRICT: ProfileConfig.model_validate(_STRICT),
+        MODERATION: ProfileConfig.model_validate(_MODERATION),
+    }
 )

@@ -62,18 +62,22 @@ class Review:
         told: Told | None = None,
         abandoned: Abandoned | None = None,
         escalates: bool = False,
+        goes_on: bool = False,
         messages: MessagesOf = _no_messages,
     ) -> None:
         """`scene` returns the scene of a text. `hashed` returns the keyed hash of a text for the audit.
 
         `context` is the text before the texts, for rails that have to see what stands across. `look` is for the rules that
         can be asked together. `told` is told of each decision about a text that a rail did not pass. `abandoned` gets the
-        checks for which nobody waits any more. With `escalates`, people decide where the engine would be asked again.
+        checks for which nobody waits any more. With `escalates`, people decide where the engine would be asked again. With
+        `goes_on`, a block does not end the review, so that every rail says what it makes of the texts.
+
         `messages` returns the messages of the request, for rails that read them.
         """
         self.stopped: Finding | None = None
         self._referred: list[tuple[Unit, Objection]] = []
         self._escalates = escalates
+        self._goes_on = goes_on
         self._messages = messages
         self._clock = clock
         self._hashed = hashed
@@ -298,7 +302,7 @@ class Review:
             unit.context = unit.context[:apart]
         if decision.action is Action.REVIEW:
             self._refer(unit, finding, verdict)
-        elif decision.action >= Action.REGENERATE:
+        elif decision.action >= Action.REGENERATE and not self._goes_on:
             self.stopped = finding
 
     def _refer(self, unit: Unit, finding: Finding, verdict: Verdict) -> None:

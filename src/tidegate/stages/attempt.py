@@ -33,6 +33,7 @@ from tidegate.stages.railed import Railed
 from tidegate.stages.reading import Rounds
 from tidegate.stages.release import Released
 from tidegate.stages.round import Round, round_with
+from tidegate.stages.screen import foretold
 from tidegate.stages.structured import Structured
 from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
 
@@ -77,7 +78,12 @@ class Attempt:
         """Say which engine would be asked first."""
         first = call.groups[0].deployments[0]
         told = f"asks engine '{first.engine_name}', and another one only if that is not reached"
-        return told if call.demand is None else f"{told}; {described(call, first)}"
+        if call.demand is not None:
+            told = f"{told}; {described(call, first)}"
+        if call.checks is None or not call.checks.plan.output_checks:
+            return told
+        plan = call.checks.plan
+        return f"{told}; the answer is checked by {foretold(plan, plan.output_checks)}"
 
 
 class _Rounds(msgspec.Struct):

@@ -95,12 +95,12 @@ class CheckTexts:
                 break
             changed |= review.changed()
         if blocked:
-            return _reply(CheckResult("blocked", plan.profile.refusal, told.rail, told.verdicts))
+            return own_reply(CheckResult("blocked", plan.profile.refusal, told.rail, told.verdicts))
         fields, call.messages = form.put_in(call.fields, call.messages, changed)
         call.fields = dict(fields)
         messages = msgspec.UNSET if request.messages is None else [one.raw for one in call.messages]
         status = "modified" if changed else "passed"
-        return _reply(CheckResult(status, _content(call, request), told.rail, told.verdicts, messages))
+        return own_reply(CheckResult(status, _content(call, request), told.rail, told.verdicts, messages))
 
     def _reviews(
         self, call: Call, plan: Plan, texts: Sequence[Text], told: _Verdicts
@@ -155,12 +155,7 @@ class _Verdicts:
 
 def _plan(call: Call, request: CheckRequest) -> Plan:
     """Return the rails for a check. Raises BadRequest for a request that has a wrong field or nothing to check."""
-    known = CheckRequest.__struct_fields__
-    if unknown := call.fields.keys() - set(known):
-        name = min(unknown)[:40]
-        meant = nearest(name, known)
-        hint = f"did you mean '{meant}'?" if meant else f"there are: {', '.join(known)}"
-        raise BadRequest(f"The field '{name}' is not known here; {hint}", param=name)
+    check_fields(call, CheckRequest)
     given = [name for name in ("input", "messages") if getattr(request, name) is not None]
     if len(given) > 1:
         raise BadRequest("Send the field 'input' or the field 'messages', not both", param="input")
@@ -198,7 +193,18 @@ def _place(where: Where) -> str:
     return f"messages[{where.at}].{where.channel}"
 
 
-def _reply(result: CheckResult) -> Reply:
+def check_fields(call: Call, request: type[msgspec.Struct]) -> None:
+    """Raise BadRequest for a field that a type of requests does not have."""
+    known = request.__struct_fields__
+    if unknown := call.fields.keys() - set(known):
+        name = min(unknown)[:40]
+        meant = nearest(name, known)
+        hint = f"did you mean '{meant}'?" if meant else f"there are: {', '.join(known)}"
+        raise BadRequest(f"The field '{name}' is not known here; {hint}", param=name)
+
+
+def own_reply(result: msgspec.Struct) -> Reply:
+    """Return the reply with a result of the gateway's own."""
     return Reply(_only([Piece(_ENCODER.encode(result), _NO_ANSWER)]))
 
 

@@ -13,7 +13,7 @@ from tidegate.rails.checking import Limits
 from tidegate.rails.plan import Plan
 from tidegate.rails.review import Review
 from tidegate.stages.railed import Railed, settled
-from tidegate.stages.screen import foretold
+from tidegate.stages.screen import NO_RAILS, foretold
 from tidegate.types import Reply
 
 
@@ -42,5 +42,8 @@ class Guard:
         return await settled(self._railed.requested(call, plan, review))
 
     def foretell(self, call: Call) -> str:
-        """Say which rails check the request."""
-        return foretold(call.checks.plan.input_checks if call.checks is not None else ())
+        """Say which rails check the request, and whom they ask. None of them is asked."""
+        if call.checks is None:
+            return NO_RAILS
+        plan = call.checks.plan
+        return foretold(plan, plan.input_checks)

@@ -22,7 +22,7 @@ from tidegate.quotas.process import Quotas
 from tidegate.quotas.refusals import never_fits
 from tidegate.stages.counting import Counting, answer_tokens, made
 from tidegate.stages.route import deployments_of
-from tidegate.types import ANSWER, Headers, Limit, Ticket
+from tidegate.types import ANSWER, OWN_ENDPOINTS, Headers, Limit, Ticket
 
 HOLD_S = 30.0
 """A reservation expires so long after the deadline of its call, in case its holder has died."""
@@ -288,11 +288,14 @@ class _Held(msgspec.Struct):
 
     @property
     def price(self) -> Price | None:
-        """The price of the call's model if a limit of money is met. A check has no model."""
-        return self.stage.price(self.call.route) if self.plan.counts_money and self.call.route else None
+        """The price of the call's model if a limit of money is met. Calls that rails answer have none."""
+        call = self.call
+        if not self.plan.counts_money or not call.route or call.endpoint in OWN_ENDPOINTS:
+            return None
+        return self.stage.price(call.route)
 
     def settle(self, error: BaseException | None) -> None:
         """Settle the reservation. Called once, when the call ends."""
         assert self.ticket is not None, "pushed when it was reserved"
-        is_check = not self.call.model and error is None
-        self.stage.settle(self, self.ticket, unasked=is_check or bool(self.call.recalled))
+        by_rails = self.call.endpoint in OWN_ENDPOINTS and error is None
+        self.stage.settle(self, self.ticket, unasked=by_rails or bool(self.call.recalled))

@@ -27,6 +27,7 @@ from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.referred import People, Refused
 from tidegate.stages.route import deployments_of
 from tidegate.types import (
+    OWN_ENDPOINTS,
     Action,
     Batch,
     Endpoint,
@@ -45,6 +46,7 @@ RAILS = b"x-tidegate-rails"
 """The header that says what the rails did: the most severe action of each rail that has run, such as `pii=redact`."""
 _WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 _HASH_BYTES = 16
+_CHARS_PER_TOKEN = 4
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
@@ -119,6 +121,25 @@ class Railed:
         """Begin the review of texts that no engine gets. `told` is told of each verdict on them."""
         return self._review(call, texts, partial(self._scene_of_answer, call), look, told=told)
 
+    def moderation(
+        self,
+        call: Call,
+        texts: Sequence[Text],
+        messages: Callable[[Mapping[Where, str]], Sequence[Message]],
+        look: Look | None,
+        told: Told,
+    ) -> Review:
+        """Begin the review of an input for moderation: no rail ends it. `messages` returns the input with changes."""
+        tokens = -(-sum(len(text.value) for text in texts) // _CHARS_PER_TOKEN)
+
+        def scene(text: Text) -> Scene:
+            found = self._scene(call, text)
+            return msgspec.structs.replace(found, prompt_tokens=tokens)
+
+        return self._review(
+            call, texts, scene, look, told=told, messages=lambda _, changed: messages(changed), goes_on=True
+        )
+
     def _review(  # noqa: PLR0913
         self,
         call: Call,
@@ -130,6 +151,7 @@ class Railed:
         context: str = "",
         escalates: bool = False,
         told: Told | None = None,
+        goes_on: bool = False,
         messages: Callable[[Call, Mapping[Where, str]], Sequence[Message]] | None = None,
     ) -> Review:
         return Review(
@@ -143,6 +165,7 @@ class Railed:
             told=told,
             abandoned=self._abandoned,
             escalates=escalates,
+            goes_on=goes_on,
             messages=partial(messages or _messages, call),
         )
 
@@ -247,7 +270,7 @@ class Railed:
         return msgspec.structs.replace(scene, system=checks.system)
 
     def _scene_of_request(self, call: Call) -> Scene:
-        deployments = deployments_of(call, self._models) if call.model else ()
+        deployments = () if call.endpoint in OWN_ENDPOINTS else deployments_of(call, self._models)
         contexts = [one.can.context_tokens for one in deployments]
         known = [one for one in contexts if one is not None]
         return Scene(

@@ -9,12 +9,16 @@ import asyncio
 from collections.abc import Awaitable, Generator, Sequence
 
 from tidegate.call import Call
+from tidegate.ports import Opened
 from tidegate.rails.plan import Plan, Step
 from tidegate.rails.refusing import blocked
 from tidegate.rails.review import Review
 from tidegate.rails.step import ENDLESS_S
 from tidegate.stages.railed import Railed, settled
 from tidegate.types import Action, Finding, Reply
+
+NO_RAILS = "no rails"
+"""What is foretold where nothing is checked."""
 
 
 class Screen:
@@ -55,7 +59,7 @@ class Screen:
         """
         checks = call.checks
         if checks is None or not checks.plan.input_rules:
-            return foretold(())
+            return NO_RAILS
         review = self._railed.request(call, checks.plan, self._railed.texts(call, checks.plan))
         for _ in review.rules(checks.plan.input_rules, until=ENDLESS_S):
             pass
@@ -66,9 +70,15 @@ class Screen:
         return f"profile '{checks.plan.name}': {_outcomes(review.findings)}"
 
 
-def foretold(steps: Sequence[Step]) -> str:
-    """Name rails with what they do."""
-    return ", ".join(f"{one.name} ({one.on_fail.word})" for one in steps) or "no rails"
+def foretold(plan: Plan, steps: Sequence[Step]) -> str:
+    """Name rails of a plan with what they do, and with the model or service that they ask, which is not asked now."""
+    asks = plan.asks
+    told: list[str] = []
+    for one in steps:
+        asked = f"the model '{asks[one.name]}'" if one.name in asks else "a service"
+        said = f", asks {asked}" if isinstance(one.rail, Opened) else ""
+        told.append(f"{one.name} ({one.on_fail.word}{said})")
+    return ", ".join(told) or NO_RAILS
 
 
 def _outcomes(findings: Sequence[Finding]) -> str:

@@ -18,6 +18,7 @@ from tidegate.types.answer import (
 from tidegate.types.ask import (
     ABLE,
     ENGINE_ENDPOINTS,
+    OWN_ENDPOINTS,
     Abilities,
     Ask,
     Capabilities,
@@ -55,8 +56,12 @@ from tidegate.types.request import (
     CompletionRequest,
     EmbeddingRequest,
     Generation,
+    ImagePart,
     Length,
+    Moderated,
+    ModerationRequest,
     Request,
+    TextPart,
 )
 from tidegate.types.surface import Surface
 from tidegate.types.verdict import (
@@ -81,6 +86,7 @@ __all__ = [
     "ENGINE_ENDPOINTS",
     "FAILED",
     "HEDGE",
+    "OWN_ENDPOINTS",
     "PASSED",
     "Abilities",
     "Action",
@@ -109,6 +115,7 @@ __all__ = [
     "Generation",
     "Headers",
     "Hold",
+    "ImagePart",
     "Intent",
     "Judged",
     "Key",
@@ -117,6 +124,8 @@ __all__ = [
     "Load",
     "Message",
     "Messages",
+    "Moderated",
+    "ModerationRequest",
     "Neighbour",
     "Outcome",
     "Parent",
@@ -141,6 +150,7 @@ __all__ = [
     "Surface",
     "Tenant",
     "Text",
+    "TextPart",
     "Ticket",
     "TokenCounts",
     "Unit",

@@ -16,13 +16,14 @@ Headers = list[tuple[bytes, bytes]]
 class Endpoint(enum.Enum):
     """The endpoints that a call can arrive on. The value is the path below `/v1/`, and below an engine's base URL.
 
-    `CHECKS` is the gateway's own: no engine is asked. The others are those of the OpenAI API.
+    Those of `OWN_ENDPOINTS` are answered by the gateway's rails. All but `CHECKS` are those of the OpenAI API.
     """
 
     CHAT = "chat/completions"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
     CHECKS = "checks"
+    MODERATIONS = "moderations"
 
     # Enum's own hash is a Python function, which would cost each call a microsecond. Members are singletons, so the hash of
     # `object` serves.
@@ -31,6 +32,8 @@ class Endpoint(enum.Enum):
 
 ENGINE_ENDPOINTS = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
 """The endpoints whose calls engines answer."""
+OWN_ENDPOINTS = frozenset({Endpoint.CHECKS, Endpoint.MODERATIONS})
+"""The endpoints whose calls the gateway's rails answer."""
 
 
 class Room(Protocol):

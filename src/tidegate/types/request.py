@@ -79,4 +79,34 @@ class CheckRequest(msgspec.Struct, kw_only=True):
     user: str | None = None
 
 
-Request = ChatRequest | CompletionRequest | EmbeddingRequest | CheckRequest
+class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
+    """A text of an input for moderation."""
+
+    text: str
+
+
+class ImageUrl(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Where an image is: an address, or the image itself as a data URL."""
+
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(msgspec.Struct, tag_field="type", tag="image_url", forbid_unknown_fields=True):
+    """An image of an input for moderation."""
+
+    image_url: ImageUrl
+
+
+Moderated = str | TextPart | ImagePart
+
+
+class ModerationRequest(msgspec.Struct, kw_only=True):
+    """`POST /v1/moderations`: a text, a list of texts, or the parts of one input. `model` names a profile of rails."""
+
+    input: str | list[Moderated]
+    model: str | None = None
+    user: str | None = None
+
+
+Request = ChatRequest | CompletionRequest | EmbeddingRequest | CheckRequest | ModerationRequest

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from cyclopts import Parameter
 
 from tidegate.cli import settings
-from tidegate.config.rails import NO_RAILS, RULES
+from tidegate.config import Config
+from tidegate.config.rails import NO_RAILS, RULES, RailsConfig
 from tidegate.errors import ConfigError
 from tidegate.policy import DEFAULT
+from tidegate.ports import Opened
 from tidegate.rails.plan import Plan, Step, compile_plans
 from tidegate.rails.profiles import BUILT_IN
 from tidegate.types import Caller, Scene, Surface, Text
@@ -23,11 +26,16 @@ OnSurface = Annotated[
 ]
 AsJson = Annotated[bool, Parameter("--json", negative="")]
 _ENDLESS = float("inf")
+T = TypeVar("T")
 
 
 class Chosen(NamedTuple):
-    """A plan, and the rails of it that check texts of one surface: the rules, and those of the tiers above."""
+    """A plan, and the rails of it that check texts of one surface: the rules, and those of the tiers above.
 
+    `config` is the configuration that has the models which rails ask.
+    """
+
+    config: Config
     plan: Plan
     surface: Surface
     rules: Sequence[Step]
@@ -39,8 +47,10 @@ class Chosen(NamedTuple):
         return [*self.rules, *self.checks]
 
 
-def chosen(config: Path | None, profile: str, surface: str) -> Chosen:
+def chosen(config: Path | None, profile: str, surface: str, *, forgets: bool = False) -> Chosen:
     """Return the plan of a profile, by default that of the policy `default`, or else `rules`.
+
+    If it `forgets`, no rail remembers verdicts, so that each check of one text takes the time of the first.
 
     Ends with status 2 if there is no such profile, or if no rail of it checks texts of the surface.
     """
@@ -54,7 +64,8 @@ def chosen(config: Path | None, profile: str, surface: str) -> Chosen:
             f"{path or 'the built-in configuration'} has no profile '{profile}' with rails; there are: {', '.join(known)}"
         )
     try:
-        plan = compile_plans(loaded.rails, [profile]).get(profile)
+        rails = _forgetful(loaded.rails, profile) if forgets else loaded.rails
+        plan = compile_plans(rails, [profile]).get(profile)
     except ConfigError as error:
         settings.fail(str(ConfigError(str(path or "the built-in configuration"), error.problems)))
     if plan is None or not plan.steps:
@@ -72,7 +83,45 @@ def chosen(config: Path | None, profile: str, surface: str) -> Chosen:
             f"no rail of the profile '{profile}' checks the surface '{surface}': give --surface one of"
             f" {', '.join(others)}, or add the surface to `surfaces` of a rail"
         )
-    return Chosen(plan, at, rules, checks)
+    return Chosen(loaded, plan, at, rules, checks)
+
+
+def _forgetful(section: RailsConfig, profile: str) -> RailsConfig:
+    """Return the section with a profile whose rails remember nothing."""
+    if profile not in section.profiles:
+        return section
+    found = section.profiles[profile]
+    rails = [
+        one.model_copy(update={"cache_s": 0.0}) if "cache_s" in type(one).model_fields else one
+        for one in found.rails
+    ]
+    forgets = found.model_copy(update={"rails": tuple(rails)})
+    return section.model_copy(update={"profiles": {**section.profiles, profile: forgets}})
+
+
+def asking(chosen: Chosen) -> frozenset[str]:
+    """Return the names of the rails that ask a model or a service."""
+    return frozenset(step.name for step in chosen.steps if isinstance(step.rail, Opened))
+
+
+def run(chosen: Chosen, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Return the result of some work with the rails of a plan, which are open meanwhile.
+
+    Ends with status 2 if a rail cannot work as it is configured, or if its model cannot be reached.
+    """
+    if not asking(chosen):
+        return asyncio.run(work())
+    # Only rails that ask need the request path and the engines.
+    from tidegate.cli.rails.opening import opened  # noqa: PLC0415
+
+    async def with_rails() -> T:
+        async with opened(chosen):
+            return await work()
+
+    try:
+        return asyncio.run(with_rails())
+    except ConfigError as error:
+        settings.fail(str(error))
 
 
 def scene(text: Text, prompt: str) -> Scene:

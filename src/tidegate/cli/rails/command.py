@@ -8,7 +8,8 @@ app = App(
     name="rails",
     help="See the rails that check texts, try them, time them, and read their audit.",
     help_epilogue="""A rail checks a text. A profile is a list of rails, and `policies.NAME.rails` puts the calls of
-a policy under a profile. Nothing here starts a gateway or asks an engine.
+a policy under a profile. Nothing here starts a server. Only rails that ask models ask
+engines, those of the configuration.
 
 Examples
 

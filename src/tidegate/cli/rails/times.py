@@ -40,7 +40,10 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """The times of a profile. `stopped` is the number of checks that a block has ended. `whole` is all rails of a text."""
+    """The times of a profile. `whole` is all rails of a text.
+
+    `stopped` is the number of checks that a block has ended, `failed` of those in which a rail has failed.
+    """
 
     profile: str
     surface: str
@@ -48,6 +51,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     characters: int
     rounds: int
     stopped: int
+    failed: int
     rails: Sequence[Measured]
     whole: Measured
     budgets: Sequence[Budget]

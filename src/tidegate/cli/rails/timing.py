@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
@@ -15,7 +14,7 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 
 from tidegate.cli import settings, store
-from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen, scene
+from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen, run, scene
 from tidegate.cli.rails.times import PLAN, Budget, Measured, Times, of_samples
 from tidegate.cli.rails.times_page import page
 from tidegate.cli.rails.trying import read_text
@@ -50,7 +49,8 @@ def profile(  # noqa: PLR0913 - an option each
     Each text goes through the profile as in a gateway: rules one after the other, the others side by side, and no rail
     after a block. The critical path is the time of the rails that run one after the other, and has to fit into the budgets:
     `rails.budget_ms` for rules and small models, `rails.judge_budget_ms` for judges. A rail that does not fit is decided by
-    its `on_error`. The first rail that needs a view of a text, such as the folded one, pays for it.
+    its `on_error`. The first rail that needs a view of a text, such as the folded one, pays for it. Rails that ask models
+    ask for every text in every round, with the engines of the configuration.
 
     For example:
 
@@ -80,14 +80,14 @@ def profile(  # noqa: PLR0913 - an option each
         Print JSON.
 
     """
-    plan = chosen(config, profile, surface)
+    plan = chosen(config, profile, surface, forgets=True)
     texts = list(_texts(read_text(file)))
     if not texts:
         settings.fail(
             f"{file or 'standard input'}: has no text: write one a line, or lines of JSON with `text`"
         )
     _check(html)
-    times = asyncio.run(measured(plan, texts, rounds=rounds))
+    times = run(plan, lambda: measured(plan, texts, rounds=rounds))
     if html is not None:
         html.write_text(page(times), encoding="utf-8")
     if as_json:
@@ -128,7 +128,7 @@ async def measured(
         await _reviewed(plan, text, clock)
     took: dict[str, list[float]] = {step.name: [] for step in plan.steps}
     whole: list[float] = []
-    stopped = 0
+    stopped = failed = 0
     for _ in range(rounds):
         for text in texts:
             began = clock()
@@ -137,6 +137,7 @@ async def measured(
             for finding in review.findings:
                 took[finding.rail].append(finding.took_s)
             stopped += review.stopped is not None
+            failed += any(finding.error for finding in review.findings)
     rails = [of_samples(step.name, step.about.tier, took[step.name]) for step in plan.steps]
     return Times(
         profile=plan.plan.name,
@@ -145,6 +146,7 @@ async def measured(
         characters=sum(map(len, texts)),
         rounds=rounds,
         stopped=stopped,
+        failed=failed,
         rails=rails,
         whole=of_samples(PLAN, None, whole),
         budgets=_budgets(plan, {one.name: one for one in rails}),
@@ -201,6 +203,12 @@ def _print(times: Times, html: Path | None) -> None:
         f" {times.stopped:,} checks ended with a {Action.BLOCK.word}.",
         markup=False,
     )
+    if times.failed:
+        console.print(
+            f"In {times.failed:,} checks a rail failed, so these times are not those of its verdicts: see"
+            " `tidegate rails check`.",
+            markup=False,
+        )
     for budget in times.budgets:
         console.print(
             f"Critical path: p50 {budget.p50_ms:.3f} ms, p95 {budget.p95_ms:.3f} ms, p99 {budget.p99_ms:.3f} ms"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -15,7 +14,17 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from tidegate.cli import settings, store
-from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen, scene
+from tidegate.cli.rails.choosing import (
+    AsJson,
+    Chosen,
+    ConfigPath,
+    OnSurface,
+    Profile,
+    asking,
+    chosen,
+    run,
+    scene,
+)
 from tidegate.kernel.plain import plain
 from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.redact import Placeholders
@@ -85,6 +94,7 @@ def check(
 
     The rails run one after the other, in the order in which a gateway runs them. A rail that changes texts comes first, and
     those after it get the changed text. After a block, a gateway asks no further rail; here the others are asked too.
+    Rails that ask models get the engines of the configuration; nothing else of a gateway is started.
 
     For example:
 
@@ -116,11 +126,12 @@ def check(
     if text is not None and file is not None:
         settings.fail("the text and --file exclude each other: give one of them")
     plan = chosen(config, profile, surface)
-    trial = asyncio.run(tried(plan, read_text(file) if text is None else text))
+    given = read_text(file) if text is None else text
+    trial = run(plan, lambda: tried(plan, given))
     if as_json:
         store.print_json(trial)
     else:
-        _print(trial)
+        _print(trial, asking(plan))
     sys.exit(0 if trial.text is not None else 1)
 
 
@@ -190,7 +201,7 @@ def _tried(step: Step, decision: Decision, *, reached: bool) -> Tried:
     )
 
 
-def _print(trial: Trial) -> None:
+def _print(trial: Trial, asks: Collection[str]) -> None:
     rows = [
         (
             one.rail if one.reached else f"({one.rail})",
@@ -206,6 +217,10 @@ def _print(trial: Trial) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if any(not one.reached for one in trial.rails):
         console.print("In brackets: what a gateway no longer asks, since the text is blocked.", markup=False)
+    for one in trial.rails:
+        if one.error and one.rail in asks:
+            said = f"The rail '{one.rail}' asks a model or a service, and got no usable answer: {one.error}."
+            console.print(said, markup=False)
     said = f"Profile '{trial.profile}', surface '{trial.surface}': "
     if trial.text is None:
         console.print(f"{said}{_ENDS.get(trial.action, 'blocked.')}", markup=False)

@@ -42,6 +42,7 @@ from tidegate.types import (
     CompletionRequest,
     Endpoint,
     Messages,
+    Moderated,
     Request,
     Spans,
 )
@@ -61,6 +62,9 @@ _LISTS: Mapping[str, msgspec.json.Decoder[list[Any]]] = MappingProxyType(
         "prompt": msgspec.json.Decoder(list[Any]),
         "input": msgspec.json.Decoder(list[Any]),
     }
+)
+_OF_MODERATIONS: Mapping[str, msgspec.json.Decoder[list[Any]]] = MappingProxyType(
+    {"input": msgspec.json.Decoder(list[Moderated])}
 )
 _UNREAD = msgspec.json.Decoder(msgspec.Raw)
 # These replace values of `Call.request` that are too long, and that are required or mean something by being there.
@@ -127,6 +131,7 @@ class _Lists:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._typed = TYPES[endpoint].__struct_fields__
+        self._decoders = {**_LISTS, **(_OF_MODERATIONS if endpoint is Endpoint.MODERATIONS else {})}
         self.repeated: BadRequest | None = None  # the first repeated key of the last `messages`
         self.prompts = 1  # the number of prompts in the last `prompt`
         self.has_images = False
@@ -134,11 +139,11 @@ class _Lists:
 
     def read(self, name: str, batch: bytes, before: int) -> int:
         """Decode one batch: see `OnItems`. Raises BadRequest for a wrong item, msgspec.DecodeError for invalid JSON."""
-        if name not in self._typed or name not in _LISTS:
+        if name not in self._typed or name not in self._decoders:
             _UNREAD.decode(batch)
             return 1
         try:
-            items = _LISTS[name].decode(batch)
+            items = self._decoders[name].decode(batch)
         except msgspec.ValidationError as error:
             place = _FIRST_INDEX.sub(lambda at: f"`$.{name}[{before + int(at[1])}]", str(error))
             raise refusal(msgspec.ValidationError(place)) from error

@@ -28,6 +28,7 @@ from tidegate.types import (
     Endpoint,
     Generation,
     Messages,
+    ModerationRequest,
     Request,
 )
 
@@ -38,6 +39,7 @@ TYPES: Mapping[Endpoint, type[Request]] = MappingProxyType(
         Endpoint.COMPLETIONS: CompletionRequest,
         Endpoint.EMBEDDINGS: EmbeddingRequest,
         Endpoint.CHECKS: CheckRequest,
+        Endpoint.MODERATIONS: ModerationRequest,
     }
 )
 REQUESTS: Mapping[Endpoint, msgspec.json.Decoder[Request]] = {
@@ -85,7 +87,7 @@ def take(call: Call, request: Request, prompts: int = 1) -> None:
     Raises BadRequest.
     """
     call.request = request
-    if isinstance(request, CheckRequest):
+    if isinstance(request, CheckRequest | ModerationRequest):
         return
     call.model = request.model
     if isinstance(request, Generation):

@@ -25,9 +25,18 @@ from tidegate.http.access import needed
 from tidegate.http.admin import queue, review, usage
 from tidegate.stages.authenticate import OPEN
 from tidegate.stages.check import CheckResult
+from tidegate.stages.moderate import ModerationResult
 from tidegate.stages.narrowing import DEADLINE_MS, PRIORITY
 from tidegate.stages.recall import IDEMPOTENCY_KEY, LONGEST_KEY
-from tidegate.types import Answer, ChatRequest, CheckRequest, CompletionRequest, EmbeddingRequest, Endpoint
+from tidegate.types import (
+    Answer,
+    ChatRequest,
+    CheckRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Endpoint,
+    ModerationRequest,
+)
 
 Json = dict[str, Any]
 
@@ -146,6 +155,13 @@ _CALLS: Mapping[Endpoint, tuple[type[msgspec.Struct], str]] = MappingProxyType(
     }
 )
 
+_OWN: Mapping[Endpoint, tuple[type[msgspec.Struct], type[msgspec.Struct], str]] = MappingProxyType(
+    {
+        Endpoint.CHECKS: (CheckRequest, CheckResult, "What the rails say of texts, without an engine"),
+        Endpoint.MODERATIONS: (ModerationRequest, ModerationResult, "Whether texts and images are harmful"),
+    }
+)
+
 # Rules on values that are checked beyond the type.
 _BOUNDS: Mapping[str, Json] = MappingProxyType(
     {"model": {"minLength": 1}, "messages": {"minItems": 1}, "n": {"minimum": 1}}
@@ -173,7 +189,7 @@ _SECURITY: list[Json] = [{"bearer": []}, {"header": []}, {}]
 def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> Json:
     """Return the whole document. `cold` are the routes that make no call, `classes` those that a request may name."""
     structs = [*(body for body, _ in _CALLS.values()), Answer, NewKey, Rotation, NewTenant]
-    structs += [CheckRequest, CheckResult, review.NewDecision]
+    structs += [*(one for own in _OWN.values() for one in own[:2]), review.NewDecision]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     paths: Json = {}
     headers = [*_narrowing(classes), _IDEMPOTENCY]
@@ -181,8 +197,10 @@ def describe(models: Models, cold: Iterable[Route], classes: Iterable[str]) -> J
         fields = _fields(models, endpoint)
         schemas[body.__name__] = _request(schemas[body.__name__], fields)
         paths[f"/v1/{endpoint.value}"] = {"post": _call(endpoint, body.__name__, summary, headers)}
-    schemas[CheckRequest.__name__]["additionalProperties"] = False
-    paths[f"/v1/{Endpoint.CHECKS.value}"] = {"post": _check(_narrowing(classes))}
+    for endpoint, (body, result, summary) in _OWN.items():
+        schemas[body.__name__]["additionalProperties"] = False
+        own = _own(endpoint, body.__name__, result.__name__, summary)
+        paths[f"/v1/{endpoint.value}"] = {"post": {**own, "parameters": _narrowing(classes)}}
     for route in cold:
         paths.update(_cold_path(route))
     return {
@@ -248,14 +266,14 @@ def _call(endpoint: Endpoint, schema: str, summary: str, headers: Sequence[Json]
     }
 
 
-def _check(headers: Sequence[Json]) -> Json:
-    answer: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/CheckResult"}}}
-    body: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/CheckRequest"}}}
+def _own(endpoint: Endpoint, request: str, result: str, summary: str) -> Json:
+    """Return the operation of an endpoint that rails answer."""
+    answer: Json = {"application/json": {"schema": {"$ref": f"#/components/schemas/{result}"}}}
+    body: Json = {"application/json": {"schema": {"$ref": f"#/components/schemas/{request}"}}}
     return {
-        "operationId": Endpoint.CHECKS.value,
-        "summary": "What the rails say of texts, without an engine",
+        "operationId": endpoint.value,
+        "summary": summary,
         "security": _SECURITY,
-        "parameters": [*headers],
         "requestBody": {"required": True, "content": body},
         "responses": {"200": _response("What the rails say", answer), **_failures()},
     }
