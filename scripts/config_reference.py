@@ -55,6 +55,8 @@ from tidegate.config.quotas import QuotasConfig
 from tidegate.config.rails import PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.config.review import ReviewConfig, WebhookConfig
 from tidegate.engines import fields
+from tidegate.rails.remote.http import HttpConfig, LabelsConfig, SaysConfig, ScoreConfig, SpansConfig
+from tidegate.rails.remote.service import RemoteConfig
 from tidegate.stages.structured import InvalidStructure
 from tidegate.types import ENGINE_ENDPOINTS, Endpoint
 
@@ -86,6 +88,8 @@ SECTIONS: list[tuple[str, type[Settings]]] = [
     ("keys.NAME", KeyConfig),
     ("engines.NAME", EngineConfig),
 ]
+OF_HTTP = {"verdict": SaysConfig, "score": ScoreConfig, "categories": LabelsConfig, "spans": SpansConfig}
+"""The sections of the rail `http`."""
 TIMEOUTS = "engines.NAME.timeouts"
 LORA = "engines.NAME.lora[]"
 
@@ -171,7 +175,7 @@ def default_in_words(field: FieldInfo) -> str:
     value = field.default
     if value is PydanticUndefined:
         return "*required*"
-    if value is None or value in ((), {}) or isinstance(value, Settings):
+    if value is None or value in ((), {}, "") or isinstance(value, Settings):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -255,13 +259,37 @@ def configuration() -> str:
     parts.append(section("rails.profiles.NAME", ProfileConfig))
     parts.append(section("rails.profiles.NAME.passages", PassagesConfig))
     parts.append(section("rails.profiles.NAME.rails[]", RailConfig))
+    asking = [kind for kind in registry.BUILT_IN[RAILS] if issubclass(rail_config(kind), RemoteConfig)]
+    told = f"The kinds {', '.join(f'`{kind}`' for kind in asking)}."
+    parts.append(
+        f"### Rails that ask services\n\n{told}\n\n{settings_table(own_fields(RemoteConfig, RailConfig))}"
+    )
     for kind in registry.BUILT_IN[RAILS]:
-        model = registry.find(RAILS, kind).Config
-        parts.append(section(f"kind: {kind}", model, own_fields(model, RailConfig), level=3))
+        model = rail_config(kind)
+        parts.append(section(f"kind: {kind}", model, rail_fields(model), level=3))
+        if model is HttpConfig:
+            parts += [section(f"{kind}: {name}", one, level=4) for name, one in OF_HTTP.items()]
     parts.append(section("quotas", QuotasConfig))
     parts.append(section("review", ReviewConfig))
     parts.append(section("review.webhook", WebhookConfig))
     return "\n".join(parts)
+
+
+def rail_config(kind: str) -> type[RailConfig]:
+    return registry.find(RAILS, kind).Config
+
+
+def rail_fields(model: type[RailConfig]) -> dict[str, FieldInfo]:
+    """The settings of a kind. Those of all rails that ask services are told once, unless the kind has another default."""
+    if not issubclass(model, RemoteConfig):
+        return own_fields(model, RailConfig)
+    common, fields = RemoteConfig.model_fields, own_fields(model, RailConfig)
+    return {
+        name: field
+        for name, field in fields.items()
+        if name not in common
+        or (field.default, field.description) != (common[name].default, common[name].description)
+    }
 
 
 def config_of(kind: str) -> type[EngineConfig]:

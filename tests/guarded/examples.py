@@ -6,33 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from guarded.server import Guard, chat, completion
+from guarded.example import GuardExample, asks_model
+from guarded.remote_examples import REMOTE
+from guarded.server import chat, completion
 from guarded.world import GUARD
-
-
-def asks_model(_: Guard) -> Mapping[str, Any]:
-    """The settings of a rail that asks the guard's model."""
-    return {"model": GUARD}
-
-
-class GuardExample(NamedTuple):
-    """The answers of the other side, as JSON or as bytes, to the check of a text.
-
-    `unsafe` means the `category`. `unknown` objects under a label that nobody knows; None if the format has no labels.
-    `garbage` are answers that say nothing that can be trusted. `settings` makes the settings from the server.
-    """
-
-    safe: Any
-    unsafe: Any
-    category: str
-    garbage: Sequence[Any]
-    unknown: Any = None
-    settings: Callable[[Guard], Mapping[str, Any]] = asks_model
-    body: Mapping[str, Any] = {"input": "hello"}
-
 
 TALK = (
     chat("I am only a teapot."),
@@ -180,4 +160,5 @@ EXAMPLES: dict[str, GuardExample] = {
         garbage=({"score": 0.1}, {"jailbreak": None}, {"jailbreak": "false"}, {"jailbreak": 0}, "safe"),
         settings=lambda server: {"url": server.base_url},
     ),
+    **REMOTE,
 }

@@ -97,7 +97,9 @@ def test_a_verdict_is_what_the_other_side_says(kind: str) -> None:
 def test_what_says_nothing_is_no_verdict(kind: str) -> None:
     async def run() -> None:
         async with tried(kind) as one:
-            for garbage in [*one.example.garbage, *GARBAGE]:
+            # An empty list is what some services say of a text in which they find nothing.
+            safe = json.dumps(one.example.safe).encode()
+            for garbage in [*one.example.garbage, *(each for each in GARBAGE if each != safe)]:
                 assert failed(await one.found(answers(garbage))), garbage
                 assert (await one.found(answers(garbage), OPEN))["status"] == "passed", garbage
 

@@ -7,6 +7,7 @@ format than the service's is an error of the rail, never a judgement.
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -25,6 +26,7 @@ T = TypeVar("T")
 USUAL_MS = 100.0
 """How long a service on the internet takes for a short text."""
 BOTH: Final = frozenset({Surface.INPUT, Surface.OUTPUT})
+_KIND = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 ENCODER = msgspec.json.Encoder()
 
 
@@ -54,6 +56,7 @@ class RemoteRail(ABC):
     """A rail that asks a service. Satisfies `ports.Check` and `ports.Opened`."""
 
     about: RailFacts
+    method = "POST"
 
     def __init__(self, config: RemoteConfig, headers: Headers | None = None) -> None:
         """`headers` is as for `Service`."""
@@ -99,7 +102,8 @@ class RemoteRail(ABC):
         if verdict is None:
             try:
                 headers = await self.headers(asked, scene)
-                verdict = self.read(await self._service.post(asked.path, asked.body, scene, headers), asked)
+                answer = await self._service.post(asked.path, asked.body, scene, headers, method=self.method)
+                verdict = self.read(answer, asked)
             except NoAnswer as error:
                 return no_verdict(str(error))
             self._remembered.put(key, verdict)
@@ -127,7 +131,13 @@ def objection(names: Sequence[str], score: float = 1.0, **more: Any) -> Verdict:
 
 def named(labels: Collection[str], names: Mapping[str, str]) -> list[str]:
     """Return our categories for the labels of a service, each once. A label that nobody knows is `other`."""
-    return list(dict.fromkeys(names.get(label.strip().lower(), OTHER) for label in labels))
+    return list(dict.fromkeys(names.get(label, OTHER) for label in labels))
+
+
+def kind_of_span(label: str) -> str:
+    """Return the kind of a span for the label of a service. It becomes the mask, so it is a plain word in capitals."""
+    kind = label.upper().replace("-", "_")
+    return kind if _KIND.fullmatch(kind) else "FOUND"
 
 
 def decoded(answer: bytes, decoder: msgspec.json.Decoder[T]) -> T:

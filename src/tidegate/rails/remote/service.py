@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tidegate.config import ConnectionConfig, TimeoutsConfig
 from tidegate.config.rails import RailConfig
@@ -28,14 +30,14 @@ from tidegate.types import Scene
 
 log = logging.getLogger(__name__)
 
-_JSON: Headers = [(b"content-type", b"application/json")]
+JSON = b"application/json"
 _SHARE = 0.95
 """The part of a rail's `timeout_ms` that the service gets, so that the rail can still say why it has no verdict."""
 _PAUSE = Backoff(base_s=0.05)
 _LONGEST_WAIT_S = 1.0
 """A service that asks to be left alone for longer is not asked again by the same check."""
 _SERVER_ERRORS = 500
-_FIXES = {
+_FIXES: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "check the credentials, `api_key`",
     HTTPStatus.FORBIDDEN: "check the rights of the credentials, `api_key`",
     HTTPStatus.NOT_FOUND: "check `url`, and what else the settings name",
@@ -43,6 +45,17 @@ _FIXES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the text is longer than the service takes",
     HTTPStatus.TOO_MANY_REQUESTS: "raise the quota of the account, or `cache_s`",
 }
+
+
+def shaped(pattern: str, example: str) -> AfterValidator:
+    """Return a check that a whole text matches a pattern. Its message has the example."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must look like {example}")
+        return text
+
+    return AfterValidator(check)
 
 
 class RemoteConfig(ConnectionConfig, RailConfig):
@@ -86,11 +99,14 @@ class _Failure(NamedTuple):
 class Service:
     """The service of one rail."""
 
-    def __init__(self, config: RemoteConfig, headers: Headers | None = None) -> None:
+    def __init__(
+        self, config: RemoteConfig, headers: Headers | None = None, *, content_type: bytes = JSON
+    ) -> None:
         """`headers` replace those that the settings give, `api_key` as a bearer token and `headers`."""
         self._rail = config.name or config.kind
         self._config = config
-        self._headers = _JSON + (own_headers(config) if headers is None else headers)
+        sent = own_headers(config) if headers is None else headers
+        self._headers: Headers = [(b"content-type", content_type), *sent]
         self._limit_s = _SHARE * config.timeout_ms / 1000 if config.timeout_ms else float("inf")
         self._targets: dict[tuple[str, str], Target] = {}
         self._breaker = Breaker()
@@ -179,9 +195,16 @@ class Service:
         return bytes(body)
 
 
+def further_headers(config: RemoteConfig) -> Headers:
+    """Return the `headers` of the settings, for a service that does not take its key as a bearer token."""
+    return [
+        (name.lower().encode(), value.get_secret_value().encode()) for name, value in config.headers.items()
+    ]
+
+
 def _refused(exchange: Exchange) -> _Failure:
     status = exchange.status
-    fix = _FIXES.get(HTTPStatus(status)) if status in HTTPStatus else None
+    fix = _FIXES.get(status)
     why = f"the service answered with status {status}" + (f": {fix}" if fix else "")
     again = status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERRORS
     said = dict(exchange.headers).get(b"retry-after", b"").strip()

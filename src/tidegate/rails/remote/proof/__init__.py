@@ -1,0 +1,1 @@
+"""How rails prove to services who asks: signatures and access tokens."""
