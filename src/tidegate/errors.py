@@ -43,7 +43,7 @@ from __future__ import annotations
 import enum
 import logging
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -79,7 +79,7 @@ class GatewayError(Exception):
 
     `message` is public. `retry_after_s` is for the `Retry-After` header, or else `RETRY_AFTER_S` for a 429 or 503. `cause`
     and `upstream` are only for the operator's log. `told_code` replaces `code` in the body, for a code that clients react
-    to. Metrics always count `code`.
+    to. Metrics always count `code`. The log has one line per second with the number of `aggregated` errors.
     """
 
     status: int = 500
@@ -89,7 +89,6 @@ class GatewayError(Exception):
     level: int = logging.ERROR
     again: Again = Again.NO
     aggregated: ClassVar[bool] = False
-    """Whether the log has one line per second with the number of such errors, instead of one line for each error."""
     cause: str = ""
     told_code: str = ""
 
@@ -102,13 +101,8 @@ class GatewayError(Exception):
 
     def body(self) -> bytes:
         """Return the error as JSON, in the form of OpenAI's errors."""
-        detail: dict[str, Any] = {
-            "message": self.message,
-            "type": self.type,
-            "code": self.told_code or self.code,
-            "param": self.param,
-        }
-        return msgspec.json.encode({"error": detail})
+        detail = {"message": self.message, "type": self.type, "code": self.told_code or self.code}
+        return msgspec.json.encode({"error": {**detail, "param": self.param}})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers for retries; `x-should-retry: false` if trying again cannot help.
@@ -268,7 +262,8 @@ class RateLimited(GatewayError):
     """The caller's own quota is used up.
 
     `at` is the level whose limit refused the call (`team`), and `dimension` the limit (`tokens_per_minute`). After a limit
-    for a day, the answer has `x-should-retry: false`. `left` has what remains of each limit of the call.
+    for a day, the answer has `x-should-retry: false`. `left` has what remains of each limit of the call. `needs` is what the
+    call needs of the limit's `bucket`, and `in_flight` says that running calls may give some back sooner.
     """
 
     status = 429
@@ -280,11 +275,8 @@ class RateLimited(GatewayError):
     dimension: str = ""
     left: tuple[int, ...] = ()
     bucket: str = ""
-    """The bucket of the limit."""
     needs: int = 0
-    """What the call needs of the limit."""
     in_flight: bool = False
-    """Whether running calls may give back something of the limit before `retry_after_s`."""
 
 
 class BudgetExceeded(RateLimited):
@@ -296,7 +288,7 @@ class BudgetExceeded(RateLimited):
 
 
 class Overloaded(GatewayError):
-    """The gateway's capacity is used up. The caller did nothing wrong."""
+    """The gateway's capacity is used up. `queue` is what the queue says of the call, if it has refused it."""
 
     status = 503
     code = "overloaded"
@@ -304,7 +296,6 @@ class Overloaded(GatewayError):
     level = logging.WARNING
     aggregated = True
     queue: bytes = b""
-    """What the queue says of the call, for the header `x-tidegate-queue`. Empty if the queue did not refuse it."""
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """See `GatewayError.headers`; and what the queue says."""
