@@ -262,7 +262,7 @@ class RateLimited(GatewayError):
     """The caller's own quota is used up.
 
     `at` is the level whose limit refused the call (`team`), and `dimension` the limit (`tokens_per_minute`). After a limit
-    for a day, the answer has `x-should-retry: false`. `left` has what remains of each limit of the call. `needs` is what the
+    for a day, the answer has `x-should-retry: false`. `left` has what remains of each limit. `needs` is what the
     call needs of the limit's `bucket`, and `in_flight` says that running calls may give some back sooner.
     """
 
