@@ -124,12 +124,10 @@ def recall_at(positives: Scores, negatives: Scores, target: float, *, seed: int 
     allowed = _allowed(size, target)
     if allowed >= size:
         return Estimate(1.0, 1.0, 1.0)
-    value = (count - int(np.searchsorted(rising, falling[allowed], "right"))) / count
+    value = _recall(positives, negatives, allowed)
     ranks = (draw.beta(allowed + 1, size - allowed, DRAWS) * size).astype(np.int64).clip(0, size - 1)
     hits = count - np.searchsorted(rising, falling[ranks], "right")
-    drawn: Scores = draw.beta(hits + 0.5, count - hits + 0.5)
-    low, high = (float(one) for one in np.percentile(drawn, _ENDS))
-    return _around(value, low, high)
+    return _around(value, *_middle(draw.beta(hits + 0.5, count - hits + 0.5)))
 
 
 def recall_difference(
@@ -148,7 +146,7 @@ def recall_difference(
         found[at] = _recall(second[0][some], second[1][others], allowed) - _recall(
             positives[some], negatives[others], allowed
         )
-    low, high = (float(one) for one in np.percentile(found, _ENDS))
+    low, high = _middle(found)
     beyond = min(int((found <= 0).sum()), int((found >= 0).sum()))
     return Difference(
         value, min(low, value), max(high, value), min(1.0, 2 * (beyond + 1) / (_PAIRED_DRAWS + 1))
@@ -170,6 +168,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def recalls(positives: Scores, negatives: Scores, shares: list[float]) -> list[float]:
     """Return the recall at each share of flagged negatives: the curve of receiver operating characteristics (ROC)."""
     return [_recall(positives, negatives, _allowed(len(negatives), share)) for share in shares]
+
+
+def _middle(drawn: Scores) -> tuple[float, float]:
+    """Return the ends of the interval that has 95 % of what was drawn."""
+    ends: Scores = np.percentile(drawn, _ENDS)
+    return float(ends[0]), float(ends[1])
 
 
 def _recall(positives: Scores, negatives: Scores, allowed: int) -> float:
