@@ -64,7 +64,7 @@ app.command(
 app.command(
     "tidegate.cli.rails.command:app",
     name="rails",
-    help="See the rails that check texts, try them, time them, and read their audit.",
+    help="See the rails that check texts, try them, time them, set their thresholds, and read their audit.",
 )
 app.command(
     "tidegate.cli.evals.command:app",

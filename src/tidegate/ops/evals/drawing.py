@@ -49,13 +49,19 @@ def _chart(title: str, about: str, drawn: Iterable[tuple[str, Curve]]) -> Html:
         x_title="texts without fault that are flagged, log scale",
         ticks=[((math.log(one) - low) / (high - low), percent(one)) for one in _TICKS],
         series=[
-            Series(name=name, tone=tone, values=[one * 100 for one in curve.recall])
+            Series(name=name, tone=tone, values=[*_in_percent(curve)])
             for (name, curve), tone in zip(named, _TONES, strict=False)
         ],
         height=260,
         log=False,
     )
     return lines(chart)
+
+
+def _in_percent(curve: Curve) -> Iterator[float | None]:
+    """Yield the recall in %. The lines end where half of the texts are flagged: nobody works there."""
+    for flagged, recall in zip(curve.flagged, curve.recall, strict=True):
+        yield recall * 100 if flagged <= 0.5 else None
 
 
 def _histogram(name: str, found: Histogram) -> Html:

@@ -93,6 +93,12 @@ def auc_difference(first: tuple[Scores, Scores], second: tuple[Scores, Scores]) 
     return Difference(value, value - Z * spread, value + Z * spread, chance)
 
 
+def allowed(size: int, target: float) -> int:
+    """Return the largest count that is at most the share `target` of a size, whatever the rounding of floats."""
+    count = min(math.floor(size * target), size)
+    return count + 1 if count < size and (count + 1) / size <= target else count
+
+
 def threshold_at(negatives: Scores, target: float, positives: Scores | None = None) -> Threshold:
     """Return the lowest threshold at which at most the share `target` of the negatives is flagged.
 
@@ -100,10 +106,10 @@ def threshold_at(negatives: Scores, target: float, positives: Scores | None = No
     are scores that `at` may not pass by.
     """
     ordered = np.sort(negatives)
-    allowed = _allowed(len(ordered), target)
-    if allowed >= len(ordered):
+    most = allowed(len(ordered), target)
+    if most >= len(ordered):
         return Threshold(-math.inf, 0.0)
-    below = float(ordered[len(ordered) - 1 - allowed])
+    below = float(ordered[len(ordered) - 1 - most])
     every = ordered if positives is None else np.concatenate((ordered, positives))
     above = every[every > below]
     return Threshold(below, _between(below, float(above.min()) if len(above) else math.inf))
@@ -121,11 +127,11 @@ def recall_at(positives: Scores, negatives: Scores, target: float, *, seed: int 
     draw = np.random.default_rng(seed)
     count, size = len(positives), len(negatives)
     falling, rising = np.sort(negatives)[::-1], np.sort(positives)
-    allowed = _allowed(size, target)
-    if allowed >= size:
+    most = allowed(size, target)
+    if most >= size:
         return Estimate(1.0, 1.0, 1.0)
-    value = _recall(positives, negatives, allowed)
-    ranks = (draw.beta(allowed + 1, size - allowed, DRAWS) * size).astype(np.int64).clip(0, size - 1)
+    value = _recall(positives, negatives, most)
+    ranks = (draw.beta(most + 1, size - most, DRAWS) * size).astype(np.int64).clip(0, size - 1)
     hits = count - np.searchsorted(rising, falling[ranks], "right")
     return _around(value, *_middle(draw.beta(hits + 0.5, count - hits + 0.5)))
 
@@ -137,14 +143,14 @@ def recall_difference(
     (positives, negatives), size = first, len(first[1])
     if not len(positives) or not size:
         return None
-    allowed = _allowed(size, target)
-    value = _recall(*second, allowed) - _recall(*first, allowed)
+    most = allowed(size, target)
+    value = _recall(*second, most) - _recall(*first, most)
     draw = np.random.default_rng(seed)
     found = np.empty(_PAIRED_DRAWS)
     for at in range(_PAIRED_DRAWS):
         some, others = draw.integers(0, len(positives), len(positives)), draw.integers(0, size, size)
-        found[at] = _recall(second[0][some], second[1][others], allowed) - _recall(
-            positives[some], negatives[others], allowed
+        found[at] = _recall(second[0][some], second[1][others], most) - _recall(
+            positives[some], negatives[others], most
         )
     low, high = _middle(found)
     beyond = min(int((found <= 0).sum()), int((found >= 0).sum()))
@@ -167,7 +173,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 def recalls(positives: Scores, negatives: Scores, shares: list[float]) -> list[float]:
     """Return the recall at each share of flagged negatives: the curve of receiver operating characteristics (ROC)."""
-    return [_recall(positives, negatives, _allowed(len(negatives), share)) for share in shares]
+    return [_recall(positives, negatives, allowed(len(negatives), share)) for share in shares]
 
 
 def _middle(drawn: Scores) -> tuple[float, float]:
@@ -176,17 +182,11 @@ def _middle(drawn: Scores) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
-def _recall(positives: Scores, negatives: Scores, allowed: int) -> float:
-    if allowed >= len(negatives):
+def _recall(positives: Scores, negatives: Scores, most: int) -> float:
+    if most >= len(negatives):
         return 1.0
-    last = len(negatives) - 1 - allowed
+    last = len(negatives) - 1 - most
     return float((positives > np.partition(negatives, last)[last]).mean())
-
-
-def _allowed(size: int, target: float) -> int:
-    """Return the largest count that is at most the share `target` of a size, whatever the rounding of floats."""
-    count = min(math.floor(size * target), size)
-    return count + 1 if count < size and (count + 1) / size <= target else count
 
 
 def _between(below: float, above: float) -> float | None:
