@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import run_command
+from guarded.server import answers, chat, guard
 from pages import HOSTILE, Page
 
 from tidegate.ops.evals.checking import Checked, Said, check_all
@@ -209,6 +210,47 @@ def test_the_page_has_every_figure_and_only_text_of_files(run: Run) -> None:
     assert len(page.all("svg")) > 4
     assert not page.all("img")
     assert page.row("mean")
+
+
+READS = """
+from tidegate.types import PASSED, RailFacts, Surface, Verdict
+
+class Rail:
+    about = RailFacts(name="reads", version="1", surfaces=frozenset(Surface), tier=1, reads_context=True)
+
+    async def check(self, views, scene):
+        known = " ".join((scene.question, *scene.context, scene.system))
+        return PASSED if views.original in known else Verdict(False, "unknown")
+"""
+
+
+def test_rails_read_what_stands_around_a_text(run: Run) -> None:
+    Path("mine.py").write_text(READS)
+    written("some.jsonl", "grounded", ["tide"], context="the tide turns")
+    written("some.jsonl", "grounded", ["moon"], context=["the sun", "the moon"])
+    written("some.jsonl", "grounded", ["sea"], question="what is the sea?")
+    written("some.jsonl", "grounded", ["ship"], system="you are a ship")
+    written("some.jsonl", "wrong", ["fish"], context=["the sun"])
+    every = figures(run, "some.jsonl", "--negative", "grounded", "--rail", "scored")["plans"][0]["all"]
+    assert (every["positives"]["blocked"], every["negatives"]["passed"]) == (1, 4)
+
+
+def test_rails_that_ask_models_are_asked_side_by_side(run: Run) -> None:
+    def says(heard: Any) -> Sequence[Any]:
+        return answers(chat("unsafe\nS10" if b"attack" in heard.body else "safe"))(heard)
+
+    with guard(says) as server:
+        tree = {
+            "engines": {"guards": {"kind": "vllm", "url": server.base_url}},
+            "models": {"guard": {"deployments": [{"engine": "guards"}]}},
+            "rails": {"profiles": {"asks": {"rails": [{"kind": "llama_guard", "model": "guard"}]}}},
+        }
+        Path("tidegate.yaml").write_text(json.dumps(tree))
+        written("some.jsonl", "attack", [f"attack {at}" for at in range(6)])
+        written("some.jsonl", "benign", [f"hello {at}" for at in range(6)])
+        told = figures(run, "some.jsonl", "--profile", "asks", "--jobs", "4")
+    assert told["plans"][0]["all"]["auc"]["value"] == 1
+    assert (told["jobs"], len(server.bodies)) == (4, 12)
 
 
 @pytest.mark.parametrize(

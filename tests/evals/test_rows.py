@@ -73,6 +73,12 @@ def test_a_file_is_read_once_and_namesakes_are_told_apart(tmp_path: Path) -> Non
             "has no label in the field 'label': name the right one of kind, text with --label",
         ),
         ('{"text": "a", "label": null}', "has no label"),
+        (
+            '{"text": "a", "label": "x", "question": 5}',
+            "has a `question`, `context` or `system` that is no text",
+        ),
+        ('{"text": "a", "label": "x", "context": {"a": 1}}', "that is no text"),
+        ('{"text": "a", "label": "x", "context": ["a", 1]}', "that is no text"),
     ],
 )
 def test_a_line_that_is_no_labelled_text_is_named(tmp_path: Path, line: str, told: str) -> None:

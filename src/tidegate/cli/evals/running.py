@@ -71,7 +71,7 @@ def check_with(plan: Chosen, clock: Clock = time.perf_counter) -> Check:
             said[step.name].hear(decision.verdict, decision.action)
 
         began = clock()
-        review = await reviewed(plan, row.text, clock, told=told, goes_on=True)
+        review = await reviewed(plan, row.text, clock, told=told, goes_on=True, around=row.around._asdict())
         took_s = clock() - began
         for finding in review.findings:
             one = said[finding.rail]

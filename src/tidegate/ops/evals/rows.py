@@ -21,6 +21,14 @@ class BadRows(ValueError):
     """Lines that are no labelled texts. The message names each with its file and line."""
 
 
+class Around(NamedTuple):
+    """What stands around a text, for rails that read it: the question, the documents and the system text."""
+
+    question: str = ""
+    context: tuple[str, ...] = ()
+    system: str = ""
+
+
 class Row(NamedTuple):
     """One text. `at` is its file and line, `groups` the values of the fields by which the figures are split."""
 
@@ -30,6 +38,7 @@ class Row(NamedTuple):
     label: str
     positive: bool
     groups: Mapping[str, Sequence[str]]
+    around: Around = Around()
 
 
 class Form(NamedTuple):
@@ -134,7 +143,27 @@ def _row(line: bytes, at: str, source: str, form: Form) -> Row | None:
     if form.source:
         source = _word(found.get(form.source)) or "-"
     groups = {name: _words(found.get(name)) for name in form.by}
-    return Row(at, source, text, label, positive, groups)
+    return Row(at, source, text, label, positive, groups, _around(found))
+
+
+class _Given(msgspec.Struct):
+    """The fields of a line that rails may read."""
+
+    question: str | None = None
+    context: str | list[str] | None = None
+    system: str | None = None
+
+
+def _around(found: dict[str, Any]) -> Around:
+    """Return what stands around a text. Raises ValueError for values that are no texts."""
+    try:
+        given = msgspec.convert(found, _Given)
+    except msgspec.ValidationError:
+        raise ValueError(
+            "has a `question`, `context` or `system` that is no text: rails read these"
+        ) from None
+    context = [given.context] if isinstance(given.context, str) else given.context or []
+    return Around(given.question or "", tuple(context), given.system or "")
 
 
 def _object(line: bytes, form: Form) -> dict[str, Any]:
