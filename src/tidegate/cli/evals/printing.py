@@ -16,7 +16,7 @@ from tidegate.ops.evals.result import (
     PlanResult,
     Result,
 )
-from tidegate.ops.evals.words import area, chance, difference, percent, share, threshold, warnings
+from tidegate.ops.evals.words import area, chance, difference, notes, percent, share, threshold, warnings
 
 
 def print_result(result: Result, html: Path | None) -> None:
@@ -26,7 +26,7 @@ def print_result(result: Result, html: Path | None) -> None:
         _plan(plan, result, say)
     if result.comparison is not None:
         _compared(result.comparison, [plan.profile for plan in result.plans], say)
-    for told in warnings(result):
+    for told in (*warnings(result), *notes(result)):
         say.print(told, markup=False)
     if html is not None:
         say.print(f"Page: {html}", markup=False)

@@ -9,7 +9,7 @@ import msgspec
 from tidegate.ops.evals.drawing import curves, scores
 from tidegate.ops.evals.result import Comparison, Disagreement, Figures, Pairs, PlanResult, Result
 from tidegate.ops.evals.statistics import Estimate
-from tidegate.ops.evals.words import area, chance, difference, percent, share, threshold, warnings
+from tidegate.ops.evals.words import area, chance, difference, notes, percent, share, threshold, warnings
 from tidegate.ops.load.report.markup import Html, tag
 from tidegate.ops.load.report.numbers import NOTHING, moment, number
 from tidegate.ops.load.report.shell import alarm, document, download, scrolling, section
@@ -68,6 +68,7 @@ def _top(result: Result, names: str) -> Html:
         tag("h1", f"What {names} catch{'' if len(result.plans) > 1 else 'es'}"),
         definition_list(facts, "facts"),
         *map(alarm, warnings(result)),
+        *(tag("p", told, class_="about") for told in notes(result)),
         *(tag("ul", *_tiles(plan), class_="tiles") for plan in result.plans),
     )
 

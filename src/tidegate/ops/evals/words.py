@@ -46,7 +46,7 @@ def threshold(at: float | None) -> str:
 
 
 def warnings(result: Result) -> Iterator[str]:
-    """Yield what a reader of the figures has to know."""
+    """Yield the reasons to doubt the figures."""
     for plan in result.plans:
         if not plan.complete:
             yield (
@@ -59,6 +59,11 @@ def warnings(result: Result) -> Iterator[str]:
                     f"The rail '{rail.rail}' of '{plan.profile}' failed on {count:,} texts ({error}): they are in no other"
                     " figure."
                 )
+    yield from _too_few(result.plans[0])
+
+
+def notes(result: Result) -> Iterator[str]:
+    """Yield what is odd about the texts."""
     if result.left_out:
         yield f"Left out: {result.left_out:,} texts with labels of neither side."
     if result.repeated:
@@ -66,7 +71,6 @@ def warnings(result: Result) -> Iterator[str]:
             f"Repeated: {result.repeated:,} texts stand there before,"
             f" {result.contradicted:,} of them with another label."
         )
-    yield from _too_few(result.plans[0])
 
 
 def _too_few(plan: PlanResult) -> Iterator[str]:
