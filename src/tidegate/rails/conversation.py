@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 from tidegate.ports import TextViews
-from tidegate.types import Scene, Surface
+from tidegate.types import Scene, Surface, Text
 from tidegate.types.messages import Content
 
 USER, ASSISTANT = "user", "assistant"
@@ -15,6 +16,8 @@ _PICTURES = frozenset({"image_url", "image", "input_image"})
 _ROLES = {"user": USER, "assistant": ASSISTANT, "tool": USER, "function": USER}
 """Models that judge conversations know two roles. What a tool returns is no text of the assistant."""
 
+_SAID = re.compile(r"content(\[\d+\]\.text)?")
+"""The channels of the texts that a turn has."""
 _RESULTS = frozenset({"tool", "function"})
 """The roles of messages with the results of tools."""
 
@@ -32,18 +35,29 @@ def conversation_of(views: TextViews, scene: Scene, *, most: int) -> list[Turn]:
 
     Messages of the system and of developers are left out: they are not part of what is judged. Turns of one side that
     follow each other are joined, and the first turn is the user's if there are several, since the templates of guard models
-    demand both.
+    demand both. A message is judged with its texts outside of the content too, such as the arguments of tool calls.
     """
     at, text = scene.where.at, views.original
     if scene.surface is Surface.OUTPUT:
         turns = [*_turns(scene.messages), Turn(ASSISTANT, text)]
     elif scene.role in _ROLES and 0 <= at < len(scene.messages):
         before, said = _turns(scene.messages[:at]), _turns(scene.messages[at : at + 1])[0]
-        turns = [*before, said if said.text else said._replace(text=text)]
+        whole = "\n".join(one for one in (said.text, *scene.further) if one)
+        turns = [*before, said._replace(text=whole or text)]
     else:
         turns = [Turn(USER, text)]
     latest = alternating(turns)[-most:]
     return latest[1:] if len(latest) > 1 and latest[0].role is not USER else latest
+
+
+def is_turn(text: Text) -> bool:
+    """Return whether a text belongs to a message that is a turn of the conversation."""
+    return text.role in _ROLES
+
+
+def is_said(text: Text) -> bool:
+    """Return whether a text stands in the content of its message, where `conversation_of` finds it."""
+    return _SAID.fullmatch(text.where.channel) is not None
 
 
 def alternating(turns: Iterable[Turn]) -> list[Turn]:

@@ -16,6 +16,7 @@ from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, InParts, PartReader
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
+from tidegate.rails.conversation import is_said, is_turn
 from tidegate.rails.objections import Objection
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.signs import MOST_CHARS, Look
@@ -239,7 +240,17 @@ class Review:
         scene = self._scene_of(unit)
         if not step.about.reads_messages:
             return scene
-        return msgspec.structs.replace(scene, messages=self._messages(self.changed()))
+        return msgspec.structs.replace(
+            scene, messages=self._messages(self.changed()), further=self._further(unit.text.where.at)
+        )
+
+    def _further(self, at: int) -> tuple[str, ...]:
+        """Return the texts of a message that stand outside of its content."""
+        return tuple(
+            one.value
+            for one in self._units
+            if one.text.where.at == at and is_turn(one.text) and not is_said(one.text)
+        )
 
     def _scene_of(self, unit: Unit) -> Scene:
         if unit.scene is None:
