@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from guarded.asked import checked
-from guarded.server import answers, chat
+from guarded.server import answers, chat, guard
+from guarded.world import guarded
 
 LLAMA_GUARD = {"kind": "llama_guard"}
 CALL = {
@@ -54,3 +56,57 @@ def test_texts_of_the_system_are_judged_each_also_behind_the_first_turn() -> Non
     rail = {**LLAMA_GUARD, "surfaces": ["input", "system"]}
     _, bodies = checked(rail, answers(chat("safe")), {"messages": [system, *talk]})
     assert sorted(body["messages"][-1]["content"] for body in bodies) == ["How?", "one", "two"]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+WITH_EYES = {"kind": "llama_guard", "version": 4}
+WORDS = {"type": "text", "text": "What is it?"}
+
+
+def test_a_check_of_an_image_alone_is_seen() -> None:
+    messages = [{"role": "user", "content": [PICTURE]}]
+    found, bodies = checked(WITH_EYES, answers(chat("unsafe\nS9")), {"messages": messages})
+    assert found["status"] == "blocked"
+    assert [body["messages"][-1]["content"][0] for body in bodies] == [PICTURE]
+
+
+def test_an_image_without_its_type_is_seen() -> None:
+    part = {"image_url": PICTURE["image_url"]}
+    _, bodies = checked(WITH_EYES, answers(chat("safe")), {"messages": [{"role": "user", "content": [part]}]})
+    assert [body["messages"][-1]["content"][0] for body in bodies] == [PICTURE]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        SOUND,
+        {"type": "video_url", "video_url": {"url": "https://a.example/b.mp4"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "input_image", "file_id": "file-1"},
+        {"type": "image_url", "image_url": {"url": ""}},
+        {**PICTURE, **SOUND, "type": "image_url"},
+        {**PICTURE, "type": "input_image", "input_image": "https://a.example/c.png"},
+    ],
+)
+@pytest.mark.parametrize("before", [[], [WORDS], [PICTURE]])
+def test_what_a_rail_with_eyes_cannot_see_is_no_verdict(before: list[Any], part: dict[str, Any]) -> None:
+    messages = [{"role": "user", "content": [*before, part]}]
+    found, bodies = checked(WITH_EYES, answers(chat("safe")), {"messages": messages})
+    assert (found["status"], len(bodies)) == ("blocked", 0)
+    assert "which the rail cannot see" in found["verdicts"][0]["error"]
+
+
+def test_a_rail_without_eyes_is_not_asked_about_an_image_alone() -> None:
+    blind = {"kind": "llama_guard", "name": "blind", "model": "guard", "cache_s": 0}
+    seeing = {**blind, "name": "seeing", "version": 4}
+    messages = [{"role": "user", "content": [PICTURE]}]
+
+    async def run() -> list[Any]:
+        with guard(answers(chat("safe"))) as server:
+            async with guarded([blind, seeing], server) as world:
+                await world.checked({"messages": messages})
+                return server.bodies
+
+    bodies = asyncio.run(run())
+    assert [body["messages"][-1]["content"][0] for body in bodies] == [PICTURE]

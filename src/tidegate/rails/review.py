@@ -230,7 +230,13 @@ class Review:
 
     def _units_of(self, step: Step) -> Sequence[Unit]:
         surfaces, once = step.surfaces, step.about.once
-        units = [unit for unit in self._units if unit.surface in surfaces and unit.is_request == once]
+        # An empty text stands for the request, or for a message of images alone.
+        may_be_empty = once or step.about.sees_images
+        units = [
+            unit
+            for unit in self._units
+            if unit.surface in surfaces and unit.is_request == once and (unit.value or may_be_empty)
+        ]
         if self._look is not None and step in self._look.steps:
             return [unit for unit in units if not unit.quiet]
         return latest(units) if step.about.reads_messages else units

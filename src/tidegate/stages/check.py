@@ -26,7 +26,6 @@ from tidegate.types import Action, Answer, Batch, CheckRequest, Piece, Reply, Su
 
 _ENCODER = msgspec.json.Encoder()
 _NO_ANSWER = Answer()
-_WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 
 
 class FoundSpan(msgspec.Struct, frozen=True):
@@ -83,7 +82,7 @@ class CheckTexts:
         assert isinstance(request, CheckRequest), "the endpoint has no other requests"
         plan = _plan(call, request)
         form = form_of(call.endpoint)
-        texts = form.texts_in(call.fields, call.messages)
+        texts = self._railed.texts(call, plan)
         told = _Verdicts()
         changed: dict[Where, str] = {}
         blocked = False
@@ -108,9 +107,8 @@ class CheckTexts:
         """Begin the review of the prompt, and then that of the answer, each with its rails."""
         prompt = [text for text in texts if text.surface is not Surface.OUTPUT]
         answer = [text for text in texts if text.surface is Surface.OUTPUT]
-        if prompt:
-            whole = [_WHOLE_REQUEST] if plan.checks_requests else []
-            review = self._railed.check(call, [*prompt, *whole], plan.input_look, told.add)
+        if any(text.where != REQUEST for text in prompt):
+            review = self._railed.check(call, prompt, plan.input_look, told.add)
             yield review, plan.input_rules, plan.input_checks
         if answer:
             review = self._railed.check(call, answer, plan.output_look, told.add)

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
 from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import ASSISTANT, USER, Turn
+from tidegate.rails.conversation import ASSISTANT, USER, Turn, picture
 from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, by_code, facts, share
 from tidegate.rails.hazards import HAZARDS
@@ -147,6 +147,6 @@ def _messages(turns: Sequence[Turn], *, images: bool) -> list[dict[str, Any]]:
 
 def _message(turn: Turn, *, images: bool) -> dict[str, Any]:
     text = unmarked(turn.text)
-    if not (images and turn.images):
+    if not (images and turn.media):
         return {"role": turn.role, "content": text}
-    return {"role": turn.role, "content": [*turn.images, {"type": "text", "text": text}]}
+    return {"role": turn.role, "content": [*map(picture, turn.media), {"type": "text", "text": text}]}

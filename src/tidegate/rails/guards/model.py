@@ -161,4 +161,4 @@ def share(first: Mapping[str, float], word: str, *others: str) -> float | None:
 
 def _content(turns: list[Turn]) -> list[str]:
     """Return what the key of a verdict depends on, images included."""
-    return [part for turn in turns for part in (turn.role, turn.text, *map(str, turn.images))]
+    return [part for turn in turns for part in (turn.role, turn.text, *map(str, turn.media))]
