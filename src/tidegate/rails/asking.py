@@ -235,8 +235,8 @@ def _alternatives(tokens: Sequence[_Token] | None) -> list[Alternatives]:
 
 
 def _only(body: _Body) -> _Choice:
-    if not body.choices:
-        raise NoAnswer("the model answered without a choice")
+    if len(body.choices) != 1:
+        raise NoAnswer(f"the model answered with {len(body.choices)} choices instead of one")
     return body.choices[0]
 
 

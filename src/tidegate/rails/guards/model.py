@@ -22,6 +22,10 @@ USUAL_MS = 50.0
 """How long a guard model of 8 billion parameters takes for a short text on a GPU."""
 
 
+CUT_OFF = "cut off"
+"""A label that stands for those that an answer did not come to. Nobody knows which, so it counts as any of them."""
+
+
 class GuardConfig(AskingConfig):
     """A guard model."""
 
@@ -82,10 +86,17 @@ class GuardModel(ABC):
     """A guard model. A subclass says what it is, how it asks, and what the model's labels mean."""
 
     about: RailFacts
-    labels: Mapping[str, str]
-    """The names of our categories by the model's labels, in lower case."""
 
-    def __init__(self, config: GuardConfig) -> None:
+    def __init__(self, config: GuardConfig, labels: Mapping[str, str]) -> None:
+        """`labels` are the names of our categories by the model's labels, in lower case.
+
+        Raises ValueError for a category that the model cannot name, since nothing would ever be unsafe in it.
+        """
+        for name in config.categories or ():
+            if name not in labels.values():
+                told = ", ".join(sorted({*labels.values()} - {OTHER}))
+                raise ValueError(f"does not know the category '{name}'; it knows: {told}")
+        self._labels = labels
         self._config = config
         self._model = Model(config.name or config.kind, config)
         self.threshold = config.threshold
@@ -124,7 +135,7 @@ class GuardModel(ABC):
 
         Raises NoAnswer if there is a threshold and no probability.
         """
-        names = [self.labels.get(label.strip().lower(), OTHER) for label in judged.labels]
+        names = [self._labels.get(label.strip().lower(), OTHER) for label in judged.labels]
         score = float(judged.unsafe) if judged.score is None else judged.score
         unsafe = judged.unsafe if self.threshold is None else known(judged.score) >= self.threshold
         if self._counted:

@@ -15,7 +15,7 @@ from pydantic import Field
 from tidegate.rails.asking import Completion, NoAnswer
 from tidegate.rails.conversation import ASSISTANT, Turn
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts, share
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts, share
 from tidegate.types import Scene
 
 _MOST_TOKENS = 128
@@ -50,10 +50,9 @@ class Qwen3Guard(GuardModel):
 
     Config: ClassVar[type[Qwen3GuardConfig]] = Qwen3GuardConfig
     about = facts("qwen3_guard", "1")
-    labels = {label.lower(): name for label, name in _LABELS.items()}
 
     def __init__(self, config: Qwen3GuardConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, {label.lower(): name for label, name in _LABELS.items()})
         self._transport = config.transport
         self._strict = config.strict
 
@@ -74,6 +73,7 @@ class Qwen3Guard(GuardModel):
         known = tuple(one for one in labels if one and one.lower() != "none")
         if known and answer[1] == "Safe":
             raise NoAnswer("the model called the text safe and named categories")
+        known += () if found.is_complete else (CUT_OFF,)
         return Judgement(unsafe, self._score(found), known)
 
     def _score(self, found: Completion) -> float | None:
