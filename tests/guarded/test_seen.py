@@ -110,3 +110,22 @@ def test_a_rail_without_eyes_is_not_asked_about_an_image_alone() -> None:
 
     bodies = asyncio.run(run())
     assert [body["messages"][-1]["content"][0] for body in bodies] == [PICTURE]
+
+
+def test_what_rules_have_masked_reaches_no_judge_of_a_check() -> None:
+    secret = "4111 1111 1111 1111"
+    pii = {"kind": "pii", "on_fail": "redact"}
+    judge = {"kind": "self_check", "model": "guard", "form": "word", "prompt": "{{ question }} {{ text }}"}
+    body = {"messages": [{"role": "user", "content": f"My card is {secret}"}], "answer": "Thanks"}
+
+    async def run() -> list[Any]:
+        with guard(answers(chat("no"))) as server:
+            async with guarded([pii, judge], server) as world:
+                found = await world.checked(body)
+                assert found["status"] == "modified"
+                return server.bodies
+
+    bodies = asyncio.run(run())
+    assert len(bodies) == 2
+    assert "My card is" in json.dumps(bodies[1])
+    assert secret not in json.dumps(bodies)

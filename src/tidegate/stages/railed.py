@@ -122,7 +122,9 @@ class Railed:
 
     def check(self, call: Call, texts: Sequence[Text], look: Look | None, told: Told) -> Review:
         """Begin the review of texts that no engine gets. `told` is told of each verdict on them."""
-        return self._review(call, texts, partial(self._scene_of_answer, call), look, told=told)
+        is_answer = any(text.surface is Surface.OUTPUT for text in texts)
+        scene = partial(self._scene_of_answer if is_answer else self._scene, call)
+        return self._review(call, texts, scene, look, told=told)
 
     def moderation(
         self,
