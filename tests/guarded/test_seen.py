@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guarded.asked import checked
-from guarded.server import answers, chat, guard
+from guarded.server import answers, chat, guard, in_turn, silent
 from guarded.world import guarded
 
 LLAMA_GUARD = {"kind": "llama_guard"}
@@ -129,3 +129,42 @@ def test_what_rules_have_masked_reaches_no_judge_of_a_check() -> None:
     assert len(bodies) == 2
     assert "My card is" in json.dumps(bodies[1])
     assert secret not in json.dumps(bodies)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": [WORDS, {"type": "text", "text": "BAD"}]}],
+        [{"role": "user", "content": "hello", "name": "BAD"}],
+        [
+            {"role": "user", "content": "BAD"},
+            {"role": "assistant", "content": "Hi"},
+            {"role": "user", "content": "Go"},
+        ],
+    ],
+)
+@pytest.mark.parametrize(("word", "status"), [("BAD", "blocked"), ("WORSE", "passed")])
+def test_a_fallback_that_sees_no_messages_gets_all_their_texts(
+    messages: list[Any], word: str, status: str
+) -> None:
+    words = {"kind": "blocklist", "words": [word], "surfaces": ["input"], "on_fail": "log"}
+    rails = [{**LLAMA_GUARD, "model": "guard", "on_error": "blocklist"}, words]
+
+    async def run() -> str:
+        with guard(answers(b"", status=500)) as server:
+            async with guarded(rails, server) as world:
+                return str((await world.checked({"messages": messages}))["status"])
+
+    assert asyncio.run(run()) == status
+
+
+def test_a_fallback_has_the_time_that_is_left() -> None:
+    first = {**LLAMA_GUARD, "model": "guard", "name": "first", "timeout_ms": 20, "on_error": "second"}
+    second = {**LLAMA_GUARD, "model": "guard", "name": "second", "surfaces": ["output"]}
+
+    async def run() -> dict[str, Any]:
+        with guard(in_turn(silent, answers(chat("safe")))) as server:
+            async with guarded([first, second], server) as world:
+                return await world.checked({"input": "hello"})
+
+    assert asyncio.run(run())["status"] == "passed"

@@ -13,7 +13,7 @@ import msgspec
 from tidegate.forms.leaves import with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
-from tidegate.ports import Clock, InParts, PartReader
+from tidegate.ports import Clock, InParts, PartReader, TextViews
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
 from tidegate.rails.conversation import is_said, is_turn
@@ -214,19 +214,28 @@ class Review:
 
     async def _check(self, step: Step, unit: Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
-        verdict = await checked(
-            step,
-            views_of(unit),
-            self._scene_for(step, unit, limits.end_of(step, began)),
-            self._note_failure,
-            self._clock,
-            limits,
-            abandoned=self._abandoned,
-        )
+        verdict = await self._verdict(step, unit, views_of(unit), limits)
         if self.stopped is None:
             self._take(step, unit, verdict, self._clock() - began)
             if self.stopped is not None and not alone:
                 raise _Stopped
+
+    async def _verdict(self, step: Step, unit: Unit, views: TextViews, limits: Limits) -> Verdict:
+        """Return the verdict of a rail. One that fails is replaced by its fallback, in the time that is left."""
+        scene = self._scene_for(step, unit, limits.end_of(step, self._clock()))
+        verdict = await checked(
+            step, views, scene, self._note_failure, self._clock, limits, abandoned=self._abandoned
+        )
+        fallback = step.fallback
+        if not verdict.error or fallback is None or step.about.tier == 0:
+            return verdict
+        self._note_failure(step, scene, verdict.error)
+        if not step.about.reads_messages or fallback.about.reads_messages or not is_turn(unit.text):
+            return await self._verdict(fallback, unit, views, limits)
+        # The fallback sees no messages, so it gets all of their texts. Its places are not those of the text under check.
+        whole = Views("\n".join(one.value for one in self._units if is_turn(one.text)))
+        verdict = await self._verdict(fallback, unit, whole, limits)
+        return msgspec.structs.replace(verdict, spans=(), text=None)
 
     def _units_of(self, step: Step) -> Sequence[Unit]:
         surfaces, once = step.surfaces, step.about.once
