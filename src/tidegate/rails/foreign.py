@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def attempted(work: Callable[[], T], failed: Callable[[BaseException], T]) -> T:
@@ -17,7 +18,7 @@ def attempted(work: Callable[[], T], failed: Callable[[BaseException], T]) -> T:
         return failed(error)
 
 
-async def awaited(work: Awaitable[T], failed: Callable[[BaseException], T]) -> T:
+async def awaited(work: Awaitable[T], failed: Callable[[BaseException], U]) -> T | U:
     """Return the result of `work`, or what `failed` returns for its exception. The cancellation of the caller is raised."""
     try:
         return await work
