@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from tidegate.rails.answers import without_thought
 from tidegate.rails.asking import Completion, NoAnswer
 from tidegate.rails.conversation import ASSISTANT, Turn
 from tidegate.rails.guards.marks import unmarked
@@ -19,7 +20,6 @@ from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgem
 from tidegate.types import Scene
 
 _MOST_TOKENS = 128
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(
     r"\s*Safety:[^\S\n]*(Safe|Unsafe|Controversial)[^\S\n]*\n\s*Categories:([^\n]*)(?:\n\s*Refusal:[^\S\n]*(?:Yes|No))?\s*"
 )
@@ -65,7 +65,7 @@ class Qwen3Guard(GuardModel):
         return self._read(await self._model.chat(messages, scene, most_tokens=_MOST_TOKENS))
 
     def _read(self, found: Completion) -> Judgement:
-        answer = _ANSWER.fullmatch(_THOUGHT.sub("", found.text, count=1))
+        answer = _ANSWER.fullmatch(without_thought(found.text))
         if answer is None:
             raise NoAnswer("the model's answer has no lines 'Safety:' and 'Categories:' as it should")
         unsafe = answer[1] == "Unsafe" or (answer[1] == "Controversial" and self._strict)

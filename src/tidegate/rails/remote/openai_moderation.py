@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tidegate.ports import TextViews
 from tidegate.rails.asking import NoAnswer
@@ -52,6 +52,15 @@ class OpenAIModerationConfig(RemoteConfig):
         " The service itself decides about the other categories.",
     )
     images: bool = Field(default=True, description="Whether the images of messages are checked too.")
+
+    @field_validator("thresholds")
+    @classmethod
+    def _told(cls, thresholds: Mapping[str, float]) -> Mapping[str, float]:
+        told = sorted({*_NAMES.values()})
+        for name in thresholds:
+            if name not in told:
+                raise ValueError(f"has '{name}', which the service does not tell: it tells {', '.join(told)}")
+        return thresholds
 
 
 class OpenAIModeration(RemoteRail):
