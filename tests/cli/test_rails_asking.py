@@ -72,7 +72,7 @@ def test_an_answer_is_checked_as_one(run: Run, server: Guard) -> None:
     server.says = answers(chat("safe"))
     configured(server.base_url, ASKS)
     status, out, _ = run("rails", "check", "hello", "--surface", "output")
-    assert (status, server.bodies[0]["messages"][0]["role"]) == (0, "assistant")
+    assert (status, server.bodies[0]["messages"][-1]["role"]) == (0, "assistant")
     assert "goes on as it is" in out
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tidegate.kernel.repeated import colons
 from tidegate.types import Piece, Surface, Text, Where
 
 _LONGEST_WORD = 256
@@ -62,8 +63,7 @@ def usual_texts(piece: Piece) -> Sequence[Text] | None:
         answer = _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # A repeated key would be in the bytes and not in the answer: then the shortest form of the answer is shorter.
-    if not _has_names_only(answer) or len(_ENCODER.encode(answer)) != len(data):
+    if not _has_names_only(answer) or _repeats_key(answer, data):
         return None
     texts: list[Text] = []
     for choice in answer.choices:
@@ -72,6 +72,16 @@ def usual_texts(piece: Piece) -> Sequence[Text] | None:
         if value:
             texts.append(Text(Where(choice.index, channel), Surface.OUTPUT, value))
     return texts
+
+
+def _repeats_key(answer: _Answer, data: bytes) -> bool:
+    """Whether the bytes may have a key that is not in the answer, since it comes again."""
+    shortest = _ENCODER.encode(answer)
+    if len(shortest) == len(data):
+        return False
+    # Servers that write with blanks do so in whole answers. Events have to be in the shortest form, for their layouts.
+    is_whole = bool(answer.choices and answer.choices[0].message)
+    return not is_whole or colons(shortest) != colons(data)
 
 
 def _has_names_only(answer: _Answer) -> bool:

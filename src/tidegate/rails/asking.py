@@ -21,8 +21,14 @@ from tidegate.types import Endpoint, Scene, Verdict
 
 PURPOSE = "judge"
 _ENCODER = msgspec.json.Encoder()
-_TOP_LOGPROBS = 5
+_TOP_LOGPROBS = msgspec.Raw(b"5")
 """How many alternatives of a token are asked for: the most that every server gives."""
+_CHAT = {
+    "temperature": msgspec.Raw(b"0"),
+    "logprobs": msgspec.Raw(b"true"),
+    "top_logprobs": _TOP_LOGPROBS,
+}
+_COMPLETIONS = {"temperature": msgspec.Raw(b"0"), "logprobs": _TOP_LOGPROBS}
 
 
 class AskingConfig(RailConfig):
@@ -119,30 +125,25 @@ class Model:
 
         `model` is asked instead of the rail's own. A field that is None is left out.
         """
-        own: dict[str, Any] = {
-            "messages": messages,
-            "temperature": 0,
-            "max_tokens": most_tokens,
-            "logprobs": True,
-            "top_logprobs": _TOP_LOGPROBS,
-        }
-        return _from_chat(await self._asked({**own, **fields}, scene, model))
+        fields = {"messages": messages, "max_tokens": most_tokens, **fields}
+        return _from_chat(await self._asked(_CHAT, fields, scene, model))
 
     async def complete(self, prompt: str, scene: Scene, *, most_tokens: int, **fields: Any) -> Completion:
         """Ask with a prompt that has the model's own format, and return the answer. Raises GatewayError, and NoAnswer."""
-        own: dict[str, Any] = {
-            "prompt": prompt,
-            "temperature": 0,
-            "max_tokens": most_tokens,
-            "logprobs": _TOP_LOGPROBS,
-        }
-        return _from_completions(await self._asked({**own, **fields}, scene))
+        fields = {"prompt": prompt, "max_tokens": most_tokens, **fields}
+        return _from_completions(await self._asked(_COMPLETIONS, fields, scene))
 
-    async def _asked(self, fields: Mapping[str, Any], scene: Scene, model: str = "") -> _Body:
+    async def _asked(
+        self, usual: Mapping[str, msgspec.Raw], fields: Mapping[str, Any], scene: Scene, model: str = ""
+    ) -> _Body:
+        """Ask with the usual fields and some more. A field that is None is left out."""
         assert self._ask is not None, "the rail is open"
-        raw = {
-            name: msgspec.Raw(_ENCODER.encode(value)) for name, value in fields.items() if value is not None
-        }
+        raw = dict(usual)
+        for name, value in fields.items():
+            if value is None:
+                raw.pop(name, None)
+            else:
+                raw[name] = msgspec.Raw(_ENCODER.encode(value))
         piece = await self._ask(
             model or self.name, raw, purpose=self._purpose, of=scene.parent, deadline=scene.deadline
         )

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+from tidegate.errors import DeadlineExceeded, UpstreamTimeout
 from tidegate.ports import Check, Clock, Rule, TextViews
 from tidegate.rails.abandoned import Abandoned
-from tidegate.rails.foreign import attempted
+from tidegate.rails.foreign import attempted, awaited
 from tidegate.rails.sound import wrong_with
 from tidegate.rails.step import Step
 from tidegate.types import PASSED, Action, Scene, Span, Verdict
@@ -65,6 +66,10 @@ class Limits(NamedTuple):
         """Return the limit of one rail."""
         return self.judges_until if step.about.tier >= JUDGE_TIER else self.until
 
+    def end_of(self, step: Step, now: float) -> float:
+        """Return when a check of one rail that begins now has to end."""
+        return min(self.of(step), now + step.timeout_s)
+
 
 NoteFailure = Callable[[Step, Scene, str], None]
 """A function that is told which rail has failed with a text, and how, when another rail decides in its place."""
@@ -102,7 +107,11 @@ async def checked(  # noqa: PLR0913
     within_s = limits.of(step) - clock()
     verdict = LATE
     if within_s > 0:
-        verdict = _sound(step, await _checked(step, views, scene, within_s, abandoned), len(views.original))
+        if step.is_punctual:
+            found = await awaited(cast("Check", step.rail).check(views, scene), partial(_failed, step))
+        else:
+            found = await _checked(step, views, scene, within_s, abandoned)
+        verdict = _sound(step, found, len(views.original))
     if verdict.error and step.fallback is not None:
         failed(step, scene, verdict.error)
         return await checked(step.fallback, views, scene, failed, clock, limits, abandoned=abandoned)
@@ -141,6 +150,8 @@ async def _work(check: Check, views: TextViews, scene: Scene) -> Any:
 
 
 def _failed(step: Step, error: BaseException) -> Verdict:
+    if isinstance(error, DeadlineExceeded | UpstreamTimeout):
+        return TOO_LONG
     # The message of the exception may quote the text, so only its type is told.
     log.error("the rail '%s' failed with %s", step.name, type(error).__name__)
     return Verdict(passed=False, error=f"raised {type(error).__name__}")

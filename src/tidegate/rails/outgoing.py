@@ -332,7 +332,8 @@ class Outgoing:
         plan, now, (rules, checks) = self._plan, self._clock(), steps
         review = self._begin(texts, context)
         limits = Limits(now + plan.budget_for(review.chars), now + plan.judge_budget_s)
-        await review.rules_in_turns(rules, until=limits.until)
+        if rules:
+            await review.rules_in_turns(rules, until=limits.until)
         if checks and review.stopped is None:
             await review.checks(checks, limits)
         return review

@@ -216,7 +216,7 @@ class Review:
         verdict = await checked(
             step,
             views_of(unit),
-            self._scene_for(step, unit),
+            self._scene_for(step, unit, limits.end_of(step, began)),
             self._note_failure,
             self._clock,
             limits,
@@ -234,12 +234,13 @@ class Review:
             return [unit for unit in units if not unit.quiet]
         return latest(units) if step.about.reads_messages else units
 
-    def _scene_for(self, step: Step, unit: Unit) -> Scene:
-        """Return the scene of a text, with the messages for a rail that reads them."""
-        scene = self._scene_of(unit)
-        if not step.about.reads_messages:
+    def _scene_for(self, step: Step, unit: Unit, until: float) -> Scene:
+        """Return the scene of a text for a check that has to end at a time, with the messages if the rail reads them."""
+        scene, about = self._scene_of(unit), step.about
+        if not (about.reads_messages or about.punctual):
             return scene
-        return msgspec.structs.replace(scene, messages=self._messages(self.changed()))
+        messages = self._messages(self.changed()) if about.reads_messages else ()
+        return msgspec.structs.replace(scene, deadline=min(scene.deadline, until), messages=messages)
 
     def _scene_of(self, unit: Unit) -> Scene:
         if unit.scene is None:

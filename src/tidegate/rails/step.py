@@ -41,6 +41,11 @@ class Step(msgspec.Struct, frozen=True, eq=False):
         )
 
     @property
+    def is_punctual(self) -> bool:
+        """Whether nobody has to end its checks."""
+        return self.trusted and self.about.punctual
+
+    @property
     def rewrites(self) -> bool:
         """Whether the rail changes texts."""
         return self.on_fail in _REWRITE

@@ -100,7 +100,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     A rail that `reads_messages` needs `Scene.messages`. Of each message of a chat it checks the first text only, since it
     reads the message itself, and it checks the latest turn alone: the messages since the last answer that a user has
     replied to. One that `sees_images` is also asked about messages that have images and no text. One that `reads_context`
-    needs `Scene.context` and `Scene.model`.
+    needs `Scene.context` and `Scene.model`. A `punctual` rail ends its checks by `Scene.deadline` by itself.
     """
 
     name: str
@@ -118,6 +118,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     reads_messages: bool = False
     sees_images: bool = False
     reads_context: bool = False
+    punctual: bool = False
 
 
 class Signs(NamedTuple):

@@ -39,7 +39,10 @@ def unmarked(text: str) -> str:
 
     A line such as `USER: Hello` would otherwise be taken for the next turn, and be judged in place of the text.
     """
-    return _TURN.sub("> ", _MARK.sub(_broken, text))
+    # Most texts have none of these characters, and the patterns look at every place.
+    if "<" in text or "[" in text or "|>" in text:
+        text = _MARK.sub(_broken, text)
+    return _TURN.sub("> ", text) if ":" in text else text
 
 
 def _broken(mark: re.Match[str]) -> str:

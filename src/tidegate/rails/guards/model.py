@@ -74,6 +74,7 @@ def facts(kind: str, version: str, *, sees_images: bool = False, usual_ms: float
         usual_ms=usual_ms,
         usual=frozenset({Surface.INPUT, Surface.OUTPUT}),
         reads_messages=True,
+        punctual=True,
         sees_images=sees_images,
     )
 

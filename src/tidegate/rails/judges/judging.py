@@ -148,6 +148,7 @@ def facts(
         usual_ms=usual_ms,
         usual=frozenset(usual),
         reads_messages=True,
+        punctual=True,
         reads_context=reads_context,
     )
 
