@@ -97,7 +97,9 @@ class RemoteRail(ABC):
         return []
 
     async def _verdict(self, asked: Asked, scene: Scene) -> Verdict:
-        key = self._remembered.key_of([scene.caller.organisation, asked.path, asked.body.decode(), asked.text])
+        key = self._remembered.key_of(
+            [scene.caller.organisation, asked.path, asked.body.decode(), asked.text]
+        )
         verdict = self._remembered.get(key)
         if verdict is None:
             try:
