@@ -168,3 +168,33 @@ def test_a_fallback_has_the_time_that_is_left() -> None:
                 return await world.checked({"input": "hello"})
 
     assert asyncio.run(run())["status"] == "passed"
+
+
+def test_what_a_service_has_masked_in_documents_reaches_no_guard() -> None:
+    found = [{"entity_type": "PERSON", "start": 0, "end": 5, "score": 0.9}]
+
+    def says(heard: Any) -> Any:
+        if heard.line.startswith(b"POST /analyze"):
+            return answers(found if b"Alice" in heard.body else [])(heard)
+        return answers(chat("<score> no </score>"))(heard)
+
+    async def run() -> list[Any]:
+        with guard(says) as server:
+            presidio = {
+                "kind": "presidio",
+                "url": server.root,
+                "surfaces": ["retrieval"],
+                "on_fail": "redact",
+            }
+            granite = {"kind": "granite_guardian", "model": "guard", "criteria": ["context_relevance"]}
+            engine = {"allow_fields": ["chat_template_kwargs"]}
+            async with guarded([presidio, granite], server, engine=engine) as world:
+                body = {"model": "guard", "messages": [{"role": "user", "content": "Who?"}]}
+                answer = await world.ask({**body, "documents": [{"text": "Alice did it."}]})
+                assert answer.status == 200, answer.body
+                return [one for one in server.bodies if "chat_template_kwargs" in one]
+
+    bodies = asyncio.run(run())
+    assert bodies
+    assert "did it." in json.dumps(bodies)
+    assert "Alice" not in json.dumps(bodies)

@@ -259,7 +259,12 @@ class Review:
         if not about.reads_messages:
             return msgspec.structs.replace(scene, deadline=end)
         messages, further = self._messages(self.changed()), self._further(unit.text.where.at)
-        return msgspec.structs.replace(scene, deadline=end, messages=messages, further=further)
+        context = scene.context
+        if about.reads_context:  # as rails have changed the documents so far
+            context = tuple(one.value for one in self._units if one.surface is Surface.RETRIEVAL) or context
+        return msgspec.structs.replace(
+            scene, deadline=end, messages=messages, further=further, context=context
+        )
 
     def _further(self, at: int) -> tuple[str, ...]:
         """Return the texts of a message that stand outside of its content."""
