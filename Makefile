@@ -66,7 +66,7 @@ clients: $(RUNTIME) $(CLIENTS_VENV)/.stamp ## Test with client programs that hav
 fuzz: $(FUZZ_VENV)/.stamp ## Search for input that breaks something (less: ARGS="--executions 1000 --seconds 10")
 	@$(FUZZ_VENV)/bin/python fuzz/run.py $(ARGS)
 
-stories: $(DEV) ## Measure the rails of examples/symptom_checker, and stream 10,000 of its answers, two minutes
+stories: $(DEV) ## Measure the rails of examples/symptom_checker, and stream 10,000 of its answers, four minutes
 	@$(BIN)/python examples/symptom_checker/measure.py
 	@ANSWERS=10000 $(BIN)/python -m pytest -n $(WORKERS) --timeout 300 tests/stories $(ARGS)
 

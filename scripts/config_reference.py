@@ -55,6 +55,7 @@ from tidegate.config.quotas import QuotasConfig
 from tidegate.config.rails import PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.config.review import ReviewConfig, WebhookConfig
 from tidegate.engines import fields
+from tidegate.rails.hazards import HAZARDS
 from tidegate.rails.remote.http import HttpConfig, LabelsConfig, SaysConfig, ScoreConfig, SpansConfig
 from tidegate.rails.remote.service import RemoteConfig
 from tidegate.stages.structured import InvalidStructure
@@ -358,6 +359,13 @@ def kinds_of_rails() -> str:
     return table(COLUMNS, ((f"[`{kind}`](rails/{kind}.md)", *facts) for kind, *facts in rows))
 
 
+def categories() -> str:
+    """Every category of content."""
+    return table(
+        ("category", "code", "a text that"), ((f"`{one.name}`", one.code, one.what) for one in HAZARDS)
+    )
+
+
 def listing(path: str, language: str) -> str:
     """A file of the repository as a block of code."""
     return f"```{language}\n{(ROOT / path).read_text('utf-8').rstrip()}\n```\n"
@@ -369,6 +377,7 @@ def blocks() -> dict[tuple[str, str], str]:
     return {
         ("engines.md", "request fields"): request_fields(),
         ("errors.md", "errors"): error_table(),
+        ("guards.md", "categories"): categories(),
         ("rails.md", "kinds of rails"): kinds_of_rails(),
         ("own-engine.md", "parrot.py"): listing(f"{parrot}/parrot.py", "python"),
         ("own-engine.md", "pyproject.toml"): listing(f"{parrot}/pyproject.toml", "toml"),

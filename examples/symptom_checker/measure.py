@@ -3,9 +3,10 @@
     python examples/symptom_checker/measure.py [TABLE.json]
 
 It serves the folder's tidegate.yaml once for each profile and asks 200 questions, one each 40 ms. Of 20 questions, the
-pattern rail stops three, the stand-in for Prompt Guard three, and the stand-in for Llama Guard one. The overhead is the
-time of an answer without the 1,500 ms of the engine; for a question that is refused, it is the time to the refusal. The
-table is printed, and written as JSON to a file, `overheads.json` by default. It takes about a minute.
+pattern rail stops three, the stand-in for Prompt Guard three, and Llama Guard one, whose model is a script. The overhead is
+the time of an answer without the 1,500 ms of the engine; for a question that is refused, it is the time to the refusal.
+All of it is done for a large guard model and for a small one. The tables are printed, and written as JSON to a file,
+`overheads.json` by default. It takes about two minutes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ PROFILES = {
     "tiered": "cheap rails first",
     "racing": "the same, beside the engine",
 }
+GUARDS = {
+    "large": {"CLASSIFIER_MS": "15", "GUARD_MS": "200"},
+    "small": {"CLASSIFIER_MS": "8", "GUARD_MS": "30"},
+}
+"""How long a check takes by the classifier, and by the guard model: what tidegate.yaml reads from the environment."""
 ENGINE_MS = 1500.0
 APART_S = 0.04
 PLAIN = [
@@ -123,13 +129,13 @@ def is_refusal(answer: bytes) -> bool:
 
 
 @contextmanager
-def serving(profile: str) -> Iterator[int]:
-    """Run `tidegate serve` under a profile, and return its port."""
+def serving(**environment: str) -> Iterator[int]:
+    """Run `tidegate serve` with variables for its configuration, and return its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "tidegate", "serve", "--port", str(port), "--log-level", "warning"]
-    served = subprocess.Popen(command, cwd=FOLDER, env={**os.environ, "PROFILE": profile})
+    served = subprocess.Popen(command, cwd=FOLDER, env={**os.environ, **environment})
     try:
         yield port
     finally:
@@ -159,15 +165,27 @@ async def ask_over_http(port: int, question: str) -> Outcome:
     return Outcome(took_ms, is_refusal(answer.partition(b"\r\n\r\n")[2]))
 
 
-async def main(path: str) -> None:
+async def rows_of(guard: str) -> list[Row]:
+    """Measure all profiles with one of the guards."""
     rows = []
     for profile in PROFILES:
-        with serving(profile) as port:
+        with serving(PROFILE=profile, **GUARDS[guard]) as port:
             await asyncio.wait_for(ready(port), 60)
             rows.append(await measured(profile, lambda question, port=port: ask_over_http(port, question)))
-    print(table(rows))
-    Path(path).write_text(json.dumps([one._asdict() for one in rows], indent=2) + "\n", "utf-8")
-    print(f"\nAlso in {path}.")
+    return rows
+
+
+async def main(path: str) -> None:
+    found = {}
+    for guard, speeds in GUARDS.items():
+        rows = await rows_of(guard)
+        print(
+            f"A {guard} guard: {speeds['GUARD_MS']} ms, behind a classifier: {speeds['CLASSIFIER_MS']} ms\n"
+        )
+        print(table(rows), end="\n\n", flush=True)
+        found[guard] = [one._asdict() for one in rows]
+    Path(path).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    print(f"Also in {path}.")
 
 
 if __name__ == "__main__":

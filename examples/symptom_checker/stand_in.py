@@ -1,4 +1,4 @@
-"""A rail that stands in for a detector: it takes as long as the detector would, and answers by a simple rule."""
+"""A rail that stands in for detectors: it takes as long as they would, and answers by a simple rule."""
 
 import asyncio
 import re
@@ -13,27 +13,24 @@ RULES = {
         r"ignore (?:all |the )?(?:previous |above )?(?:instructions|rules)", re.IGNORECASE
     ),
     "jailbreak": re.compile(r"pretend|role-?play|without (?:any )?(?:rules|filters|limits)", re.IGNORECASE),
-    "harm": re.compile(r"\b(?:poison|overdose|hurt)\b", re.IGNORECASE),
 }
 
 
 class StandIn:
     class Config(BaseModel):
-        takes_ms: float = Field(description="How long a check takes.")
-        tier: int = Field(description="1 for a small model, 2 for a large one. Lower tiers run first.")
-        finds: tuple[Literal["injection", "jailbreak", "harm"], ...] = Field(
-            description="What it objects to."
-        )
+        takes_ms: tuple[float, ...] = Field(description="How long the detectors take, one after the other.")
+        finds: tuple[Literal["injection", "jailbreak"], ...] = Field(description="What it objects to.")
 
     def __init__(self, config: Config) -> None:
-        self._takes_s = config.takes_ms / 1000
+        takes_ms = sum(config.takes_ms)
+        self._takes_s = takes_ms / 1000
         self._finds = config.finds
         self.about = RailFacts(
             name="stand_in",
             version="1",
             surfaces=frozenset({Surface.INPUT}),
-            tier=config.tier,
-            usual_ms=config.takes_ms,
+            tier=1,
+            usual_ms=takes_ms,
         )
 
     async def check(self, views, scene):

@@ -142,6 +142,7 @@ def test_what_is_most_likely_a_mistake_in_a_policy_is_told(settings: dict[str, A
         {"limits": {"requests_per_minute": 5, "burst_requests": 5}},
         {"models": ["m"]},
         {"models": ["m*"]},
+        {"models": ["m", "omni-moderation-latest"]},
         {"models": ["*"]},
         {"limits_by_model": {"m": {"requests_per_minute": 1}}},
     ],

@@ -72,6 +72,25 @@ async def test_a_stream_ends_with_its_finish_and_usage() -> None:
     assert all(piece.event == b"data: " + piece.data + b"\n\n" for piece in pieces)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"text": "An OVERDOSE, perhaps of poison?"}, "unsafe"),
+        ({"text": "Is that poison?"}, "no"),
+        ({"text": "Hello"}, "safe"),
+        ({"messages": [{"role": "user", "content": "poison"}, {"role": "user", "content": "Hello"}]}, "safe"),
+        ({"text": "An overdose? [[scripted text=marked]]"}, "marked"),
+        ({"text": "poison", "endpoint": Endpoint.COMPLETIONS, "stream": False}, "no"),
+    ],
+)
+async def test_the_last_words_choose_an_answer(said: dict[str, Any], told: str) -> None:
+    engine = await opened(text="safe", answers={"Overdose": "unsafe", "poison": "no"})
+    pieces: list[Piece] = []
+    await collect(engine, call(**said), pieces)
+    [whole, *_] = [text_of(pieces)] if said.get("stream", True) else [pieces[0].answer.choices[0].text]
+    assert whole == told
+
+
 @pytest.mark.parametrize("endpoint", ENGINE_ENDPOINTS)
 async def test_a_call_that_is_not_streamed_gets_one_piece(endpoint: Endpoint) -> None:
     pieces: list[Piece] = []

@@ -182,6 +182,13 @@ REMOTE: dict[str, GuardExample] = {
         unsafe=armor("MATCH_FOUND"),
         category="injection",
         garbage=(
+            {
+                "sanitizationResult": {
+                    "filterMatchState": "NO_MATCH_FOUND",
+                    "filterResults": {},
+                    "invocationResult": "SUCCESS",
+                }
+            },
             {"sanitizationResult": {}},
             {"sanitizationResult": {"filterMatchState": "NO_MATCH_FOUND"}},
             {"sanitizationResult": {**armor()["sanitizationResult"], "filterMatchState": "UNSPECIFIED"}},

@@ -201,6 +201,13 @@ def test_text_around_a_verdict_is_not_repaired_away() -> None:
     assert len(asked) > 1, "the model is asked again, as the settings of the model say"
 
 
+@pytest.mark.parametrize("finish", ["length", "content_filter", "abort"])
+def test_an_answer_that_was_cut_off_is_no_verdict(finish: str) -> None:
+    [found], _ = checked(rail(form="word"), answers(chat("no", finish=finish)))
+    assert found["status"] == "blocked"
+    assert "was cut off" in found["verdicts"][0]["error"]
+
+
 JSON_TOKENS = [{'{"': 1.0}, {"verdict": 1.0}, {'":': 1.0}, {' "': 1.0}, {"no": 0.6, "yes": 0.3}, {'"}': 1.0}]
 
 

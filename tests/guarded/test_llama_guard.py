@@ -229,6 +229,18 @@ def test_only_chosen_categories_count(answer: str, status: str) -> None:
     assert found["status"] == status
 
 
+def test_codes_that_were_cut_off_count() -> None:
+    found, _ = checked({"categories": ["S10"]}, answers(chat("unsafe\nS5,S1", finish="length")), HELLO)
+    assert found["status"] == "blocked"
+
+
+def test_several_choices_are_no_answer() -> None:
+    answer = chat("safe")
+    answer["choices"] += chat("unsafe\nS1")["choices"]
+    found, _ = checked({}, answers(answer), HELLO)
+    assert found["verdicts"][0]["error"] == "the model answered with 2 choices instead of one"
+
+
 @pytest.mark.parametrize("transport", ["chat", "completions"])
 @pytest.mark.parametrize(
     ("first", "threshold", "status"),
@@ -315,3 +327,8 @@ def test_what_cannot_work_is_refused(rail: dict[str, Any], words: str) -> None:
     }
     with pytest.raises(ConfigError, match=words):
         parse_text(json.dumps(tree), source="the test")
+
+
+def test_a_category_that_the_model_does_not_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="does not know the category 'violence'; it knows: child_exploit"):
+        checked({"categories": ["S1", "violence"]}, answers(chat("safe")), HELLO)

@@ -188,3 +188,9 @@ def test_the_score_is_that_of_the_words_that_count(strict: bool, threshold: floa
     says = answers(chat("Safety: Controversial\nCategories: PII", tops))
     found, _ = checked({**KIND, "strict": strict, "threshold": threshold}, says, HELLO)
     assert told(found)[0] == status
+
+
+def test_categories_that_were_cut_off_count() -> None:
+    says = answers(chat("Safety: Unsafe\nCategories: Violent", finish="length"))
+    found, _ = checked({"kind": "qwen3_guard", "categories": ["privacy"]}, says, {"input": "hello"})
+    assert told(found) == ("blocked", ["other"])

@@ -178,6 +178,7 @@ def test_a_certificate_of_nobody_known_is_refused_at_the_start(tmp_path: Path) -
             "both safe and unsafe",
         ),
         ({"kind": "openai_moderation", "thresholds": {"violance": 0.5}}, "did you mean 'violence'"),
+        ({"kind": "openai_moderation", "thresholds": {"weapons": 0.5}}, "which the service does not tell"),
     ],
 )
 def test_settings_are_checked_at_the_start(rail: dict[str, Any], says: str) -> None:

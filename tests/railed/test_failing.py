@@ -16,6 +16,7 @@ from railed import made
 from railed.made import FAILURES, SCANS_OF_FAILURE, SECRET
 from railed.world import Answer, World, answered, chat, railed, says
 from tidegate.errors import UpstreamError
+from tidegate.rails.foreign import awaited
 
 REFUSAL = "I'm sorry, but I can't help with that."
 # The streams of these tests have the word in the part after which the scanner fails.
@@ -365,3 +366,22 @@ def test_a_failure_in_a_whole_answer_does_not_undo_what_another_rail_has_blocked
             assert world.engine.asked[0].ask.endpoint.value == CHAT
 
     run(work())
+
+
+def test_a_check_that_is_cancelled_from_within_has_failed() -> None:
+    async def cancelled() -> str:
+        raise asyncio.CancelledError
+
+    async def endless() -> str:
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+    async def both() -> None:
+        assert await awaited(cancelled(), lambda error: type(error).__name__) == "CancelledError"
+        task = asyncio.create_task(awaited(endless(), lambda _: "failed"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(both())

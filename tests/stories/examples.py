@@ -14,7 +14,7 @@ from typing import Any
 
 from in_hand import WALL_S, GatewayInHand
 
-from tidegate.config import Config, load
+from tidegate.config import Config, EngineConfig, load
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.server import EdgeServer
@@ -52,14 +52,21 @@ def plan_of(story: str, profile: str) -> Plan:
 
 @asynccontextmanager
 async def gateway_of(story: str, engine: Any = None, **environment: str) -> AsyncIterator[GatewayInHand]:
-    """Run the gateway of a story. `environment` is what its configuration reads. `engine` answers instead of its own."""
+    """Run the gateway of a story. `environment` is what its configuration reads.
+
+    `engine` answers instead of the first engine that the configuration names.
+    """
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     clock = asyncio.get_running_loop().time
     try:
         config = config_of(story)
         with chdir(EXAMPLES / story):
-            make = make_engine if engine is None else lambda name, settings: engine
+            answering, *_ = config.engines
+
+            def make(name: str, settings: EngineConfig) -> Any:
+                return make_engine(name, settings) if engine is None or name != answering else engine
+
             async with Gateway(
                 config, runtime=Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=make)
             ) as gateway:

@@ -26,9 +26,9 @@ async def asked(gateway: GatewayInHand, question: str) -> Any:
     return measure.Outcome((client.wire.closed_at - began) * 1000, measure.is_refusal(Answered(client).body))
 
 
-def row_of(profile: str) -> Any:
+def row_of(profile: str, **more: str) -> Any:
     async def work() -> Any:
-        async with gateway_of("symptom_checker", PROFILE=profile) as gateway:
+        async with gateway_of("symptom_checker", PROFILE=profile, **more) as gateway:
             return await measure.measured(profile, lambda question: asked(gateway, question))
 
     return run(work())
@@ -63,6 +63,21 @@ def test_a_profile_adds_what_its_rails_take(
     assert row.median_ms == pytest.approx(median_ms, abs=0.5)
     assert row.refused == (0 if profile == "none" else sum(REFUSED.values()))
     assert row.questions == 200
+
+
+@pytest.mark.parametrize(
+    ("profile", "mean_ms", "median_ms"),
+    [
+        ("sequential", 43, 43),
+        ("tiered", mean_of({"patterns": 5, "prompt_guard": 8, "llama_guard": 38}, 38), 38),
+        ("racing", mean_of({"patterns": 5, "prompt_guard": 8, "llama_guard": 38}, 0), 0),
+    ],
+)
+def test_a_small_guard_adds_less(profile: str, mean_ms: float, median_ms: float) -> None:
+    row = row_of(profile, **measure.GUARDS["small"])
+    assert row.mean_ms == pytest.approx(mean_ms, abs=0.5)
+    assert row.median_ms == pytest.approx(median_ms, abs=0.5)
+    assert row.refused == sum(REFUSED.values())
 
 
 def test_the_profiles_keep_to_what_the_page_says(rows: dict[str, Any]) -> None:

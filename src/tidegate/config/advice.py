@@ -56,10 +56,13 @@ def _bursts(config: Config) -> Iterator[Problem]:
 def _models(config: Config) -> Iterator[Problem]:
     """Policies that name models which are not configured."""
     for name, policy in config.policies.items():
-        named = [(f"policies.{name}.models", one) for one in policy.models]
-        named += [(f"policies.{name}.limits_by_model", one) for one in policy.limits_by_model]
-        for path, pattern in named:
-            if not any(_meet(pattern, model) for model in config.models):
+        every = [*config.models, *config.rails.moderators]
+        named = [(f"policies.{name}.models", one, every) for one in policy.models]
+        named += [
+            (f"policies.{name}.limits_by_model", one, [*config.models]) for one in policy.limits_by_model
+        ]
+        for path, pattern, models in named:
+            if not any(_meet(pattern, model) for model in models):
                 yield Problem(
                     path, f"'{pattern}' matches no model; there are: {', '.join(sorted(config.models))}"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 from urllib.parse import urlsplit
@@ -274,6 +275,11 @@ class ScriptedConfig(EngineConfig):
     itl_ms: float = Field(default=0, ge=0, description="Time between tokens.")
     tokens: int = Field(default=16, ge=0, description="Tokens in an answer.")
     text: str | None = Field(default=None, description="Text of the answer. Default: made-up words.")
+    answers: Mapping[str, str] = Field(
+        default={},
+        description="Other texts of answers, by words: the first whose words are in the last message or in the prompt, in"
+        " any case, is the answer. So an engine can stand in for a guard model.",
+    )
     fault: str | None = Field(
         default=None, description="A fault and the token at which it happens, such as `reset@10`."
     )

@@ -50,8 +50,8 @@ class Completion(NamedTuple):
     """What a model has answered.
 
     `first` has the probabilities of the alternatives of the first token that is not blank, by token without its blanks. It
-    is empty if the engine gives none. `is_complete` says that the answer was not cut off by its length. `tokens` are all
-    tokens of the answer with their alternatives, as far as the engine gives them.
+    is empty if the engine gives none. `is_complete` says that the answer was not cut off, such as by its length. `tokens`
+    are all tokens of the answer with their alternatives, as far as the engine gives them.
     """
 
     text: str
@@ -205,6 +205,8 @@ class _Body(msgspec.Struct):
     choices: list[_Choice] = []
 
 
+_CUT_OFF = frozenset({"length", "content_filter", "abort", "error"})
+"""Why answers end before the model has said everything, as servers name it."""
 _DECODER = msgspec.json.Decoder(_Body)
 
 
@@ -213,7 +215,7 @@ def _from_chat(body: _Body) -> Completion:
     if choice.message is None or choice.message.content is None:
         raise NoAnswer("the model answered without text")
     given = _alternatives(choice.logprobs.content if choice.logprobs is not None else None)
-    return Completion(choice.message.content, _first(given), choice.finish_reason != "length", given)
+    return Completion(choice.message.content, _first(given), choice.finish_reason not in _CUT_OFF, given)
 
 
 def _from_completions(body: _Body) -> Completion:
@@ -225,7 +227,7 @@ def _from_completions(body: _Body) -> Completion:
     given = [(token, list((top or {}).items())) for token, top in zip(tokens, tops, strict=False)]
     # llama.cpp sends the form of a chat here too.
     given = given or _alternatives(found.content)
-    return Completion(choice.text, _first(given), choice.finish_reason != "length", given)
+    return Completion(choice.text, _first(given), choice.finish_reason not in _CUT_OFF, given)
 
 
 def _alternatives(tokens: Sequence[_Token] | None) -> list[Alternatives]:
@@ -236,8 +238,8 @@ def _alternatives(tokens: Sequence[_Token] | None) -> list[Alternatives]:
 
 
 def _only(body: _Body) -> _Choice:
-    if not body.choices:
-        raise NoAnswer("the model answered without a choice")
+    if len(body.choices) != 1:
+        raise NoAnswer(f"the model answered with {len(body.choices)} choices instead of one")
     return body.choices[0]
 
 

@@ -98,24 +98,20 @@ async def checked(  # noqa: PLR0913
     *,
     abandoned: Abandoned,
 ) -> Verdict:
-    """Return the verdict of a rail of any tier. A rail that fails is replaced by its fallback, in the time that is left.
+    """Return the verdict of a rail of any tier. The fallback of a rail above the rules is left to the caller.
 
     A check that is late, or whose verdict is not needed any more, is left to `abandoned`.
     """
     if step.about.tier == 0:
         return ruled(step, views, scene, failed)
     within_s = limits.of(step) - clock()
-    verdict = LATE
-    if within_s > 0:
-        if step.is_punctual:
-            found = await awaited(cast("Check", step.rail).check(views, scene), partial(_failed, step))
-        else:
-            found = await _checked(step, views, scene, within_s, abandoned)
-        verdict = _sound(step, found, len(views.original))
-    if verdict.error and step.fallback is not None:
-        failed(step, scene, verdict.error)
-        return await checked(step.fallback, views, scene, failed, clock, limits, abandoned=abandoned)
-    return verdict
+    if within_s <= 0:
+        return LATE
+    if step.is_punctual:
+        found = await awaited(cast("Check", step.rail).check(views, scene), partial(_failed, step))
+    else:
+        found = await _checked(step, views, scene, within_s, abandoned)
+    return _sound(step, found, len(views.original))
 
 
 async def _checked(step: Step, views: TextViews, scene: Scene, within_s: float, abandoned: Abandoned) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Opened, Services
+from tidegate.rails.foreign import awaited
 from tidegate.rails.plan import Plan
+
+log = logging.getLogger(__name__)
 
 
 async def open_rails(plans: Iterable[Plan], services: Services, loans: AsyncExitStack) -> None:
@@ -24,12 +29,20 @@ async def open_rails(plans: Iterable[Plan], services: Services, loans: AsyncExit
             if not isinstance(rail, Opened) or id(rail) in seen:
                 continue
             seen.add(id(rail))
-            try:
-                await rail.open(services)
-            except ValueError as error:
+            wrong = await awaited(rail.open(services), partial(_cannot_be_opened, step.name))
+            if wrong:
                 path = f"rails.profiles.{plan.name}.rails[{places[step.name]}]"
-                problems.append(Problem(path, str(error)))
+                problems.append(Problem(path, wrong))
             else:
                 loans.push_async_callback(rail.close)
     if problems:
         raise ConfigError("cannot start", problems)
+
+
+def _cannot_be_opened(name: str, error: BaseException) -> str:
+    """Return why a rail cannot be opened."""
+    if isinstance(error, ValueError):
+        return str(error)
+    # The message of a rail of another package may hold secrets, so only the log gets it.
+    log.error("the rail '%s' cannot be opened", name, exc_info=error)
+    return f"cannot be opened: {type(error).__name__}; the log says more"

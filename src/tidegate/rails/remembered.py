@@ -13,16 +13,6 @@ MOST = 4096
 """The most verdicts that one rail remembers. A verdict takes about 400 bytes."""
 
 
-def key_of(parts: Iterable[str]) -> bytes:
-    """Return a key for some content, given in parts. Parts that are cut elsewhere have another key."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.digest()
-
-
 class Remembered:
     """The verdicts of one rail, for `ttl_s` seconds each. With 0, none is remembered.
 
@@ -35,8 +25,18 @@ class Remembered:
         self._verdicts: OrderedDict[bytes, tuple[float, Verdict]] = OrderedDict()
 
     def key_of(self, parts: Iterable[str]) -> bytes:
-        """Return the key for some content, given in parts: see the function. It is empty if nothing is remembered."""
-        return key_of(parts) if self._ttl_s else b""
+        """Return the key for some content, given in parts. Parts that are cut elsewhere have another key.
+
+        It is empty if nothing is remembered.
+        """
+        if not self._ttl_s:
+            return b""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+        return digest.digest()
 
     def get(self, key: bytes) -> Verdict | None:
         """Return the verdict on this content, or None."""

@@ -13,9 +13,10 @@ import msgspec
 from tidegate.forms.leaves import with_leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
-from tidegate.ports import Clock, InParts, PartReader
+from tidegate.ports import Clock, InParts, PartReader, TextViews
 from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
+from tidegate.rails.conversation import is_said, is_turn
 from tidegate.rails.objections import Objection
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.signs import MOST_CHARS, Look
@@ -213,23 +214,38 @@ class Review:
 
     async def _check(self, step: Step, unit: Unit, limits: Limits, *, alone: bool = True) -> None:
         began = self._clock()
-        verdict = await checked(
-            step,
-            views_of(unit),
-            self._scene_for(step, unit, limits.end_of(step, began)),
-            self._note_failure,
-            self._clock,
-            limits,
-            abandoned=self._abandoned,
-        )
+        verdict = await self._verdict(step, unit, views_of(unit), limits)
         if self.stopped is None:
             self._take(step, unit, verdict, self._clock() - began)
             if self.stopped is not None and not alone:
                 raise _Stopped
 
+    async def _verdict(self, step: Step, unit: Unit, views: TextViews, limits: Limits) -> Verdict:
+        """Return the verdict of a rail. One that fails is replaced by its fallback, in the time that is left."""
+        scene = self._scene_for(step, unit, limits.end_of(step, self._clock()))
+        verdict = await checked(
+            step, views, scene, self._note_failure, self._clock, limits, abandoned=self._abandoned
+        )
+        fallback = step.fallback
+        if not verdict.error or fallback is None or step.about.tier == 0:
+            return verdict
+        self._note_failure(step, scene, verdict.error)
+        if not step.about.reads_messages or fallback.about.reads_messages or not is_turn(unit.text):
+            return await self._verdict(fallback, unit, views, limits)
+        # The fallback sees no messages, so it gets all of their texts. Its places are not those of the text under check.
+        whole = Views("\n".join(one.value for one in self._units if is_turn(one.text)))
+        verdict = await self._verdict(fallback, unit, whole, limits)
+        return msgspec.structs.replace(verdict, spans=(), text=None)
+
     def _units_of(self, step: Step) -> Sequence[Unit]:
         surfaces, once = step.surfaces, step.about.once
-        units = [unit for unit in self._units if unit.surface in surfaces and unit.is_request == once]
+        # An empty text stands for the request, or for a message of images alone.
+        may_be_empty = once or step.about.sees_images
+        units = [
+            unit
+            for unit in self._units
+            if unit.surface in surfaces and unit.is_request == once and (unit.value or may_be_empty)
+        ]
         if self._look is not None and step in self._look.steps:
             return [unit for unit in units if not unit.quiet]
         return latest(units) if step.about.reads_messages else units
@@ -239,8 +255,24 @@ class Review:
         scene, about = self._scene_of(unit), step.about
         if not (about.reads_messages or about.punctual):
             return scene
-        messages = self._messages(self.changed()) if about.reads_messages else ()
-        return msgspec.structs.replace(scene, deadline=min(scene.deadline, until), messages=messages)
+        end = min(scene.deadline, until)
+        if not about.reads_messages:
+            return msgspec.structs.replace(scene, deadline=end)
+        messages, further = self._messages(self.changed()), self._further(unit.text.where.at)
+        context = scene.context
+        if about.reads_context:  # as rails have changed the documents so far
+            context = tuple(one.value for one in self._units if one.surface is Surface.RETRIEVAL) or context
+        return msgspec.structs.replace(
+            scene, deadline=end, messages=messages, further=further, context=context
+        )
+
+    def _further(self, at: int) -> tuple[str, ...]:
+        """Return the texts of a message that stand outside of its content."""
+        return tuple(
+            one.value
+            for one in self._units
+            if one.text.where.at == at and is_turn(one.text) and not is_said(one.text)
+        )
 
     def _scene_of(self, unit: Unit) -> Scene:
         if unit.scene is None:

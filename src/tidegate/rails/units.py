@@ -10,6 +10,7 @@ from tidegate.forms.leaves import leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views
 from tidegate.ports import TextViews
+from tidegate.rails.conversation import is_turn
 from tidegate.types import Scene, Surface, Text, Where
 
 REQUEST = Where(-1, "")
@@ -44,10 +45,11 @@ class Unit(msgspec.Struct, eq=False):
 
 
 def latest(units: Sequence[Unit]) -> Sequence[Unit]:
-    """Return the first text of each message of the latest turn, and all texts outside of messages.
+    """Return the first text of each message of the latest turn, and all texts that are in no turn.
 
     The latest turn begins behind the last answer that a user has replied to. What stands before it was checked when it was
-    the latest one, and rails that read messages see it.
+    the latest one, and rails that read messages see it. Texts of the system, of developers and outside of messages are in
+    no turn: rails see nothing of them but what they check.
     """
     if len(units) < 2:
         return units
@@ -58,7 +60,7 @@ def latest(units: Sequence[Unit]) -> Sequence[Unit]:
     outside: list[Unit] = []
     for unit in units:
         at = unit.text.where.at
-        if not unit.text.role:
+        if not is_turn(unit.text):
             outside.append(unit)
         elif at >= start:
             found.setdefault(at, unit)

@@ -13,7 +13,6 @@ import msgspec
 
 from tidegate.call import Call
 from tidegate.errors import BadRequest
-from tidegate.forms import form_of
 from tidegate.kernel.nearest import nearest
 from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.plan import Plan
@@ -26,7 +25,6 @@ from tidegate.types import Action, Answer, Batch, CheckRequest, Piece, Reply, Su
 
 _ENCODER = msgspec.json.Encoder()
 _NO_ANSWER = Answer()
-_WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 
 
 class FoundSpan(msgspec.Struct, frozen=True):
@@ -82,22 +80,19 @@ class CheckTexts:
         request = call.request
         assert isinstance(request, CheckRequest), "the endpoint has no other requests"
         plan = _plan(call, request)
-        form = form_of(call.endpoint)
-        texts = form.texts_in(call.fields, call.messages)
+        texts = self._railed.texts(call, plan)
         told = _Verdicts()
-        changed: dict[Where, str] = {}
-        blocked = False
+        changed = blocked = False
         for review, rules, checks in self._reviews(call, plan, texts, told):
             await self._run(plan, review, rules, checks)
             self._railed.note(call, review.findings)
             blocked = blocked or review.stopped is not None or bool(review.referred)
             if review.stopped is not None:
                 break
-            changed |= review.changed()
+            changed = changed or bool(review.changed())
+            self._railed.put(call, review)
         if blocked:
             return own_reply(CheckResult("blocked", plan.profile.refusal, told.rail, told.verdicts))
-        fields, call.messages = form.put_in(call.fields, call.messages, changed)
-        call.fields = dict(fields)
         messages = msgspec.UNSET if request.messages is None else [one.raw for one in call.messages]
         status = "modified" if changed else "passed"
         return own_reply(CheckResult(status, _content(call, request), told.rail, told.verdicts, messages))
@@ -105,12 +100,14 @@ class CheckTexts:
     def _reviews(
         self, call: Call, plan: Plan, texts: Sequence[Text], told: _Verdicts
     ) -> Iterator[tuple[Review, Sequence[Step], Sequence[Step]]]:
-        """Begin the review of the prompt, and then that of the answer, each with its rails."""
+        """Begin the review of the prompt, and then that of the answer, each with its rails.
+
+        The prompt has its changes by then, so that the rails of the answer see it as an engine would have.
+        """
         prompt = [text for text in texts if text.surface is not Surface.OUTPUT]
         answer = [text for text in texts if text.surface is Surface.OUTPUT]
-        if prompt:
-            whole = [_WHOLE_REQUEST] if plan.checks_requests else []
-            review = self._railed.check(call, [*prompt, *whole], plan.input_look, told.add)
+        if any(text.where != REQUEST for text in prompt):
+            review = self._railed.check(call, prompt, plan.input_look, told.add)
             yield review, plan.input_rules, plan.input_checks
         if answer:
             review = self._railed.check(call, answer, plan.output_look, told.add)

@@ -40,7 +40,7 @@ from tidegate.types import (
     Text,
     Where,
 )
-from tidegate.types.messages import Content, has_images
+from tidegate.types.messages import Content, media_in
 
 RAILS = b"x-tidegate-rails"
 """The header that says what the rails did: the most severe action of each rail that has run, such as `pii=redact`."""
@@ -81,10 +81,13 @@ class Railed:
         ].hex()
 
     def texts(self, call: Call, plan: Plan) -> Sequence[Text]:
-        """Return the texts of a request. Raises BadRequest for a request whose texts cannot be read."""
+        """Return the texts of a request, with an empty one for each message that only rails with eyes can check.
+
+        Raises BadRequest for a request whose texts cannot be read.
+        """
         texts = form_of(call.endpoint).texts_in(call.fields, call.messages)
         if plan.sees_images:
-            texts = [*texts, *_pictures(call, texts)]
+            texts = [*texts, *_wordless(call, texts)]
         return [*texts, _WHOLE_REQUEST] if plan.checks_requests else texts
 
     def passes_at_once(self, call: Call, plan: Plan, texts: Sequence[Text]) -> bool:
@@ -119,7 +122,9 @@ class Railed:
 
     def check(self, call: Call, texts: Sequence[Text], look: Look | None, told: Told) -> Review:
         """Begin the review of texts that no engine gets. `told` is told of each verdict on them."""
-        return self._review(call, texts, partial(self._scene_of_answer, call), look, told=told)
+        is_answer = any(text.surface is Surface.OUTPUT for text in texts)
+        scene = partial(self._scene_of_answer if is_answer else self._scene, call)
+        return self._review(call, texts, scene, look, told=told)
 
     def moderation(
         self,
@@ -327,11 +332,11 @@ def _as_sent(call: Call, changed: Mapping[Where, str]) -> Sequence[Message]:
     return call.messages
 
 
-def _pictures(call: Call, texts: Sequence[Text]) -> Iterator[Text]:
-    """Yield an empty text for each message that has images and no text, so that rails are asked about it."""
+def _wordless(call: Call, texts: Sequence[Text]) -> Iterator[Text]:
+    """Yield an empty text for each message that has media and no text, so that rails are asked about it."""
     have_texts = {text.where.at for text in texts}
     for at, message in enumerate(call.messages):
-        if at not in have_texts and has_images((message,)):
+        if at not in have_texts and media_in(message.content):
             yield Text(Where(at, "content"), Surface.INPUT, "", message.role)
 
 

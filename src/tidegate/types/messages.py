@@ -7,7 +7,7 @@ cache still recognises the beginning of a chat. Only a changed message is encode
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import msgspec
@@ -49,18 +49,37 @@ _PICTURES = frozenset(
     {"image_url", "image", "input_image", "image_pil", "image_embeds", "video_url", "input_video"}
 )
 """The types of the parts of a message that only models with eyes can read, as engines name them."""
+_MEDIA = _PICTURES | {
+    "images",
+    "video",
+    "input_audio",
+    "audio_url",
+    "audio_embeds",
+    "audio",
+    "file",
+    "input_file",
+}
+"""The types of all parts that are no text."""
 
 
 def has_images(messages: Iterable[ChatMessage]) -> bool:
     """Return whether a message has an image or a video."""
     for message in messages:
         content = message.content
-        if type(content) is list:
-            for part in content:
-                kind = part.get("type")
-                if type(kind) is str and kind in _PICTURES:
-                    return True
+        if type(content) is list and any(kinds_of(part) & _PICTURES for part in content):
+            return True
     return False
+
+
+def media_in(content: Content) -> list[dict[str, Any]]:
+    """Return the parts of a content that are no text: images, videos, sounds and files."""
+    return [part for part in content if kinds_of(part)] if type(content) is list else []
+
+
+def kinds_of(part: Mapping[str, Any]) -> frozenset[str]:
+    """Return the media that a part may be: by its type, and by its members, since some engines do without the type."""
+    kind = part.get("type")
+    return _MEDIA.intersection((*part, kind) if type(kind) is str else part)
 
 
 class Spans(Sequence[msgspec.Raw]):

@@ -97,10 +97,11 @@ class RailFacts(msgspec.Struct, frozen=True):
     text, and a scene with the request's tokens. `reads_system` says that it needs `Scene.system`. Long texts are checked by
     rules in slices, except by those that need the `entire` text to say anything, such as its length.
 
-    A rail that `reads_messages` needs `Scene.messages`. Of each message of a chat it checks the first text only, since it
-    reads the message itself, and it checks the latest turn alone: the messages since the last answer that a user has
-    replied to. One that `sees_images` is also asked about messages that have images and no text. One that `reads_context`
-    needs `Scene.context` and `Scene.model`. A `punctual` rail ends its checks by `Scene.deadline` by itself.
+    A rail that `reads_messages` needs `Scene.messages` and `Scene.further`. Of each message of a user, an assistant or a
+    tool it checks the first text only, since it reads the message itself, and it checks the latest turn alone: the messages
+    since the last answer that a user has replied to. One that `sees_images` is also asked about messages that have images
+    and no text. One that `reads_context` needs `Scene.context` and `Scene.model`. A `punctual` rail ends its checks by
+    `Scene.deadline` by itself.
     """
 
     name: str
@@ -136,10 +137,11 @@ class Scene(msgspec.Struct, frozen=True):
     """The context of a text for a rail: its place, the question, the retrieved documents, the caller.
 
     `system` has the system and developer texts of the request, as the engine got them. Only texts of answers have it, and
-    only where a rail of the profile `reads_system`. `messages` are those of the request as rails have changed them so far,
-    for rails with `reads_messages`. `context` are the documents of the request and `model` is its model, as the client has
-    named it, where a rail of the profile `reads_context`. `parent` is the call for which a rail asks a model; None where
-    there is no call.
+    only where a rail of the profile `reads_system`. For rails with `reads_messages`, `messages` are those of the request as
+    rails have changed them so far, and `further` are the texts of the message under check that stand outside of its
+    content, such as the arguments of tool calls. Where a rail of the profile `reads_context`, `context` are the documents
+    of the request and `model` is its model, as the client has named it. `parent` is the call for which a rail asks a model;
+    None where there is no call.
 
     `prompt_tokens` is an estimate of the request's tokens, `answer_tokens` the most that its answer may have, if the
     request says so, and `context_tokens` the context of the model; -1 stands for unknown.
@@ -158,6 +160,7 @@ class Scene(msgspec.Struct, frozen=True):
     context_tokens: int = -1
     system: str = ""
     messages: Sequence[Message] = ()
+    further: tuple[str, ...] = ()
     model: str = ""
 
 

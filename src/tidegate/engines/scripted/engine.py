@@ -34,6 +34,7 @@ from tidegate.engines.scripted.script import (
     Fault,
     Question,
     Script,
+    answering,
     check_fault,
     count_prompt_tokens,
     from_config,
@@ -63,6 +64,7 @@ class ScriptedEngine:
     def __init__(self, config: ScriptedConfig) -> None:
         self.capabilities = Capabilities(fields.OPENAI, slots=config.slots, stream_usage=True)
         self._script = from_config(config)
+        self._answers = {words.lower(): text for words, text in config.answers.items()}
         self._slots = config.slots
         self._running = 0
         self._open = False
@@ -88,13 +90,13 @@ class ScriptedEngine:
     async def count_tokens(self, ask: Ask) -> int:
         """Return the number of words in the prompt, or the number that the script gives."""
         question = _question_of(ask)
-        return count_prompt_tokens(script_for(self._script, question), question)
+        return count_prompt_tokens(self._script_of(question), question)
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Batch, None]:
         """See `Engine.stream`. Raises BadRequest for a marker with a mistake, and the error of the script's fault."""
         question = _question_of(ask)
         # An adapter drops the comments of a stream, so this engine does not create any.
-        script = msgspec.structs.replace(script_for(self._script, question), comment=False)
+        script = msgspec.structs.replace(self._script_of(question), comment=False)
         timer = _Timer(ask.deadline - self._clock())
         self._running += 1
         try:
@@ -112,6 +114,10 @@ class ScriptedEngine:
                     yield batch
         finally:
             self._running -= 1
+
+    def _script_of(self, question: Question) -> Script:
+        base = answering(self._script, self._answers, question) if self._answers else self._script
+        return script_for(base, question)
 
     async def _streamed(
         self, script: Script, score: list[Beat], timer: _Timer

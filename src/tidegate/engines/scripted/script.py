@@ -215,6 +215,11 @@ def prompt_text(ask: Question) -> str:
     return "\n".join(prompts(ask))
 
 
+def last_text(ask: Question) -> str:
+    """Return the texts of the last message, or of the prompt, joined by line ends."""
+    return "\n".join(_message_texts(ask.messages[-1]) if ask.messages else prompts(ask))
+
+
 def _message_texts(message: ChatMessage) -> Iterator[str]:
     if isinstance(message.content, str):
         yield message.content
@@ -240,6 +245,13 @@ def from_config(config: ScriptedConfig) -> Script:
         return override(script, {"fault": config.fault})
     except BadRequest as error:
         raise ConfigError("scripted engine", [Problem("fault", error.message)]) from error
+
+
+def answering(base: Script, answers: Mapping[str, str], ask: Question) -> Script:
+    """Return `base` with the text of the first of some answers whose words, in lower case, are in what was said last."""
+    said = last_text(ask).lower()
+    text = next((text for words, text in answers.items() if words in said), None)
+    return base if text is None else msgspec.structs.replace(base, text=text)
 
 
 def script_for(base: Script, ask: Question) -> Script:

@@ -38,10 +38,8 @@ class Rating(NamedTuple):
 class CriteriaGuard(GuardModel):
     """A guard model that rates texts by criteria. A subclass says how it asks for one, and when it makes sense to ask."""
 
-    labels: Mapping[str, str] = {one.name: one.name for one in HAZARDS}
-
     def __init__(self, config: GuardConfig, criteria: Iterable[Criterion]) -> None:
-        super().__init__(config)
+        super().__init__(config, {one.name: one.name for one in HAZARDS})
         self._chosen = config.categories or ()
         # The categories have chosen the criteria, so all that is asked counts.
         self._counted: frozenset[str] = frozenset()

@@ -100,8 +100,8 @@ class GptOssSafeguard(GuardModel):
     about = facts("gpt_oss_safeguard", "1", usual_ms=_USUAL_MS)
 
     def __init__(self, config: GptOssSafeguardConfig) -> None:
-        super().__init__(config)
-        self.labels = {label.lower(): name for label, name in config.labels.items()} or {_POLICY: _POLICY}
+        labels = {label.lower(): name for label, name in config.labels.items()} or {_POLICY: _POLICY}
+        super().__init__(config, labels)
         self._has_labels = bool(config.labels)
         self._answer = config.answer
         self._answer_tokens = config.answer_tokens
@@ -128,7 +128,7 @@ class GptOssSafeguard(GuardModel):
             raise NoAnswer("the answer of the model was cut off: allow more `answer_tokens`")
         violates, label = _number_of(found) if self._answer == "number" else _object_of(found)
         if not violates:
-            if label.lower() in self.labels:
+            if label.lower() in self._labels:
                 raise NoAnswer("the model named a rule of the policy and no violation")
             return Judgement(False, 0.0)
         return Judgement(True, 1.0, (label if self._has_labels else _POLICY,))

@@ -14,9 +14,9 @@ from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
 from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import ASSISTANT, USER, Turn
+from tidegate.rails.conversation import ASSISTANT, USER, Turn, picture
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, by_code, facts, share
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, by_code, facts, share
 from tidegate.rails.hazards import HAZARDS
 from tidegate.types import Endpoint, Scene
 
@@ -61,14 +61,13 @@ class LlamaGuard(GuardModel):
     about = facts("llama_guard", "1")
 
     def __init__(self, config: LlamaGuardConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, {code.lower(): "policy" for code in config.taxonomy} or by_code())
         self.about = msgspec.structs.replace(
             self.about, sees_images=config.version == 4 and config.transport == "chat"
         )
         self._version = config.version
         self._transport = config.transport
         self._taxonomy = config.taxonomy
-        self.labels = {code.lower(): "policy" for code in config.taxonomy} or by_code()
 
     async def open(self, services: Services) -> None:
         """See `Opened`. A taxonomy needs a server that passes it on to the chat template."""
@@ -129,6 +128,7 @@ class LlamaGuard(GuardModel):
             raise NoAnswer("the model answered 'safe' and something else")
         score = share(found.first, "unsafe", "safe")
         labels = [label.strip() for label in rest.strip().split("\n")[0].split(",")] if unsafe else []
+        labels += [] if found.is_complete else [CUT_OFF]
         return Judgement(unsafe, score, tuple(label for label in labels if label))
 
 
@@ -147,6 +147,6 @@ def _messages(turns: Sequence[Turn], *, images: bool) -> list[dict[str, Any]]:
 
 def _message(turn: Turn, *, images: bool) -> dict[str, Any]:
     text = unmarked(turn.text)
-    if not (images and turn.images):
+    if not (images and turn.media):
         return {"role": turn.role, "content": text}
-    return {"role": turn.role, "content": [*turn.images, {"type": "text", "text": text}]}
+    return {"role": turn.role, "content": [*map(picture, turn.media), {"type": "text", "text": text}]}

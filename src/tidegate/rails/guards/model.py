@@ -22,6 +22,10 @@ USUAL_MS = 50.0
 """How long a guard model of 8 billion parameters takes for a short text on a GPU."""
 
 
+CUT_OFF = "cut off"
+"""A label that stands for those that an answer did not come to. Nobody knows which, so it counts as any of them."""
+
+
 class GuardConfig(AskingConfig):
     """A guard model."""
 
@@ -83,10 +87,17 @@ class GuardModel(ABC):
     """A guard model. A subclass says what it is, how it asks, and what the model's labels mean."""
 
     about: RailFacts
-    labels: Mapping[str, str]
-    """The names of our categories by the model's labels, in lower case."""
 
-    def __init__(self, config: GuardConfig) -> None:
+    def __init__(self, config: GuardConfig, labels: Mapping[str, str]) -> None:
+        """`labels` are the names of our categories by the model's labels, in lower case.
+
+        Raises ValueError for a category that the model cannot name, since nothing would ever be unsafe in it.
+        """
+        for name in config.categories or ():
+            if name not in labels.values():
+                told = ", ".join(sorted({*labels.values()} - {OTHER}))
+                raise ValueError(f"does not know the category '{name}'; it knows: {told}")
+        self._labels = labels
         self._config = config
         self._model = Model(config.name or config.kind, config)
         self.threshold = config.threshold
@@ -125,7 +136,7 @@ class GuardModel(ABC):
 
         Raises NoAnswer if there is a threshold and no probability.
         """
-        names = [self.labels.get(label.strip().lower(), OTHER) for label in judged.labels]
+        names = [self._labels.get(label.strip().lower(), OTHER) for label in judged.labels]
         score = float(judged.unsafe) if judged.score is None else judged.score
         unsafe = judged.unsafe if self.threshold is None else known(judged.score) >= self.threshold
         if self._counted:
@@ -162,4 +173,4 @@ def share(first: Mapping[str, float], word: str, *others: str) -> float | None:
 
 def _content(turns: list[Turn]) -> list[str]:
     """Return what the key of a verdict depends on, images included."""
-    return [part for turn in turns for part in (turn.role, turn.text, *map(str, turn.images))]
+    return [part for turn in turns for part in (turn.role, turn.text, *map(str, turn.media))]

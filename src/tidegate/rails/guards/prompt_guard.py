@@ -15,7 +15,7 @@ from tidegate.config.rails import RailConfig
 from tidegate.models.classifier import Busy, Classifier, Unusable
 from tidegate.ports import Services, TextViews
 from tidegate.rails.asking import no_verdict
-from tidegate.rails.remembered import Remembered, key_of
+from tidegate.rails.remembered import Remembered
 from tidegate.types import PASSED, RailFacts, Scene, Surface, Verdict
 
 UNTRUSTED: Final = frozenset({Surface.INPUT, Surface.RETRIEVAL, Surface.TOOL})
@@ -81,7 +81,7 @@ class PromptGuard:
         """Run the model on a text."""
         if not views.original.strip():
             return PASSED
-        key = key_of([scene.caller.organisation, scene.surface.value, views.original])
+        key = self._remembered.key_of([scene.caller.organisation, scene.surface.value, views.original])
         verdict = self._remembered.get(key)
         if verdict is None:
             # A lone surrogate has no bytes in UTF-8, which the tokenizer reads.

@@ -12,14 +12,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from tidegate.rails.answers import without_thought
 from tidegate.rails.asking import Completion, NoAnswer
 from tidegate.rails.conversation import ASSISTANT, Turn
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts, share
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts, share
 from tidegate.types import Scene
 
 _MOST_TOKENS = 128
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _ANSWER = re.compile(
     r"\s*Safety:[^\S\n]*(Safe|Unsafe|Controversial)[^\S\n]*\n\s*Categories:([^\n]*)(?:\n\s*Refusal:[^\S\n]*(?:Yes|No))?\s*"
 )
@@ -50,10 +50,9 @@ class Qwen3Guard(GuardModel):
 
     Config: ClassVar[type[Qwen3GuardConfig]] = Qwen3GuardConfig
     about = facts("qwen3_guard", "1")
-    labels = {label.lower(): name for label, name in _LABELS.items()}
 
     def __init__(self, config: Qwen3GuardConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, {label.lower(): name for label, name in _LABELS.items()})
         self._transport = config.transport
         self._strict = config.strict
 
@@ -66,7 +65,7 @@ class Qwen3Guard(GuardModel):
         return self._read(await self._model.chat(messages, scene, most_tokens=_MOST_TOKENS))
 
     def _read(self, found: Completion) -> Judgement:
-        answer = _ANSWER.fullmatch(_THOUGHT.sub("", found.text, count=1))
+        answer = _ANSWER.fullmatch(without_thought(found.text))
         if answer is None:
             raise NoAnswer("the model's answer has no lines 'Safety:' and 'Categories:' as it should")
         unsafe = answer[1] == "Unsafe" or (answer[1] == "Controversial" and self._strict)
@@ -74,6 +73,7 @@ class Qwen3Guard(GuardModel):
         known = tuple(one for one in labels if one and one.lower() != "none")
         if known and answer[1] == "Safe":
             raise NoAnswer("the model called the text safe and named categories")
+        known += () if found.is_complete else (CUT_OFF,)
         return Judgement(unsafe, self._score(found), known)
 
     def _score(self, found: Completion) -> float | None:

@@ -45,10 +45,9 @@ class WildGuard(GuardModel):
 
     Config: ClassVar[type[WildGuardConfig]] = WildGuardConfig
     about = facts("wild_guard", "1")
-    labels = {}
 
     def __init__(self, config: WildGuardConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, {})
         self._transport = config.transport
 
     async def judge(self, turns: list[Turn], scene: Scene) -> Judgement:

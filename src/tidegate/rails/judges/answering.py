@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from tidegate.rails.answers import without_fence, without_thought
 from tidegate.rails.asking import Completion, NoAnswer
 from tidegate.rails.guards.model import share
 
@@ -20,8 +21,6 @@ _SCHEMA = {
     "additionalProperties": False,
 }
 _DEMAND = {"type": "json_schema", "json_schema": {"name": _KEY, "strict": True, "schema": _SCHEMA}}
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _ONLY = re.compile(r"[\s*_\"'`.]*(yes|no)[\s*_\"'`.!]*", re.IGNORECASE)
 _OBJECT = re.compile(rf'\s*\{{\s*"{_KEY}"\s*:\s*"(yes|no)"\s*\}}\s*')
 
@@ -49,10 +48,9 @@ def read(form: Form, found: Completion) -> Answer:
     """Read the answer of a judge. Raises NoAnswer for an answer that is anything else than a verdict."""
     if not found.is_complete:
         raise NoAnswer("the answer of the judge was cut off: allow more `answer_tokens`")
-    thought = _THOUGHT.match(found.text)
-    start = thought.end() if thought else 0
-    word, place = (_in_object if form == "json" else _alone)(found.text[start:])
-    return Answer(word, _chance(found, start + place))
+    text = without_thought(found.text)
+    word, place = (_in_object if form == "json" else _alone)(text)
+    return Answer(word, _chance(found, len(found.text) - len(text) + place))
 
 
 def _alone(text: str) -> tuple[str, int]:
@@ -63,8 +61,7 @@ def _alone(text: str) -> tuple[str, int]:
 
 
 def _in_object(text: str) -> tuple[str, int]:
-    fenced = _FENCED.fullmatch(text)
-    inner, start = (fenced.group(1), fenced.start(1)) if fenced else (text, 0)
+    inner, start = without_fence(text)
     # A JSON parser would take the last of two keys of one name.
     found = _OBJECT.fullmatch(inner)
     if found is None:

@@ -23,7 +23,6 @@ from tidegate.rails.asking import AskingConfig, Model, NoAnswer, known, no_verdi
 from tidegate.rails.conversation import USER, Turn, conversation_of
 from tidegate.rails.judges.answering import YES, Answer, Form, Word, demand, read, told
 from tidegate.rails.judges.prompt import filled, names_in, said, unknown_in
-from tidegate.rails.remembered import key_of
 from tidegate.types import PASSED, Endpoint, Hold, Message, RailFacts, Scene, Surface, Verdict
 
 T = TypeVar("T")
@@ -184,17 +183,19 @@ class Judge(ABC):
     async def check(self, views: TextViews, scene: Scene) -> Verdict:
         """Ask the model about a text. Raises GatewayError if it cannot be asked."""
         turns = conversation_of(views, scene, most=self._config.most_turns)
+        remembered = self.model.remembered
         try:
             values = {**self.values(turns, scene), "text": turns[-1].text}
-            key = key_of([scene.caller.organisation, scene.surface.value, *self.content(values, scene)])
-            verdict = self.model.remembered.get(key)
+            about = [scene.caller.organisation, scene.surface.value, *self.content(values, scene)]
+            key = remembered.key_of(about)
+            verdict = remembered.get(key)
             if verdict is None:
                 verdict = await self._judged({**values, **await self.found_out(scene)}, scene)
         except NoAnswer as error:
             return no_verdict(str(error))
         except NothingToJudge:
             return PASSED
-        self.model.remembered.put(key, verdict)
+        remembered.put(key, verdict)
         return verdict
 
     @abstractmethod

@@ -137,6 +137,8 @@ class ModelArmor(RemoteRail):
             # What is masked is only the sensitive data, so the text is corrected only if nothing else was found.
             text = _masked(result.filterResults[_SDP]) if matched == [_SDP] else None
             return objection(list(dict.fromkeys(names)), text=text)
+        if not result.filterResults:
+            raise NoAnswer("no filter of the service has checked the text: switch some on in the template")
         if result.invocationResult != "SUCCESS":
             raise NoAnswer("filters of the service have failed")
         if any("EXECUTION_SKIPPED" in _states(one) for one in result.filterResults.values()):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tidegate.ports import TextViews
 from tidegate.rails.asking import NoAnswer
-from tidegate.rails.conversation import conversation_of
+from tidegate.rails.conversation import Part, conversation_of, picture
 from tidegate.rails.hazards import OTHER, HazardName
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
 from tidegate.rails.remote.service import RemoteConfig
@@ -53,6 +53,15 @@ class OpenAIModerationConfig(RemoteConfig):
     )
     images: bool = Field(default=True, description="Whether the images of messages are checked too.")
 
+    @field_validator("thresholds")
+    @classmethod
+    def _told(cls, thresholds: Mapping[str, float]) -> Mapping[str, float]:
+        told = sorted({*_NAMES.values()})
+        for name in thresholds:
+            if name not in told:
+                raise ValueError(f"has '{name}', which the service does not tell: it tells {', '.join(told)}")
+        return thresholds
+
 
 class OpenAIModeration(RemoteRail):
     """Asks OpenAI's moderation endpoint about texts and images."""
@@ -70,12 +79,12 @@ class OpenAIModeration(RemoteRail):
 
     def asks(self, views: TextViews, scene: Scene) -> Sequence[Asked]:
         """See `RemoteRail.asks`."""
-        text, images = views.original, ()
+        text, media = views.original, tuple[Part, ...]()
         if self.about.sees_images:
             turn = conversation_of(views, scene, most=1)[-1]
-            text, images = turn.text, turn.images
-        first: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not images else []
-        parts = [_image(one) for one in images]
+            text, media = turn.text, turn.media
+        first: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not media else []
+        parts = [picture(one) for one in media]
         inputs = [first + parts[:1], *([one] for one in parts[1:])]
         return [
             Asked("moderations", ENCODER.encode({"model": self._model, "input": one}), text) for one in inputs
@@ -132,12 +141,3 @@ class _Answer(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Answer)
-
-
-def _image(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an image as the endpoint takes it. Raises NoAnswer for one that is not given by its URL."""
-    given = part.get("image_url")
-    url = cast("Mapping[str, Any]", given).get("url") if isinstance(given, dict) else given
-    if not isinstance(url, str) or not url:
-        raise NoAnswer("the message has an image without a URL, which the service does not take")
-    return {"type": "image_url", "image_url": {"url": url}}

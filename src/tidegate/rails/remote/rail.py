@@ -18,7 +18,7 @@ from tidegate.egress.exchange import Headers
 from tidegate.ports import Services, TextViews
 from tidegate.rails.asking import NoAnswer, no_verdict
 from tidegate.rails.hazards import OTHER
-from tidegate.rails.remembered import Remembered, key_of
+from tidegate.rails.remembered import Remembered
 from tidegate.rails.remote.service import RemoteConfig, Service
 from tidegate.types import Hold, RailFacts, Scene, Surface, Verdict
 
@@ -97,7 +97,9 @@ class RemoteRail(ABC):
         return []
 
     async def _verdict(self, asked: Asked, scene: Scene) -> Verdict:
-        key = key_of([scene.caller.organisation, asked.path, asked.body.decode(), asked.text])
+        key = self._remembered.key_of(
+            [scene.caller.organisation, asked.path, asked.body.decode(), asked.text]
+        )
         verdict = self._remembered.get(key)
         if verdict is None:
             try:

@@ -49,6 +49,7 @@ _CATEGORIES = (
     ("Immoral/Unethical", "unethical"),
 )
 """The categories of the model, S1 to S23, each with ours."""
+_NAMES = {label: ours for at, (name, ours) in enumerate(_CATEGORIES, 1) for label in (f"s{at}", name.lower())}
 _CODE = re.compile(r"s\d+\s*:\s*", re.IGNORECASE)
 """The code that may stand before the name of a category in an answer."""
 _USER, _RESPONSE, _LABELS = "User Safety", "Response Safety", "Safety Categories"
@@ -95,12 +96,9 @@ class NemoContentSafety(GuardModel):
 
     Config: ClassVar[type[NemoContentSafetyConfig]] = NemoContentSafetyConfig
     about = facts("nemo_content_safety", "1")
-    labels: Mapping[str, str] = {
-        label: ours for at, (name, ours) in enumerate(_CATEGORIES, 1) for label in (f"s{at}", name.lower())
-    }
 
     def __init__(self, config: NemoContentSafetyConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, _NAMES)
         self._transport = config.transport
 
     async def judge(self, turns: list[Turn], scene: Scene) -> Judgement:

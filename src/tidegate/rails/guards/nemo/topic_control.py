@@ -51,10 +51,9 @@ class NemoTopicControl(GuardModel):
         surfaces=frozenset({Surface.INPUT}),
         usual=frozenset({Surface.INPUT}),
     )
-    labels = {_OFF: "off_topic"}
 
     def __init__(self, config: NemoTopicControlConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, {_OFF: "off_topic"})
         self._transport = config.transport
         guidelines = config.guidelines.strip().removesuffix(_DEMAND).rstrip()
         self._system = {"role": "system", "content": f"{guidelines}\n\n{_DEMAND}"}
