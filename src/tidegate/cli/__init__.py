@@ -64,7 +64,12 @@ app.command(
 app.command(
     "tidegate.cli.rails.command:app",
     name="rails",
-    help="See the rails that check texts, try them, time them, and read their audit.",
+    help="See the rails that check texts, try them, time them, set their thresholds, and read their audit.",
+)
+app.command(
+    "tidegate.cli.evals.command:app",
+    name="eval",
+    help="Measure on labelled data how well parts of the gateway decide.",
 )
 app.command("tidegate.cli.chat:chat", help="Talk to a model behind any OpenAI-compatible server.")
 app.command(

@@ -1,1 +1,1 @@
-"""Tools for operating the gateway: load tests today; prompts, experiments, evals and planning later."""
+"""Tools for operating the gateway: load tests, a drill and evaluations today; prompts, experiments and planning later."""

@@ -6,7 +6,7 @@ from cyclopts import App
 
 app = App(
     name="rails",
-    help="See the rails that check texts, try them, time them, and read their audit.",
+    help="See the rails that check texts, try them, time them, set their thresholds, and read their audit.",
     help_epilogue="""A rail checks a text. A profile is a list of rails, and `policies.NAME.rails` puts the calls of
 a policy under a profile. Nothing here starts a server. Only rails that ask models ask
 engines, those of the configuration.
@@ -21,9 +21,12 @@ Examples
 
 `tidegate rails profile prompts.jsonl --html rails.html`: how long they take
 
+`tidegate rails calibrate traffic.jsonl --fpr 0.001`: thresholds that flag few enough of your own texts
+
 `tidegate rails audit --since 24h --action block`: what was blocked since yesterday, as CSV""",
 )
 app.command("tidegate.cli.rails.listing:list_", name="list")
 app.command("tidegate.cli.rails.trying:check", name="check")
 app.command("tidegate.cli.rails.timing:profile", name="profile")
+app.command("tidegate.cli.evals.calibrating:calibrate", name="calibrate")
 app.command("tidegate.cli.rails.auditing:audit", name="audit")

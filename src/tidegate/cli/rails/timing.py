@@ -14,22 +14,19 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 
 from tidegate.cli import settings, store
-from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen, run, scene
+from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen, run
+from tidegate.cli.rails.reviewing import reviewed
 from tidegate.cli.rails.times import PLAN, Budget, Measured, Times, of_samples
 from tidegate.cli.rails.times_page import page
 from tidegate.cli.rails.trying import read_text
 from tidegate.cli.running.drawing import bar
 from tidegate.ports import Clock
 from tidegate.rails.budgets import critical_path
-from tidegate.rails.checking import JUDGE_TIER, Limits
-from tidegate.rails.review import Review
-from tidegate.rails.units import REQUEST
-from tidegate.types import Action, Surface, Text, Where
+from tidegate.rails.checking import JUDGE_TIER
+from tidegate.types import Action
 
 WARM_UP = 20
 """So many texts are checked first and not measured: the first ones fill caches and load code."""
-_CONTENT = Where(0, "content")
-_ENDLESS = float("inf")
 _OVER = 1
 
 
@@ -86,7 +83,7 @@ def profile(  # noqa: PLR0913 - an option each
         settings.fail(
             f"{file or 'standard input'}: has no text: write one a line, or lines of JSON with `text`"
         )
-    _check(html)
+    check_page(html)
     times = run(plan, lambda: measured(plan, texts, rounds=rounds))
     if html is not None:
         html.write_text(page(times), encoding="utf-8")
@@ -97,14 +94,14 @@ def profile(  # noqa: PLR0913 - an option each
     sys.exit(_OVER if any(budget.p99_ms > budget.has_ms for budget in times.budgets) else 0)
 
 
-def _check(html: Path | None) -> None:
-    """End with status 2 if the page cannot be written, before the time is spent."""
-    if html is None:
+def check_page(path: Path | None, option: str = "--html") -> None:
+    """End with status 2 if a file of an option cannot be written, before the time is spent."""
+    if path is None:
         return
-    if html.is_dir() or not html.name:
-        settings.fail(f"--html: {html} is a folder: name a file in it")
-    if not os.access(html if html.exists() else html.parent, os.W_OK):
-        settings.fail(f"--html: {html} cannot be written: name a file in a folder that can be")
+    if path.is_dir() or not path.name:
+        settings.fail(f"{option}: {path} is a folder: name a file in it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        settings.fail(f"{option}: {path} cannot be written: name a file in a folder that can be")
 
 
 def _texts(data: str) -> Iterator[str]:
@@ -125,14 +122,14 @@ async def measured(
 ) -> Times:
     """Check each text `rounds` times, and return how long that takes. `clock` is in seconds."""
     for text in texts[:WARM_UP]:
-        await _reviewed(plan, text, clock)
+        await reviewed(plan, text, clock)
     took: dict[str, list[float]] = {step.name: [] for step in plan.steps}
     whole: list[float] = []
     stopped = failed = 0
     for _ in range(rounds):
         for text in texts:
             began = clock()
-            review = await _reviewed(plan, text, clock)
+            review = await reviewed(plan, text, clock)
             whole.append(clock() - began)
             for finding in review.findings:
                 took[finding.rail].append(finding.took_s)
@@ -151,20 +148,6 @@ async def measured(
         whole=of_samples(PLAN, None, whole),
         budgets=_budgets(plan, {one.name: one for one in rails}),
     )
-
-
-async def _reviewed(plan: Chosen, text: str, clock: Clock) -> Review:
-    """Check one text as the stages of a gateway do, without their budgets."""
-    places = [Text(_CONTENT, plan.surface, text)]
-    if any(step.about.once for step in plan.steps):
-        places.append(Text(REQUEST, Surface.INPUT, ""))
-    look = plan.plan.output_look if plan.surface is Surface.OUTPUT else plan.plan.input_look
-    review = Review(places, lambda one: scene(one, text), clock, hashed=lambda _: "", look=look)
-    for _ in review.rules(plan.rules, until=_ENDLESS):
-        pass
-    if review.stopped is None and plan.checks:
-        await review.checks(plan.checks, Limits(_ENDLESS, _ENDLESS))
-    return review
 
 
 def _budgets(plan: Chosen, rails: dict[str, Measured]) -> list[Budget]:

@@ -1,0 +1,1 @@
+"""`tidegate eval`, and `tidegate rails calibrate`, which counts in the same way."""
