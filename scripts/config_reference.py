@@ -55,7 +55,7 @@ from tidegate.config.quotas import QuotasConfig
 from tidegate.config.rails import PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.config.review import ReviewConfig, WebhookConfig
 from tidegate.engines import fields
-from tidegate.rails.hazards import HAZARDS
+from tidegate.rails.asked.hazards import HAZARDS
 from tidegate.rails.remote.http import HttpConfig, LabelsConfig, SaysConfig, ScoreConfig, SpansConfig
 from tidegate.rails.remote.service import RemoteConfig
 from tidegate.stages.structured import InvalidStructure

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tidegate.kernel.matching import Pattern, PatternSet, WordList
 from tidegate.rails.finders import Ending, by_patterns, by_words, either
-from tidegate.rails.lane import SpanRail
-from tidegate.rails.spans import SpanScanner
-from tidegate.rails.window import Window, WindowRules
+from tidegate.rails.streams.lane import SpanRail
+from tidegate.rails.streams.spans import SpanScanner
+from tidegate.rails.streams.window import Window, WindowRules
 from tidegate.types import Answer, Choice, Piece, Surface, Text, View, Where
 
 CONTENT, REASONING, ARGUMENTS = "content", "reasoning_content", "tool_calls[0].function.arguments"

@@ -23,8 +23,8 @@ from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, ModelNotFound, Problem, UpstreamError
 from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks, way_of_moderations
 from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
-from tidegate.rails.opening import open_rails
-from tidegate.rails.seating import crowded
+from tidegate.rails.asked.opening import open_rails
+from tidegate.rails.asked.seating import crowded
 from tidegate.rails.warming import warm_up
 from tidegate.review.desk import Desk
 from tidegate.review.place import asks_people

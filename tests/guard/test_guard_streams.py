@@ -14,7 +14,7 @@ from tidegate import Guard
 from tidegate.config import Config
 from tidegate.guard import BanList, Blocked, DetectPII, NamedRail, SecretsPresent
 from tidegate.rails.plan import compile_plans
-from tidegate.rails.window import Window
+from tidegate.rails.streams.window import Window
 from tidegate.types import (
     PASSED,
     Answer,

@@ -18,7 +18,7 @@ from guarded.examples import ASKED, EXAMPLES, verdict
 from guarded.server import Says, answers, chat, guard, in_turn
 from guarded.world import GUARD, guarded
 from tidegate.errors import ConfigError
-from tidegate.rails.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer
 from tidegate.rails.judges.answering import read
 from tidegate.rails.judges.prompt import filled, plain
 

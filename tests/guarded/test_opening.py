@@ -16,7 +16,7 @@ from tidegate.config import parse_text
 from tidegate.config.rails import RailConfig, RailsConfig
 from tidegate.errors import ConfigError
 from tidegate.ports import Services, TextViews
-from tidegate.rails.opening import open_rails
+from tidegate.rails.asked.opening import open_rails
 from tidegate.rails.plan import compile_plans
 from tidegate.types import PASSED, RailFacts, Scene, Surface, Verdict
 

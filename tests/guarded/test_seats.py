@@ -19,7 +19,7 @@ from guarded.world import GUARD, guarded
 from tidegate.cli.check import _cannot_start
 from tidegate.errors import ConfigError
 from tidegate.policy import plans_of
-from tidegate.rails.seating import crowded
+from tidegate.rails.asked.seating import crowded
 from tidegate.types import Ask, Record
 
 CLIENTS, SEATS = 32, 4

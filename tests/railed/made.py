@@ -12,7 +12,7 @@ from tidegate.kernel.matching import Pattern
 from tidegate.kernel.text import Views
 from tidegate.ports import TextViews
 from tidegate.rails.finders import by_patterns
-from tidegate.rails.spans import SpanScanner
+from tidegate.rails.streams.spans import SpanScanner
 from tidegate.types import PASSED, Hold, RailFacts, Scan, Scene, Span, Surface, Verdict
 
 SECRET = "the user's own words"

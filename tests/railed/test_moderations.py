@@ -17,7 +17,7 @@ from railed.made import seen
 from railed.world import Answer, World, chat, railed, read
 from tidegate.errors import ConfigError
 from tidegate.policy import Policies, compile_policies
-from tidegate.rails.hazards import HAZARDS
+from tidegate.rails.asked.hazards import HAZARDS
 from tidegate.rails.moderation import CATEGORIES, MODERATED, scored
 from tidegate.rails.rules.wording.toxic import CATEGORIES as TOXIC
 from tidegate.stages.moderate import MOST_INPUTS

@@ -14,7 +14,7 @@ from talking import CHAT, COMPLETIONS
 from virtual import run
 
 from railed.world import Kept, Says, Step, chat, event, kept, railed, request, says
-from tidegate.rails.passages import USUAL
+from tidegate.rails.streams.passages import USUAL
 from tidegate.types import Ask
 
 REFUSAL = "I'm sorry, but I can't help with that."

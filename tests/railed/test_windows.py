@@ -18,8 +18,8 @@ from virtual import run
 from railed import made
 from railed.world import Kept, Says, Step, World, answered, chat, event, kept, railed, says
 from tidegate.errors import UpstreamError
-from tidegate.rails.judging import MOST_AT_ONCE
-from tidegate.rails.passages import USUAL
+from tidegate.rails.streams.judging import MOST_AT_ONCE
+from tidegate.rails.streams.passages import USUAL
 from tidegate.types import Ask
 
 REFUSAL = "I'm sorry, but I can't help with that."

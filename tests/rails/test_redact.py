@@ -2,9 +2,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamed import CONTENT, EMAILS, Views, cut, piece, said, texts_out, window
 
-from tidegate.rails.lane import SpanRail
 from tidegate.rails.redact import Edit, Placeholders, edited, masks, united
-from tidegate.rails.spans import spans_of
+from tidegate.rails.streams.lane import SpanRail
+from tidegate.rails.streams.spans import spans_of
 from tidegate.types import Span
 
 VALUES = ("bob@example.com", "x.y@z.co.uk", "BOB@example.com")

@@ -5,7 +5,7 @@ from streamed import CARDS, FINDERS, PEM, Views, folded, split_texts
 
 from tidegate.kernel.matching import Pattern
 from tidegate.rails.finders import as_it_is, by_patterns, growing
-from tidegate.rails.spans import SpanScanner, spans_of, united
+from tidegate.rails.streams.spans import SpanScanner, spans_of, united
 from tidegate.types import Span
 
 

@@ -31,10 +31,10 @@ from streamed import (
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.kernel.matching import Pattern
 from tidegate.rails.finders import by_patterns, either
-from tidegate.rails.lane import SpanRail
-from tidegate.rails.passages import USUAL, Cut
 from tidegate.rails.redact import edited, masks, united
-from tidegate.rails.spans import SpanScanner, spans_of
+from tidegate.rails.streams.lane import SpanRail
+from tidegate.rails.streams.passages import USUAL, Cut
+from tidegate.rails.streams.spans import SpanScanner, spans_of
 from tidegate.types import Answer, Choice, Piece, Scan, Where
 
 FINDERS = (EMAILS, CARDS, SECRETS, WORDS, PEM)

@@ -15,7 +15,7 @@ from virtual import run
 
 from stories.examples import gateway_of, module_of, plan_of
 from tidegate.rails.plan import Plan
-from tidegate.rails.window import Window
+from tidegate.rails.streams.window import Window
 from tidegate.types import Ask
 
 scripted: Any = module_of("symptom_checker", "answers")

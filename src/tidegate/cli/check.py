@@ -24,7 +24,7 @@ from tidegate.errors import ConfigError, GatewayError, Problem
 from tidegate.pipeline import NO_PARTS, the_way
 from tidegate.policy import plans_of
 from tidegate.rails import advice
-from tidegate.rails.seating import crowded, unknown_models
+from tidegate.rails.asked.seating import crowded, unknown_models
 from tidegate.review.place import asks_people, no_folder, place_of
 from tidegate.review.place import warnings as warnings_of_cases
 from tidegate.runtime import make_engine

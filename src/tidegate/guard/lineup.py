@@ -10,11 +10,11 @@ from typing import NamedTuple
 from tidegate.guard.checked import Blocked, Checked
 from tidegate.rails.checking import Decision, Limits
 from tidegate.rails.objections import Objection
-from tidegate.rails.outgoing import Outgoing
 from tidegate.rails.plan import Plan
 from tidegate.rails.review import Review
 from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
+from tidegate.rails.streams.outgoing import Outgoing
 from tidegate.rails.units import REQUEST
 from tidegate.types import (
     PASSED,

@@ -19,15 +19,15 @@ from tidegate import registry
 from tidegate.config.rails import NO_RAILS, PassagesConfig, ProfileConfig, RailConfig, RailsConfig
 from tidegate.errors import ConfigError, Problem
 from tidegate.ports import Check, Rule, Scanning
-from tidegate.rails.asking import AskingConfig
+from tidegate.rails.asked.asking import AskingConfig
 from tidegate.rails.foreign import attempted
-from tidegate.rails.lane import SpanRail
-from tidegate.rails.passages import TOKEN_CHARS, Cut
 from tidegate.rails.profiles import BUILT_IN
 from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
-from tidegate.rails.watching import Failed, scanner_of
-from tidegate.rails.window import WindowRules
+from tidegate.rails.streams.lane import SpanRail
+from tidegate.rails.streams.passages import TOKEN_CHARS, Cut
+from tidegate.rails.streams.watching import Failed, scanner_of
+from tidegate.rails.streams.window import WindowRules
 from tidegate.types import Action, RailFacts, Surface
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from tidegate.kernel.matching import WordList
 from tidegate.rails.finders import as_it_is, by_words
-from tidegate.rails.spans import SpanScanner
-from tidegate.rails.spans import united as united_spans
+from tidegate.rails.streams.spans import SpanScanner
+from tidegate.rails.streams.spans import united as united_spans
 from tidegate.types import Span
 
 _NONCE_BYTES = 8

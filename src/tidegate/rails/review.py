@@ -15,8 +15,8 @@ from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views, slices
 from tidegate.ports import Clock, InParts, PartReader, TextViews
 from tidegate.rails.abandoned import Abandoned
+from tidegate.rails.asked.conversation import is_said, is_turn
 from tidegate.rails.checking import LATE, Decision, Limits, Mask, checked, decided, ruled
-from tidegate.rails.conversation import is_said, is_turn
 from tidegate.rails.objections import Objection
 from tidegate.rails.redact import edited, masks
 from tidegate.rails.signs import MOST_CHARS, Look

@@ -10,7 +10,7 @@ from tidegate.forms.leaves import leaves
 from tidegate.forms.paths import Path
 from tidegate.kernel.text import Views
 from tidegate.ports import TextViews
-from tidegate.rails.conversation import is_turn
+from tidegate.rails.asked.conversation import is_turn
 from tidegate.types import Scene, Surface, Text, Where
 
 REQUEST = Where(-1, "")

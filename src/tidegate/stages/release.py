@@ -1,7 +1,7 @@
 """Releases answers: the last part of `attempt`, where output rails check what an engine sends before a client gets it.
 
-`rails/outgoing.py` decides what may leave. A block cuts the engine's stream and ends the answer with a refusal. Text that
-is held when the engine fails never leaves. With `on_fail: regenerate` the engine is asked again.
+`rails/streams/outgoing.py` decides what may leave. A block cuts the engine's stream and ends the answer with a refusal.
+Text that is held when the engine fails never leaves. With `on_fail: regenerate` the engine is asked again.
 
 While slow rails judge passages of a stream, the next events are read. If the engine ends or fails meanwhile, the passages
 before that get their rulings first.
@@ -16,7 +16,7 @@ from typing import Self
 
 from tidegate.call import Call, Checks
 from tidegate.forms import form_of
-from tidegate.rails.outgoing import Outgoing
+from tidegate.rails.streams.outgoing import Outgoing
 from tidegate.stages.railed import Railed
 from tidegate.stages.reading import ReadAhead, Rounds
 from tidegate.types import FAILED, Action, Batch, Endpoint, Finding, Message, Reply

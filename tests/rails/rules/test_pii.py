@@ -9,10 +9,10 @@ from rails.written import sentences
 from tidegate.kernel.matching import Pattern
 from tidegate.kernel.text import Views
 from tidegate.rails.finders import as_it_is, by_patterns
-from tidegate.rails.joint import JointSearch
 from tidegate.rails.rules.pii import Pii, PiiConfig
 from tidegate.rails.rules.recognizers.personal import ENTITIES
-from tidegate.rails.spans import SpanScanner
+from tidegate.rails.streams.joint import JointSearch
+from tidegate.rails.streams.spans import SpanScanner
 
 PII = Pii(PiiConfig())
 EVERYTHING = Pii(PiiConfig(entities=tuple(sorted(ENTITIES))))

@@ -10,7 +10,7 @@ from tidegate.config import Config, PolicyConfig, ServerConfig
 from tidegate.config.rails import NO_RAILS
 from tidegate.errors import ConfigError, Problem
 from tidegate.gateway import Gateway
-from tidegate.rails.opening import open_rails
+from tidegate.rails.asked.opening import open_rails
 from tidegate.running import probe_all
 from tidegate.snapshot import RailServices, Snapshot
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tidegate.errors import GatewayError
-from tidegate.rails.asking import NoAnswer, known
-from tidegate.rails.conversation import Turn
+from tidegate.rails.asked.asking import NoAnswer, known
+from tidegate.rails.asked.conversation import Turn
+from tidegate.rails.asked.hazards import HAZARDS
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement
-from tidegate.rails.hazards import HAZARDS
 from tidegate.types import Scene
 
 LIKELY = 0.5

@@ -15,12 +15,12 @@ from pydantic import Field, field_validator, model_validator
 
 from tidegate.config.files import check_file
 from tidegate.ports import Services
-from tidegate.rails.answers import object_of, without_thought
-from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import ASSISTANT, Turn
+from tidegate.rails.asked.answers import object_of, without_thought
+from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.conversation import ASSISTANT, Turn
+from tidegate.rails.asked.hazards import HazardName
 from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
-from tidegate.rails.hazards import HazardName
 from tidegate.types import Endpoint, Scene
 
 _USUAL_MS = 1000.0

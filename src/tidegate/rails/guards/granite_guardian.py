@@ -15,8 +15,8 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
-from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import ASSISTANT, USER, Turn
+from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn
 from tidegate.rails.guards.criteria import CriteriaGuard, Criterion, Rating, chosen, own
 from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, facts, share

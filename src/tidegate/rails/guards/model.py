@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import AskingConfig, Model, NoAnswer, known, no_verdict
-from tidegate.rails.conversation import Turn, conversation_of
-from tidegate.rails.hazards import OTHER, HazardName, hazard
+from tidegate.rails.asked.asking import AskingConfig, Model, NoAnswer, known, no_verdict
+from tidegate.rails.asked.conversation import Turn, conversation_of
+from tidegate.rails.asked.hazards import OTHER, HazardName, hazard
 from tidegate.types import PASSED, Hold, RailFacts, Scene, Surface, Verdict
 
 USUAL_MS = 50.0

@@ -14,8 +14,8 @@ from pydantic import Field
 from tidegate.config.rails import RailConfig
 from tidegate.models.classifier import Busy, Classifier, Unusable
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import no_verdict
-from tidegate.rails.remembered import Remembered
+from tidegate.rails.asked.asking import no_verdict
+from tidegate.rails.asked.remembered import Remembered
 from tidegate.types import PASSED, RailFacts, Scene, Surface, Verdict
 
 UNTRUSTED: Final = frozenset({Surface.INPUT, Surface.RETRIEVAL, Surface.TOOL})

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from tidegate.rails.answers import without_thought
-from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import ASSISTANT, Turn
+from tidegate.rails.asked.answers import without_thought
+from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.conversation import ASSISTANT, Turn
 from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts, share
 from tidegate.types import Scene

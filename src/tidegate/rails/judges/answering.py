@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from tidegate.rails.answers import without_fence, without_thought
-from tidegate.rails.asking import Completion, NoAnswer
+from tidegate.rails.asked.answers import without_fence, without_thought
+from tidegate.rails.asked.asking import Completion, NoAnswer
 from tidegate.rails.guards.model import share
 
 YES, NO = "yes", "no"

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tidegate.rails.conversation import Turn
+from tidegate.rails.asked.conversation import Turn
 from tidegate.rails.judges.judging import Judge, JudgeConfig, Values, facts, question_in, talk_in
 from tidegate.rails.judges.prompt import TEXT
 from tidegate.types import Scene, Surface

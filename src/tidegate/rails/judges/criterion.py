@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tidegate.rails.conversation import Turn
+from tidegate.rails.asked.conversation import Turn
 from tidegate.rails.judges.answering import NO
 from tidegate.rails.judges.judging import Judge, JudgeConfig, Values, facts, question_in, talk_in
 from tidegate.rails.judges.prompt import TEXT

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.conversation import Turn, results_in
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.conversation import Turn, results_in
 from tidegate.rails.judges.answering import NO
 from tidegate.rails.judges.judging import Judge, JudgeConfig, Values, facts, question_in, talk_in
 from tidegate.types import Scene, Surface

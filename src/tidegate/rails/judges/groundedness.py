@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.conversation import Turn, results_in
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.conversation import Turn, results_in
 from tidegate.rails.judges.answering import NO
 from tidegate.rails.judges.judging import (
     Judge,

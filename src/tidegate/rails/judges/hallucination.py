@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from tidegate.config.settings import Name
 from tidegate.ports import Services
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.conversation import Turn
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.conversation import Turn
 from tidegate.rails.judges.answering import NO
 from tidegate.rails.judges.judging import (
     Judge,

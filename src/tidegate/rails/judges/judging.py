@@ -19,8 +19,8 @@ from pydantic import Field, field_validator, model_validator
 from tidegate.config.files import check_file
 from tidegate.config.settings import not_empty
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import AskingConfig, Model, NoAnswer, known, no_verdict
-from tidegate.rails.conversation import USER, Turn, conversation_of
+from tidegate.rails.asked.asking import AskingConfig, Model, NoAnswer, known, no_verdict
+from tidegate.rails.asked.conversation import USER, Turn, conversation_of
 from tidegate.rails.judges.answering import YES, Answer, Form, Word, demand, read, told
 from tidegate.rails.judges.prompt import filled, names_in, said, unknown_in
 from tidegate.types import PASSED, Endpoint, Hold, Message, RailFacts, Scene, Surface, Verdict

@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from tidegate.egress.exchange import Headers
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.hazards import OTHER, HazardName
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.hazards import OTHER, HazardName
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
 from tidegate.rails.remote.service import RemoteConfig, further_headers, shaped
 from tidegate.types import PASSED, Scene, Surface, Verdict

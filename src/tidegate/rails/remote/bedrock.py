@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tidegate.egress.exchange import Headers
 from tidegate.ports import Services, TextViews, Wall
-from tidegate.rails.hazards import OTHER
+from tidegate.rails.asked.hazards import OTHER
 from tidegate.rails.remote.proof.sigv4 import Credentials, Signable, signed
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
 from tidegate.rails.remote.service import RemoteConfig, shaped

@@ -14,7 +14,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asked.asking import NoAnswer
 from tidegate.rails.guards.prompt_guard import MALICIOUS, UNTRUSTED, category_of
 from tidegate.rails.remote.rail import ENCODER, USUAL_MS, Asked, RemoteRail, decoded
 from tidegate.rails.remote.service import RemoteConfig

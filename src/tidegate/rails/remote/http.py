@@ -16,8 +16,8 @@ from pydantic import Field, field_validator, model_validator
 
 from tidegate.config.settings import Settings
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.hazards import OTHER, HazardName
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.hazards import OTHER, HazardName
 from tidegate.rails.remote.pointer import NotThere, Pointer
 from tidegate.rails.remote.rail import (
     ENCODER,

@@ -14,7 +14,7 @@ import msgspec
 from pydantic import Field
 
 from tidegate.ports import TextViews
-from tidegate.rails.hazards import OTHER
+from tidegate.rails.asked.hazards import OTHER
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, kind_of_span, objection
 from tidegate.rails.remote.service import RemoteConfig
 from tidegate.types import Scene, Span, Surface, Verdict

@@ -17,8 +17,8 @@ from pydantic import Field, SecretStr, model_validator
 from tidegate.config import files
 from tidegate.egress.exchange import Headers
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.hazards import OTHER
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.hazards import OTHER
 from tidegate.rails.remote.proof.google import GoogleToken
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
 from tidegate.rails.remote.service import RemoteConfig, shaped

@@ -14,9 +14,9 @@ import msgspec
 from pydantic import Field, field_validator
 
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.conversation import Part, conversation_of, picture
-from tidegate.rails.hazards import OTHER, HazardName
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.conversation import Part, conversation_of, picture
+from tidegate.rails.asked.hazards import OTHER, HazardName
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, objection
 from tidegate.rails.remote.service import RemoteConfig
 from tidegate.types import Scene, Verdict

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import Field
 
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asked.asking import NoAnswer
 from tidegate.rails.remote.rail import ENCODER, Asked, RemoteRail, decoded, facts, kind_of_span
 from tidegate.rails.remote.service import RemoteConfig
 from tidegate.types import PASSED, Scene, Span, Verdict

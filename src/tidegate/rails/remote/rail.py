@@ -16,9 +16,9 @@ import msgspec
 
 from tidegate.egress.exchange import Headers
 from tidegate.ports import Services, TextViews
-from tidegate.rails.asking import NoAnswer, no_verdict
-from tidegate.rails.hazards import OTHER
-from tidegate.rails.remembered import Remembered
+from tidegate.rails.asked.asking import NoAnswer, no_verdict
+from tidegate.rails.asked.hazards import OTHER
+from tidegate.rails.asked.remembered import Remembered
 from tidegate.rails.remote.service import RemoteConfig, Service
 from tidegate.types import Hold, RailFacts, Scene, Surface, Verdict
 

@@ -25,7 +25,7 @@ from tidegate.kernel.backoff import Backoff
 from tidegate.kernel.breaker import Breaker
 from tidegate.kernel.retrybudget import RetryBudget
 from tidegate.ports import Clock, Services
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asked.asking import NoAnswer
 from tidegate.types import Scene
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from tidegate.kernel.text.views import Views
 from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import Finder, by_words
 from tidegate.rails.rules.reading import spans_in
-from tidegate.rails.spans import SpanScanner, spans_of, united
+from tidegate.rails.streams.spans import SpanScanner, spans_of, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Surface, Verdict
 
 KIND: Final = "BLOCKED_WORD"

@@ -18,7 +18,7 @@ from tidegate.ports import PartReader, Scanner, TextViews
 from tidegate.rails.finders import by_patterns
 from tidegate.rails.rules.code.markdown import LONGEST_SPAN, CodeOut
 from tidegate.rails.rules.code.patterns import CATEGORIES, LONGEST
-from tidegate.rails.spans import SpanScanner
+from tidegate.rails.streams.spans import SpanScanner
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scan, Scene, Signs, Span, Surface, Verdict
 
 Category = Literal["sql", "template", "xss", "shell"]

@@ -18,7 +18,7 @@ from tidegate.rails.finders import Finder, as_it_is
 from tidegate.rails.redact import BIDI, INVISIBLE, SELECTORS, TAGS
 from tidegate.rails.rules.characters.invisible import NEIGHBOURS, first_suspect, invisible
 from tidegate.rails.rules.characters.mixed import LONGEST_WORD, MIXED, last_word, mixed_words
-from tidegate.rails.spans import SpanScanner, united
+from tidegate.rails.streams.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Span, Surface, Verdict
 
 Category = Literal[

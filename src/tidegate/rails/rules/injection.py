@@ -27,7 +27,7 @@ from tidegate.rails.rules.phrases.romance import ROMANCE
 from tidegate.rails.rules.phrases.search import MarkerSearch, PhraseSearch
 from tidegate.rails.rules.phrases.slavic import SLAVIC
 from tidegate.rails.rules.reading import spans_in
-from tidegate.rails.spans import united
+from tidegate.rails.streams.spans import united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Span, Surface, Verdict, View
 
 BOOKS: Final = (ENGLISH, *ROMANCE, *GERMANIC, *SLAVIC, *ASIAN)

@@ -14,7 +14,7 @@ from tidegate.kernel.text.folding import folded
 from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import MAX_MATCH_CHARS, Finder, as_it_is, by_patterns
 from tidegate.rails.rules.reading import spans_in
-from tidegate.rails.spans import SpanScanner, united
+from tidegate.rails.streams.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict, View
 
 

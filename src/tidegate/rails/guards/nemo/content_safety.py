@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from tidegate.rails.answers import object_of
-from tidegate.rails.asking import NoAnswer
-from tidegate.rails.conversation import ASSISTANT, Turn
+from tidegate.rails.asked.answers import object_of
+from tidegate.rails.asked.asking import NoAnswer
+from tidegate.rails.asked.conversation import ASSISTANT, Turn
+from tidegate.rails.asked.hazards import OTHER
 from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
 from tidegate.rails.guards.nemo.llama import llama_prompt
-from tidegate.rails.hazards import OTHER
 from tidegate.types import Scene
 
 _MOST_TOKENS = 120

@@ -11,8 +11,8 @@ from typing import ClassVar
 import msgspec
 from pydantic import Field, model_validator
 
-from tidegate.rails.asking import Completion, NoAnswer
-from tidegate.rails.conversation import Turn
+from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.conversation import Turn
 from tidegate.rails.guards.marks import unmarked
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts, share
 from tidegate.rails.guards.nemo.llama import llama_prompt

@@ -14,7 +14,7 @@ import msgspec
 
 from tidegate.config import urls
 from tidegate.ports import Clock, Services, Wall
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asked.asking import NoAnswer
 from tidegate.rails.remote.service import RemoteConfig, Service
 from tidegate.types import Scene
 

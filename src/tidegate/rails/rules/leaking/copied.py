@@ -16,7 +16,7 @@ from tidegate.rails.rules.leaking.corpus import MOST_DOCUMENTS, MOST_WORDS, Corp
 from tidegate.rails.rules.leaking.running import RunScanner, most_held
 from tidegate.rails.rules.leaking.words import GRAM, grams_of, long_runs, texts_of, words_of
 from tidegate.rails.rules.reading import spans_in
-from tidegate.rails.spans import united
+from tidegate.rails.streams.spans import united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
 
 

@@ -18,7 +18,7 @@ from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import Finder, as_it_is
 from tidegate.rails.rules.leaking.addresses import Hosts
 from tidegate.rails.rules.leaking.linking import CONTEXT_CHARS, SIGNS, LinkSearch, growing_links
-from tidegate.rails.spans import SpanScanner, united
+from tidegate.rails.streams.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Surface, Verdict
 
 _HOST: Final = re.compile(r"(?:\*\.)?[^\s/:@?#*\\]+")

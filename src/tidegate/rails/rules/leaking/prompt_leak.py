@@ -21,7 +21,7 @@ from tidegate.rails.finders import by_words
 from tidegate.rails.rules.leaking.stock import STOCK
 from tidegate.rails.rules.leaking.words import GRAM, Run, Word, grams_of, long_runs, texts_of, words_of
 from tidegate.rails.rules.reading import spans_in
-from tidegate.rails.spans import SpanScanner, united
+from tidegate.rails.streams.spans import SpanScanner, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Span, Surface, Verdict
 
 CANARY: Final = "CANARY"

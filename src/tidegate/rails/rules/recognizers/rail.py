@@ -10,7 +10,7 @@ from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import Ending, Finder
 from tidegate.rails.rules.recognizers.recognizer import CONTEXT_CHARS, EDGE_CHARS
 from tidegate.rails.rules.recognizers.search import Search
-from tidegate.rails.spans import SpanScanner, spans_of
+from tidegate.rails.streams.spans import SpanScanner, spans_of
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Surface, Verdict
 
 _CONTEXT: Final = CONTEXT_CHARS + EDGE_CHARS

@@ -21,7 +21,7 @@ from tidegate.rails.finders import Finder
 from tidegate.rails.rules.reading import spans_in
 from tidegate.rails.rules.wording.advising import EVERY, Advice
 from tidegate.rails.rules.wording.grammar import BETWEEN, REST, any_of, head, spaced
-from tidegate.rails.spans import SpanScanner, spans_of, united
+from tidegate.rails.streams.spans import SpanScanner, spans_of, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Span, Surface, Verdict
 
 Category = Literal["medical", "legal"]

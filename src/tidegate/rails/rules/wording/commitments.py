@@ -18,7 +18,7 @@ from tidegate.rails.rules.reading import spans_in
 from tidegate.rails.rules.wording.offers import Allowed
 from tidegate.rails.rules.wording.promises import SCORE, promise_search
 from tidegate.rails.rules.wording.promising import CATEGORIES
-from tidegate.rails.spans import united
+from tidegate.rails.streams.spans import united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Span, Surface, Verdict
 
 Category = Literal["money", "discount", "price", "legal", "medical", "delivery", "warranty"]

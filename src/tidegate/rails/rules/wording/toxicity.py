@@ -20,7 +20,7 @@ from tidegate.ports import Scanner, TextViews
 from tidegate.rails.finders import Finder
 from tidegate.rails.rules.reading import spans_in
 from tidegate.rails.rules.wording.toxic import CATEGORIES, Toxic, known, plain, spellings
-from tidegate.rails.spans import SpanScanner, spans_of, united
+from tidegate.rails.streams.spans import SpanScanner, spans_of, united
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Signs, Span, Surface, Verdict
 
 Category = Literal["insult", "hate", "threat", "sexual", "profanity"]

@@ -16,7 +16,7 @@ from pydantic import Field
 from tidegate.config.rails import RailConfig
 from tidegate.config.settings import Name
 from tidegate.ports import Internal, Services
-from tidegate.rails.remembered import Remembered
+from tidegate.rails.asked.remembered import Remembered
 from tidegate.types import Endpoint, Scene, Verdict
 
 PURPOSE = "judge"

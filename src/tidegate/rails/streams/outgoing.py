@@ -13,18 +13,18 @@ from functools import partial
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
-from tidegate.rails.judging import Judging
-from tidegate.rails.lane import Found, SpanRail
 from tidegate.rails.objections import Objection
-from tidegate.rails.passages import Followed, Passage
 from tidegate.rails.plan import Plan, cut_of, stream_rules
-from tidegate.rails.reads import Reads
 from tidegate.rails.redact import Placeholders
 from tidegate.rails.review import Review
 from tidegate.rails.step import Step
-from tidegate.rails.stops import Stops
-from tidegate.rails.watching import RailFailed
-from tidegate.rails.window import STOP_CHANNELS, Window
+from tidegate.rails.streams.judging import Judging
+from tidegate.rails.streams.lane import Found, SpanRail
+from tidegate.rails.streams.passages import Followed, Passage
+from tidegate.rails.streams.reads import Reads
+from tidegate.rails.streams.stops import Stops
+from tidegate.rails.streams.watching import RailFailed
+from tidegate.rails.streams.window import STOP_CHANNELS, Window
 from tidegate.types import Action, Batch, Finding, Piece, Surface, Text, Where
 
 _RESTORED = "placeholders"

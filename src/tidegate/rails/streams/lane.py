@@ -8,11 +8,11 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.ports import Scanner
-from tidegate.rails.joint import Joint, JointSearch
-from tidegate.rails.passages import USUAL, Cut, Passage, Passages
 from tidegate.rails.redact import Edit, edited, mask, united
-from tidegate.rails.spans import SpanScanner
-from tidegate.rails.stops import Stops
+from tidegate.rails.streams.joint import Joint, JointSearch
+from tidegate.rails.streams.passages import USUAL, Cut, Passage, Passages
+from tidegate.rails.streams.spans import SpanScanner
+from tidegate.rails.streams.stops import Stops
 from tidegate.types import Scan, Span, Where
 
 _LOG_CHARS = 1024

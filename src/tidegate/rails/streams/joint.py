@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.ports import Scanner
 from tidegate.rails.finders import Growing, joined
-from tidegate.rails.spans import SpanScanner, Tail
+from tidegate.rails.streams.spans import SpanScanner, Tail
 
 
 class JointSearch(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from tidegate.ports import TextViews
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asked.asking import NoAnswer
 from tidegate.types import Scene, Surface, Text
 from tidegate.types.messages import Content, kinds_of, media_in
 

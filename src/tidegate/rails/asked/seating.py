@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from tidegate.config import Config, PolicyConfig
 from tidegate.errors import Problem
 from tidegate.kernel.patterns import Patterns
-from tidegate.rails.asking import AskingConfig
+from tidegate.rails.asked.asking import AskingConfig
 from tidegate.rails.plan import Plan
 from tidegate.rails.step import Step
 from tidegate.types import Surface

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tidegate.kernel.matching import WordList
 from tidegate.rails.finders import as_it_is, by_words
-from tidegate.rails.spans import SpanScanner
+from tidegate.rails.streams.spans import SpanScanner
 
 
 class Stops:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.rails.joint import JointSearch
-from tidegate.rails.lane import Found, Lane, SpanRail
-from tidegate.rails.passages import USUAL, Cut, Passage
-from tidegate.rails.stops import Stops
+from tidegate.rails.streams.joint import JointSearch
+from tidegate.rails.streams.lane import Found, Lane, SpanRail
+from tidegate.rails.streams.passages import USUAL, Cut, Passage
+from tidegate.rails.streams.stops import Stops
 from tidegate.types import Batch, Piece, Span, Text, Where
 
 PutOut = Callable[[Piece, Mapping[Where, str]], Piece]

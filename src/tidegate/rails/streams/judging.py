@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from tidegate.rails.passages import Passage
 from tidegate.rails.review import Review
+from tidegate.rails.streams.passages import Passage
 
 MOST_AT_ONCE = 4
 """How many reviews of one stream run at the same time. No more of the stream is read meanwhile, so memory is bounded."""

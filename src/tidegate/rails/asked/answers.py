@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegate.kernel.repeated import repeats_key
-from tidegate.rails.asking import NoAnswer
+from tidegate.rails.asked.asking import NoAnswer
 
 _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)

@@ -1,0 +1,1 @@
+"""What rails share that ask models or services: how they ask, what they know, what they remember."""

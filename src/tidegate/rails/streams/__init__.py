@@ -1,0 +1,1 @@
+"""Answers on their way out: what rails check of a stream, and what may leave."""
