@@ -191,8 +191,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         policies = parts.authenticate.policies
         plans = {plan.name: plan for plan in [*policies.plans(), *policies.moderators.plans]}
         await open_rails(plans.values(), services, rails)
-        slots = {name: one.engine.capabilities.slots for name, one in engines.items()}
-        if problems := crowded(config, plans, slots):
+        if problems := crowded(config, plans, lambda name: engines[name].engine.capabilities.slots):
             raise ConfigError("cannot start", problems)
         own.push_async_exit(loans.pop_all())
         return snapshot

@@ -124,7 +124,7 @@ def problems(
         **more,
     }
     config = read(tree)
-    return [f"{one.path}: {one.message}" for one in crowded(config, plans_of(config), {"e": slots})]
+    return [f"{one.path}: {one.message}" for one in crowded(config, plans_of(config), {"e": slots}.get)]
 
 
 @pytest.mark.parametrize(

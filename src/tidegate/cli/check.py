@@ -123,7 +123,7 @@ def _cannot_start(config: Config) -> list[Problem]:
             problems.append(Problem(f"engines.{name}", error.message))
     try:
         plans = plans_of(config)
-        problems += [*unknown_models(config, plans), *crowded(config, plans, slots)]
+        problems += [*unknown_models(config, plans), *crowded(config, plans, slots.get)]
     except ConfigError as error:
         problems += error.problems
     return problems

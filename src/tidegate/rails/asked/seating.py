@@ -6,7 +6,7 @@ rail's model is on the same engine, the rail needs a seat that such calls never 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from tidegate.config import Config, PolicyConfig
 from tidegate.errors import Problem
@@ -16,12 +16,14 @@ from tidegate.rails.plan import Plan
 from tidegate.rails.step import Step
 from tidegate.types import Surface
 
+SlotsOf = Callable[[str], int | None]
+"""A function that returns how many seats an engine reports, by its name; None if it reports none."""
 
-def crowded(config: Config, plans: Mapping[str, Plan], slots: Mapping[str, int | None]) -> list[Problem]:
+
+def crowded(config: Config, plans: Mapping[str, Plan], slots: SlotsOf) -> list[Problem]:
     """Return a problem for each engine on which the calls of a rail may find no seat while a call waits for them.
 
-    `plans` has the plans of all profiles that policies name. `slots` has the seats that
-    the engines report; None means that an engine reports none.
+    `plans` has the plans of all profiles that policies name.
     """
     found: dict[Problem, None] = {}
     for policy in {"default": PolicyConfig(), **config.policies}.values():
@@ -33,9 +35,7 @@ def crowded(config: Config, plans: Mapping[str, Plan], slots: Mapping[str, int |
     return list(found)
 
 
-def _of_plan(
-    config: Config, plan: Plan, slots: Mapping[str, int | None], generating: Collection[str]
-) -> Iterator[Problem]:
+def _of_plan(config: Config, plan: Plan, slots: SlotsOf, generating: Collection[str]) -> Iterator[Problem]:
     steps = {step.name: step for step in plan.steps}
     for rail in plan.profile.rails:
         step = steps[rail.name or rail.kind]
@@ -64,15 +64,13 @@ def _fix(plan: Plan, step: Step) -> str:
     return ""
 
 
-def _has_none(
-    config: Config, name: str, slots: Mapping[str, int | None], generating: Collection[str]
-) -> bool:
+def _has_none(config: Config, name: str, slots: SlotsOf, generating: Collection[str]) -> bool:
     """Whether the calls of clients may have all seats of an engine."""
     if name not in generating:
         return False
     engine = config.engines[name]
     # Without a number here, calls are limited by the connections alone, which are many.
-    limit = engine.max_in_flight or slots.get(name)
+    limit = engine.max_in_flight or slots(name)
     return limit is not None and min(engine.reserved_seats, limit - 1) < 1
 
 
