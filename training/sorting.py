@@ -55,7 +55,8 @@ _MADE: Final = re.compile(
 _CRIME: Final = re.compile(
     r"\b(?:bomb|weapon|steal|hack|hijack|phish|scam|fraud|virus|malware|illegal|launder|drugs?|kill|poison|murder|spy"
     r"|harvest|counterfeit|forge|blackmail|stalk|racis[tm]|hatred|fake news|child porn|suicide|exploit|bypass|evade"
-    r"|botnet|ddos|ransom|vandal|deface|assault|abuse|identity theft|insider|terror|cyberbull|harass|without (?:permission|consent|getting caught))",
+    r"|botnet|ddos|ransom|vandal|deface|assault|abuse"
+    r"|identity theft|insider|terror|cyberbull|harass|without (?:permission|consent|getting caught))",
     re.IGNORECASE,
 )
 _GARBLED: Final = re.compile(
