@@ -21,7 +21,8 @@ TABLES: Final = Path(__file__).parent / "tables"
 
 _NAME: Final = re.compile(r"(?:(\w+)=)?([\w.]+)")
 _WEIGHT: Final = re.compile(r"(\d+)\*")
-_ARTICLE: Final = re.compile(r"\b([Aa])\(n\)(\s+[\"'*]?)(\w?)")
+_ARTICLE: Final = re.compile(r"\b([Aa])\(n\)(?=\s+[\"'*]?(\w*))")
+_VOWEL: Final = re.compile(r"(?i:[aeio]|u(?!ni|se|ku|til|k\b))|LLM|SQL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class Grammar:
     def expand(self, rule: str, rng: Random, **given: str) -> str:
         """Return a text of a rule. What is given stands for the references of that name."""
         text = self._rule(rule, rng, dict(given))
-        return _ARTICLE.sub(lambda m: m[1] + ("n" if m[3] and m[3] in "aeioAEIO" else "") + m[2] + m[3], text)
+        return _ARTICLE.sub(lambda m: m[1] + ("n" if _VOWEL.match(m[2]) else ""), text)
 
     def _rule(self, rule: str, rng: Random, scope: dict[str, str]) -> str:
         return self._sequence(rng.choice(self.rules[rule]), rng, scope)
