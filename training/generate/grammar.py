@@ -142,6 +142,8 @@ class Grammar:
             raise ValueError(f"rule '{name}' comes to itself by {' > '.join(above)}")
         if name in done:
             return
+        if not self.rules[name]:
+            raise ValueError(f"rule '{name}' has no alternative: write one a line below its name")
         for one in _references(self.rules[name]):
             if one.rule in self.rules:
                 self._check(one.rule, (*above, name), done)
