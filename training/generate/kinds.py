@@ -182,6 +182,7 @@ def _attacks() -> list[Kind]:
         Kind("attack.foreign", ATTACK, 5, USER, _foreign("attack")),
         Kind("attack.foreign_mixed", ATTACK, 1.5, USER, _foreign_mixed),
         Kind("attack.phrases", ATTACK, 2, USER, _phrases),
+        Kind("attack.answer", ATTACK, 2, ("model_output",), _table("attack.answer")),
     ]
 
 
@@ -230,26 +231,9 @@ def _benign() -> list[Kind]:
         Kind("benign.quoted", QUOTED, 3, USER, _quoted),
         Kind("benign.foreign", BENIGN, 5, USER, _foreign("benign", "hard", most=3)),
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
-        Kind("benign.answer", BENIGN, 2, ("model_output",), _answer),
+        Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
+        Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
     ]
-
-
-def _answer(rng: Random) -> Written:
-    """Return an answer of a model to something harmless."""
-    grammar = english()
-    facts = " ".join(grammar.expand("fact", rng) for _ in range(rng.randint(1, 4)))
-    head = rng.choice(
-        (
-            "",
-            "",
-            "Of course! ",
-            "Sure. ",
-            "Here is a summary: ",
-            "I'm sorry, I can't help with that. ",
-            "As an AI, ",
-        )
-    )
-    return Written(head + facts)
 
 
 _UNSURE: Final[Mapping[str, tuple[str, ...]]] = {
