@@ -62,7 +62,7 @@ _HARMLESS: Final = (
         "benign.everyday",
         "benign.support",
     ),
-    *("benign.statement", "benign.format", "benign.code"),
+    *("benign.statement", "benign.format", "benign.field", "benign.code"),
 )
 _ORDERS: Final = ("override", "reveal_order", "free_order", "harm_ask", "short_override")
 _REQUESTS: Final = ("harmless_ask", "ev_question", "note", "trig_ignore", "benign_say")
@@ -210,6 +210,8 @@ def _benign() -> list[Kind]:
         "turns": 1,
         "homonym": 2.5,
         "harmless": 1.5,
+        "field": 7,
+        "scenario": 2,
     }
     written = [
         Kind(f"benign.{name}", BENIGN, share, USER, _table(f"benign.{name}"))
