@@ -181,7 +181,7 @@ def _attacks() -> list[Kind]:
         Kind("attack.mixed", ATTACK, 2.5, USER, _mixed(_HARMLESS, _DIRECT)),
         Kind("attack.foreign", ATTACK, 5, USER, _foreign("attack")),
         Kind("attack.foreign_mixed", ATTACK, 1.5, USER, _foreign_mixed),
-        Kind("attack.phrases", ATTACK, 2, USER, _phrases),
+        Kind("attack.phrases", ATTACK, 3, USER, _phrases),
         Kind("attack.answer", ATTACK, 2, ("model_output",), _table("attack.answer")),
     ]
 
