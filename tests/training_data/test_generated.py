@@ -72,7 +72,14 @@ def words(texts: list[Row], size: int) -> list[tuple[str, ...]]:
     return [tuple(one[at : at + size]) for one in split for at in range(len(one) - size + 1)]
 
 
-FRAMED = {"attack.many_shot", "attack.turns", "benign.turns", "benign.homonym", "attack.long_persona"}
+FRAMED = {
+    "toxic.insult",
+    "attack.many_shot",
+    "attack.turns",
+    "benign.turns",
+    "benign.homonym",
+    "attack.long_persona",
+}
 """Kinds whose frames repeat by design, or that are small."""
 
 

@@ -39,6 +39,7 @@ class Kind:
 ATTACK: Final[Labels] = {"injection": 1}
 BENIGN: Final[Labels] = harmless()
 QUOTED: Final[Labels] = {"injection": 0, "toxicity": 0}
+TOXIC: Final[Labels] = {"injection": 0, "toxicity": 1, "code_abuse": 0, "weapons": 0, "elections": 0}
 USER: Final[tuple[Channel, ...]] = ("user",)
 OUTSIDE: Final[tuple[Channel, ...]] = ("document", "document", "tool_output")
 
@@ -152,17 +153,17 @@ def _phrases(rng: Random) -> Written:
 
 def _attacks() -> list[Kind]:
     shares: Mapping[str, float] = {
-        "override": 4,
-        "extraction": 5,
-        "persona": 3,
+        "override": 5,
+        "extraction": 6.5,
+        "persona": 4,
         "long_persona": 2.5,
-        "authority": 3,
+        "authority": 3.5,
         "marker": 3,
-        "frame": 3,
-        "pressure": 3,
-        "suppression": 2,
+        "frame": 3.5,
+        "pressure": 4,
+        "suppression": 2.5,
         "splitting": 1,
-        "hijack": 3,
+        "hijack": 3.5,
         "many_shot": 1,
         "turns": 1,
         "translated": 0.7,
@@ -174,12 +175,12 @@ def _attacks() -> list[Kind]:
     ]
     return [
         *written,
-        Kind("attack.document", ATTACK, 4, OUTSIDE, _in_document("payload")),
+        Kind("attack.document", ATTACK, 5, OUTSIDE, _in_document("payload")),
         Kind("attack.buried", ATTACK, 2, ("document", "user", "tool_output"), _buried((*_DIRECT, "payload"))),
         Kind("attack.encoded", ATTACK, 1.2, USER, _encoded("attack.encoded", _ORDERS)),
         Kind("attack.suffix", ATTACK, 1, USER, _with_suffix("attack.suffix")),
-        Kind("attack.mixed", ATTACK, 2.5, USER, _mixed(_HARMLESS, _DIRECT)),
-        Kind("attack.foreign", ATTACK, 5, USER, _foreign("attack")),
+        Kind("attack.mixed", ATTACK, 3.5, USER, _mixed(_HARMLESS, _DIRECT)),
+        Kind("attack.foreign", ATTACK, 6, USER, _foreign("attack")),
         Kind("attack.foreign_mixed", ATTACK, 1.5, USER, _foreign_mixed),
         Kind("attack.phrases", ATTACK, 3, USER, _phrases),
         Kind("attack.answer", ATTACK, 2, ("model_output",), _table("attack.answer")),
@@ -211,7 +212,10 @@ def _benign() -> list[Kind]:
         "homonym": 2.5,
         "harmless": 1.5,
         "field": 7,
-        "scenario": 2,
+        "scenario": 2.5,
+        "framed": 4,
+        "voice": 2,
+        "record": 1.5,
     }
     written = [
         Kind(f"benign.{name}", BENIGN, share, USER, _table(f"benign.{name}"))
@@ -270,4 +274,5 @@ def _harms() -> list[Kind]:
 
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
-    return {one.name: one for one in (*_attacks(), *_benign(), *_harms())}
+    insult = Kind("toxic.insult", TOXIC, 2.5, USER, _table("toxic.insult"))
+    return {one.name: one for one in (*_attacks(), *_benign(), *_harms(), insult)}
