@@ -68,6 +68,10 @@ def test_a_table_with_a_mistake_is_refused(table: str, message: str) -> None:
         Grammar(parsed(table))
 
 
+def test_comments_stand_before_the_first_rule_only() -> None:
+    assert spelled("# about this\n= start\n# a heading") == {"# a heading"}
+
+
 def test_sizes_are_those_of_all_texts() -> None:
     grammar = Grammar(parsed("= start\n{a}{a} / (x|y|) {a}\n= a\n1 / 2"))
     assert grammar.size("start") == 4 + 6

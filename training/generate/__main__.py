@@ -26,7 +26,7 @@ def samples(names: list[str], count: int, seed: int, *, noisy: bool) -> None:
         if names and not any(name.startswith(one) for one in names):
             continue
         print(
-            f"## {name}  {dict(kind.labels) if len(kind.labels) < 4 else 'harm' if kind.labels.get('harm') else 'harmless'}"
+            f"## {name}  {dict(kind.labels) if len(kind.labels) < 6 else 'harm' if kind.labels.get('harm') else 'harmless'}"
         )
         for number, row in enumerate(rows(kind, count, seed)):
             shown = augmented(row, Random(f"{seed} {name} noise {number}")) if noisy else row

@@ -149,6 +149,11 @@ def _base64(text: str, rng: Random) -> str:
     return code.rstrip("=") if rng.random() < 0.3 else code
 
 
+def _hexadecimal(text: str, rng: Random) -> str:
+    mark = rng.choice(("", " ", ":"))
+    return text.encode().hex(mark) if mark else text.encode().hex()
+
+
 def _pig_latin(text: str, _: Random) -> str:
     return " ".join(
         word[1:] + word[:1] + "ay" if word.isalpha() else word for word in text.lower().split(" ")
@@ -158,7 +163,7 @@ def _pig_latin(text: str, _: Random) -> str:
 OPAQUE: Final[Mapping[str, Disguise]] = {
     "base64": _base64,
     "base32": lambda text, _: base64.b32encode(text.encode()).decode(),
-    "hexadecimal": lambda text, rng: text.encode().hex(*rng.choice(((), (" ",), (":",)))),
+    "hexadecimal": _hexadecimal,
     "binary": lambda text, _: " ".join(f"{byte:08b}" for byte in text.encode()[:48]),
     "octal": lambda text, _: "".join(f"\\{byte:03o}" for byte in text.encode()[:80]),
     "rot13": lambda text, _: codecs.encode(text, "rot13"),

@@ -3,8 +3,8 @@ r"""Tables of sentences that refer to tables of words, and the texts that they s
 A file of tables has rules: a line `= name` begins one, each line below is an alternative of it, or several that are divided
 by ` / `. In an alternative, `{name}` stands for any text of another rule, and `(one|another|)` for one of its branches.
 `{key=name}` is expanded once for a text: `{key}` repeats it. `{Name}` begins with a capital, `{NAME}` is in capitals. `\n`
-is a line break, and a backslash before any other sign takes its meaning away. A line that begins with `#` is a comment;
-`3*` before an alternative makes it three times as likely. `a(n)` becomes `a` or `an`, by what follows.
+is a line break, and a backslash before any other sign takes its meaning away. `3*` before an alternative makes it three
+times as likely. `a(n)` becomes `a` or `an`, by what follows. Lines before the first rule that begin with `#` are comments.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def parsed(text: str) -> dict[str, Alternatives]:
     rules: dict[str, list[Sequence]] = {}
     name = ""
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or (line.startswith("#") and not name):
             continue
         if line.startswith("= "):
             name = line[2:].strip()

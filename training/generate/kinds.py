@@ -94,11 +94,9 @@ def _buried(notes: tuple[str, ...]) -> Callable[[Random], Written]:
 
 def _short(rules: tuple[str, ...], rng: Random) -> str:
     """Return a short text of one of the rules. What is too long after some tries is cut at a word."""
-    for _ in range(8):
-        text = english().expand(rng.choice(rules), rng)
-        if len(text) <= _SHORT:
-            return text
-    return text[:_SHORT].rpartition(" ")[0]
+    texts = [english().expand(rng.choice(rules), rng) for _ in range(4)]
+    short = [text for text in texts if len(text) <= _SHORT]
+    return short[0] if short else texts[0][:_SHORT].rpartition(" ")[0]
 
 
 def _quoted(rng: Random) -> Written:
@@ -213,7 +211,8 @@ def _benign() -> list[Kind]:
         "harmless": 1.5,
         "field": 7,
         "scenario": 2.5,
-        "framed": 4,
+        "framed": 4.5,
+        "task": 3.5,
         "voice": 2,
         "record": 1.5,
     }
