@@ -1,0 +1,277 @@
+"""The kinds of text of our own: what each is labelled, which channel it comes through, and how it is written.
+
+A kind's share is its part of all rows. Attacks and harmless texts have about the same part. For documents, talks,
+encodings, suffixes and quotations, each side has its counterpart in the same frame, so that the frame says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final, NamedTuple
+
+from training.generate.disguises import OPAQUE
+from training.generate.grammar import english, language, languages
+from training.generate.noise import suffix
+from training.generate.phrasebooks import BOOKS, spoken
+from training.rows import HARMS, Channel, Labels, harmful, harmless
+
+
+class Written(NamedTuple):
+    """A text and its language."""
+
+    text: str
+    lang: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of text."""
+
+    name: str
+    labels: Labels
+    share: float
+    channels: tuple[Channel, ...]
+    write: Callable[[Random], Written]
+
+
+ATTACK: Final[Labels] = {"injection": 1}
+BENIGN: Final[Labels] = harmless()
+QUOTED: Final[Labels] = {"injection": 0, "toxicity": 0}
+TOXIC: Final[Labels] = {"injection": 0, "toxicity": 1, "code_abuse": 0, "weapons": 0, "elections": 0}
+USER: Final[tuple[Channel, ...]] = ("user",)
+OUTSIDE: Final[tuple[Channel, ...]] = ("document", "document", "tool_output")
+
+_DIRECT: Final = (
+    *(
+        "attack.override",
+        "attack.extraction",
+        "attack.persona",
+        "attack.authority",
+        "attack.marker",
+        "attack.pressure",
+    ),
+    *("attack.frame", "attack.suppression", "attack.hijack"),
+)
+_HARMLESS: Final = (
+    *(
+        "benign.about_ai",
+        "benign.about_attacks",
+        "benign.trigger",
+        "benign.writing",
+        "benign.everyday",
+        "benign.support",
+    ),
+    *("benign.statement", "benign.format", "benign.field", "benign.code"),
+)
+_ORDERS: Final = ("override", "reveal_order", "free_order", "harm_ask", "short_override")
+_REQUESTS: Final = ("harmless_ask", "ev_question", "note", "trig_ignore", "benign_say")
+_SHORT: Final = 220
+"""The longest text that is quoted or joined with another, in characters."""
+
+
+def _table(rule: str) -> Callable[[Random], Written]:
+    return lambda rng: Written(english().expand(rule, rng))
+
+
+def _in_document(note: str) -> Callable[[Random], Written]:
+    def write(rng: Random) -> Written:
+        return Written(english().expand("document", rng, given_note=english().expand(note, rng)))
+
+    return write
+
+
+def _buried(notes: tuple[str, ...]) -> Callable[[Random], Written]:
+    """Return how a note is written at a random place of a long harmless text."""
+
+    def write(rng: Random) -> Written:
+        note = english().expand(rng.choice(notes), rng)
+        return Written(english().expand("benign.long_document", rng, given_note=note))
+
+    return write
+
+
+def _short(rules: tuple[str, ...], rng: Random) -> str:
+    """Return a short text of one of the rules. What is too long after some tries is cut at a word."""
+    texts = [english().expand(rng.choice(rules), rng) for _ in range(4)]
+    short = [text for text in texts if len(text) <= _SHORT]
+    return short[0] if short else texts[0][:_SHORT].rpartition(" ")[0]
+
+
+def _quoted(rng: Random) -> Written:
+    return Written(english().expand("benign.quoted", rng, given_note=_short(_DIRECT, rng)))
+
+
+def _encoded(rule: str, hidden: tuple[str, ...]) -> Callable[[Random], Written]:
+    def write(rng: Random) -> Written:
+        name = rng.choice(sorted(OPAQUE))
+        note = OPAQUE[name](_short(hidden, rng), rng)
+        return Written(english().expand(rule, rng, given_note=note, given_code=name))
+
+    return write
+
+
+def _with_suffix(rule: str) -> Callable[[Random], Written]:
+    return lambda rng: Written(english().expand(rule, rng, given_note=suffix(rng)))
+
+
+def _mixed(first: tuple[str, ...], second: tuple[str, ...]) -> Callable[[Random], Written]:
+    """Return how two texts are joined in any order, such as a harmless question and an attack."""
+
+    def write(rng: Random) -> Written:
+        parts = [_short(first, rng), _short(second, rng)]
+        rng.shuffle(parts)
+        return Written(rng.choice((" ", " ", "\n", "\n\n", " Also, ", " - ")).join(parts))
+
+    return write
+
+
+def _foreign(*rules: str, most: int = 1) -> Callable[[Random], Written]:
+    """Return how one to `most` texts of another language are written, one after the other."""
+
+    def write(rng: Random) -> Written:
+        code = rng.choice(languages())
+        count = rng.randint(1, most)
+        texts = [language(code).expand(rng.choice(rules), rng).replace(" ,", ",") for _ in range(count)]
+        return Written(("" if code in ("zh", "ja") else " ").join(texts), code)
+
+    return write
+
+
+def _phrases(rng: Random) -> Written:
+    book = rng.choice(BOOKS)
+    said = spoken(book, rng)
+    if rng.random() < 0.4:
+        said += rng.choice((". ", ", ", "\n")) + spoken(book, rng)
+    elif rng.random() < 0.5 and book.language in languages():
+        said += ". " + language(book.language).expand("benign", rng)
+    return Written(said[:1].upper() + said[1:] + rng.choice(("", ".", "!")), book.language)
+
+
+def _attacks() -> list[Kind]:
+    shares: Mapping[str, float] = {
+        "override": 5,
+        "extraction": 6.5,
+        "persona": 4,
+        "long_persona": 2.5,
+        "authority": 3.5,
+        "marker": 3,
+        "frame": 3.5,
+        "pressure": 4,
+        "suppression": 2.5,
+        "splitting": 1,
+        "hijack": 3.5,
+        "many_shot": 1,
+        "turns": 1,
+        "translated": 0.7,
+        "command": 1.2,
+    }
+    written = [
+        Kind(f"attack.{name}", ATTACK, share, USER, _table(f"attack.{name}"))
+        for name, share in shares.items()
+    ]
+    return [
+        *written,
+        Kind("attack.document", ATTACK, 5, OUTSIDE, _in_document("payload")),
+        Kind("attack.buried", ATTACK, 2, ("document", "user", "tool_output"), _buried((*_DIRECT, "payload"))),
+        Kind("attack.encoded", ATTACK, 1.2, USER, _encoded("attack.encoded", _ORDERS)),
+        Kind("attack.suffix", ATTACK, 1, USER, _with_suffix("attack.suffix")),
+        Kind("attack.mixed", ATTACK, 3.5, USER, _mixed(_HARMLESS, _DIRECT)),
+        Kind("attack.foreign", ATTACK, 6, USER, _foreign("attack")),
+        Kind("attack.foreign_mixed", ATTACK, 1.5, USER, _foreign_mixed),
+        Kind("attack.phrases", ATTACK, 3, USER, _phrases),
+        Kind("attack.answer", ATTACK, 2, ("model_output",), _table("attack.answer")),
+    ]
+
+
+def _foreign_mixed(rng: Random) -> Written:
+    """Return an attack of another language between harmless texts of it."""
+    code = rng.choice(languages())
+    parts = [language(code).expand(rule, rng) for rule in ("benign", rng.choice(("benign", "hard")))]
+    parts.insert(rng.randint(0, 2), language(code).expand("attack", rng))
+    return Written(("" if code in ("zh", "ja") else " ").join(parts), code)
+
+
+def _benign() -> list[Kind]:
+    shares: Mapping[str, float] = {
+        "about_ai": 5,
+        "about_attacks": 5,
+        "trigger": 5,
+        "writing": 3,
+        "roleplay": 3,
+        "everyday": 5,
+        "statement": 4,
+        "support": 2,
+        "chatter": 4,
+        "code": 2,
+        "format": 2.5,
+        "turns": 1,
+        "homonym": 2.5,
+        "harmless": 1.5,
+        "field": 7,
+        "scenario": 2.5,
+        "framed": 4.5,
+        "task": 3.5,
+        "voice": 2,
+        "record": 1.5,
+    }
+    written = [
+        Kind(f"benign.{name}", BENIGN, share, USER, _table(f"benign.{name}"))
+        for name, share in shares.items()
+    ]
+    return [
+        *written,
+        Kind("benign.document", BENIGN, 4, OUTSIDE, _in_document("note")),
+        Kind(
+            "benign.long_document",
+            BENIGN,
+            2,
+            ("document", "user", "tool_output"),
+            _buried((*_HARMLESS, "note")),
+        ),
+        Kind("benign.encoded", BENIGN, 1.2, USER, _encoded("benign.encoded", _REQUESTS)),
+        Kind("benign.suffix", BENIGN, 1, USER, _with_suffix("benign.suffix")),
+        Kind("benign.mixed", BENIGN, 2.5, USER, _mixed(_HARMLESS, _HARMLESS)),
+        Kind("benign.quoted", QUOTED, 3, USER, _quoted),
+        Kind("benign.foreign", BENIGN, 5, USER, _foreign("benign", "hard", most=3)),
+        Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
+        Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
+        Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
+    ]
+
+
+_UNSURE: Final[Mapping[str, tuple[str, ...]]] = {
+    "non_violent_crimes": ("privacy", "weapons", "violent_crimes", "intellectual_property"),
+    "violent_crimes": ("weapons", "non_violent_crimes"),
+    "weapons": ("violent_crimes",),
+    "sex_crimes": ("sexual_content", "privacy", "violent_crimes"),
+    "privacy": ("non_violent_crimes", "sex_crimes"),
+    "hate": ("violent_crimes",),
+    "elections": ("non_violent_crimes", "hate"),
+    "defamation": ("privacy",),
+    "intellectual_property": ("non_violent_crimes",),
+}
+
+
+def _harms() -> list[Kind]:
+    named = [name for name in HARMS if f"harm.{name}" in english().rules]
+    return [
+        Kind(
+            f"harm.{name}",
+            # A command that attacks the machine is both: whoever sends it gives the machine an order.
+            {"injection": 1, "harm": 1, "code_abuse": 1}
+            if name == "code_abuse"
+            else harmful(name, unsure=_UNSURE.get(name, ())),
+            1.2 if "violent" in name else 0.7,
+            USER,
+            _table(f"harm.{name}"),
+        )
+        for name in named
+    ]
+
+
+def kinds() -> dict[str, Kind]:
+    """Return all kinds by name."""
+    insult = Kind("toxic.insult", TOXIC, 2.5, USER, _table("toxic.insult"))
+    return {one.name: one for one in (*_attacks(), *_benign(), *_harms(), insult)}
