@@ -15,7 +15,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.rails.hazards import HAZARDS
+from tidegate.rails.asked.hazards import HAZARDS
 
 Channel = Literal["user", "document", "tool_output", "model_output"]
 
