@@ -69,6 +69,19 @@ def test_judges_and_answers_share_an_engine(race: bool) -> None:
     run(main())
 
 
+def test_checks_wait_for_a_seat_of_a_busy_guard_without_reserved_ones() -> None:
+    async def main() -> None:
+        engine = {"kind": "scripted", "max_in_flight": SEATS, "adapts": False}
+        more: dict[str, Any] = {"section": {"judge_budget_ms": 300_000}}
+        async with railed([{**IN, "model": "m"}], engines={"script": engine}, **more) as world:
+            world.engine.says = says('{"verdict": "no"}', ttft_s=0.2)
+            clients = [world.ask(chat(f"When, {at}?")) for at in range(CLIENTS)]
+            for answer in await asyncio.gather(*clients):
+                assert (answer.status, answer.finish) == (200, {0: "stop"}), answer.body
+
+    run(main())
+
+
 def test_judges_and_answers_share_an_engine_over_http() -> None:
     def respond(heard: Heard) -> list[Part]:
         body = json.loads(heard.body)

@@ -10,7 +10,6 @@ import msgspec
 from tidegate.dispatch.bounds import Bounds
 from tidegate.dispatch.deployments import Deployment
 from tidegate.dispatch.rules import Needs
-from tidegate.errors import NotSupported
 from tidegate.kernel.adaptive import Asked
 from tidegate.types import Usage
 
@@ -79,11 +78,11 @@ class Permit(msgspec.Struct):
 class Place(msgspec.Struct):
     """A call's rank in the queue. The call keeps it for all its engine calls.
 
-    `internal` is true for a call that the gateway itself makes, and `bound` if another call waits for its answer.
-    `predicted_s` and `position` are those at the door; a call that found a free seat has 0 of each. A call that waits has
-    `needs`. It takes longer to find them out than everything else here, so a call that finds a free seat has none. `work`
-    is what the call adds to the load of an engine, in tokens; 0 where nothing is chosen by load. `seated` is true once the
-    call had a seat: a later wait is not the one that was predicted.
+    `internal` is true for a call that the gateway itself makes. `predicted_s` and `position` are those at the door; a call
+    that found a free seat has 0 of each. A call that waits has `needs`. It takes longer to find them out than everything
+    else here, so a call that finds a free seat has none. `work` is what the call adds to the load of an engine, in tokens;
+    0 where nothing is chosen by load. `seated` is true once the call had a seat: a later wait is not the one that was
+    predicted.
     """
 
     rank: int
@@ -91,7 +90,6 @@ class Place(msgspec.Struct):
     priority: str
     entered_at: float
     internal: bool = False
-    bound: bool = False
     needs: Needs | None = None
     counted: bool = False
     predicted_s: float = 0.0
@@ -119,18 +117,12 @@ class Place(msgspec.Struct):
 
         `deadline` is in seconds of the clock. `describe` returns the call's needs. Raises DeadlineExceeded, and Overloaded
         if the queue has no room or the call has waited for the longest wait of its class. A call that had a seat before may
-        wait until its deadline. Raises NotSupported if another call waits for this one and no candidate has reserved seats,
-        since the two calls could wait for each other.
+        wait until its deadline. So may a call that another one waits for: a configuration in which the two could wait for
+        each other is refused at the start (`rails/asked/seating.py`).
         """
         permit = self.try_dispatch(candidates)
         if permit is not None:
             return permit
-        if self.bound and not any(one.seats.reserved for one in candidates):
-            name = candidates[0].engine_name
-            raise NotSupported(
-                f"The engine '{name}' is full and keeps no seat for the gateway's own calls: set"
-                f" engines.{name}.reserved_seats"
-            )
         if self.needs is None:
             self.needs = describe()
         return await self.queue.wait(self, self.needs, candidates, deadline)

@@ -85,9 +85,9 @@ class Queue:
         self._admit(place, place.needs, seats_of(deployments))
         return place
 
-    def enter_own(self, *, bound: bool = False) -> Place:
-        """Return a place for a call of the gateway's own, which is never refused. `Place` describes `bound`."""
-        return Place(next(self._ranks), self, OWN, self.clock(), internal=True, bound=bound, needs=_OWN_NEEDS)
+    def enter_own(self) -> Place:
+        """Return a place for a call of the gateway's own, which is never refused at the door."""
+        return Place(next(self._ranks), self, OWN, self.clock(), internal=True, needs=_OWN_NEEDS)
 
     def foretell(self, needs: Needs, seats: Sequence[Seats]) -> Outlook:
         """Return what a client's call would have to expect if it came now and these engines could serve it."""

@@ -29,7 +29,7 @@ class Admit:
     def __call__(self, call: Call) -> None:
         """Enter the queue and set the call's place. Raises Overloaded, ModelNotFound."""
         if call.purpose != ANSWER:
-            call.place = self._queue.enter_own(bound=call.parent is not None)
+            call.place = self._queue.enter_own()
             return
         deployments = deployments_of(call, self._models)
         place = call.place = self._queue.enter(
