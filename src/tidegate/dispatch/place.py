@@ -117,8 +117,7 @@ class Place(msgspec.Struct):
 
         `deadline` is in seconds of the clock. `describe` returns the call's needs. Raises DeadlineExceeded, and Overloaded
         if the queue has no room or the call has waited for the longest wait of its class. A call that had a seat before may
-        wait until its deadline. So may a call that another one waits for: a configuration in which the two could wait for
-        each other is refused at the start (`rails/asked/seating.py`).
+        wait until its deadline.
         """
         permit = self.try_dispatch(candidates)
         if permit is not None:

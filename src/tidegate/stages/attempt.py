@@ -18,7 +18,7 @@ from tidegate.call import Call
 from tidegate.dispatch.choice import tell_route
 from tidegate.dispatch.deployments import Deployment, Group, Models
 from tidegate.dispatch.place import Permit, Place
-from tidegate.errors import GatewayError
+from tidegate.errors import GatewayError, NotSupported
 from tidegate.ports import Clock
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.levels import NO_LIMITS
@@ -35,7 +35,7 @@ from tidegate.stages.release import Released
 from tidegate.stages.round import Round, round_with
 from tidegate.stages.screen import foretold
 from tidegate.stages.structured import Structured
-from tidegate.types import ANSWER, FAILED, Batch, Reply, Spent
+from tidegate.types import ANSWER, CONTINUED, FAILED, HEDGE, Batch, Parent, Reply, Spent
 
 
 class Attempt:
@@ -187,8 +187,17 @@ class _Rounds(msgspec.Struct):
         self.tries = asked
 
     async def _wait(self, place: Place, candidates: Sequence[Deployment]) -> Permit:
-        """Wait for a seat. One of an engine whose calls have begun to fail meanwhile is given back if there are others."""
+        """Wait for a seat. One of an engine whose calls have begun to fail meanwhile is given back if there are others.
+
+        Raises NotSupported for a call of the gateway's own that would wait for a seat which its parent holds.
+        """
         call = self.call
+        if call.purpose != ANSWER and call.parent and _would_wait_for_itself(call.parent, candidates):
+            name = candidates[0].engine_name
+            raise NotSupported(
+                f"The engine '{name}' is full and keeps no seat for the gateway's own calls: set"
+                f" engines.{name}.reserved_seats"
+            )
         while True:
             began = self.clock()
             try:
@@ -259,3 +268,13 @@ class _Rounds(msgspec.Struct):
             await batches.aclose()
         finally:
             one.end(error.code if isinstance(error, GatewayError) else "cancelled")
+
+
+def _would_wait_for_itself(parent: Parent, candidates: Sequence[Deployment]) -> bool:
+    """Whether the parent of a call has a seat of each engine that could serve it, and none of them keeps reserved ones."""
+    held = {one.engine for one in parent.spent if one.purpose in _ANSWERING and not one.ended_at}
+    return bool(held) and all(one.engine_name in held and not one.seats.reserved for one in candidates)
+
+
+_ANSWERING = frozenset({ANSWER, CONTINUED, HEDGE})
+"""The purposes of engine calls whose seats a client's call holds."""
