@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -25,6 +26,7 @@ from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks, way_of_mo
 from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
 from tidegate.rails.asked.opening import open_rails
 from tidegate.rails.asked.seating import crowded
+from tidegate.rails.foreign import awaited
 from tidegate.rails.warming import warm_up
 from tidegate.review.desk import Desk
 from tidegate.review.place import asks_people
@@ -247,17 +249,18 @@ async def _parts(
 
 async def _opened(section: str, borrowed: Awaitable[T]) -> T:
     """Return a borrowed part. Raises ConfigError if the part of this section cannot be opened."""
-    try:
-        return await borrowed
-    except GatewayError as error:
+    return await awaited(borrowed, partial(_cannot_be_opened, section))
+
+
+def _cannot_be_opened(section: str, error: BaseException) -> NoReturn:
+    if isinstance(error, ConfigError):
+        raise error
+    if isinstance(error, GatewayError):
         raise ConfigError("cannot start", [Problem(section, error.message)]) from error
-    except ConfigError:
-        raise
-    except Exception as error:
-        # A part from another package may raise anything. Its message may hold secrets, so only the log gets it.
-        log.exception("%s cannot be opened", section)
-        found = f"cannot be opened: {type(error).__name__}; the log says more"
-        raise ConfigError("cannot start", [Problem(section, found)]) from error
+    # A part from another package may raise anything. Its message may hold secrets, so only the log gets it.
+    log.error("%s cannot be opened", section, exc_info=error)
+    found = f"cannot be opened: {type(error).__name__}; the log says more"
+    raise ConfigError("cannot start", [Problem(section, found)]) from error
 
 
 def _audit_key(config: Config, runtime: Runtime) -> bytes:

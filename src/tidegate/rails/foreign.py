@@ -1,4 +1,4 @@
-"""Runs the code of rails. A rail may come from anyone and raise anything, so every exception of one is caught here."""
+"""Runs the code of parts. A part may come from anyone and raise anything, so every exception of one is caught here."""
 
 from __future__ import annotations
 
