@@ -43,8 +43,8 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
 
     The rules are those of tier 0, the checks those of the tiers above. `budget_s` limits tiers 0 and 1,
     `judge_budget_s` tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests`
-    says that a rail checks a request as a whole, `reads_system` that one needs the system texts, and `sees_images` that one
-    has to see messages without text, and `reads_context` that one needs the documents of the request. `streams` has the
+    says that a rail checks a request as a whole, `reads_system` that one needs the system texts, `sees_images` that one has
+    to see messages without text, and `reads_context` that one needs the documents of the request. `streams` has the
     rules for streams if all rails that scan them are trusted: they are made once for all streams.
     """
 
