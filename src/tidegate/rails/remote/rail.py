@@ -31,11 +31,15 @@ ENCODER = msgspec.json.Encoder()
 
 
 class Asked(NamedTuple):
-    """One request: its path below the URL of the service, its body, and the text that the answer is about."""
+    """One request: its path below the URL of the service, its body, and the text that the answer is about.
+
+    `category` is that of an objection, where what is asked says it and not the answer.
+    """
 
     path: str
     body: bytes
     text: str
+    category: str = ""
 
 
 def facts(kind: str, *, usual: Collection[Surface] = BOTH, **more: Any) -> RailFacts:
@@ -98,7 +102,7 @@ class RemoteRail(ABC):
 
     async def _verdict(self, asked: Asked, scene: Scene) -> Verdict:
         key = self._remembered.key_of(
-            [scene.caller.organisation, asked.path, asked.body.decode(), asked.text]
+            [scene.caller.organisation, asked.path, asked.body.decode(), asked.text, asked.category]
         )
         verdict = self._remembered.get(key)
         if verdict is None:
