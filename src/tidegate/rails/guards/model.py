@@ -67,7 +67,7 @@ class Judgement(NamedTuple):
     reason: str = ""
 
 
-def facts(kind: str, version: str, *, sees_images: bool = False, usual_ms: float = USUAL_MS) -> RailFacts:
+def facts(kind: str, version: str, *, usual_ms: float = USUAL_MS) -> RailFacts:
     """Return the facts of a guard that judges what users and models say, in the light of the conversation before it."""
     return RailFacts(
         kind,
@@ -79,7 +79,6 @@ def facts(kind: str, version: str, *, sees_images: bool = False, usual_ms: float
         usual=frozenset({Surface.INPUT, Surface.OUTPUT}),
         reads_messages=True,
         punctual=True,
-        sees_images=sees_images,
     )
 
 
