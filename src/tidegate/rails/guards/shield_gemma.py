@@ -112,7 +112,7 @@ class ShieldGemma(CriteriaGuard):
 def exchange(turns: Sequence[Turn]) -> tuple[str, str | None]:
     """Return what the user said last, and the answer to it if that is what is judged, both without marks."""
     last = unmarked(turns[-1].text)
-    if turns[-1].role is not ASSISTANT:
+    if turns[-1].role != ASSISTANT:
         return last, None
     return unmarked(turns[-2].text) if len(turns) > 1 else "", last
 
