@@ -85,7 +85,7 @@ class RemoteRail(ABC):
             return no_verdict(str(error))
         if len(asked) == 1:
             return await self._verdict(asked[0], scene)
-        return together(await asyncio.gather(*(self._verdict(one, scene) for one in asked)))
+        return merged(await asyncio.gather(*(self._verdict(one, scene) for one in asked)))
 
     @abstractmethod
     def asks(self, views: TextViews, scene: Scene) -> Sequence[Asked]:
@@ -116,7 +116,7 @@ class RemoteRail(ABC):
         return verdict
 
 
-def together(verdicts: Sequence[Verdict]) -> Verdict:
+def merged(verdicts: Sequence[Verdict]) -> Verdict:
     """Return one verdict for several on parts of a text: the first objection, else the first failure, else a pass."""
     for one in (*(each for each in verdicts if not each.error), *verdicts):
         if not one.passed:
