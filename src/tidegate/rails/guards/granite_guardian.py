@@ -15,11 +15,11 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn
 from tidegate.rails.guards.criteria import CriteriaGuard, Criterion, Rating, chosen, own
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, facts, share
+from tidegate.rails.guards.model import GuardConfig, facts
 from tidegate.types import Endpoint, Scene
 
 _MOST_TOKENS, _MOST_TOKENS_THINKING = 48, 2048

@@ -13,11 +13,11 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn, picture
 from tidegate.rails.asked.hazards import HAZARDS
 from tidegate.rails.guards.marks import transcript, unmarked
-from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, by_code, facts, share
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, by_code, facts
 from tidegate.types import Endpoint, Scene
 
 _MOST_TOKENS = 50

@@ -155,21 +155,6 @@ def by_code(codes: range = range(1, 15)) -> dict[str, str]:
     return {f"s{at}": hazard(f"S{at}").name for at in codes}
 
 
-def share(first: Mapping[str, float], word: str, *others: str) -> float | None:
-    """Return the probability of one word against others at a token; None if none of them is known.
-
-    A tokenizer may cut a word, so a token counts for the word that it begins. One that begins several counts for none.
-    """
-    words = (word, *others)
-    chances = dict.fromkeys(words, 0.0)
-    for token, chance in first.items():
-        begun = [one for one in words if one.startswith(token.lower())]
-        if len(begun) == 1:
-            chances[begun[0]] += chance
-    total = sum(chances.values())
-    return chances[word] / total if total > 0 else None
-
-
 def _content(turns: list[Turn]) -> list[str]:
     """Return what the key of a verdict depends on, images included."""
     return [part for turn in turns for part in (turn.role, turn.text, *map(str, turn.media))]

@@ -13,10 +13,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from tidegate.rails.asked.answers import without_thought
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, Turn
 from tidegate.rails.guards.marks import transcript, unmarked
-from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts, share
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts
 from tidegate.types import Scene
 
 _MOST_TOKENS = 128

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn
 from tidegate.rails.guards.criteria import CriteriaGuard, Criterion, Rating, chosen, own
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, facts, share
+from tidegate.rails.guards.model import GuardConfig, facts
 from tidegate.types import Scene
 
 _MOST_TOKENS = 4
