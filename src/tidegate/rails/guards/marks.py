@@ -7,7 +7,7 @@ the model that answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tidegate.rails.asked.conversation import ASSISTANT, Turn
 
@@ -53,6 +53,14 @@ def transcript(turns: Iterable[Turn], *, user: str, assistant: str) -> str:
     return "\n\n".join(
         f"{assistant if one.role == ASSISTANT else user}: {unmarked(one.text)}" for one in turns
     )
+
+
+def exchange(turns: Sequence[Turn]) -> tuple[str, str | None]:
+    """Return what the user said last, and the answer to it if that is what is judged, both without marks."""
+    last = unmarked(turns[-1].text)
+    if turns[-1].role != ASSISTANT:
+        return last, None
+    return unmarked(turns[-2].text) if len(turns) > 1 else "", last
 
 
 def _broken(mark: re.Match[str]) -> str:
