@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from serving import PATIENCE_S
 
@@ -22,6 +23,16 @@ class Heard:
     line: bytes
     headers: dict[bytes, bytes]
     body: bytes
+
+
+def requests(stream: BinaryIO) -> Iterator[Heard]:
+    """Yield the requests that a connection brings, one after the other."""
+    while line := stream.readline():
+        headers: dict[bytes, bytes] = {}
+        while header := stream.readline().strip():
+            name, _, value = header.partition(b":")
+            headers[name.lower()] = value.strip()
+        yield Heard(line.strip(), headers, stream.read(int(headers.get(b"content-length", b"0"))))
 
 
 class Canned(socketserver.ThreadingTCPServer):
@@ -47,17 +58,12 @@ class _CannedConnection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         with suppress(ConnectionError):
-            while line := self.rfile.readline():
-                headers: dict[bytes, bytes] = {}
-                while header := self.rfile.readline().strip():
-                    name, _, value = header.partition(b":")
-                    headers[name.lower()] = value.strip()
-                body = self.rfile.read(int(headers.get(b"content-length", b"0")))
-                if line.startswith(b"GET"):  # the gateway's probes
+            for heard in requests(self.rfile):
+                if heard.line.startswith(b"GET"):  # the gateway's probes
                     self.server.probes += 1
                     self.connection.sendall(whole(b"{}"))
                     continue
-                self.server.heard.append(Heard(line.strip(), headers, body))
+                self.server.heard.append(heard)
                 answer = self.server.answer
                 if isinstance(answer, bytes):
                     self.connection.sendall(answer)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from math import log
 from typing import Any
 
-from canned import Heard, whole
+from canned import Heard, requests, whole
 from serving import PATIENCE_S
 
 WAIT = object()
@@ -60,16 +60,10 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         with suppress(ConnectionError):
-            while line := self.rfile.readline():
-                headers: dict[bytes, bytes] = {}
-                while header := self.rfile.readline().strip():
-                    name, _, value = header.partition(b":")
-                    headers[name.lower()] = value.strip()
-                body = self.rfile.read(int(headers.get(b"content-length", b"0")))
-                if line.startswith(b"GET"):  # the gateway's probes
+            for heard in requests(self.rfile):
+                if heard.line.startswith(b"GET"):  # the gateway's probes
                     self.connection.sendall(whole(b"{}"))
                     continue
-                heard = Heard(line.strip(), headers, body)
                 self.server.heard.append(heard)
                 for part in self.server.says(heard):
                     if part is WAIT:

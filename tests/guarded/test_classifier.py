@@ -88,6 +88,26 @@ def test_the_most_suspicious_window_counts() -> None:
     assert len(server.heard) > 10
 
 
+def test_what_is_remembered_of_a_user_is_not_told_of_a_document() -> None:
+    def says(heard: Any) -> Any:
+        return answers(rows(0.0, 1.0) if b"evil" in heard.body else rows(1.0, 0.0))(heard)
+
+    talk = [{"role": "user", "content": "calm"}, {"role": "tool", "tool_call_id": "c", "content": "evil"}]
+
+    async def run() -> None:
+        with guard(says) as server:
+            async with guarded({"url": server.root, **VLLM}, server) as world:
+                user, document = {"input": "evil"}, {"messages": talk}
+                assert [told(await world.checked(one)) for one in (user, document, user)] == [
+                    ("blocked", ["jailbreak"]),
+                    ("blocked", ["injection"]),
+                    ("blocked", ["jailbreak"]),
+                ]
+                assert sum(b"evil" in one.body for one in server.heard) == 2
+
+    asyncio.run(run())
+
+
 @given(st.text(max_size=400), st.integers(8, 100))
 def test_windows_have_all_of_a_text_and_overlap(text: str, chars: int) -> None:
     parts = windows(text, chars)

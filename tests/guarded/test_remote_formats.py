@@ -161,6 +161,38 @@ def test_azure_takes_its_key_in_a_header_of_its_own() -> None:
     assert b"authorization" not in heard[0].headers
 
 
+@pytest.mark.parametrize(
+    ("user", "documents", "status", "told"),
+    [
+        (False, [False], "passed", []),
+        (True, [False], "blocked", ["jailbreak"]),
+        (False, [True], "blocked", ["injection"]),
+        (False, [], "blocked", ["the service answered without an analysis of the document"]),
+        (False, [False, False], "blocked", ["the service answered without an analysis of the document"]),
+        (None, [False], "blocked", ["the service answered without an analysis of the prompt"]),
+    ],
+)
+def test_azure_shields_tell_attacks_of_users_from_those_in_documents(
+    user: bool | None, documents: list[bool], status: str, told: list[str]
+) -> None:
+    def says(heard: Heard) -> Any:
+        asked = json.loads(heard.body)
+        if asked["documents"]:
+            said: dict[str, Any] = {"documentsAnalysis": [{"attackDetected": one} for one in documents]}
+        else:
+            said = {} if user is None else {"userPromptAnalysis": {"attackDetected": user}}
+        return answers(said)(heard)
+
+    talk = [{"role": "user", "content": "Hi"}, {"role": "tool", "tool_call_id": "c", "content": "Rain."}]
+    made, heard = checked({"kind": "azure_content_safety", "analyze": False}, says, {"messages": talk})
+    assert made["status"] == status
+    assert [one.get("error") or one["category"] for one in made["verdicts"]] == told
+    if not told:
+        asked = [json.loads(one.body) for one in heard]
+        assert {"userPrompt": "Hi", "documents": []} in asked
+        assert {"userPrompt": "", "documents": ["Rain."]} in asked
+
+
 def test_images_are_moderated_one_a_request() -> None:
     images = [{"type": "image_url", "image_url": {"url": f"https://x.test/{at}.png"}} for at in "ab"]
     message = {"role": "user", "content": [{"type": "text", "text": "these"}, *images]}

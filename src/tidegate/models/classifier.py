@@ -53,6 +53,7 @@ class Classifier:
         self._tokenizer: Any
         self._plain: Any = None
         self._session: Any
+        self._takes: set[str]
 
     async def open(self) -> None:
         """Load the model, and run it once. Raises ValueError for files that cannot be used."""
@@ -103,9 +104,11 @@ class Classifier:
         if not path.is_file():
             raise Unusable("there is no such file")
         self._session = open_session(path, self._threads)
-        takes = {one.name for one in self._session.get_inputs()}
-        if "input_ids" not in takes or not takes <= _INPUTS:
-            raise Unusable(f"it takes {', '.join(sorted(takes))}, and a classifier of texts takes input_ids")
+        self._takes = {one.name for one in self._session.get_inputs()}
+        if "input_ids" not in self._takes or not self._takes <= _INPUTS:
+            raise Unusable(
+                f"it takes {', '.join(sorted(self._takes))}, and a classifier of texts takes input_ids"
+            )
         self._window(self._tokenizer.encode("hello").ids)
 
     def _read(self, text: str, until: float, stopped: threading.Event) -> float:
@@ -123,8 +126,7 @@ class Classifier:
 
         row = np.array([ids], np.int64)
         given = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
-        takes = [one.name for one in self._session.get_inputs()]
-        found = self._session.run(None, {name: given[name] for name in takes})[0]
+        found = self._session.run(None, {name: given[name] for name in self._takes})[0]
         logits = np.asarray(found, np.float64).reshape(-1)
         if np.shape(found)[:1] != (1,) or logits.size < 2:
             raise Unusable("it gave no probabilities of two labels or more")

@@ -162,6 +162,21 @@ def known(score: float | None) -> float:
     return score
 
 
+def share(first: Mapping[str, float], word: str, *others: str) -> float | None:
+    """Return the probability of one word against others at a token; None if none of them is known.
+
+    A tokenizer may cut a word, so a token counts for the word that it begins. One that begins several counts for none.
+    """
+    words = (word, *others)
+    chances = dict.fromkeys(words, 0.0)
+    for token, chance in first.items():
+        begun = [one for one in words if one.startswith(token.lower())]
+        if len(begun) == 1:
+            chances[begun[0]] += chance
+    total = sum(chances.values())
+    return chances[word] / total if total > 0 else None
+
+
 def no_verdict(why: str) -> Verdict:
     """Return the verdict of a rail whose model gave none. `why` says what is wrong, without any text."""
     return Verdict(passed=False, error=why)

@@ -48,7 +48,7 @@ def conversation_of(views: TextViews, scene: Scene, *, most: int) -> list[Turn]:
     else:
         turns = [Turn(USER, text)]
     latest = alternating(turns)[-most:]
-    return latest[1:] if len(latest) > 1 and latest[0].role is not USER else latest
+    return latest[1:] if len(latest) > 1 and latest[0].role != USER else latest
 
 
 def is_turn(text: Text) -> bool:

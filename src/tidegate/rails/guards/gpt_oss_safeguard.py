@@ -17,9 +17,9 @@ from tidegate.config.files import check_file
 from tidegate.ports import Services
 from tidegate.rails.asked.answers import object_of, without_thought
 from tidegate.rails.asked.asking import Completion, NoAnswer
-from tidegate.rails.asked.conversation import ASSISTANT, Turn
+from tidegate.rails.asked.conversation import Turn
 from tidegate.rails.asked.hazards import HazardName
-from tidegate.rails.guards.marks import unmarked
+from tidegate.rails.guards.marks import transcript
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
 from tidegate.types import Endpoint, Scene
 
@@ -135,9 +135,7 @@ class GptOssSafeguard(GuardModel):
 
 
 def _said(turns: Sequence[Turn]) -> str:
-    said = "\n\n".join(
-        f"{'Assistant' if turn.role is ASSISTANT else 'User'}: {unmarked(turn.text)}" for turn in turns
-    )
+    said = transcript(turns, user="User", assistant="Assistant")
     return f"<BEGIN CONVERSATION>\n\n{said}\n\n<END CONVERSATION>"
 
 

@@ -15,11 +15,11 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn
 from tidegate.rails.guards.criteria import CriteriaGuard, Criterion, Rating, chosen, own
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, facts, share
+from tidegate.rails.guards.model import GuardConfig, facts
 from tidegate.types import Endpoint, Scene
 
 _MOST_TOKENS, _MOST_TOKENS_THINKING = 48, 2048
@@ -181,7 +181,7 @@ class GraniteGuardian(CriteriaGuard):
         """See `CriteriaGuard.applies`."""
         if criterion.title in self._own:
             return True
-        answered = turns[-1].role is ASSISTANT
+        answered = turns[-1].role == ASSISTANT
         return (
             (criterion.title not in _NEED_DOCUMENTS or bool(scene.context))
             and (criterion.title not in _OF_ANSWERS or answered)
@@ -235,7 +235,7 @@ class GraniteGuardian(CriteriaGuard):
             return turns[-1:]
         if self._version == "4.1":
             return turns
-        return turns[-2:] if turns[-1].role is ASSISTANT else turns[-1:]
+        return turns[-2:] if turns[-1].role == ASSISTANT else turns[-1:]
 
     def _names(self, criterion: Criterion, by_name: str, by_words: str) -> dict[str, str]:
         if criterion.title not in self._own:
@@ -247,7 +247,7 @@ class GraniteGuardian(CriteriaGuard):
     def _block(self, criterion: Criterion, role: str) -> str:
         """Return the last message for 4.1."""
         instruction = _THINK if self._think else _NO_THINK
-        judged = "assistant" if role is ASSISTANT else "user"
+        judged = "assistant" if role == ASSISTANT else "user"
         return (
             f"<guardian>{instruction}\n\n### Criteria: {criterion.what}\n\n"
             f"### Scoring Schema: If the last {judged}'s text meets the criteria, return 'yes'; otherwise, return 'no'."

@@ -13,11 +13,11 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.ports import Services
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn, picture
 from tidegate.rails.asked.hazards import HAZARDS
-from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, by_code, facts, share
+from tidegate.rails.guards.marks import transcript, unmarked
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, by_code, facts
 from tidegate.types import Endpoint, Scene
 
 _MOST_TOKENS = 50
@@ -99,12 +99,10 @@ class LlamaGuard(GuardModel):
 
     def _prompt(self, turns: Sequence[Turn]) -> str:
         begin, end, over = _MARKS[self._version]
-        role = "Agent" if turns[-1].role is ASSISTANT else "User"
+        role = "Agent" if turns[-1].role == ASSISTANT else "User"
         listed = self._taxonomy or {code: f"{title}." for code, title in _TITLES.items()}
         categories = "\n".join(f"{code}: {words}" for code, words in listed.items())
-        said = "\n\n".join(
-            f"{'Agent' if turn.role is ASSISTANT else 'User'}: {unmarked(turn.text)}" for turn in turns
-        )
+        said = transcript(turns, user="User", assistant="Agent")
         # The server puts the token that begins every text before the prompt.
         return (
             f"{begin}user{end}\n\n"
@@ -141,7 +139,7 @@ _MARKS = {
 
 def _messages(turns: Sequence[Turn], *, images: bool) -> list[dict[str, Any]]:
     """Return the messages of a chat. The chat template demands that a user begins, and breaks up no marks in texts."""
-    asked = [Turn(USER, "")] if turns[0].role is ASSISTANT else []
+    asked = [Turn(USER, "")] if turns[0].role == ASSISTANT else []
     return [_message(turn, images=images) for turn in (*asked, *turns)]
 
 

@@ -7,6 +7,9 @@ the model that answers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+
+from tidegate.rails.asked.conversation import ASSISTANT, Turn
 
 _CONTROL = ("<|", "|>")
 """What control tokens of Llama, Qwen and gpt-oss begin and end with. Servers read them in the texts of messages too."""
@@ -43,6 +46,21 @@ def unmarked(text: str) -> str:
     if "<" in text or "[" in text or "|>" in text:
         text = _MARK.sub(_broken, text)
     return _TURN.sub("> ", text) if ":" in text else text
+
+
+def transcript(turns: Iterable[Turn], *, user: str, assistant: str) -> str:
+    """Return some turns as one text without marks. `user` and `assistant` are the names that stand before their words."""
+    return "\n\n".join(
+        f"{assistant if one.role == ASSISTANT else user}: {unmarked(one.text)}" for one in turns
+    )
+
+
+def exchange(turns: Sequence[Turn]) -> tuple[str, str | None]:
+    """Return what the user said last, and the answer to it if that is what is judged, both without marks."""
+    last = unmarked(turns[-1].text)
+    if turns[-1].role != ASSISTANT:
+        return last, None
+    return unmarked(turns[-2].text) if len(turns) > 1 else "", last
 
 
 def _broken(mark: re.Match[str]) -> str:

@@ -67,7 +67,7 @@ class Judgement(NamedTuple):
     reason: str = ""
 
 
-def facts(kind: str, version: str, *, sees_images: bool = False, usual_ms: float = USUAL_MS) -> RailFacts:
+def facts(kind: str, version: str, *, usual_ms: float = USUAL_MS) -> RailFacts:
     """Return the facts of a guard that judges what users and models say, in the light of the conversation before it."""
     return RailFacts(
         kind,
@@ -79,7 +79,6 @@ def facts(kind: str, version: str, *, sees_images: bool = False, usual_ms: float
         usual=frozenset({Surface.INPUT, Surface.OUTPUT}),
         reads_messages=True,
         punctual=True,
-        sees_images=sees_images,
     )
 
 
@@ -154,21 +153,6 @@ class GuardModel(ABC):
 def by_code(codes: range = range(1, 15)) -> dict[str, str]:
     """Return the names of categories by their codes in lower case, `s1` to `s14`."""
     return {f"s{at}": hazard(f"S{at}").name for at in codes}
-
-
-def share(first: Mapping[str, float], word: str, *others: str) -> float | None:
-    """Return the probability of one word against others at a token; None if none of them is known.
-
-    A tokenizer may cut a word, so a token counts for the word that it begins. One that begins several counts for none.
-    """
-    words = (word, *others)
-    chances = dict.fromkeys(words, 0.0)
-    for token, chance in first.items():
-        begun = [one for one in words if one.startswith(token.lower())]
-        if len(begun) == 1:
-            chances[begun[0]] += chance
-    total = sum(chances.values())
-    return chances[word] / total if total > 0 else None
 
 
 def _content(turns: list[Turn]) -> list[str]:

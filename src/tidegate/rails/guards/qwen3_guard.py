@@ -13,10 +13,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from tidegate.rails.asked.answers import without_thought
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, Turn
-from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts, share
+from tidegate.rails.guards.marks import transcript, unmarked
+from tidegate.rails.guards.model import CUT_OFF, GuardConfig, GuardModel, Judgement, facts
 from tidegate.types import Scene
 
 _MOST_TOKENS = 128
@@ -58,10 +58,9 @@ class Qwen3Guard(GuardModel):
 
     async def judge(self, turns: list[Turn], scene: Scene) -> Judgement:
         """See `GuardModel.judge`."""
-        said = [one._replace(text=unmarked(one.text)) for one in turns]
         if self._transport == "completions":
-            return self._read(await self._model.complete(_prompt(said), scene, most_tokens=_MOST_TOKENS))
-        messages = [{"role": one.role, "content": one.text} for one in said]
+            return self._read(await self._model.complete(_prompt(turns), scene, most_tokens=_MOST_TOKENS))
+        messages = [{"role": one.role, "content": unmarked(one.text)} for one in turns]
         return self._read(await self._model.chat(messages, scene, most_tokens=_MOST_TOKENS))
 
     def _read(self, found: Completion) -> Judgement:
@@ -86,9 +85,9 @@ class Qwen3Guard(GuardModel):
 
 
 def _prompt(turns: Sequence[Turn]) -> str:
-    answered = turns[-1].role is ASSISTANT
+    answered = turns[-1].role == ASSISTANT
     who, what = ("ASSISTANT", "response") if answered else ("USER", "query")
-    said = "\n\n".join(f"{'ASSISTANT' if one.role is ASSISTANT else 'USER'}: {one.text}" for one in turns)
+    said = transcript(turns, user="USER", assistant="ASSISTANT")
     categories = "\n".join(f"{label}." for label in _LABELS if not (answered and label == _JAILBREAK))
     return (
         f"<|im_start|>user\n# Task:\n1) Evaluate whether THE LAST {who}'s {what} belongs to safe or unsafe content based on"

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import ASSISTANT, USER, Turn
 from tidegate.rails.guards.criteria import CriteriaGuard, Criterion, Rating, chosen, own
-from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, facts, share
+from tidegate.rails.guards.marks import exchange
+from tidegate.rails.guards.model import GuardConfig, facts
 from tidegate.types import Scene
 
 _MOST_TOKENS = 4
@@ -107,14 +107,6 @@ class ShieldGemma(CriteriaGuard):
         if response is not None:
             messages.append({"role": ASSISTANT, "content": response})
         return _read(await self._model.chat(messages, scene, most_tokens=_MOST_TOKENS))
-
-
-def exchange(turns: Sequence[Turn]) -> tuple[str, str | None]:
-    """Return what the user said last, and the answer to it if that is what is judged, both without marks."""
-    last = unmarked(turns[-1].text)
-    if turns[-1].role is not ASSISTANT:
-        return last, None
-    return unmarked(turns[-2].text) if len(turns) > 1 else "", last
 
 
 def _guideline(criterion: Criterion, response: str | None) -> str:

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import USER, Turn
-from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts, share
-from tidegate.rails.guards.shield_gemma import exchange
+from tidegate.rails.guards.marks import exchange
+from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
 from tidegate.types import Scene
 
 _MOST_TOKENS = 32

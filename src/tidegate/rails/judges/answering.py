@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from tidegate.rails.asked.answers import without_fence, without_thought
-from tidegate.rails.asked.asking import Completion, NoAnswer
-from tidegate.rails.guards.model import share
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 
 YES, NO = "yes", "no"
 Word = Literal["yes", "no"]

@@ -8,8 +8,8 @@ from typing import ClassVar
 from tidegate.rails.asked.asking import NoAnswer
 from tidegate.rails.asked.conversation import Turn, results_in
 from tidegate.rails.judges.answering import NO
-from tidegate.rails.judges.judging import Judge, JudgeConfig, Values, facts, question_in, talk_in
-from tidegate.types import Scene, Surface
+from tidegate.rails.judges.judging import Judge, JudgeConfig, Values, facts_of_answers, question_in, talk_in
+from tidegate.types import Scene
 
 
 class FactsConfig(JudgeConfig):
@@ -23,9 +23,7 @@ class Facts(Judge):
     """
 
     Config: ClassVar[type[FactsConfig]] = FactsConfig
-    about = facts(
-        "judge_facts", [Surface.OUTPUT], surfaces=[Surface.OUTPUT], hold="whole", reads_context=True
-    )
+    about = facts_of_answers("judge_facts")
     category = "ungrounded"
     objects = NO
     default_prompt = (

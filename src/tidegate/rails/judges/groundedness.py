@@ -16,11 +16,11 @@ from tidegate.rails.judges.judging import (
     JudgeConfig,
     NothingToJudge,
     Values,
-    facts,
+    facts_of_answers,
     question_in,
     read_file,
 )
-from tidegate.types import Scene, Surface
+from tidegate.types import Scene
 
 
 class GroundednessConfig(JudgeConfig):
@@ -57,9 +57,7 @@ class Groundedness(Judge):
     """Asks whether an answer says only what the given context says. `no` objects."""
 
     Config: ClassVar[type[GroundednessConfig]] = GroundednessConfig
-    about = facts(
-        "judge_groundedness", [Surface.OUTPUT], surfaces=[Surface.OUTPUT], hold="whole", reads_context=True
-    )
+    about = facts_of_answers("judge_groundedness")
     category = "ungrounded"
     objects = NO
     default_prompt = (

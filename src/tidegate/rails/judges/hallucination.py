@@ -20,13 +20,13 @@ from tidegate.rails.judges.judging import (
     Judge,
     JudgeConfig,
     Values,
-    facts,
+    facts_of_answers,
     question_in,
     raw_messages,
     together,
 )
 from tidegate.rails.judges.prompt import TEXT
-from tidegate.types import Scene, Surface
+from tidegate.types import Scene
 
 _USUAL_MS = 2500.0
 """A whole answer, and the judgement after it."""
@@ -61,14 +61,7 @@ class Hallucination(Judge):
     """Asks whether samples agree with an answer. `no` objects."""
 
     Config: ClassVar[type[HallucinationConfig]] = HallucinationConfig
-    about = facts(
-        "judge_hallucination",
-        [Surface.OUTPUT],
-        surfaces=[Surface.OUTPUT],
-        hold="whole",
-        reads_context=True,
-        usual_ms=_USUAL_MS,
-    )
+    about = facts_of_answers("judge_hallucination", usual_ms=_USUAL_MS)
     category = "ungrounded"
     objects = NO
     default_prompt = (

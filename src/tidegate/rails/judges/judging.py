@@ -128,27 +128,29 @@ def read_file(path: Path) -> str:
         raise ValueError(f"{path} cannot be read as UTF-8 text") from error
 
 
-def facts(
-    kind: str,
-    usual: Iterable[Surface],
-    *,
-    surfaces: Iterable[Surface] = Surface,
-    hold: str = "sentence",
-    reads_context: bool = False,
-    usual_ms: float = USUAL_MS,
-) -> RailFacts:
-    """Return the facts of a judge."""
+def facts(kind: str, usual: Iterable[Surface]) -> RailFacts:
+    """Return the facts of a judge of texts of every surface."""
     return RailFacts(
         kind,
         "1",
-        frozenset(surfaces),
+        frozenset(Surface),
         tier=2,
-        hold=Hold(hold),
-        usual_ms=usual_ms,
+        hold=Hold("sentence"),
+        usual_ms=USUAL_MS,
         usual=frozenset(usual),
         reads_messages=True,
         punctual=True,
-        reads_context=reads_context,
+    )
+
+
+def facts_of_answers(kind: str, *, usual_ms: float = USUAL_MS) -> RailFacts:
+    """Return the facts of a judge of whole answers, which knows the documents of the request."""
+    return msgspec.structs.replace(
+        facts(kind, [Surface.OUTPUT]),
+        surfaces=frozenset({Surface.OUTPUT}),
+        hold=Hold("whole"),
+        usual_ms=usual_ms,
+        reads_context=True,
     )
 
 

@@ -29,6 +29,8 @@ _MOST_CHARS = 10_000
 _OVERLAP = 500
 _MOST_PIECES = 32
 _DOCUMENTS = frozenset({Surface.RETRIEVAL, Surface.TOOL})
+_BY_USER, _IN_DOCUMENT = "jailbreak", "injection"
+"""What an attack is called: users try to jailbreak, and documents to inject."""
 
 
 class AzureContentSafetyConfig(RemoteConfig):
@@ -106,7 +108,7 @@ class AzureContentSafety(RemoteRail):
     def _shield(self, piece: str, scene: Scene) -> Asked:
         is_document = scene.surface in _DOCUMENTS
         body = {"userPrompt": "" if is_document else piece, "documents": [piece] if is_document else []}
-        return self._asked("shieldPrompt", body, piece)
+        return self._asked("shieldPrompt", body, piece, _IN_DOCUMENT if is_document else _BY_USER)
 
     def _analysis(self, piece: str) -> Asked:
         body: dict[str, Any] = {"text": piece, "outputType": "EightSeverityLevels"}
@@ -114,14 +116,14 @@ class AzureContentSafety(RemoteRail):
             body |= {"blocklistNames": self._config.blocklists, "haltOnBlocklistHit": False}
         return self._asked("analyze", body, piece)
 
-    def _asked(self, what: str, body: Mapping[str, Any], piece: str) -> Asked:
+    def _asked(self, what: str, body: Mapping[str, Any], piece: str, category: str = "") -> Asked:
         path = f"contentsafety/text:{what}?api-version={self._config.api_version}"
-        return Asked(path, ENCODER.encode(body), piece)
+        return Asked(path, ENCODER.encode(body), piece, category)
 
     def read(self, answer: bytes, asked: Asked) -> Verdict:
         """See `RemoteRail.read`."""
-        if asked.path.startswith("contentsafety/text:shieldPrompt"):
-            return _shielded(answer, asked)
+        if asked.category:
+            return _shielded(answer, asked.category)
         found = decoded(answer, _ANALYSIS)
         if not found.categoriesAnalysis:
             raise NoAnswer("the service answered without a category")
@@ -168,22 +170,20 @@ class _Analysis(msgspec.Struct):
 
 _SHIELD = msgspec.json.Decoder(_Shield)
 _ANALYSIS = msgspec.json.Decoder(_Analysis)
-_ASKED = msgspec.json.Decoder(dict[str, Any])
 
 
-def _shielded(answer: bytes, asked: Asked) -> Verdict:
+def _shielded(answer: bytes, category: str) -> Verdict:
+    """Return the verdict on the one text that was shown to the shields."""
     found = decoded(answer, _SHIELD)
-    documents = _ASKED.decode(asked.body)["documents"]
-    if documents:
-        analyses = found.documentsAnalysis or []
-        if len(analyses) != len(documents):
+    if category == _IN_DOCUMENT:
+        if found.documentsAnalysis is None or len(found.documentsAnalysis) != 1:
             raise NoAnswer("the service answered without an analysis of the document")
-        attack, name = any(one.attackDetected for one in analyses), "injection"
+        attack = found.documentsAnalysis[0].attackDetected
     elif found.userPromptAnalysis is None:
         raise NoAnswer("the service answered without an analysis of the prompt")
     else:
-        attack, name = found.userPromptAnalysis.attackDetected, "jailbreak"
-    return objection([name]) if attack else PASSED
+        attack = found.userPromptAnalysis.attackDetected
+    return objection([category]) if attack else PASSED
 
 
 def _headers(config: AzureContentSafetyConfig) -> Headers:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from tidegate.ports import TextViews
 from tidegate.rails.asked.asking import NoAnswer
 from tidegate.rails.guards.prompt_guard import MALICIOUS, UNTRUSTED, category_of
-from tidegate.rails.remote.rail import ENCODER, USUAL_MS, Asked, RemoteRail, decoded
+from tidegate.rails.remote.rail import ENCODER, USUAL_MS, Asked, RemoteRail, decoded, objection
 from tidegate.rails.remote.service import RemoteConfig
 from tidegate.types import RailFacts, Scene, Verdict
 
@@ -101,20 +101,20 @@ class RemoteClassifier(RemoteRail):
     def _asked(self, text: str, scene: Scene) -> Asked:
         # A lone surrogate has no bytes in UTF-8.
         text = text.encode("utf-8", "replace").decode()
-        about = category_of(scene.surface)
+        category = category_of(scene.surface)
         if self._of.api == "tei":
-            return Asked("predict", ENCODER.encode({"inputs": text}), about)
-        return Asked("classify", ENCODER.encode({"model": self._of.model, "input": text}), about)
+            return Asked("predict", ENCODER.encode({"inputs": text}), text, category)
+        return Asked("classify", ENCODER.encode({"model": self._of.model, "input": text}), text, category)
 
     def read(self, answer: bytes, asked: Asked) -> Verdict:
         """See `RemoteRail.read`."""
         score = self._score(answer)
         if not (math.isfinite(score) and 0 <= score <= 1):
             raise NoAnswer("the answer of the service has no probability")
-        scores = ((asked.text, score),)
+        scores = ((asked.category, score),)
         if score < self._of.threshold:
             return Verdict(passed=True, score=score, scores=scores)
-        return Verdict(passed=False, category=asked.text, score=score, reason=asked.text, scores=scores)
+        return objection([asked.category], score, scores=scores)
 
     def _score(self, answer: bytes) -> float:
         if self._of.api == "vllm":

@@ -31,11 +31,15 @@ ENCODER = msgspec.json.Encoder()
 
 
 class Asked(NamedTuple):
-    """One request: its path below the URL of the service, its body, and the text that the answer is about."""
+    """One request: its path below the URL of the service, its body, and the text that the answer is about.
+
+    `category` is that of an objection, where what is asked says it and not the answer.
+    """
 
     path: str
     body: bytes
     text: str
+    category: str = ""
 
 
 def facts(kind: str, *, usual: Collection[Surface] = BOTH, **more: Any) -> RailFacts:
@@ -81,7 +85,7 @@ class RemoteRail(ABC):
             return no_verdict(str(error))
         if len(asked) == 1:
             return await self._verdict(asked[0], scene)
-        return together(await asyncio.gather(*(self._verdict(one, scene) for one in asked)))
+        return merged(await asyncio.gather(*(self._verdict(one, scene) for one in asked)))
 
     @abstractmethod
     def asks(self, views: TextViews, scene: Scene) -> Sequence[Asked]:
@@ -98,7 +102,7 @@ class RemoteRail(ABC):
 
     async def _verdict(self, asked: Asked, scene: Scene) -> Verdict:
         key = self._remembered.key_of(
-            [scene.caller.organisation, asked.path, asked.body.decode(), asked.text]
+            [scene.caller.organisation, asked.path, asked.body.decode(), asked.text, asked.category]
         )
         verdict = self._remembered.get(key)
         if verdict is None:
@@ -112,7 +116,7 @@ class RemoteRail(ABC):
         return verdict
 
 
-def together(verdicts: Sequence[Verdict]) -> Verdict:
+def merged(verdicts: Sequence[Verdict]) -> Verdict:
     """Return one verdict for several on parts of a text: the first objection, else the first failure, else a pass."""
     for one in (*(each for each in verdicts if not each.error), *verdicts):
         if not one.passed:

@@ -16,7 +16,7 @@ from tidegate.rails.asked.answers import object_of
 from tidegate.rails.asked.asking import NoAnswer
 from tidegate.rails.asked.conversation import ASSISTANT, Turn
 from tidegate.rails.asked.hazards import OTHER
-from tidegate.rails.guards.marks import unmarked
+from tidegate.rails.guards.marks import transcript
 from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
 from tidegate.rails.guards.nemo.llama import llama_prompt
 from tidegate.types import Scene
@@ -103,7 +103,8 @@ class NemoContentSafety(GuardModel):
 
     async def judge(self, turns: list[Turn], scene: Scene) -> Judgement:
         """See `GuardModel.judge`."""
-        task = f"{_TASK}{_said(turns)}{_DEMAND}"
+        said = transcript(turns, user="user", assistant="response: agent")
+        task = f"{_TASK}{said}{_DEMAND}"
         messages = [{"role": "user", "content": task}]
         if self._transport == "completions":
             found = await self._model.complete(
@@ -116,24 +117,18 @@ class NemoContentSafety(GuardModel):
         return _read(object_of(found.text), turns)
 
 
-def _said(turns: Sequence[Turn]) -> str:
-    return "\n\n".join(
-        f"{'response: agent' if turn.role is ASSISTANT else 'user'}: {unmarked(turn.text)}" for turn in turns
-    )
-
-
 def _read(answer: Mapping[str, Any], turns: Sequence[Turn]) -> Judgement:
     """Return what the ratings say of the last turn. Ratings that contradict each other or the question are no answer."""
     if not answer.keys() <= {_USER, _RESPONSE, _LABELS}:
         raise NoAnswer("the model answered with keys that do not belong to its format")
     ratings = {name: _is_unsafe(answer[name]) for name in (_USER, _RESPONSE) if answer.get(name) is not None}
     labels = _labels(answer.get(_LABELS))
-    judged = _RESPONSE if turns[-1].role is ASSISTANT else _USER
+    judged = _RESPONSE if turns[-1].role == ASSISTANT else _USER
     if judged not in ratings:
         raise NoAnswer(f"the model answered without '{judged}'")
     if labels and not any(ratings.values()):
         raise NoAnswer("the model named categories of a text that it rated safe")
-    if ratings.get(_RESPONSE) and all(turn.role is not ASSISTANT for turn in turns):
+    if ratings.get(_RESPONSE) and all(turn.role != ASSISTANT for turn in turns):
         raise NoAnswer("the model rated a response that it was not shown")
     unsafe = ratings[judged]
     return Judgement(unsafe, float(unsafe), labels if unsafe else ())

@@ -11,10 +11,10 @@ from typing import ClassVar
 import msgspec
 from pydantic import Field, model_validator
 
-from tidegate.rails.asked.asking import Completion, NoAnswer
+from tidegate.rails.asked.asking import Completion, NoAnswer, share
 from tidegate.rails.asked.conversation import Turn
 from tidegate.rails.guards.marks import unmarked
-from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts, share
+from tidegate.rails.guards.model import GuardConfig, GuardModel, Judgement, facts
 from tidegate.rails.guards.nemo.llama import llama_prompt
 from tidegate.types import Scene, Surface
 
