@@ -16,7 +16,7 @@ from tidegate.call import Call, Checks
 from tidegate.config.rails import OMNI
 from tidegate.dispatch.deployments import unknown
 from tidegate.errors import BadRequest, ModelNotFound, RailFailed
-from tidegate.rails.checking import Decision, Limits
+from tidegate.rails.checking import Decision, Limits, add_finding
 from tidegate.rails.moderation import CATEGORIES, OF_IMAGES, scored
 from tidegate.rails.moderators import Moderators
 from tidegate.rails.plan import Plan
@@ -301,12 +301,6 @@ def _merged(findings: Iterator[Finding]) -> list[Finding]:
     found: dict[tuple[str, Surface], Finding] = {}
     for one in findings:
         known = found.setdefault((one.rail, one.surface), one)
-        if known is one:
-            continue
-        known.count += one.count
-        known.took_s += one.took_s
-        known.error = known.error or one.error
-        if one.action > known.action:
-            known.action, known.category = one.action, one.category
-            known.score, known.hashed = one.score, one.hashed
+        if known is not one:
+            add_finding(known, one)
     return list(found.values())
