@@ -55,7 +55,7 @@ def thresholds(every: Figures, calibrated_on: Sequence[str]) -> Iterator[tuple[s
         yield threshold(own.threshold), origin, share(own.recall), percent(own.flagged)
     files = ", ".join(calibrated_on)
     for one in every.at_thresholds:
-        origin = f"at most {percent(one.target)} of {files}" if one.target else "--threshold"
+        origin = "--threshold" if one.target is None else f"at most {percent(one.target)} of {files}"
         yield threshold(one.threshold), origin, share(one.recall), share(one.flagged)
 
 
