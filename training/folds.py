@@ -41,6 +41,7 @@ def cell(
     parts = fold(public, attacks, benign, rng)
     seen = [augmented(one, rng) for one in parts.seen]
     rows = [*seen, *without_copies(own, [*parts.attacks, *parts.harmless])]
+    torch.manual_seed(how.seed)  # the heads begin at random
     detector = Detector(base)
     fit(detector, rows, weights(rows), how)
     positive, negative, held = (
