@@ -6,7 +6,7 @@ Needs torch and transformers, which the gateway never does. `training/README.md`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,15 +37,17 @@ class Fit:
     rate: float = 5e-5
     head_rate: float = 1e-3
     frozen: int = 2
-    tokens: int = 96
     seed: int = 0
 
 
 class Detector(nn.Module):
     """MiniLM with one linear layer for all heads."""
 
-    def __init__(self, base: Path, tokens: int = 128) -> None:
-        """`base` is the folder with the weights, the configuration and `tokenizer.json` of all-MiniLM-L6-v2."""
+    def __init__(self, base: Path, tokens: int = 96) -> None:
+        """`base` is the folder with the weights, the configuration and `tokenizer.json` of all-MiniLM-L6-v2.
+
+        Of longer texts, only the first `tokens` are read, in training and after it.
+        """
         super().__init__()
         self.encoder = BertModel.from_pretrained(base, add_pooling_layer=False)
         self.heads = nn.Linear(DIMENSIONS, len(HEADS))
@@ -95,13 +97,14 @@ def fit(
     rows: Sequence[Row],
     weight: NDArray[np.float32],
     how: Fit,
-    told: Callable[[str], None] = print,
 ) -> None:
-    """Fit the heads and the upper layers to rows, which are drawn by weight. A head without a label has no loss."""
+    """Fit the heads and the upper layers to rows, which are drawn by weight, and print how it goes.
+
+    A head without a label has no loss.
+    """
     torch.manual_seed(how.seed)
     rng = np.random.default_rng(how.seed)
     detector.freeze(how.frozen)
-    detector.tokenizer.enable_truncation(how.tokens)
     encoded = [one.ids for one in detector.tokenizer.encode_batch([row.text for row in rows])]
     values, mask = targets(rows)
     values = values * (1 - 2 * SMOOTHING) + SMOOTHING
@@ -130,7 +133,9 @@ def fit(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-        told(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}, {time.perf_counter() - began:.0f} s")
+        print(
+            f"epoch {epoch + 1}: loss {np.mean(losses):.4f}, {time.perf_counter() - began:.0f} s", flush=True
+        )
 
 
 def _batches(

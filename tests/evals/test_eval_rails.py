@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,23 @@ def test_thresholds_may_come_from_other_texts(run: Run) -> None:
         (0.01, 0.4501, 1),
         (0.5, 0.2001, 1),
     ]
+
+
+def test_the_page_says_where_thresholds_come_from_as_the_terminal_does(run: Run) -> None:
+    written("some.jsonl", "attack", [0.9, 0.5])
+    written("some.jsonl", "benign", [0.1])
+    Path("traffic.txt").write_text("0.45\n0.2\n")
+    known = ("--calibrate", "traffic.txt", "--fpr", "0,0.5", "--threshold", "0.6", "--html", "page.html")
+    _, out, _ = run("eval", "rails", "some.jsonl", *known)
+    page = Page(Path("page.html").read_text())
+    for at, origin in (
+        ("0.1001", "at most 0 % of these texts"),
+        ("0.4501", "at most 0 % of traffic.txt"),
+        ("0.2001", "at most 50 % of traffic.txt"),
+        ("0.6", "--threshold"),
+    ):
+        assert page.row(at)[:2] == [at, origin]
+        assert re.search(rf"{re.escape(at)} +│ {re.escape(origin)} ", out)
 
 
 def test_figures_are_split_by_fields(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from talking import CHAT, COMPLETIONS
 from virtual import run
 
-from railed.world import Kept, Says, Step, chat, event, kept, railed, request, says
+from railed.world import Kept, chat, kept, passages, railed, request, says
 from tidegate.rails.streams.passages import USUAL
-from tidegate.types import Ask
 
 REFUSAL = "I'm sorry, but I can't help with that."
 JUDGE: dict[str, Any] = {"kind": "check", "name": "judge", "surfaces": ["output"]}
@@ -30,25 +29,6 @@ PROFILES: dict[str, dict[str, Any]] = {
 def gateway() -> Iterator[Kept]:
     with kept(section={"profiles": PROFILES}, policy={"stricter_rails": list(PROFILES)}) as found:
         yield found
-
-
-def passages(text: str) -> list[str]:
-    found: list[str] = []
-    while text:
-        end = USUAL.end(text, last=True)
-        found.append(text[:end])
-        text = text[end:]
-    return found
-
-
-def saying(parts: Sequence[str], pause_s: float) -> Says:
-    def steps(ask: Ask) -> Iterable[Step]:
-        for part in parts:
-            yield event(ask, 0, part, "content")
-            yield pause_s
-        yield event(ask, 0, None, "content", finish="stop")
-
-    return steps
 
 
 PARTS = ("All is well. ", "One. ", "A badword. ", "word " * 40, "and so ", "Yes! ")
@@ -67,7 +47,7 @@ def test_at_most_the_blocked_passage_is_shown_and_what_is_shown_of_it_is_counted
 ) -> None:
     places = sorted(min(cut, len(text)) for cut in cuts)
     parts = [text[start:end] for start, end in pairwise([0, *places, len(text)])]
-    gateway.world.engine.says = saying(parts, pause_s)
+    gateway.world.engine.says = says(*parts, itl_s=pause_s)
     answer = gateway.ask(request(endpoint, stream=True), f"x-tidegate-profile: {profile}", path=endpoint)
     found = passages(text)
     at = next((number for number, one in enumerate(found) if "bad" in one), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from talking import data_of
 from virtual import run
 
 from railed import made
-from railed.world import Kept, Says, Step, World, answered, chat, event, kept, railed, says
+from railed.world import Kept, Step, World, answered, chat, event, kept, passages, railed, says
 from tidegate.errors import UpstreamError
 from tidegate.rails.streams.judging import MOST_AT_ONCE
 from tidegate.rails.streams.passages import USUAL
@@ -162,25 +162,6 @@ def gateway() -> Iterator[Kept]:
         yield found
 
 
-def saying(parts: Sequence[str], pause_s: float) -> Says:
-    def steps(ask: Ask) -> Iterable[Step]:
-        for part in parts:
-            yield event(ask, 0, part, "content")
-            yield pause_s
-        yield event(ask, 0, None, "content", finish="stop")
-
-    return steps
-
-
-def passages(text: str, way: str) -> list[str]:
-    cut, found = CUTS[way.partition("-")[2]], list[str]()
-    while text:
-        end = cut.end(text, last=True)
-        found.append(text[:end])
-        text = text[end:]
-    return found
-
-
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.sampled_from(SENTENCES), st.integers(0, 400)), max_size=14),
@@ -194,7 +175,7 @@ def test_verdicts_in_any_order_let_leave_what_verdicts_one_after_the_other_do(
     text = "".join(sentence.format(takes_ms) for sentence, takes_ms in said)
     places = sorted(min(cut, len(text)) for cut in cuts)
     parts = [text[start:end] for start, end in pairwise([0, *places, len(text)])]
-    gateway.world.engine.says = saying(parts, pause_s)
+    gateway.world.engine.says = says(*parts, itl_s=pause_s)
     answer = gateway.ask(chat(stream=True), f"x-tidegate-profile: {way}")
     bad = re.search("bad", text)
     [finding] = [one for one in gateway.world.record.findings if one.surface.value == "output"] or [None]
@@ -207,7 +188,7 @@ def test_verdicts_in_any_order_let_leave_what_verdicts_one_after_the_other_do(
         assert answer.text == re.sub("bad[a-z]{0,8}", "<BAD>", text)
     else:
         clear = ""
-        for passage in passages(text, way):
+        for passage in passages(text, CUTS[way.partition("-")[2]]):
             if len(clear + passage) >= bad.end():
                 break
             clear += passage

@@ -28,6 +28,7 @@ from tidegate.engines.answers import read_answer
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.server import EdgeServer
+from tidegate.rails.streams.passages import USUAL, Cut
 from tidegate.runtime import Runtime
 from tidegate.types import ENGINE_ENDPOINTS, Ask, Batch, Capabilities, Endpoint, Piece, Record
 
@@ -119,6 +120,16 @@ def says(
                 yield {**TOP, "choices": [], "usage": USAGE}
 
     return steps
+
+
+def passages(text: str, cut: Cut = USUAL) -> list[str]:
+    """Return the passages of a text that is complete."""
+    found: list[str] = []
+    while text:
+        end = cut.end(text, last=True)
+        found.append(text[:end])
+        text = text[end:]
+    return found
 
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,9 +11,7 @@ from training.generate import __main__ as command
 from training.generate.kinds import Kind, kinds
 from training.generate.writing import counts, generate, one, rows
 from training.rows import HEADS, Row, fingerprint
-from training.sources import VARIABLE, folder, read
 
-ROOT = Path(__file__).resolve().parents[2]
 KINDS = kinds()
 EACH = 60
 
@@ -97,13 +94,9 @@ def test_texts_of_a_kind_are_diverse(kind: Kind, written: dict[str, list[Row]]) 
 
 
 @pytest.fixture(scope="module")
-def public() -> dict[bytes, str]:
+def public(train: Path, public_rows: list[Row]) -> dict[bytes, str]:
     """The fingerprints of all public rows. Gates are read here to prove that no text of ours is one of them."""
-    try:
-        train = folder(os.environ.get(VARIABLE, ROOT.parent / "shared" / "data"))
-    except FileNotFoundError:
-        pytest.skip(f"the public sets are not here: set {VARIABLE} to their folder")
-    known = {fingerprint(row.text): row.source for row in read(train)}
+    known = {fingerprint(row.text): row.source for row in public_rows}
     for gate in sorted((train.parent / "gates").glob("*.jsonl")):
         lines = (line for line in gate.read_text("utf-8").split("\n") if line.strip())
         known |= {fingerprint(json.loads(line)["text"]): gate.name for line in lines}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training.rows import HARMS, HEADS, Row, distinct, fingerprint, harmful, targets, weights
 from training.sorting import CATQA, neuralchemy
-from training.sources import GATES, VARIABLE, folder, read, refused
-
-ROOT = Path(__file__).resolve().parents[2]
+from training.sources import GATES, VARIABLE, folder, refused
 
 
 def row(text: str, source: str = "a", **labels: int) -> Row:
@@ -112,25 +109,17 @@ def test_neuralchemy_is_sorted_by_type(label: str, kind: str, text: str, injecti
     assert neuralchemy(label, f"neuralchemy_{kind}", text).get("injection") == injection
 
 
-@pytest.fixture(scope="module")
-def rows() -> list[Row]:
-    try:
-        return read(folder(os.environ.get(VARIABLE, ROOT.parent / "shared" / "data")))
-    except FileNotFoundError:
-        pytest.skip(f"the public sets are not here: set {VARIABLE} to their folder")
-
-
-def test_the_public_sets_are_read_whole(rows: list[Row]) -> None:
-    sources = {one.source for one in rows}
+def test_the_public_sets_are_read_whole(public_rows: list[Row]) -> None:
+    sources = {one.source for one in public_rows}
     assert len(sources) >= 19
     assert not sources & GATES
-    assert len({fingerprint(one.text) for one in rows}) == len(rows) > 60_000
-    assert all(set(one.labels) <= set(HEADS) for one in rows)
+    assert len({fingerprint(one.text) for one in public_rows}) == len(public_rows) > 60_000
+    assert all(set(one.labels) <= set(HEADS) for one in public_rows)
 
 
-def test_no_public_row_is_a_gates_row(rows: list[Row]) -> None:
-    gates = folder(os.environ.get(VARIABLE, ROOT.parent / "shared" / "data")).parent / "gates"
-    known = {fingerprint(one.text) for one in rows}
+def test_no_public_row_is_a_gates_row(train: Path, public_rows: list[Row]) -> None:
+    gates = train.parent / "gates"
+    known = {fingerprint(one.text) for one in public_rows}
     for name in ("xstest", "notinject", "harmbench", "sst"):
         lines = (gates / f"{name}.jsonl").read_text("utf-8").split("\n")
         assert not [line for line in lines if line.strip() and fingerprint(json.loads(line)["text"]) in known]

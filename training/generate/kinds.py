@@ -6,7 +6,7 @@ encodings, suffixes and quotations, each side has its counterpart in the same fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Final, NamedTuple
@@ -149,6 +149,12 @@ def _phrases(rng: Random) -> Written:
     return Written(said[:1].upper() + said[1:] + rng.choice(("", ".", "!")), book.language)
 
 
+def _from_tables(side: str, labels: Labels, shares: Mapping[str, float]) -> Iterator[Kind]:
+    """Yield the kinds that one rule of the tables writes, by name."""
+    for name, share in shares.items():
+        yield Kind(f"{side}.{name}", labels, share, USER, _table(f"{side}.{name}"))
+
+
 def _attacks() -> list[Kind]:
     shares: Mapping[str, float] = {
         "override": 5,
@@ -167,12 +173,8 @@ def _attacks() -> list[Kind]:
         "translated": 0.7,
         "command": 1.2,
     }
-    written = [
-        Kind(f"attack.{name}", ATTACK, share, USER, _table(f"attack.{name}"))
-        for name, share in shares.items()
-    ]
     return [
-        *written,
+        *_from_tables("attack", ATTACK, shares),
         Kind("attack.document", ATTACK, 5, OUTSIDE, _in_document("payload")),
         Kind("attack.buried", ATTACK, 2, ("document", "user", "tool_output"), _buried((*_DIRECT, "payload"))),
         Kind("attack.encoded", ATTACK, 1.2, USER, _encoded("attack.encoded", _ORDERS)),
@@ -216,12 +218,8 @@ def _benign() -> list[Kind]:
         "voice": 2,
         "record": 1.5,
     }
-    written = [
-        Kind(f"benign.{name}", BENIGN, share, USER, _table(f"benign.{name}"))
-        for name, share in shares.items()
-    ]
     return [
-        *written,
+        *_from_tables("benign", BENIGN, shares),
         Kind("benign.document", BENIGN, 4, OUTSIDE, _in_document("note")),
         Kind(
             "benign.long_document",

@@ -15,7 +15,7 @@ from tidegate.rails.review import Review
 from tidegate.rails.signs import Look
 from tidegate.rails.step import ENDLESS_S, Step
 from tidegate.rails.streams.outgoing import Outgoing
-from tidegate.rails.units import REQUEST
+from tidegate.rails.units import WHOLE_REQUEST
 from tidegate.types import (
     PASSED,
     Action,
@@ -37,7 +37,6 @@ _ROLES = {Surface.INPUT: "user", Surface.SYSTEM: "system", Surface.TOOL: "tool"}
 _ORDER = (Surface.INPUT, Surface.OUTPUT, Surface.RETRIEVAL, Surface.TOOL, Surface.SYSTEM)
 _CHARS_PER_TOKEN = 4
 _NOBODY = Caller()
-_WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 _ONE_CHOICE = Answer(choices=[Choice()])
 
 
@@ -162,7 +161,7 @@ class _State:
         """Begin the review of the text by the rails of a line."""
         texts = [Text(_WHERE, line.surface, self._text, _ROLES.get(line.surface, ""))]
         if line.has_requests:
-            texts.append(_WHOLE_REQUEST)
+            texts.append(WHOLE_REQUEST)
         return self._review(texts, line.look, "")
 
     def begin(self, texts: Sequence[Text], context: str) -> Review:
@@ -208,7 +207,7 @@ class _State:
         )
 
     def _scene(self, text: Text) -> Scene:
-        tokens = len(self._text) // _CHARS_PER_TOKEN if text is _WHOLE_REQUEST else -1
+        tokens = len(self._text) // _CHARS_PER_TOKEN if text is WHOLE_REQUEST else -1
         return Scene(
             text.where, text.surface, _NOBODY, ENDLESS_S, text.role, self._question, prompt_tokens=tokens
         )

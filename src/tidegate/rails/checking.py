@@ -18,7 +18,7 @@ from tidegate.rails.abandoned import Abandoned
 from tidegate.rails.foreign import attempted, awaited
 from tidegate.rails.sound import wrong_with
 from tidegate.rails.step import Step
-from tidegate.types import PASSED, Action, Scene, Span, Verdict
+from tidegate.types import PASSED, Action, Finding, Scene, Span, Verdict
 
 log = logging.getLogger(__name__)
 JUDGE_TIER = 2
@@ -162,3 +162,13 @@ def _sound(step: Step, verdict: Any, length: int) -> Verdict:
         return verdict
     log.error("the rail '%s' returned no usable verdict: it %s", step.name, wrong)
     return Verdict(passed=False, error=wrong)
+
+
+def add_finding(known: Finding, more: Finding) -> None:
+    """Add a finding to another one of the same rail and surface, as if the texts of both had been checked together."""
+    known.count += more.count
+    known.took_s += more.took_s
+    known.error = known.error or more.error
+    if more.action > known.action:
+        known.action, known.category = more.action, more.category
+        known.score, known.hashed = more.score, more.hashed

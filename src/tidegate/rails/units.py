@@ -14,7 +14,9 @@ from tidegate.rails.asked.conversation import is_turn
 from tidegate.types import Scene, Surface, Text, Where
 
 REQUEST = Where(-1, "")
-"""The place of the empty text that stands for a request as a whole, for rails with `once`."""
+"""The place of `WHOLE_REQUEST`."""
+WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
+"""The empty text that stands for a request as a whole, for rails with `once`."""
 
 
 class Unit(msgspec.Struct, eq=False):

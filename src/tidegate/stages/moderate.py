@@ -16,12 +16,12 @@ from tidegate.call import Call, Checks
 from tidegate.config.rails import OMNI
 from tidegate.dispatch.deployments import unknown
 from tidegate.errors import BadRequest, ModelNotFound, RailFailed
-from tidegate.rails.checking import Decision, Limits
+from tidegate.rails.checking import Decision, Limits, add_finding
 from tidegate.rails.moderation import CATEGORIES, OF_IMAGES, scored
 from tidegate.rails.moderators import Moderators
 from tidegate.rails.plan import Plan
 from tidegate.rails.step import Step
-from tidegate.rails.units import REQUEST
+from tidegate.rails.units import WHOLE_REQUEST
 from tidegate.stages.check import check_fields, own_reply
 from tidegate.stages.narrowing import PROFILE
 from tidegate.stages.railed import Railed
@@ -45,7 +45,6 @@ AT_ONCE = 16
 """So many inputs of one request are checked side by side by rails that are not rules."""
 _USER = "user"
 _INPUT = msgspec.json.Decoder(str | list[Moderated])
-_WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 T = TypeVar("T")
 
 
@@ -201,7 +200,7 @@ class _Input(msgspec.Struct, frozen=True):
         if self.has_images and not said:
             yield Text(Where(0, "content"), Surface.INPUT, "", _USER)
         if plan.checks_requests:
-            yield _WHOLE_REQUEST
+            yield WHOLE_REQUEST
 
     def messages(self, changed: Mapping[Where, str]) -> Sequence[Message]:
         """Return the input as a user's message, with changed texts."""
@@ -302,12 +301,6 @@ def _merged(findings: Iterator[Finding]) -> list[Finding]:
     found: dict[tuple[str, Surface], Finding] = {}
     for one in findings:
         known = found.setdefault((one.rail, one.surface), one)
-        if known is one:
-            continue
-        known.count += one.count
-        known.took_s += one.took_s
-        known.error = known.error or one.error
-        if one.action > known.action:
-            known.action, known.category = one.action, one.category
-            known.score, known.hashed = one.score, one.hashed
+        if known is not one:
+            add_finding(known, one)
     return list(found.values())

@@ -21,7 +21,7 @@ from tidegate.rails.redact import Placeholders
 from tidegate.rails.refusing import blocked
 from tidegate.rails.review import Review, SceneOf, Told, masked
 from tidegate.rails.signs import Look
-from tidegate.rails.units import REQUEST
+from tidegate.rails.units import REQUEST, WHOLE_REQUEST
 from tidegate.stages.counting import answer_tokens
 from tidegate.stages.needs import prompt_tokens
 from tidegate.stages.referred import People, Refused
@@ -44,7 +44,6 @@ from tidegate.types.messages import Content, media_in
 
 RAILS = b"x-tidegate-rails"
 """The header that says what the rails did: the most severe action of each rail that has run, such as `pii=redact`."""
-_WHOLE_REQUEST = Text(REQUEST, Surface.INPUT, "")
 _HASH_BYTES = 16
 _CHARS_PER_TOKEN = 4
 _SYSTEM_ROLES = frozenset({"system", "developer"})
@@ -88,7 +87,7 @@ class Railed:
         texts = form_of(call.endpoint).texts_in(call.fields, call.messages)
         if plan.sees_images:
             texts = [*texts, *_wordless(call, texts)]
-        return [*texts, _WHOLE_REQUEST] if plan.checks_requests else texts
+        return [*texts, WHOLE_REQUEST] if plan.checks_requests else texts
 
     def passes_at_once(self, call: Call, plan: Plan, texts: Sequence[Text]) -> bool:
         """Return whether one look tells that all rules pass a request, as it does for most, and note that they do."""

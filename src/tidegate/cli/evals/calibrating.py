@@ -151,7 +151,7 @@ def _print(found: Calibration, targets: list[float], first: str) -> None:
             f"{told}{'' if found.complete else ' Interrupted: not all texts were checked.'}".strip(),
             markup=False,
         )
-    for line in _lines(found, targets.index(float(first))):
+    for line in _lines(found, targets, targets.index(float(first))):
         say.print(line, markup=False)
 
 
@@ -163,14 +163,14 @@ def _now(one: RailThresholds) -> str:
     return "the model decides" if one.setting.now is None else f"{one.setting.now:g}"
 
 
-def _lines(found: Calibration, at: int) -> Iterator[str]:
+def _lines(found: Calibration, targets: list[float], at: int) -> Iterator[str]:
     """Yield lines for the configuration: the thresholds of the rails that have one, for one share."""
     rails = [one for one in found.rails if one.setting is not None and not one.category]
     if not rails:
         yield "No rail of the profile has a number as its threshold."
         return
     whose = "all of them together flag" if found.together else "each of them flags"
-    yield f"# For the rails of the profile, so that {whose} at most {percent(rails[0].at[at].target)} of such texts:"
+    yield f"# For the rails of the profile, so that {whose} at most {percent(targets[at])} of such texts:"
     yield f"rails:\n  profiles:\n    {found.profile}:\n      rails:"
     for one in rails:
         assert one.setting is not None

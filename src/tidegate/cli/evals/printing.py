@@ -16,7 +16,7 @@ from tidegate.ops.evals.result import (
     PlanResult,
     Result,
 )
-from tidegate.ops.evals.words import area, chance, difference, notes, percent, share, threshold, warnings
+from tidegate.ops.evals.words import area, chance, difference, notes, percent, share, thresholds, warnings
 
 
 def print_result(result: Result, html: Path | None) -> None:
@@ -44,7 +44,8 @@ def _plan(plan: PlanResult, result: Result, say: Console) -> None:
     for field, groups in plan.groups.items():
         _figures(field, groups)
     _rails(plan)
-    _thresholds(plan.all, result)
+    rows = list(thresholds(plan.all, result.calibrated_on))
+    store.print_table(("threshold", "from", "recall", "wrongly flagged"), rows)
     if plan.pairs is not None:
         _pairs(plan.pairs)
     whole = plan.times[-1]
@@ -101,31 +102,6 @@ def _rails(plan: PlanResult) -> None:
         for one in plan.by_rail
     ]
     store.print_table(("rail", "AUC", *heads, "objects", "wrongly objects", "p50 ms", "p99 ms"), rows)
-
-
-def _thresholds(every: Figures, result: Result) -> None:
-    """Print what thresholds flag: those of the texts' own negatives, and those that are known beforehand."""
-    rows = [
-        (
-            threshold(one.threshold),
-            f"at most {percent(one.target)} of these texts",
-            share(one.recall),
-            percent(one.flagged),
-        )
-        for one in every.at_shares
-    ]
-    rows += [
-        (
-            threshold(one.threshold),
-            f"at most {percent(one.target)} of {', '.join(result.calibrated_on)}"
-            if one.target
-            else "--threshold",
-            share(one.recall),
-            share(one.flagged),
-        )
-        for one in every.at_thresholds
-    ]
-    store.print_table(("threshold", "from", "recall", "wrongly flagged"), rows)
 
 
 def _pairs(pairs: Pairs) -> None:

@@ -12,7 +12,7 @@ from tidegate.cli.rails.choosing import Chosen, scene
 from tidegate.ports import Clock
 from tidegate.rails.checking import Limits
 from tidegate.rails.review import Review, Told
-from tidegate.rails.units import REQUEST
+from tidegate.rails.units import WHOLE_REQUEST
 from tidegate.types import Surface, Text, Where
 
 _CONTENT = Where(0, "content")
@@ -35,7 +35,7 @@ async def reviewed(
     """
     places = [Text(_CONTENT, plan.surface, text)]
     if any(step.about.once for step in plan.steps):
-        places.append(Text(REQUEST, Surface.INPUT, ""))
+        places.append(WHOLE_REQUEST)
     look = plan.plan.output_look if plan.surface is Surface.OUTPUT else plan.plan.input_look
     review = Review(
         places,

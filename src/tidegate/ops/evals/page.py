@@ -9,7 +9,7 @@ import msgspec
 from tidegate.ops.evals.drawing import curves, scores
 from tidegate.ops.evals.result import Comparison, Disagreement, Figures, Pairs, PlanResult, Result
 from tidegate.ops.evals.statistics import Estimate
-from tidegate.ops.evals.words import area, chance, difference, notes, percent, share, threshold, warnings
+from tidegate.ops.evals.words import area, chance, difference, notes, percent, share, thresholds, warnings
 from tidegate.ops.load.report.markup import Html, tag
 from tidegate.ops.load.report.numbers import NOTHING, moment, number
 from tidegate.ops.load.report.shell import alarm, document, download, scrolling, section
@@ -21,7 +21,7 @@ def page(result: Result) -> str:
     sections = [
         section("Curves", _CURVES, curves(result.plans)),
         section("Scores", _SCORES, scores(result.plans)),
-        *(one for plan in result.plans for one in _of_plan(plan, several=len(result.plans) > 1)),
+        *(one for plan in result.plans for one in _of_plan(plan, result)),
         _compared(result),
         section("What the figures mean", "", definition_list(_MEANINGS, "meanings")),
         tag(
@@ -90,14 +90,15 @@ def _short(found: Estimate | None) -> str | None:
     return None if found is None else f"{found.value * 100:.1f} %"
 
 
-def _of_plan(plan: PlanResult, *, several: bool) -> Iterable[Html | None]:
-    of = f" of {plan.profile}" if several else ""
+def _of_plan(plan: PlanResult, result: Result) -> Iterable[Html | None]:
+    of = f" of {plan.profile}" if len(result.plans) > 1 else ""
     parts = [*plan.sources, plan.all]
     yield section(f"Sources{of}", "The thresholds are those of all texts.", _figures("Source", parts))
     for field, groups in plan.groups.items():
         yield section(f"By {field}{of}", "", _figures(field, groups))
     yield section(f"Rails{of}", "Each rail alone.", _rails(plan))
-    yield section(f"Thresholds{of}", "What is flagged at scores of at least these.", _thresholds(plan.all))
+    found = _thresholds(plan.all, result.calibrated_on)
+    yield section(f"Thresholds{of}", "What is flagged at scores of at least these.", found)
     if plan.pairs is not None:
         yield section(f"Source against source{of}", _PAIRS, _pairs(plan.pairs))
 
@@ -164,26 +165,9 @@ def _rails(plan: PlanResult) -> Html:
     )
 
 
-def _thresholds(every: Figures) -> Html:
-    rows = [
-        _row(
-            threshold(one.threshold),
-            f"{percent(one.target)} of these texts",
-            share(one.recall),
-            percent(one.flagged),
-        )
-        for one in every.at_shares
-    ]
-    rows += [
-        _row(
-            threshold(one.threshold),
-            f"{percent(one.target)} of other texts" if one.target else "given",
-            share(one.recall),
-            share(one.flagged),
-        )
-        for one in every.at_thresholds
-    ]
-    return scrolling(_head("Threshold", "From at most", "Recall", "Wrongly flagged"), rows, "criteria")
+def _thresholds(every: Figures, calibrated_on: Sequence[str]) -> Html:
+    rows = [_row(*told) for told in thresholds(every, calibrated_on)]
+    return scrolling(_head("Threshold", "From", "Recall", "Wrongly flagged"), rows, "criteria")
 
 
 def _pairs(pairs: Pairs) -> Html:

@@ -23,10 +23,10 @@ class AtShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AtThreshold(msgspec.Struct, frozen=True, kw_only=True):
-    """The shares of positives and of negatives whose scores are at least `threshold`. `target` is 0 for a given one."""
+    """The shares of positives and of negatives whose scores are at least `threshold`. `target` is None for a given one."""
 
     threshold: float | None
-    target: float = 0.0
+    target: float | None = None
     recall: Estimate | None = None
     flagged: Estimate | None = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from tidegate.ops.evals.result import PlanResult, Result
+from tidegate.ops.evals.result import Figures, PlanResult, Result
 from tidegate.ops.evals.statistics import Difference, Estimate
 from tidegate.ops.load.report.numbers import NOTHING
 
@@ -43,6 +43,20 @@ def chance(p: float) -> str:
 def threshold(at: float | None) -> str:
     """Return a threshold; a dash if none is high enough."""
     return NOTHING if at is None else f"{at:.6g}"
+
+
+def thresholds(every: Figures, calibrated_on: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each threshold, where it comes from, and what it flags: first those of the texts' own negatives.
+
+    The others are known beforehand: from the files `calibrated_on`, or given.
+    """
+    for own in every.at_shares:
+        origin = f"at most {percent(own.target)} of these texts"
+        yield threshold(own.threshold), origin, share(own.recall), percent(own.flagged)
+    files = ", ".join(calibrated_on)
+    for one in every.at_thresholds:
+        origin = "--threshold" if one.target is None else f"at most {percent(one.target)} of {files}"
+        yield threshold(one.threshold), origin, share(one.recall), share(one.flagged)
 
 
 def warnings(result: Result) -> Iterator[str]:

@@ -12,7 +12,7 @@ from functools import partial
 
 from tidegate.forms.leaves import leaves, with_leaves
 from tidegate.ports import Clock
-from tidegate.rails.checking import Limits
+from tidegate.rails.checking import Limits, add_finding
 from tidegate.rails.objections import Objection
 from tidegate.rails.plan import Plan, cut_of, stream_rules
 from tidegate.rails.redact import Placeholders
@@ -388,11 +388,7 @@ class Outgoing:
     def _merge(self, one: Finding) -> None:
         known = self._findings.setdefault(one.rail, one)
         if known is not one:
-            known.count, known.took_s = known.count + one.count, known.took_s + one.took_s
-            if one.action > known.action:
-                known.action, known.category, known.score = one.action, one.category, one.score
-                known.hashed = one.hashed
-            known.error = known.error or one.error
+            add_finding(known, one)
 
 
 def _text(passage: Passage) -> Text:

@@ -1,0 +1,57 @@
+"""What a fold trains on, and the texts of two sources that it has never seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from random import Random
+from typing import Final, NamedTuple
+
+from training.rows import Row, fingerprint
+
+COPIED_WORDS: Final = 8
+"""A text with so many words in a row of another text is a copy of it, whatever stands around them."""
+HELD: Final = 0.1
+"""The share of the harmless rows that is held back, for a threshold that knows nothing of the unseen source."""
+_WORD: Final = re.compile(r"\w+")
+
+
+class Fold(NamedTuple):
+    """The public rows of a fold. `attacks` and `harmless` are unseen, `held` are harmless rows of the other sources.
+
+    None of these is in `seen`, which a model is trained on.
+    """
+
+    attacks: list[Row]
+    harmless: list[Row]
+    held: list[Row]
+    seen: list[Row]
+
+
+def fold(public: Sequence[Row], attacks: str, harmless: str, rng: Random) -> Fold:
+    """Leave out the attacks of one source and the harmless rows of another, with their copies in all sources."""
+    found = _of(public, attacks, 1), _of(public, harmless, 0)
+    held: list[Row] = []
+    seen: list[Row] = []
+    for row in without_copies(public, [*found[0], *found[1]]):
+        (held if row.labels.get("injection") == 0 and rng.random() < HELD else seen).append(row)
+    return Fold(*found, held, seen)
+
+
+def without_copies(rows: Iterable[Row], unseen: Iterable[Row]) -> list[Row]:
+    """Return the rows that are no copies of unseen ones: by fingerprint, or by `COPIED_WORDS`."""
+    prints: set[bytes] = set()
+    runs: set[tuple[str, ...]] = set()
+    for row in unseen:
+        prints.add(fingerprint(row.text))
+        runs |= _runs(row.text)
+    return [row for row in rows if runs.isdisjoint(_runs(row.text)) and fingerprint(row.text) not in prints]
+
+
+def _of(rows: Iterable[Row], source: str, injection: int) -> list[Row]:
+    return [row for row in rows if row.source == source and row.labels.get("injection") == injection]
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = _WORD.findall(text.casefold())
+    return {tuple(words[at : at + COPIED_WORDS]) for at in range(len(words) - COPIED_WORDS + 1)}
