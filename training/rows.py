@@ -73,22 +73,33 @@ def targets(rows: Sequence[Row]) -> tuple[NDArray[np.float32], NDArray[np.float3
     return values, mask
 
 
-EMPHASIS: Final[Mapping[str, float]] = {"catqa": 4, "advbench": 3, "own.harm": 2}
-"""How much more the sources count whose names begin so: public sets of harm are small, and have many kinds."""
+EMPHASIS: Final[Mapping[str, float]] = {"catqa": 4, "advbench": 3}
+"""How much more these sources count: public sets of harm are small, and have many kinds of request."""
+OWN: Final = "own."
+"""How the sources of our own rows begin."""
+OWN_PART: Final = 0.65
+"""The part of all weight that our own rows have. Among them, each row counts the same: their shares are meant."""
 
 
 def weights(rows: Sequence[Row], power: float = 0.5) -> NDArray[np.float32]:
-    """Return a weight for each row, 1 on average, so that a source counts with its size to the given power.
+    """Return a weight for each row, 1 on average, so that a public source counts with its size to the given power.
 
     0 gives each source the same weight, 1 each row. `EMPHASIS` multiplies.
     """
     sizes = Counter(row.source for row in rows)
-    by_source = {
-        source: size ** (power - 1)
-        * next((by for name, by in EMPHASIS.items() if source.startswith(name)), 1)
-        for source, size in sizes.items()
-    }
-    found = np.array([by_source[row.source] for row in rows], np.float32)
+    found = np.array(
+        [
+            1.0
+            if row.source.startswith(OWN)
+            else sizes[row.source] ** (power - 1) * EMPHASIS.get(row.source, 1)
+            for row in rows
+        ],
+        np.float32,
+    )
+    own = np.array([row.source.startswith(OWN) for row in rows], bool)
+    if own.any() and not own.all():
+        found[own] *= OWN_PART / found[own].sum()
+        found[~own] *= (1 - OWN_PART) / found[~own].sum()
     return found / found.mean() if len(found) else found
 
 

@@ -3,8 +3,8 @@
 make train ARGS="--seeds 3"          # needs TIDEGATE_DATA, the folder of the public sets
 
 The same seeds give the same rows in the same order. The lower layers of all-MiniLM-L6-v2 stay as they are. The upper ones
-and the heads are fitted once for each seed, from the same start, and their weights are averaged. It takes about half an hour
-on two cores.
+and the heads are fitted once for each seed, from the same start, and their weights are averaged. It takes about half an
+hour on two cores.
 """
 
 from __future__ import annotations
