@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from training.generate.disguises import OPAQUE
 from training.generate.grammar import english, language, languages
 from training.generate.noise import suffix
+from training.generate.passages import passage
 from training.generate.phrasebooks import BOOKS, spoken
 from training.rows import HARMS, Channel, Labels, harmful, harmless
 
@@ -221,11 +222,11 @@ def _benign() -> list[Kind]:
     }
     return [
         *_from_tables("benign", BENIGN, shares),
-        Kind("benign.document", BENIGN, 4, OUTSIDE, _in_document("note")),
+        Kind("benign.document", BENIGN, 9, OUTSIDE, _in_document("note")),
         Kind(
             "benign.long_document",
             BENIGN,
-            2,
+            4,
             ("document", "user", "tool_output"),
             _buried((*_HARMLESS, "note")),
         ),
@@ -237,6 +238,8 @@ def _benign() -> list[Kind]:
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
         Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
         Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
+        Kind("benign.trap", BENIGN, 22, USER, _tidy("benign.trap")),
+        Kind("benign.passage", BENIGN, 4, (*OUTSIDE, "user"), lambda rng: Written(passage(rng))),
         Kind("benign.lookalike", BENIGN, 15, USER, _tidy("lookalike")),
         Kind("benign.said", BENIGN, 6, ("user", "model_output"), _tidy("calm_said")),
     ]
@@ -260,6 +263,7 @@ def _tidy(rule: str) -> Callable[[Random], Written]:
 
     def write(rng: Random) -> Written:
         text = re.sub(r" +(?=[.,!?]|$)", "", re.sub(r"  +", " ", english().expand(rule, rng))).strip()
+        text = re.sub(r"([.!?])\.", r"\1", text)
         return Written(text[:1].upper() + text[1:] if rng.random() < 0.7 else text)
 
     return write
