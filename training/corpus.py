@@ -30,6 +30,11 @@ class Corpus:
     held: Sequence[Row]
 
     @property
+    def parts(self) -> Mapping[str, Sequence[Row]]:
+        """All rows in two parts, of which the first does not change with our tables."""
+        return {"public": [*self.public, *self.noisy], "own": self.own}
+
+    @property
     def rows(self) -> list[Row]:
         """All rows in this order, which is that of their states."""
         return [*self.public, *self.noisy, *self.own]

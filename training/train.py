@@ -24,7 +24,7 @@ from training.encoder import Examples, Fit, fit
 from training.exporting import export
 from training.layers import Top, Trunk, encoder_of
 from training.rows import HEADS, targets, weights
-from training.states import MOST_WINDOWS, OVERLAP_TOKENS, WINDOW_TOKENS, States, cached
+from training.states import MOST_WINDOWS, OVERLAP_TOKENS, WINDOW_TOKENS, States, cached, joined
 
 FROZEN: Final = 3
 """The lower layers that stay as they are, of 6."""
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--own", type=int, default=40_000, help="rows of our own (default: %(default)s)")
+    parser.add_argument("--own", type=int, default=52_000, help="rows of our own (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="fits that are averaged (default: %(default)s)")
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the rows (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2)
@@ -122,7 +122,8 @@ def main() -> None:
     data = corpus(given.own, given.first_seed)
     print(f"    {len(data.public)} public ones, {len(data.own)} of our own", flush=True)
     print("==> the states of the lower layers", flush=True)
-    states = cached(base, given.cache, data.rows, FROZEN)
+    parts = data.parts.items()
+    states = joined([cached(base, given.cache / name, rows, FROZEN) for name, rows in parts])
     how = Fit(epochs=given.epochs, drawn=given.drawn)
     top = averaged(base, data, states, how, given.seeds)
     print("==> the model of 8 bits", flush=True)
