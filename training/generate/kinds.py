@@ -1,7 +1,8 @@
 """The kinds of text of our own: what each is labelled, which channel it comes through, and how it is written.
 
-A kind's share is its part of all rows. Attacks and harmless texts have about the same part. For documents, talks,
-encodings, suffixes and quotations, each side has its counterpart in the same frame, so that the frame says nothing.
+A kind's share is its part of all rows. A third are attacks, since harmless texts are far more
+diverse. For documents, talks, encodings, suffixes and quotations, each side has its counterpart in the same frame, so that
+the frame says nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 from training.generate.disguises import OPAQUE
 from training.generate.grammar import english, language, languages
 from training.generate.noise import suffix
-from training.generate.passages import passage
+from training.generate.papers import paper, passage, planted
 from training.generate.phrasebooks import BOOKS, spoken
 from training.rows import HARMS, Channel, Labels, harmful, harmless
 
@@ -222,11 +223,11 @@ def _benign() -> list[Kind]:
     }
     return [
         *_from_tables("benign", BENIGN, shares),
-        Kind("benign.document", BENIGN, 9, OUTSIDE, _in_document("note")),
+        Kind("benign.document", BENIGN, 4, OUTSIDE, _in_document("note")),
         Kind(
             "benign.long_document",
             BENIGN,
-            4,
+            2,
             ("document", "user", "tool_output"),
             _buried((*_HARMLESS, "note")),
         ),
@@ -238,10 +239,64 @@ def _benign() -> list[Kind]:
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
         Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
         Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
-        Kind("benign.trap", BENIGN, 22, USER, _tidy("benign.trap")),
-        Kind("benign.passage", BENIGN, 4, (*OUTSIDE, "user"), lambda rng: Written(passage(rng))),
-        Kind("benign.lookalike", BENIGN, 15, USER, _tidy("lookalike")),
+        Kind("benign.trap", BENIGN, 12, USER, _tidy("benign.trap")),
+        Kind("benign.lookalike", BENIGN, 18, USER, _tidy("lookalike")),
         Kind("benign.said", BENIGN, 6, ("user", "model_output"), _tidy("calm_said")),
+    ]
+
+
+_ERRANDS: Final = 0.15
+"""How much of what is planted in documents is an errand for nobody, such as a poem, and gives no order to a machine."""
+
+
+def _planted(rng: Random) -> Written:
+    if rng.random() < _ERRANDS:
+        # Not at the beginning: a task above a text is what users write.
+        errand = english().expand("planted_errand", rng)
+        return Written(planted(paper(rng), errand, rng, ("middle", "middle", "end")))
+    return Written(planted(paper(rng), english().expand("planted", rng), rng))
+
+
+def _plain(rng: Random) -> Written:
+    """Return a document as it is, or with a sentence of people where attacks have an order."""
+    text = paper(rng)
+    if rng.random() < 0.5:
+        text = planted(text, english().expand(rng.choice(("note", "pa_ask", "hv_statement")), rng), rng)
+    return Written(text)
+
+
+def _asked_of(rng: Random) -> Written:
+    """Return a task of a user with the document that it is about."""
+    parts = [english().expand(rng.choice(("hv_then", "ev_question", "benign.hard_request")), rng), paper(rng)]
+    if rng.random() < 0.15:
+        parts.reverse()
+    return Written(rng.choice(("\n\n", "\n", "\n---\n")).join(parts))
+
+
+def _breadth() -> list[Kind]:
+    """Return documents of many forms with and without a planted order, and prompts with the words of attacks."""
+    shares: Mapping[str, float] = {
+        "hard_request": 8,
+        "hard_question": 5,
+        "hard_statement": 3,
+        "hard_code": 4,
+        "hard_domain": 6,
+        "hard_persona": 4,
+        "hard_operator": 2.5,
+        "hard_long": 3,
+    }
+    return [
+        *_from_tables("benign", BENIGN, shares),
+        Kind("benign.paper", BENIGN, 14, ("document", "document", "tool_output", "user"), _plain),
+        Kind("benign.paper_task", BENIGN, 3, USER, _asked_of),
+        Kind(
+            "benign.repository",
+            BENIGN,
+            3,
+            ("document", "tool_output", "user"),
+            lambda rng: Written(passage(rng)),
+        ),
+        Kind("attack.planted", ATTACK, 10, OUTSIDE, _planted),
     ]
 
 
@@ -331,4 +386,4 @@ _SAID: Final[Mapping[str, Labels]] = {
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
     insult = Kind("toxic.insult", TOXIC, 2.5, USER, _table("toxic.insult"))
-    return {one.name: one for one in (*_attacks(), *_benign(), *_harms(), insult)}
+    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *_harms(), insult)}
