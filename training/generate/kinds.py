@@ -261,7 +261,11 @@ def _plain(rng: Random) -> Written:
     """Return a document as it is, or with a sentence of people where attacks have an order."""
     text = paper(rng)
     if rng.random() < 0.5:
-        text = planted(text, english().expand(rng.choice(("note", "pa_ask", "hv_statement")), rng), rng)
+        text = planted(
+            text,
+            english().expand(rng.choice(("note", "pa_ask", "pa_about", "pa_about", "hv_statement")), rng),
+            rng,
+        )
     return Written(text)
 
 
