@@ -69,7 +69,12 @@ def options() -> argparse.Namespace:
     for role in ROLES:
         told = f"the rails that find {role}; default: the kind {role}_detector, else {role}"
         parser.add_argument(f"--{role}", default="", metavar="RAIL,...", help=told)
-    parser.add_argument("--sample", type=int, metavar="N", help="the most texts of each side of each source")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="the most texts of each side of each source; default: all, but 6,000 natural prompts of a source",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
     parser.add_argument(
         "--jobs", type=int, default=1, help="texts at once; batches change scores a little (1)"
@@ -109,8 +114,8 @@ def _tables(part: str, about: Subject, data: Path, given: argparse.Namespace) ->
     checks = QUICK_CHECKS if given.quick else CHECKS
     core = min(os.sched_getaffinity(0)) if given.core is None else given.core
     parts: dict[str, Callable[[], Any]] = {
-        "gates": lambda: [_gates(about, drawn, given)],
-        "documents": lambda: [gates.documents(about, *drawn)],
+        "gates": lambda: _gates(about, drawn, given),
+        "documents": lambda: gates.documents(about, *drawn),
         "natural": lambda: [gates.prompts(about, *drawn)],
         "moderation": lambda: [
             moderation.moderation(subject(given.moderation, given.config, {}, given.jobs), *drawn)
@@ -123,12 +128,12 @@ def _tables(part: str, about: Subject, data: Path, given: argparse.Namespace) ->
     return parts[part]()
 
 
-def _gates(about: Subject, drawn: tuple[Path, int | None, int], given: argparse.Namespace) -> Table:
-    table, checked = gates.gates(about, *drawn, given.roleplay)
+def _gates(about: Subject, drawn: tuple[Path, int | None, int], given: argparse.Namespace) -> list[Table]:
+    tables, checked = gates.gates(about, *drawn, given.roleplay)
     if given.html is not None:
         given.html.write_text(curves(about, checked, sample=given.sample, seed=given.seed), "utf-8")
         note(f"page: {given.html}")
-    return table
+    return tables
 
 
 def note(told: str) -> None:

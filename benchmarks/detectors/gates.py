@@ -16,6 +16,9 @@ from benchmarks.detectors.plans import (
     shares,
     value,
 )
+from benchmarks.detectors.ranks import DOCUMENTS as RANKED_DOCUMENTS
+from benchmarks.detectors.ranks import PROMPTS as RANKED_PROMPTS
+from benchmarks.detectors.ranks import ranks
 from benchmarks.detectors.sources import (
     DOCUMENTS,
     PROMPTS,
@@ -27,6 +30,7 @@ from benchmarks.detectors.sources import (
 from benchmarks.detectors.tables import Bound, Cell, Column, Line, Table
 
 from tidegate.ops.evals.checking import Checked
+from tidegate.ops.evals.rows import Form, Row, read
 from tidegate.ops.evals.statistics import Estimate, wilson
 from tidegate.types import Action
 
@@ -36,6 +40,8 @@ COLUMNS: Final = (
     Column("all detectors, set to block"),
 )
 HARMFUL: Final = ("gates/harmbench", "gates/strongreject", "gates/sst")
+NATURAL: Final = 6000
+"""The most natural prompts of each source, unless a sample is asked for."""
 NATURAL_ENOUGH: Final = 5000
 """A share of 0.2 % is only told from fewer texts with a wide interval."""
 Found = Mapping[str, Estimate | None]
@@ -77,7 +83,7 @@ def line(name: str, flagged: Sequence[Checked], blocked: Sequence[Checked], abou
 class Both:
     """Texts that have been put through the profile as it is, and with blocking detectors."""
 
-    def __init__(self, about: Subject, surface: str, rows: Sequence) -> None:
+    def __init__(self, about: Subject, surface: str, rows: Sequence[Row]) -> None:
         self._about = about
         self.flagged = checked(about, surface, rows)
         self.blocked = checked(about, surface, rows, blocking=True)
@@ -93,8 +99,8 @@ class Both:
 
 def gates(
     about: Subject, data: Path, most: int | None, seed: int, roleplay: Path | None
-) -> tuple[Table, Sequence[Checked]]:
-    """Return the table of prompts, and what the profile as it is said of each.
+) -> tuple[list[Table], Sequence[Checked]]:
+    """Return the tables of prompts, and what the profile as it is said of each.
 
     `roleplay` is a file with role-play that the detectors were not trained on, a text a line or in `text` of JSON.
     """
@@ -112,19 +118,18 @@ def gates(
         "items about copyright. Role-play is part of what the detectors are trained on."
     )
     table = Table(title="Prompts", first="texts", columns=COLUMNS, lines=lines, note=note)
-    return table, both.flagged
+    note = "Harmful requests are compared with the safe prompts of XSTest, which look like them."
+    return [table, ranks("Prompts, by score", RANKED_PROMPTS, both.flagged, about, note)], both.flagged
 
 
 def _roleplay(about: Subject, file: Path) -> Line:
-    from tidegate.ops.evals.rows import Form, read
-
     rows = read([file], Form(labelled=False)).rows
     both = Both(about, "input", rows)
     return line("role-play, held out", both.flagged, both.blocked, about)
 
 
-def documents(about: Subject, data: Path, most: int | None, seed: int) -> Table:
-    """Return the table of documents, which stand on the surface `retrieval`."""
+def documents(about: Subject, data: Path, most: int | None, seed: int) -> list[Table]:
+    """Return the tables of documents, which stand on the surface `retrieval`."""
     both = Both(about, "retrieval", rows_of(data, DOCUMENTS, most, seed))
     clean = [part for part in DOCUMENTS if not part.positive]
     lines = [both.line(part.name, [part]) for part in DOCUMENTS]
@@ -133,12 +138,14 @@ def documents(about: Subject, data: Path, most: int | None, seed: int) -> Table:
         "Shares of the documents that are flagged on the surface `retrieval`. The gates have no injected code: BIPIA's "
         "code set is here without insertions only."
     )
-    return Table(title="Documents", first="documents", columns=COLUMNS, lines=lines, note=note)
+    flagged = Table(title="Documents", first="documents", columns=COLUMNS, lines=lines, note=note)
+    note = "Injected documents against the same kind without."
+    return [flagged, ranks("Documents, by score", RANKED_DOCUMENTS, both.flagged, about, note)]
 
 
 def prompts(about: Subject, data: Path, most: int | None, seed: int) -> Table:
     """Return the table of natural prompts."""
-    rows = natural(data, most, seed)
+    rows = natural(data, most or NATURAL, seed)
     both = Both(about, "input", rows)
     lines: list[Line] = []
     for source in ("Quora", "BANKING77"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.detectors import disguises, gates, languages, moderation, once, plans, sources
+from benchmarks.detectors import disguises, gates, languages, moderation, once, plans, ranks, sources
 from benchmarks.detectors.tables import Bound, Column, Line, Table, summary
 from evasions import TRANSFORMS
 from hypothesis import given
@@ -140,6 +140,25 @@ def test_recall_in_disguise_is_told_as_a_part_of_plain_recall():
     assert (every.cells[2], worst.name, worst.cells[2], best.cells[2]) == (0.5, "hex", 0.0, 1.0)
     assert best.cells[5] == Estimate(1.0, pytest.approx(0.2065, abs=1e-3), 1.0)
     assert [one.kept for one in every.bounds] == [False]
+
+
+def test_ranks_compare_the_scores_of_a_role_whatever_its_thresholds_are():
+    def scored(source: str, positive: bool, **scores: float) -> Checked:
+        row = Row("f:1", source, "", "", positive, {})
+        return Checked(row, {name: Said(score=score) for name, score in scores.items()}, 0.0)
+
+    texts = [
+        scored("gates/sst", True, h=0.2, i=0.9),
+        scored("gates/sst", True, h=0.05, i=0.9),
+        scored("gates/xstest", False, h=0.1, i=0.95),
+        scored("gates/notinject", False, h=0.9, i=0.95),
+    ]
+    pairs = [one for one in ranks.PROMPTS if one.name == "harm: SimpleSafetyTests"]
+    (line,) = ranks.ranks("T", pairs, texts, ABOUT, "").lines
+    assert line.cells[:2] == [2, 1]
+    assert plans.value(line.cells[2]) == 0.5
+    without = ABOUT._replace(roles={**ABOUT.roles, "harm": frozenset()})
+    assert ranks.ranks("T", pairs, texts, without, "").lines[0].cells == [2, 1, None, None, None]
 
 
 def test_openais_flags_are_mapped_as_the_gateway_answers():
