@@ -73,7 +73,7 @@ def options() -> argparse.Namespace:
         "--sample",
         type=int,
         metavar="N",
-        help="the most texts of each side of each source; default: all, but 6,000 natural prompts of a source",
+        help="the most texts of each side of each source; default: all (natural: 6,000)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
     parser.add_argument(
