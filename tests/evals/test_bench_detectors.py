@@ -7,12 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.detectors import disguises, gates, languages, moderation, once, plans, ranks, sources
+from benchmarks.detectors import (
+    cost,
+    disguises,
+    gates,
+    languages,
+    moderation,
+    once,
+    plans,
+    ranks,
+    sources,
+    streams,
+)
 from benchmarks.detectors.tables import Bound, Column, Line, Table, summary
 from evasions import TRANSFORMS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.config import parse_text
 from tidegate.config.rails import ProfileConfig
 from tidegate.ops.evals.checking import Checked, Said
 from tidegate.ops.evals.rows import Row
@@ -251,3 +263,39 @@ def test_natural_prompts_are_distinct_and_a_missing_file_is_named(
     monkeypatch.delenv(sources.VARIABLE, raising=False)
     with pytest.raises(sources.NoData, match="set TIDEGATE_DATA"):
         sources.folder()
+
+
+def test_the_bound_of_streams_is_on_the_differences_of_rounds():
+    def rounds(*p99_ms: float) -> list[cost.Round]:
+        return [cost.Round(20.0, one, 2000.0, 350, 1.0, 5.0) for one in p99_ms]
+
+    table = cost.streams_table("mine", rounds(20, 30, 25), rounds(21, 34, 24))
+    assert [(one.value, one.kept) for _, one in table.bounds()] == [(1, True)]
+
+
+def test_the_bounds_of_times_are_on_the_detectors_and_those_of_memory_on_the_profile():
+    def once_of(ms: float, memory_mib: float, narrow: float | None = None) -> once.Once:
+        times = once.Times(10, ms, 2 * ms)
+        one = None if narrow is None else once.Times(10, narrow, narrow)
+        return once.Once(
+            short=times, long=times, long_one_window=one, short_per_s=1000 / ms, memory_mib=memory_mib
+        )
+
+    table = cost.table("mine", once_of(0.1, 100), once_of(3.5, 200, 15), once_of(9, 221))
+    assert [(line, one.kept) for line, one in table.bounds()] == [
+        ("the detectors alone", True),
+        ("the detectors alone", False),
+        ("the detectors alone", False),
+        ("the detectors alone", True),
+        ("the detectors alone", True),
+        ("the detectors alone", False),
+        ("profile `mine`", False),
+    ]
+
+
+def test_the_gateway_of_the_streams_has_no_rails_unless_a_request_asks():
+    rails = {"mine": {"rails": [{"kind": "injection"}]}}
+    config = parse_text(json.dumps(streams.configuration(8080, 18730, "mine", rails)), source="x")
+    policy = config.policies["default"]
+    assert (policy.rails, policy.stricter_rails) == ("none", ("mine",))
+    assert parse_text(json.dumps(streams.configuration(8080, 18730, "strict", {})), source="x")
