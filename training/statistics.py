@@ -1,0 +1,103 @@
+"""Fits the statistics: a linear model on hashed words and letters, the first tier of the detectors.
+
+fit(rows, weights, seed) returns a model, whose `logits(texts)` has a row for each text and a column for each of `HEADS`.
+A head learns from the rows whose label it knows. The loss is the logistic one with a square penalty, solved by L-BFGS: one
+minimum, the same from each start. It needs scipy beside the packages of requirements.lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+
+from tidegate.kernel.text.views import Views
+from tidegate.models.statistics.grams import BITS, grams
+from training.rows import HEADS as EVERY
+from training.rows import Row, targets
+
+HEADS: Final = ("injection", "toxicity", "harm")
+WIDTH: Final = 2**BITS
+PENALTY: Final = 3e-6
+
+Floats = NDArray[np.float32]
+
+
+def features(texts: Sequence[str]) -> csr_matrix:
+    """Return what the model sees of texts: words and characters, each group with the length 1."""
+    starts = np.zeros(len(texts) + 1, np.int64)
+    places: list[NDArray[np.uint32]] = []
+    values: list[Floats] = []
+    for at, text in enumerate(texts):
+        found = grams(Views(text).folded.text)
+        starts[at + 1] = starts[at] + len(found.words) + len(found.characters)
+        places += found
+        values += [np.full(len(part), len(part) ** -0.5 if len(part) else 0, np.float32) for part in found]
+    return csr_matrix(
+        (np.concatenate(values), np.concatenate(places).astype(np.int32), starts), shape=(len(texts), WIDTH)
+    )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The weights of a fit: features × heads, and a bias for each head."""
+
+    weights: Floats
+    bias: Floats
+
+    def logits(self, texts: Sequence[str]) -> Floats:
+        """Return the logits of texts: texts × heads."""
+        return self.of(features(texts))
+
+    def of(self, seen: csr_matrix) -> Floats:
+        """Return the logits of texts whose features are known."""
+        return np.asarray(seen @ self.weights + self.bias, np.float32)
+
+
+def fit(rows: Sequence[Row], weights: Floats, seed: int) -> Statistics:
+    """Fit the model to rows, each of which counts with its weight. The seed is not used: the fit draws nothing."""
+    del seed
+    return fit_to(features([row.text for row in rows]), rows, weights)
+
+
+def fit_to(
+    seen: csr_matrix, rows: Sequence[Row], weights: Floats, heads: Sequence[str] = HEADS, penalty: float = PENALTY
+) -> Statistics:
+    """Fit the model to rows whose features are known."""
+    values, mask = targets(rows)
+    table = np.zeros((WIDTH, len(HEADS)), np.float32)
+    bias = np.zeros(len(HEADS), np.float32)
+    for head in heads:
+        at, column = HEADS.index(head), EVERY.index(head)
+        known = np.flatnonzero((mask[:, column] > 0) & (weights > 0))
+        table[:, at], bias[at] = solved(seen[known], values[known, column], weights[known], penalty)
+    return Statistics(table, bias)
+
+
+def solved(seen: csr_matrix, labels: Floats, weights: Floats, penalty: float) -> tuple[Floats, float]:
+    """Return the weights and the bias of the least loss."""
+    columns, places = np.unique(seen.indices, return_inverse=True)
+    small = csr_matrix((seen.data, places.astype(np.int32), seen.indptr), shape=(seen.shape[0], len(columns)))
+    turned = small.T.tocsr()
+    share = (weights / weights.sum()).astype(np.float32)
+    signs = labels * 2 - 1
+
+    def loss(given: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        vector = given[:-1].astype(np.float32)
+        margins = signs * (small @ vector + np.float32(given[-1]))
+        value = float(share @ np.logaddexp(0, -margins)) + penalty / 2 * float(given[:-1] @ given[:-1])
+        slope = (-signs * share / (1 + np.exp(np.minimum(margins, 60)))).astype(np.float32)
+        return value, np.append(turned @ slope + penalty * given[:-1], slope.sum())
+
+    found: Any = minimize(
+        loss, np.zeros(len(columns) + 1), jac=True, method="L-BFGS-B", options={"maxiter": 100, "ftol": 1e-5, "maxcor": 6}
+    )
+    every = np.zeros(WIDTH, np.float32)
+    every[columns] = found.x[:-1]
+    return every, float(found.x[-1])
