@@ -19,11 +19,15 @@ MOST: Final[Mapping[str, int]] = {"davidson": 9_000, "topic_clinc": 6_000, "pres
 
 @dataclass(frozen=True)
 class Corpus:
-    """Public rows, a noisy copy of each in the same order, and our own rows."""
+    """Public rows, a noisy copy of each in the same order, and our own rows.
+
+    `held` are harmless public documents and answers that no model is fitted to: thresholds are set by them.
+    """
 
     public: Sequence[Row]
     noisy: Sequence[Row]
     own: Sequence[Row]
+    held: Sequence[Row]
 
     @property
     def rows(self) -> list[Row]:
@@ -33,7 +37,9 @@ class Corpus:
 
 def corpus(own: int, seed: int) -> Corpus:
     """Return the rows for a seed, `own` of them ours."""
-    every = read()
+    read_rows = read()
+    held = [row for row in read_rows if _held(row)]
+    every = [row for row in read_rows if not _held(row)]
     by_source: defaultdict[str, list[Row]] = defaultdict(list)
     for row in every:
         by_source[row.source].append(row)
@@ -44,5 +50,11 @@ def corpus(own: int, seed: int) -> Corpus:
         for row in (rng.sample(rows, MOST[source]) if len(rows) > MOST.get(source, len(rows)) else rows)
     ]
     noisy = [augmented(row, rng, noise=0.8, disguise=0.2) for row in public]
-    known = {fingerprint(row.text) for row in every}
-    return Corpus(public, noisy, generate(own, seed + 1, without=known) if own else [])
+    known = {fingerprint(row.text) for row in read_rows}
+    return Corpus(public, noisy, generate(own, seed + 1, without=known) if own else [], held)
+
+
+def _held(row: Row) -> bool:
+    """Return whether a row is held back: 40 % of the harmless documents and answers."""
+    harmless = row.channel != "user" and row.labels.get("injection") == 0 and row.labels.get("harm") == 0
+    return harmless and fingerprint(row.text)[0] < 0.4 * 256

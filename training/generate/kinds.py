@@ -6,6 +6,7 @@ encodings, suffixes and quotations, each side has its counterpart in the same fr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 from training.generate.disguises import OPAQUE
 from training.generate.grammar import english, language, languages
 from training.generate.noise import suffix
+from training.generate.passages import passage
 from training.generate.phrasebooks import BOOKS, spoken
 from training.rows import HARMS, Channel, Labels, harmful, harmless
 
@@ -220,11 +222,11 @@ def _benign() -> list[Kind]:
     }
     return [
         *_from_tables("benign", BENIGN, shares),
-        Kind("benign.document", BENIGN, 4, OUTSIDE, _in_document("note")),
+        Kind("benign.document", BENIGN, 9, OUTSIDE, _in_document("note")),
         Kind(
             "benign.long_document",
             BENIGN,
-            2,
+            4,
             ("document", "user", "tool_output"),
             _buried((*_HARMLESS, "note")),
         ),
@@ -236,6 +238,10 @@ def _benign() -> list[Kind]:
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
         Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
         Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
+        Kind("benign.trap", BENIGN, 22, USER, _tidy("benign.trap")),
+        Kind("benign.passage", BENIGN, 4, (*OUTSIDE, "user"), lambda rng: Written(passage(rng))),
+        Kind("benign.lookalike", BENIGN, 15, USER, _tidy("lookalike")),
+        Kind("benign.said", BENIGN, 6, ("user", "model_output"), _tidy("calm_said")),
     ]
 
 
@@ -252,9 +258,20 @@ _UNSURE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+def _tidy(rule: str) -> Callable[[Random], Written]:
+    """Return how a table writes a text with no blank before a mark, and a capital at its start more often than not."""
+
+    def write(rng: Random) -> Written:
+        text = re.sub(r" +(?=[.,!?]|$)", "", re.sub(r"  +", " ", english().expand(rule, rng))).strip()
+        text = re.sub(r"([.!?])\.", r"\1", text)
+        return Written(text[:1].upper() + text[1:] if rng.random() < 0.7 else text)
+
+    return write
+
+
 def _harms() -> list[Kind]:
     named = [name for name in HARMS if f"harm.{name}" in english().rules]
-    return [
+    short = [
         Kind(
             f"harm.{name}",
             # A command that attacks the machine is both: whoever sends it gives the machine an order.
@@ -267,6 +284,48 @@ def _harms() -> list[Kind]:
         )
         for name in named
     ]
+    asked = [
+        Kind(
+            f"harm.ask_{rule}",
+            harmful(*names, unsure=[one for name in names for one in _UNSURE.get(name, ())]),
+            share,
+            USER,
+            _tidy(f"ask_{rule}"),
+        )
+        for rule, (share, *names) in _ASKED.items()
+    ]
+    said = [
+        Kind(f"harm.said_{rule}", labels, 0.9, ("user", "model_output"), _tidy(f"said_{rule}"))
+        for rule, labels in _SAID.items()
+    ]
+    return [*short, *asked, *said]
+
+
+_ASKED: Final[Mapping[str, tuple[float, *tuple[str, ...]]]] = {
+    "violent": (2.5, "violent_crimes"),
+    "crime": (3.5, "non_violent_crimes"),
+    "weapon": (2, "weapons"),
+    "sexcrime": (1.2, "sex_crimes"),
+    "privacy": (1.5, "privacy"),
+    "hate": (2, "hate"),
+    "self_harm": (1.5, "self_harm"),
+    "sexual": (1.5, "sexual_content"),
+    "elections": (1, "elections"),
+    "lies": (1.5,),
+    "pirate": (1, "intellectual_property"),
+    "advice": (0.5, "specialized_advice"),
+}
+"""The share of each rule of requests, and its hazard."""
+_OFFENCE: Final[Labels] = {"injection": 0, "toxicity": 1, "harm": 1}
+_SAID: Final[Mapping[str, Labels]] = {
+    "hate": {**_OFFENCE, "hate": 1},
+    "threat": {**_OFFENCE, "violent_crimes": 1},
+    "gore": {"injection": 0, "harm": 1, "violent_crimes": 1, "self_harm": 0, "hate": 0},
+    "sexual": {"injection": 0, "harm": 1, "sexual_content": 1, "hate": 0, "self_harm": 0},
+    "harass": _OFFENCE,
+    "self_harm": {"injection": 0, "harm": 1, "self_harm": 1, "hate": 0, "sexual_content": 0},
+}
+"""What each rule of statements is labelled."""
 
 
 def kinds() -> dict[str, Kind]:
