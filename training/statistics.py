@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +24,8 @@ from training.rows import Row, targets
 HEADS: Final = ("injection", "toxicity", "harm")
 WIDTH: Final = 2**BITS
 PENALTY: Final = 3e-6
+STEPS: Final = 60
+"""The most steps of a fit. The figures of unseen sources are the same from about half of them on."""
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +39,9 @@ def features(texts: Sequence[str]) -> csr_matrix:
         found = grams(Views(text).folded.text)
         starts[at + 1] = starts[at] + len(found.words) + len(found.characters)
         places += found
-        values += [np.full(len(part), len(part) ** -0.5 if len(part) else 0, np.float32) for part in found]
+        values += [np.full(len(part), max(len(part), 1) ** -0.5, np.float32) for part in found]
+    if not places:
+        return csr_matrix((0, WIDTH), dtype=np.float32)
     return csr_matrix(
         (np.concatenate(values), np.concatenate(places).astype(np.int32), starts), shape=(len(texts), WIDTH)
     )
@@ -46,13 +49,13 @@ def features(texts: Sequence[str]) -> csr_matrix:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The weights of a fit: features × heads, and a bias for each head."""
+    """The weights of a fit: features by heads, and a bias for each head."""
 
     weights: Floats
     bias: Floats
 
     def logits(self, texts: Sequence[str]) -> Floats:
-        """Return the logits of texts: texts × heads."""
+        """Return the logits of texts: texts by heads."""
         return self.of(features(texts))
 
     def of(self, seen: csr_matrix) -> Floats:
@@ -60,27 +63,29 @@ class Statistics:
         return np.asarray(seen @ self.weights + self.bias, np.float32)
 
 
-def fit(rows: Sequence[Row], weights: Floats, seed: int) -> Statistics:
-    """Fit the model to rows, each of which counts with its weight. The seed is not used: the fit draws nothing."""
+def fit(rows: Sequence[Row], weights: Floats, seed: int = 0) -> Statistics:
+    """Fit the model to rows, each of which counts with its weight. The seed changes nothing: the fit draws nothing."""
     del seed
     return fit_to(features([row.text for row in rows]), rows, weights)
 
 
 def fit_to(
-    seen: csr_matrix, rows: Sequence[Row], weights: Floats, heads: Sequence[str] = HEADS, penalty: float = PENALTY
+    seen: csr_matrix, rows: Sequence[Row], weights: Floats, heads: Sequence[str] = HEADS
 ) -> Statistics:
-    """Fit the model to rows whose features are known."""
+    """Fit some heads to rows whose features are known. Rows with the weight 0 are left out."""
     values, mask = targets(rows)
     table = np.zeros((WIDTH, len(HEADS)), np.float32)
     bias = np.zeros(len(HEADS), np.float32)
     for head in heads:
         at, column = HEADS.index(head), EVERY.index(head)
         known = np.flatnonzero((mask[:, column] > 0) & (weights > 0))
-        table[:, at], bias[at] = solved(seen[known], values[known, column], weights[known], penalty)
+        table[:, at], bias[at] = solved(seen[known], values[known, column], weights[known])
     return Statistics(table, bias)
 
 
-def solved(seen: csr_matrix, labels: Floats, weights: Floats, penalty: float) -> tuple[Floats, float]:
+def solved(
+    seen: csr_matrix, labels: Floats, weights: Floats, penalty: float = PENALTY
+) -> tuple[Floats, float]:
     """Return the weights and the bias of the least loss."""
     columns, places = np.unique(seen.indices, return_inverse=True)
     small = csr_matrix((seen.data, places.astype(np.int32), seen.indptr), shape=(seen.shape[0], len(columns)))
@@ -89,15 +94,14 @@ def solved(seen: csr_matrix, labels: Floats, weights: Floats, penalty: float) ->
     signs = labels * 2 - 1
 
     def loss(given: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        vector = given[:-1].astype(np.float32)
-        margins = signs * (small @ vector + np.float32(given[-1]))
+        margins = signs * (small @ given[:-1].astype(np.float32) + np.float32(given[-1]))
         value = float(share @ np.logaddexp(0, -margins)) + penalty / 2 * float(given[:-1] @ given[:-1])
         slope = (-signs * share / (1 + np.exp(np.minimum(margins, 60)))).astype(np.float32)
         return value, np.append(turned @ slope + penalty * given[:-1], slope.sum())
 
-    found: Any = minimize(
-        loss, np.zeros(len(columns) + 1), jac=True, method="L-BFGS-B", options={"maxiter": 100, "ftol": 1e-5, "maxcor": 6}
-    )
+    start = np.zeros(len(columns) + 1)
+    options = {"maxiter": STEPS, "ftol": 1e-5, "maxcor": 6}
+    found: Any = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
     every = np.zeros(WIDTH, np.float32)
     every[columns] = found.x[:-1]
     return every, float(found.x[-1])
