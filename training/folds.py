@@ -37,7 +37,9 @@ TARGET = 0.01
 def cached(base: Path, folder: Path, rows: Sequence[Row], layers: int) -> States:
     """Return the states of rows, which are computed only if the folder does not have them."""
     if not (folder / "texts.npy").is_file():
-        keep(states_of(Trunk(encoder_of(base), layers), tokenizer_of(base), [row.text for row in rows]), folder)
+        keep(
+            states_of(Trunk(encoder_of(base), layers), tokenizer_of(base), [row.text for row in rows]), folder
+        )
     return kept(folder)
 
 

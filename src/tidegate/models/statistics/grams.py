@@ -74,7 +74,9 @@ def _word_places(found: Codes) -> Places:
 
     A word's hash is a polynomial of its characters: the difference of two running sums, moved to where the word begins.
     """
-    inside = np.where(found < 256, _IS_LETTER[found & 255], ~((found >= 0x2000) & (found < 0x2070)) & (found != 0x3002))
+    inside = np.where(
+        found < 256, _IS_LETTER[found & 255], ~((found >= 0x2000) & (found < 0x2070)) & (found != 0x3002)
+    )
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
     sums = np.zeros(len(found) + 1, np.uint64)
