@@ -23,7 +23,7 @@ TORCH := torch==2.13.0+cpu
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check drill bench bench-instructions bench-rails bench-windows chaos clients fuzz stories e2e-vllm train docs lock
+.PHONY: help serve test check drill bench bench-detectors bench-instructions bench-rails bench-windows chaos clients fuzz stories e2e-vllm train docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ bench-instructions: $(DEV) ## Count instructions and system calls, which no neig
 
 bench-rails: $(DEV) $(NEMO_VENV)/.stamp ## Measure guard models beside NeMo Guardrails in turn, half an hour (less: ARGS="--quick"; ARGS="--help")
 	@PYTHONPATH=benchmarks $(BIN)/python -m iorails $(ARGS)
+
+bench-detectors: $(DEV) ## Measure what the detectors catch and cost, on the sets of TIDEGATE_DATA (less: ARGS="--sample 50 --quick"; ARGS="--help")
+	@PYTHONPATH=src:.:benchmarks:tests $(BIN)/python -m benchmarks.detectors $(ARGS)
 
 bench-windows: $(DEV) ## Measure what a model that judges streams costs their readers, a minute
 	@PYTHONPATH=src $(BIN)/python benchmarks/windows.py $(ARGS)

@@ -43,6 +43,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "hidden_text": "tidegate.rails.rules.hidden_text:HiddenText",
                 "http": "tidegate.rails.remote.http:Http",
                 "injection": "tidegate.rails.rules.injection:Injection",
+                "injection_statistics": "tidegate.rails.rules.injection_statistics:InjectionStatistics",
                 "judge": "tidegate.rails.judges.criterion:Criterion",
                 "judge_commitments": "tidegate.rails.judges.commitments:JudgedCommitments",
                 "judge_facts": "tidegate.rails.judges.facts:Facts",
