@@ -19,7 +19,7 @@ from guarded.server import Guard, Says, answers, guard, half, silent, slowly
 from guarded.world import GuardedWorld, guarded
 from tidegate import registry
 
-LOCAL = {"prompt_guard"}
+LOCAL = {"prompt_guard", "injection_detector", "harm_detector", "toxicity_detector"}
 """Rails that run a model in this process, and have no other side that could fail."""
 KINDS = [
     kind
