@@ -54,7 +54,7 @@ HARD: Final = (
 DOCUMENTS: Final = (
     "benign.document",
     "benign.long_document",
-    "benign.passage",
+    "benign.repository",
     "benign.operator",
     "benign.code",
 )
