@@ -31,6 +31,11 @@ FROZEN: Final = 3
 TARGET: Final = Path(__file__).parent.parent / "src" / "tidegate" / "models" / "detector"
 BUILD: Final = Path(__file__).parent / ".build"
 MODEL: Final = "detector.int8.onnx"
+FUSION: Final = {"injection": (1.0, 0.5, 0.0)}
+"""The weights of the encoder's logit and of the statistics' one, and a bias, chosen by leaving sources out.
+
+Half of the statistics raised the recall in each of the eight cells that were tried, by 0 to 11 points.
+"""
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -85,7 +90,7 @@ def write(base: Path, top: Top, folder: Path, made_with: dict[str, object]) -> N
         "made_with": made_with,
     }
     about.setdefault("version", "1")
-    about.setdefault("fusion", {head: [1.0, 0.0, 0.0] for head in HEADS})
+    about["fusion"] = {head: FUSION.get(head, (1.0, 0.0, 0.0)) for head in HEADS}
     (folder / "detector.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     sign(folder)
 

@@ -167,6 +167,25 @@ class Detector:
         return dict(zip(self._encoder.described.heads, map(max, zip(*windows, strict=True)), strict=True))
 
 
+def of_statistics(text: str) -> Mapping[str, float]:
+    """Return the logits that the statistics of this package give for a text. They are read with the first text."""
+    from tidegate.models.statistics.model import statistics  # noqa: PLC0415 - numpy is loaded only if it is needed
+
+    return statistics().logits_of(text)
+
+
+def by_statistics(texts: Sequence[str]) -> Sequence[float]:
+    """Return how suspicious texts are by the statistics of this package."""
+    from tidegate.models.statistics.model import statistics  # noqa: PLC0415 - as above
+
+    return statistics().suspicion(texts)
+
+
+def shipped(clock: Clock = time.monotonic) -> Detector:
+    """Return the detector of this package with its statistics, not loaded yet."""
+    return Detector(statistics=of_statistics, suspicion=by_statistics, clock=clock)
+
+
 def texts_of(views: TextViews) -> list[str]:
     """Return what is read of a text: as a reader sees it, folded, and as a decoder does, if something in it is encoded."""
     if len(views.original) > MOST_CHARACTERS:
