@@ -16,11 +16,14 @@ DEV := $(RUNTIME) $(VENV)/.stamp-dev
 FUZZ_VENV := .venv-fuzz
 CLIENTS_VENV := .venv-clients
 NEMO_VENV := .venv-nemo
+TRAINING_VENV := .venv-training
+# torch stands outside the lock: its CPU builds are on an index of their own, and each index has other files.
+TORCH := torch==2.13.0+cpu
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve test check drill bench bench-instructions bench-rails bench-windows chaos clients fuzz stories e2e-vllm docs lock
+.PHONY: help serve test check drill bench bench-detectors bench-instructions bench-rails bench-windows chaos clients fuzz stories e2e-vllm train docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +57,9 @@ bench-instructions: $(DEV) ## Count instructions and system calls, which no neig
 bench-rails: $(DEV) $(NEMO_VENV)/.stamp ## Measure guard models beside NeMo Guardrails in turn, half an hour (less: ARGS="--quick"; ARGS="--help")
 	@PYTHONPATH=benchmarks $(BIN)/python -m iorails $(ARGS)
 
+bench-detectors: $(DEV) ## Measure what the detectors catch and cost, on the sets of TIDEGATE_DATA (less: ARGS="--sample 50 --quick"; ARGS="--help")
+	@PYTHONPATH=src:.:benchmarks:tests $(BIN)/python -m benchmarks.detectors $(ARGS)
+
 bench-windows: $(DEV) ## Measure what a model that judges streams costs their readers, a minute
 	@PYTHONPATH=src $(BIN)/python benchmarks/windows.py $(ARGS)
 
@@ -73,6 +79,9 @@ stories: $(DEV) ## Measure the rails of examples/symptom_checker, and stream 10,
 e2e-vllm: $(DEV) ## Test against a real vLLM on the CPU, which it sets up once (minutes, 3 GB); not part of `make test`
 	@$(BIN)/python scripts/vllm/setup.py
 	@$(BIN)/python -m pytest tests_e2e/vllm -v --timeout 400 $(ARGS)
+
+train: $(TRAINING_VENV)/.stamp ## Train the detectors from the public sets of TIDEGATE_DATA, an hour (ARGS="--help")
+	@$(TRAINING_VENV)/bin/python -m training.train $(ARGS)
 
 docs: $(DEV) ## Build the documentation into site/, warnings are errors
 	@$(BIN)/python scripts/config_reference.py
@@ -133,6 +142,18 @@ $(NEMO_VENV)/.stamp: requirements-nemo.lock | $(BIN)/pip
 		--only-binary :all: -r requirements-nemo.lock
 	@touch $@
 
+$(TRAINING_VENV)/.stamp: requirements.lock requirements-training.lock pyproject.toml | $(BIN)/pip
+	@echo "==> torch and transformers in $(TRAINING_VENV), hashes checked (some minutes the first time, 1 GB)"
+	@$(BIN)/python -m venv $(TRAINING_VENV)
+	@$(TRAINING_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --require-hashes \
+		--only-binary :all: --no-deps -r requirements.lock -r requirements-training.lock
+	@$(TRAINING_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --only-binary :all: \
+		--no-deps $(TORCH) || { echo "make: $(TORCH) was not found: PyTorch publishes its CPU builds on an index of its own" \
+		"(pytorch.org says where); name it in PIP_EXTRA_INDEX_URL and run this again" >&2; exit 1; }
+	@$(TRAINING_VENV)/bin/python -m pip --disable-pip-version-check --quiet --no-input install --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
 # ----------------------------------------------------------------------------------------------------------------- locks
 
 # No index address and no local path may enter a lock; the week's delay lets a malicious release be found by others first.
@@ -150,6 +171,9 @@ lock: ## Make the lock files again (the only target that needs uv); UPGRADE=1 fo
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --group clients --output-file requirements-clients.lock
 	@echo "==> requirements-nemo.lock"
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --output-file requirements-nemo.lock benchmarks/iorails/packages.in
+	@echo "==> requirements-training.lock"
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --excludes training/excluded.txt \
+		--output-file requirements-training.lock training/packages.in
 	@echo "==> requirements-vllm.lock"
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --excludes scripts/vllm/excluded.txt --output-file requirements-vllm.lock scripts/vllm/packages.in
 	@echo "==> requirements-weights.lock"

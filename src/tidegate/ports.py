@@ -8,15 +8,7 @@ here so that parts can be written against them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -103,6 +95,17 @@ class Embedder(Protocol):
     async def close(self) -> None: ...
 
 
+class Detects(Protocol):
+    """Tells the probability of each head, such as `injection`. `models.detecting.Detector` says what each method does."""
+
+    async def load(self) -> None: ...
+    async def read(
+        self, views: TextViews, until: float, *, fresh_s: float = 0.0, apart: str = ""
+    ) -> Mapping[str, float]: ...
+    def thresholds(self) -> Mapping[str, Mapping[str, tuple[float, float]]]: ...
+    async def close(self) -> None: ...
+
+
 class Host(Protocol):
     """The services that the runtime gives to every part it opens."""
 
@@ -110,6 +113,7 @@ class Host(Protocol):
     clock: Clock
     wall: Wall
     embedder: Embedder
+    detector: Detects
     ask: Internal
 
 
@@ -123,7 +127,6 @@ class Engine(Protocol):
     GatewayErrors; the engine translates every other error. The end of the generator means that the answer is complete.
     Closing the generator early cancels the work. When `open` raises, it has to clean up itself, since `close` is not called
     then. `open` may replace `capabilities`; the new value is used from then on.
-
     `ready` returns False or raises a GatewayError when calls would fail. The error's message tells operators the reason.
     `upstream.status` 401 in the error says that the engine was reached and refused the gateway's credentials.
     """
@@ -145,7 +148,7 @@ class CountsOddities(Protocol):
     odd: Callable[[str], None]
 
 
-# --------------------------------------------------------------------------------------------------------- rails
+# ------------------------------------------------------------------------------------------------------ rails
 
 
 class TextViews(Protocol):
@@ -274,9 +277,7 @@ class Limiter(Protocol):
     effect. `settle` takes what was really used, one figure for each limit: it gives back the rest, and charges what exceeds
     the reservation. `abandon` is for a call of which nobody knows what it used: what was reserved stays charged, and only
     concurrent calls are given back. Neither waits, and neither raises.
-
     `adopt` has changed limits hold from now on for all calls that meet them. `reserve` does that by itself.
-
     `resets_s` returns the seconds until a limit has its full amount again, as far as this process knows. It is asked only
     for the limits that a reply shows. `consumption` returns the present consumption of at most `most` limits, of one level
     if one is given, and otherwise of the levels with the fewest limits first.
@@ -303,7 +304,6 @@ class KeyStore(Protocol):
 
     `changes` yields the ids of keys that have changed, whoever changed them. It yields an empty id once it listens, after
     a gap, and when a tenant has changed: then each cached key has to be looked up again. It raises Overloaded at its end.
-
     `keep_mark` keeps the first of some marks, each of which tells a pepper from another one, and returns True. If a mark
     is kept already that is not among them, it stays, and the answer is False.
     """

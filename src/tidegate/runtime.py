@@ -43,8 +43,9 @@ from tidegate.dispatch.seats import Seats
 from tidegate.errors import ConfigError, Problem
 from tidegate.kernel.breaker import BreakerRules
 from tidegate.lending import Lending
-from tidegate.models.onnx import MiniLm
-from tidegate.ports import Clock, CountsOddities, Embedder, Engine, Identifies, Internal, Store, Wall
+from tidegate.models.detecting import Detector
+from tidegate.models.embedding import MiniLm
+from tidegate.ports import Clock, CountsOddities, Detects, Embedder, Engine, Identifies, Internal, Store, Wall
 from tidegate.quotas.estimate import OutputEstimate
 from tidegate.quotas.local import ZONES_APART_S
 from tidegate.quotas.process import Quotas
@@ -121,6 +122,8 @@ class Runtime:
         self.metrics.add_gauges(self.review_counts.collect)
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
+        self.detector: Detects = Detector(clock=clock)
+        """The detector of all rails. It outlives the snapshots, and is loaded when the first rail needs it."""
         self.queue = Queue(clock)
         self.lengths = OutputEstimate(first=FIRST_TOKENS, prior=0)
         """How long the answers of each model and key are."""
@@ -146,6 +149,7 @@ class Runtime:
     async def __aenter__(self) -> Self:
         # These are closed in reverse order: engines and stores close before the background tasks are cancelled.
         self._exit.push_async_callback(self.embedder.close)
+        self._exit.push_async_callback(self.detector.close)
         self._exit.push_async_callback(self._end_tasks)
         self._exit.push_async_callback(self._issuers.close_all)
         self._exit.push_async_callback(self._desks.close_all)

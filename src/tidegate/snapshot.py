@@ -23,7 +23,7 @@ from tidegate.dispatch.seats import Seats
 from tidegate.dispatch.standing import Standing
 from tidegate.errors import ConfigError, GatewayError, ModelNotFound, Problem, UpstreamError
 from tidegate.pipeline import Parts, Pipeline, the_way, way_of_checks, way_of_moderations
-from tidegate.ports import Clock, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
+from tidegate.ports import Clock, Detects, Embedder, Engine, Identifies, Internal, Sink, Spawn, Wall
 from tidegate.rails.asked.opening import open_rails
 from tidegate.rails.asked.seating import crowded
 from tidegate.rails.foreign import awaited
@@ -154,6 +154,7 @@ class RailServices:
         self.wall: Wall = runtime.wall
         self.spawn: Spawn = runtime.spawn
         self.embedder: Embedder = runtime.embedder
+        self.detector: Detects = runtime.detector
         self.ask = ask
         self._models = models
 
@@ -193,6 +194,7 @@ async def assemble(config: Config, runtime: Runtime, *, server: ServerConfig | N
         policies = parts.authenticate.policies
         plans = {plan.name: plan for plan in [*policies.plans(), *policies.moderators.plans]}
         await open_rails(plans.values(), services, rails)
+        policies.moderators.opens = lambda plan: open_rails([plan], services, rails)
         if problems := crowded(config, plans, lambda name: engines[name].engine.capabilities.slots):
             raise ConfigError("cannot start", problems)
         own.push_async_exit(loans.pop_all())

@@ -213,7 +213,7 @@ def test_the_profile_is_that_of_the_policy_default_or_else_rules(run: Run, tmp_p
         (("x", "--file", "text"), "the text and --file exclude each other"),
         (
             ("x", "--profile", "mime"),
-            "has no profile 'mime' with rails; there are: mine, moderation, rules, strict",
+            "has no profile 'mime' with rails; there are: mine, moderation, rules, standard, strict",
         ),
         (("--file", "missing"), "missing: cannot be read: No such file or directory"),
         (("--file", "latin"), "latin: byte 1 is not UTF-8: convert the text first"),

@@ -15,7 +15,7 @@ from dirty_equals import IsFloat, IsList
 from tidegate.config import EmbedderConfig
 from tidegate.engines.embedder import EmbedderEngine
 from tidegate.errors import BadRequest, DeadlineExceeded
-from tidegate.models.onnx import MiniLm
+from tidegate.models.embedding import MiniLm
 from tidegate.ports import Engine
 from tidegate.types import Ask, Endpoint, Piece
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,9 +14,13 @@ from command_line import run_command
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.cli.evals.calibrating import lines
+from tidegate.cli.evals.thresholded import setting_of
+from tidegate.config.rails import RailConfig
+from tidegate.config.settings import Settings
 from tidegate.ops.evals.checking import Checked, Said
 from tidegate.ops.evals.rows import Row
-from tidegate.ops.evals.thresholds import Setting, thresholds
+from tidegate.ops.evals.thresholds import Calibration, Setting, thresholds
 from tidegate.types import Action, Verdict
 
 Run = Callable[..., tuple[int, str, str]]
@@ -74,6 +78,104 @@ def test_categories_have_thresholds_of_their_own() -> None:
         ("hate", 0.2001),
         ("sexual", 0.1001),
     ]
+
+
+@given(SCORES, st.floats(0, 0.9), st.booleans())
+def test_categories_with_thresholds_of_their_own_keep_to_a_share_with_each_other(scores, target, together):
+    texts = checked(a=[max(one) for one in scores], b=[one for _, one in scores])
+    for one, (hate, sexual) in zip(texts, scores, strict=True):
+        one.rails["a"].scores = {"hate": hate, "sexual": sexual}
+    by_category = Setting("openai_moderation", "thresholds", None, categories={"hate": 0.5})
+    found = thresholds(texts, {"a": by_category, "b": TELLS}, [target], together=together)
+    limits = {(one.rail, one.category): one.at[0].threshold for one in found if one.setting}
+    assert set(limits) == {("a", "hate"), ("a", "sexual"), ("b", "")}
+    assert [one.setting.now for one in found if one.setting] == [0.5, None, 0.5]
+    hate, sexual = (np.array(some) for some in zip(*scores, strict=True))
+    by_rail = [
+        (hate >= limits["a", "hate"]) | (sexual >= limits["a", "sexual"]),
+        sexual >= limits["b", ""],
+    ]
+    shares = [np.any(by_rail, axis=0).mean()] if together else [one.mean() for one in by_rail]
+    assert max(shares) <= target
+
+
+Channels = Mapping[Literal["user", "document", "tool_output", "model_output"], float]
+
+
+class ByChannel(RailConfig):
+    thresholds: Channels = {}
+
+
+class InModel(RailConfig):
+    class Limits(Settings):
+        user: float | None = None
+        document: float | None = None
+
+    thresholds: Limits = Limits()
+
+
+class ByHazard(RailConfig):
+    thresholds: Mapping[str, float] = {}
+
+
+class InWords(RailConfig):
+    threshold: Literal["high", "low"] = "high"
+
+
+@pytest.mark.parametrize(
+    ("config", "surface", "expected"),
+    [
+        (ByChannel(kind="x", thresholds={"user": 0.9}), "input", Setting("x", "thresholds", 0.9, "user")),
+        (
+            ByChannel(kind="x", thresholds={"user": 0.9}),
+            "tool",
+            Setting("x", "thresholds", None, "tool_output"),
+        ),
+        (ByChannel(kind="x"), "output", Setting("x", "thresholds", None, "model_output")),
+        (
+            InModel(kind="x", thresholds=InModel.Limits(document=0.8)),
+            "retrieval",
+            Setting("x", "thresholds", 0.8, "document"),
+        ),
+        (
+            ByHazard(kind="x", thresholds={"hate": 0.4}),
+            "input",
+            Setting("x", "thresholds", None, categories={"hate": 0.4}),
+        ),
+        (InWords(kind="x"), "input", None),
+    ],
+)
+def test_the_setting_is_that_of_the_surface(config: RailConfig, surface: str, expected: Setting | None):
+    assert setting_of(config, surface) == expected
+
+
+def test_maps_are_printed_as_maps():
+    texts = checked(guard=[0.2, 0.9], hazards=[0.5, 0.6], plain=[0.1, 0.3], full=[1.0, 1.0])
+    for one, hate in zip(texts, (0.5, 0.6), strict=True):
+        one.rails["hazards"].scores = {"hate": hate, "weapons": 1.0}
+    settings = {
+        "guard": Setting("injection_detector", "thresholds", None, "user"),
+        "hazards": Setting("hazards", "thresholds", None, categories={}),
+        "plain": Setting("prompt_guard", "threshold", 0.5),
+        "full": Setting("injection_detector", "thresholds", None, "user"),
+    }
+    found = Calibration(
+        profile="mine",
+        surface="input",
+        files=[],
+        texts=2,
+        failed=0,
+        complete=True,
+        together=False,
+        rails=thresholds(texts, settings, [0.0], together=False),
+    )
+    guard, hazards, plain, full = yaml.safe_load("\n".join(lines(found, [0.0], 0)))["rails"]["profiles"][
+        "mine"
+    ]["rails"]
+    assert guard == {"kind": "injection_detector", "name": "guard", "thresholds": {"user": 0.9001}}
+    assert hazards == {"kind": "hazards", "thresholds": {"hate": 0.6001}}
+    assert plain["threshold"] == 0.3001
+    assert full == {"kind": "injection_detector", "name": "full"}
 
 
 @pytest.fixture

@@ -247,7 +247,9 @@ def test_profiles_and_further_rails() -> None:
     assert not strict.check(ATTACK)
     assert strict.check(CONTACT).text == MASKED
     assert strict.check("what a darnation").rail == "blocklist"
-    with pytest.raises(ConfigError, match="no profile 'sctrict'; there are: moderation, rules, strict"):
+    with pytest.raises(
+        ConfigError, match="no profile 'sctrict'; there are: moderation, rules, standard, strict"
+    ):
         Guard(profile="sctrict")
 
 
@@ -259,14 +261,16 @@ def test_profiles_of_a_file(tmp_path: Path) -> None:
     assert Guard.from_file(path).check("a tide").text == "a <BLOCKED_WORD>"
     assert Guard.from_file(path, profile="strict").check(CONTACT).text == MASKED
     assert not Guard.from_file(str(path)).use(DetectPromptInjection).check(ATTACK)
-    with pytest.raises(ConfigError, match="no profile 'yours'; there are: mine, moderation, rules, strict"):
+    with pytest.raises(
+        ConfigError, match="no profile 'yours'; there are: mine, moderation, rules, standard, strict"
+    ):
         Guard.from_file(path, profile="yours")
 
 
 def test_a_policy_without_rails_makes_no_guard_unless_a_profile_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.yaml"
     path.write_text("policies: {default: {rails: none}}")
-    words = r"policies.default.rails: is 'none', .* name a profile with `profile=`; there are: moderation, rules, strict"
+    words = r"policies.default.rails: is 'none', .* name a profile .*: moderation, rules, standard, strict"
     with pytest.raises(ConfigError, match=words):
         Guard.from_file(path)
     assert Guard.from_file(path, profile="strict").check(CONTACT).text == MASKED

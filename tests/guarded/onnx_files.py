@@ -6,6 +6,7 @@ The model finds the token `EVIL` in a window. The format is that of `onnx.proto3
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -67,10 +68,17 @@ def _value(name: str, kind: int, *dims: str) -> bytes:
     return _bytes(1, name) + _bytes(2, _bytes(1, _int(1, kind) + _bytes(2, shape)))
 
 
-def write_model(path: Path, *, labels: int = 2, input_name: str = "input_ids") -> Path:
-    """Write a model whose logits are (0, -5) without the token EVIL, and (0, 5) with it."""
-    weights = struct.pack(f"<{labels}f", *[0.0] * (labels - 1), 10.0)
-    biases = struct.pack(f"<{labels}f", *[0.0] * (labels - 1), -5.0)
+def write_model(
+    path: Path, *, labels: int = 2, input_name: str = "input_ids", logits: Sequence[tuple[float, float]] = ()
+) -> Path:
+    """Write a model whose logits are (0, -5) without the token EVIL, and (0, 5) with it.
+
+    With `logits`, each label has its own two, without the token and with it.
+    """
+    logits = logits or [(0.0, 0.0)] * (labels - 1) + [(-5.0, 5.0)]
+    labels = len(logits)
+    weights = struct.pack(f"<{labels}f", *[found - without for without, found in logits])
+    biases = struct.pack(f"<{labels}f", *[without for without, _ in logits])
     nodes = [
         _node("Mul", [input_name, "attention_mask"], "seen"),
         _node("Equal", ["seen", "evil"], "is_evil"),

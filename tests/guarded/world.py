@@ -23,6 +23,7 @@ from tidegate.config import parse_text
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
 from tidegate.http.edge.server import EdgeServer
+from tidegate.ports import Detects
 from tidegate.runtime import Runtime
 from tidegate.types import Record
 
@@ -74,12 +75,13 @@ async def guarded(
     profiles: Mapping[str, Any] | None = None,
     section: Mapping[str, Any] | None = None,
     engine: Mapping[str, Any] | None = None,
+    detector: Detects | None = None,
     **sections: Any,
 ) -> AsyncGenerator[GuardedWorld]:
     """Run a gateway whose callers are under these rails. Rails that ask a model ask the guard.
 
     Clients' own calls, for the model `m`, are answered by the scripted engine. `engine` has further settings of the
-    guard's engine, `section` those of the section `rails`.
+    guard's engine, `section` those of the section `rails`. `detector` takes the place of the real one.
     """
     listed = [rails] if isinstance(rails, Mapping) else list(rails)
     tree = {
@@ -100,6 +102,8 @@ async def guarded(
     }
     config = parse_text(json.dumps(tree), source="the test")
     runtime = Runtime()
+    if detector is not None:
+        runtime.detector = detector
     async with Gateway(config, runtime=runtime) as gateway:
         world = GuardedWorld(GatewayInHand(gateway, EdgeServer(create_app(gateway), config.server)))
         finished = runtime.metrics.finished

@@ -226,7 +226,9 @@ def _merged(files: Iterable[Path]) -> Grammar:
 def english() -> Grammar:
     """Return the grammar of all English tables."""
     return _merged(
-        sorted(path for part in ("shared", "attacks", "benign") for path in (TABLES / part).glob("*.txt"))
+        sorted(
+            path for part in ("shared", "attacks", "benign", "harm") for path in (TABLES / part).glob("*.txt")
+        )
     )
 
 

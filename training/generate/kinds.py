@@ -1,11 +1,13 @@
 """The kinds of text of our own: what each is labelled, which channel it comes through, and how it is written.
 
-A kind's share is its part of all rows. Attacks and harmless texts have about the same part. For documents, talks,
-encodings, suffixes and quotations, each side has its counterpart in the same frame, so that the frame says nothing.
+A kind's share is its part of all rows. A third are attacks, since harmless texts are far more
+diverse. For documents, talks, encodings, suffixes and quotations, each side has its counterpart in the same frame, so that
+the frame says nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -14,6 +16,7 @@ from typing import Final, NamedTuple
 from training.generate.disguises import OPAQUE
 from training.generate.grammar import english, language, languages
 from training.generate.noise import suffix
+from training.generate.papers import paper, passage, planted
 from training.generate.phrasebooks import BOOKS, spoken
 from training.rows import HARMS, Channel, Labels, harmful, harmless
 
@@ -236,6 +239,68 @@ def _benign() -> list[Kind]:
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
         Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
         Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
+        Kind("benign.trap", BENIGN, 12, USER, _tidy("benign.trap")),
+        Kind("benign.lookalike", BENIGN, 18, USER, _tidy("lookalike")),
+        Kind("benign.said", BENIGN, 6, ("user", "model_output"), _tidy("calm_said")),
+    ]
+
+
+_ERRANDS: Final = 0.15
+"""How much of what is planted in documents is an errand for nobody, such as a poem, and gives no order to a machine."""
+
+
+def _planted(rng: Random) -> Written:
+    if rng.random() < _ERRANDS:
+        # Not at the beginning: a task above a text is what users write.
+        errand = english().expand("planted_errand", rng)
+        return Written(planted(paper(rng), errand, rng, ("middle", "middle", "end")))
+    return Written(planted(paper(rng), english().expand("planted", rng), rng))
+
+
+def _plain(rng: Random) -> Written:
+    """Return a document as it is, or with a sentence of people where attacks have an order."""
+    text = paper(rng)
+    if rng.random() < 0.5:
+        text = planted(
+            text,
+            english().expand(rng.choice(("note", "pa_ask", "pa_about", "pa_about", "hv_statement")), rng),
+            rng,
+        )
+    return Written(text)
+
+
+def _asked_of(rng: Random) -> Written:
+    """Return a task of a user with the document that it is about."""
+    parts = [english().expand(rng.choice(("hv_then", "ev_question", "benign.hard_request")), rng), paper(rng)]
+    if rng.random() < 0.15:
+        parts.reverse()
+    return Written(rng.choice(("\n\n", "\n", "\n---\n")).join(parts))
+
+
+def _breadth() -> list[Kind]:
+    """Return documents of many forms with and without a planted order, and prompts with the words of attacks."""
+    shares: Mapping[str, float] = {
+        "hard_request": 8,
+        "hard_question": 5,
+        "hard_statement": 3,
+        "hard_code": 4,
+        "hard_domain": 6,
+        "hard_persona": 4,
+        "hard_operator": 2.5,
+        "hard_long": 3,
+    }
+    return [
+        *_from_tables("benign", BENIGN, shares),
+        Kind("benign.paper", BENIGN, 14, ("document", "document", "tool_output", "user"), _plain),
+        Kind("benign.paper_task", BENIGN, 3, USER, _asked_of),
+        Kind(
+            "benign.repository",
+            BENIGN,
+            3,
+            ("document", "tool_output", "user"),
+            lambda rng: Written(passage(rng)),
+        ),
+        Kind("attack.planted", ATTACK, 10, OUTSIDE, _planted),
     ]
 
 
@@ -252,9 +317,20 @@ _UNSURE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+def _tidy(rule: str) -> Callable[[Random], Written]:
+    """Return how a table writes a text with no blank before a mark, and a capital at its start more often than not."""
+
+    def write(rng: Random) -> Written:
+        text = re.sub(r" +(?=[.,!?]|$)", "", re.sub(r"  +", " ", english().expand(rule, rng))).strip()
+        text = re.sub(r"([.!?])\.", r"\1", text)
+        return Written(text[:1].upper() + text[1:] if rng.random() < 0.7 else text)
+
+    return write
+
+
 def _harms() -> list[Kind]:
     named = [name for name in HARMS if f"harm.{name}" in english().rules]
-    return [
+    short = [
         Kind(
             f"harm.{name}",
             # A command that attacks the machine is both: whoever sends it gives the machine an order.
@@ -267,9 +343,51 @@ def _harms() -> list[Kind]:
         )
         for name in named
     ]
+    asked = [
+        Kind(
+            f"harm.ask_{rule}",
+            harmful(*names, unsure=[one for name in names for one in _UNSURE.get(name, ())]),
+            share,
+            USER,
+            _tidy(f"ask_{rule}"),
+        )
+        for rule, (share, *names) in _ASKED.items()
+    ]
+    said = [
+        Kind(f"harm.said_{rule}", labels, 0.9, ("user", "model_output"), _tidy(f"said_{rule}"))
+        for rule, labels in _SAID.items()
+    ]
+    return [*short, *asked, *said]
+
+
+_ASKED: Final[Mapping[str, tuple[float, *tuple[str, ...]]]] = {
+    "violent": (2.5, "violent_crimes"),
+    "crime": (3.5, "non_violent_crimes"),
+    "weapon": (2, "weapons"),
+    "sexcrime": (1.2, "sex_crimes"),
+    "privacy": (1.5, "privacy"),
+    "hate": (2, "hate"),
+    "self_harm": (1.5, "self_harm"),
+    "sexual": (1.5, "sexual_content"),
+    "elections": (1, "elections"),
+    "lies": (1.5,),
+    "pirate": (1, "intellectual_property"),
+    "advice": (0.5, "specialized_advice"),
+}
+"""The share of each rule of requests, and its hazard."""
+_OFFENCE: Final[Labels] = {"injection": 0, "toxicity": 1, "harm": 1}
+_SAID: Final[Mapping[str, Labels]] = {
+    "hate": {**_OFFENCE, "hate": 1},
+    "threat": {**_OFFENCE, "violent_crimes": 1},
+    "gore": {"injection": 0, "harm": 1, "violent_crimes": 1, "self_harm": 0, "hate": 0},
+    "sexual": {"injection": 0, "harm": 1, "sexual_content": 1, "hate": 0, "self_harm": 0},
+    "harass": _OFFENCE,
+    "self_harm": {"injection": 0, "harm": 1, "self_harm": 1, "hate": 0, "sexual_content": 0},
+}
+"""What each rule of statements is labelled."""
 
 
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
     insult = Kind("toxic.insult", TOXIC, 2.5, USER, _table("toxic.insult"))
-    return {one.name: one for one in (*_attacks(), *_benign(), *_harms(), insult)}
+    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *_harms(), insult)}

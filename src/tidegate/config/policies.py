@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, field_validator
 
 from tidegate.config.queue import DEFAULT_CLASS
-from tidegate.config.rails import NO_RAILS, RULES, STRICT
+from tidegate.config.rails import NO_RAILS, RULES, STANDARD, STRICT
 from tidegate.config.settings import Name, Settings, not_empty
 
 
@@ -127,20 +127,21 @@ class PolicyConfig(Settings):
     )
     rails: Name = Field(
         default=RULES,
-        description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules`, `strict`"
-        " or `moderation`.",
+        description="What texts are checked for: a profile of `rails.profiles`, or `none`, `rules`, `standard`,"
+        " `strict` or `moderation`.",
     )
     stricter_rails: tuple[Name, ...] | None = Field(
         default=None,
         description="Profiles that a request may ask for in place of `rails`, by the header `x-tidegate-profile`. List only"
-        " those that check at least as much. Default: `strict`, or none of them with `rails: none`.",
+        " those that check at least as much. Default: `strict`, or none of them with `rails: none` or"
+        " `rails: standard`.",
     )
     timezone: str = Field(default="UTC", description="Where days and months begin, such as `Europe/Berlin`.")
 
     @property
     def profiles(self) -> tuple[str, tuple[str, ...]]:
         """The profile of the policy, and those that a request may ask for instead."""
-        usual = () if self.rails == NO_RAILS else (STRICT,)
+        usual = () if self.rails in (NO_RAILS, STANDARD) else (STRICT,)  # which has no detectors
         return self.rails, usual if self.stricter_rails is None else self.stricter_rails
 
     @field_validator("limits_by_model")

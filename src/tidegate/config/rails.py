@@ -12,7 +12,7 @@ from tidegate.config.kinds import Kinded
 from tidegate.config.settings import Name, Settings
 
 SURFACES = ("input", "system", "retrieval", "tool", "output")
-NO_RAILS, RULES, STRICT, MODERATION = "none", "rules", "strict", "moderation"
+NO_RAILS, RULES, STANDARD, STRICT, MODERATION = "none", "rules", "standard", "strict", "moderation"
 """The profiles that exist without being configured."""
 OMNI = "omni-moderation-latest"
 """The model of a request to `/v1/moderations` that names none, as at OpenAI."""
@@ -159,7 +159,8 @@ class RailsConfig(Settings):
     )
     profiles: Mapping[Name, ProfileConfig] = Field(
         default={},
-        description="Sets of rails, by name. `none`, `rules`, `strict` and `moderation` exist without being configured.",
+        description="Sets of rails, by name. `none`, `rules`, `standard`, `strict` and `moderation` exist without being"
+        " configured.",
     )
     moderation: Mapping[Name, Name] = Field(
         default={},

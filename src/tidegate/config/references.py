@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from tidegate.config.document import joined
-from tidegate.config.rails import MODERATION, NO_RAILS, RULES, STRICT
+from tidegate.config.rails import MODERATION, NO_RAILS, RULES, STANDARD, STRICT
 from tidegate.errors import Problem
 
 DEFAULT_POLICY = "default"
@@ -98,7 +98,7 @@ def _policies(top: Mapping[str, Any]) -> Iterator[Problem]:
 def _profiles(top: Mapping[str, Any]) -> Iterator[Problem]:
     """Profiles of rails that policies name, and models for moderation."""
     rails = dict(_entries(top.get("rails")))
-    stricter = {RULES, STRICT, MODERATION, *dict(_entries(rails.get("profiles")))}
+    stricter = {RULES, STANDARD, STRICT, MODERATION, *dict(_entries(rails.get("profiles")))}
     for model, profile in _entries(rails.get("moderation")):
         if isinstance(profile, str) and profile not in stricter:
             path = joined("rails.moderation", model)

@@ -23,8 +23,9 @@ class Guard:
     """Rails that check texts in this process. It starts nothing, and holds nothing that has to be closed.
 
     `rails` are named rails such as `DetectPII()`, settings as in a configuration such as `{"kind": "pii"}`, or rails of
-    one's own. `profile` names one that exists without being configured, `rules`, `strict` or `moderation`; `rails` then
-    come after its own.
+    one's own. `profile` names one that exists without being configured, `rules`, `standard`, `strict` or `moderation`;
+    `rails` then come after its own. Rails that ask the detector load its model with the first text, for all guards of the
+    process, and keep it.
 
     Raises ConfigError, with every mistake, for rails that cannot be made. So are those that ask models or services: a
     gateway has them, and `POST /v1/checks`.

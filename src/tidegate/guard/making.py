@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, get_args
@@ -16,7 +17,9 @@ from tidegate.config.rails import NO_RAILS, RULES, ProfileConfig, RailConfig, Ra
 from tidegate.errors import ConfigError, Problem
 from tidegate.guard.lineup import Lineup
 from tidegate.guard.named import NamedRail
+from tidegate.models.detecting import Detector
 from tidegate.ports import Check, Opened, Rule
+from tidegate.rails.detectors.detecting import DetectorRail
 from tidegate.rails.plan import compile_plans, made_by_kind, sound_rail
 from tidegate.rails.profiles import BUILT_IN
 
@@ -26,6 +29,8 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {"filter": "block", "refrain": "block", "exception": "block", "noop": "log", "reask": "regenerate"}
 )
 """What the words of others for `on_fail` mean here. `fix` is apart: it depends on the rail."""
+
+_ACTIONS: Final = get_args(RailConfig.model_fields["on_fail"].annotation)
 
 Given = NamedRail | Mapping[str, Any] | Rule | Check
 """A rail by a named class, by its settings as in a configuration, or the rail itself."""
@@ -56,7 +61,9 @@ class Crew(NamedTuple):
 
     def lineup(self) -> Lineup:
         """Return the rails, ready to check. Raises ConfigError for settings that do not go together."""
-        profile = self.profile.model_copy(update={"rails": tuple(one.config for one in self.rails)})
+        # Rules run first in any case, and a plan wants those that change texts in the order in which they run.
+        ordered = sorted(self.rails, key=lambda one: one.rail.about.tier > 0)
+        profile = self.profile.model_copy(update={"rails": tuple(one.config for one in ordered)})
         made = {_label(one.config): one for one in self.rails}
         settings = self.settings.model_copy(update={"profiles": {"guard": profile}})
         try:
@@ -129,7 +136,9 @@ def _made(given: Given, place: str) -> Made:
 
 
 def _by_settings(settings: Mapping[str, Any], on_fail: str) -> Made:
-    tree = {"rails": {"profiles": {"guard": {"rails": [dict(settings)]}}}}
+    # Thresholds may depend on the action, so a rail is made with it.
+    acting = {} if (action := _WORDS.get(str(on_fail), on_fail)) not in _ACTIONS else {"on_fail": action}
+    tree = {"rails": {"profiles": {"guard": {"rails": [{**settings, **acting}]}}}}
     try:
         config = Config.model_validate(tree).rails.profiles["guard"].rails[0]
     except ValidationError as error:
@@ -152,13 +161,24 @@ def _by_itself(rail: Any, on_fail: str) -> Made:
 
 
 def _at_hand(name: str, rail: Rule | Check) -> Rule | Check:
-    """Return a rail that a guard can ask. Raises ValueError for one that has to be opened: a guard opens nothing."""
-    if isinstance(rail, Opened):
+    """Return a rail that a guard can ask. Raises ValueError for one that has to be opened: a guard opens nothing.
+
+    Those that ask the detector need nothing else than that, and get the one of this process.
+    """
+    if isinstance(rail, DetectorRail):
+        rail.use(shared_detector())
+    elif isinstance(rail, Opened):
         raise ValueError(  # noqa: TRY004 - the type is right, and the rail is not for here
             f"the rail '{name}' asks a model or a service, which a guard cannot open: put it into the configuration of a"
             " gateway, and check texts there with `POST /v1/checks`"
         )
     return rail
+
+
+@lru_cache(maxsize=1)
+def shared_detector() -> Detector:
+    """Return the detector of all guards in this process. It is loaded with the first text, and kept until the end."""
+    return Detector()
 
 
 def _acting(made: Made, word: object) -> Made:
@@ -174,7 +194,7 @@ def _acting(made: Made, word: object) -> Made:
     try:
         type(config).model_validate(config.model_dump())
     except ValidationError as error:
-        known = [*get_args(RailConfig.model_fields["on_fail"].annotation), *_WORDS]
+        known = [*_ACTIONS, *_WORDS]
         raise ValueError(f"on_fail: '{word}' is not known; there are: {', '.join(known)}") from error
     return made._replace(config=config, raises=word == "exception")
 

@@ -70,9 +70,20 @@ class DetectJailbreak(DetectPromptInjection):
 
 
 class ToxicLanguage(NamedRail):
-    """Finds insults, threats and slurs."""
+    """Finds texts that insult, threaten or demean, by what they mean. With `fix`, toxic sentences are left out.
 
-    kind = "toxicity"
+    `threshold` is the probability from which a text is toxic; without one it is that of the detector.
+    """
+
+    kind = "toxicity_detector"
+
+    def __init__(self, threshold: float | None = None, *, on_fail: str = "block", **settings: Any) -> None:
+        if threshold is not None:
+            channels = ("user", "document", "tool_output", "model_output")
+            settings = {"thresholds": dict.fromkeys(channels, threshold), **settings}
+        if on_fail == "fix":
+            settings = {"hold": "whole", **settings}
+        super().__init__(on_fail=on_fail, **settings)
 
 
 class BanList(NamedRail):

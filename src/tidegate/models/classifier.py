@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tidegate.models.onnx import open_session
+from tidegate.models.files import open_session
 from tidegate.ports import Clock
 
 if TYPE_CHECKING:

@@ -59,6 +59,9 @@ MODERATED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ungrounded": (),
         "irrelevant": (),
         "policy": (),
+        # Those of the detector that stand for no hazard: what is harmful in any way mostly asks for what is forbidden.
+        "harm": ("illicit",),
+        "toxicity": ("harassment",),
         # Those of the rail `toxicity`, less the ones with OpenAI's own names.
         "insult": ("harassment",),
         "threat": ("harassment", "harassment/threatening"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from tidegate.config.rails import MODERATION, OMNI, RailsConfig
-from tidegate.errors import ConfigError, Problem
+from tidegate.errors import ConfigError, Problem, RailFailed
 from tidegate.rails.plan import Plan, compile_plans
 from tidegate.types import Surface
 
 _NO_SECTION = RailsConfig()
+
+
+Opens = Callable[[Plan], Awaitable[None]]
 
 
 class Moderators:
@@ -24,6 +27,9 @@ class Moderators:
         self._config = config
         self._profiles = config.moderators
         self._plans = {name: plan for name, plan in (plans or {}).items() if name in self._profiles.values()}
+        self._making = asyncio.Lock()
+        self.opens: Opens = _open_nothing
+        """Opens the rails of a plan that is made late. Raises ConfigError."""
         problems = [
             Problem(
                 f"rails.moderation.{model}",
@@ -53,11 +59,29 @@ class Moderators:
         return profile == MODERATION and profile not in self._config.profiles
 
     async def plan(self, model: str) -> Plan:
-        """Return the rails of a model. Raises KeyError for a model that is not there."""
+        """Return the rails of a model.
+
+        Raises KeyError for a model that is not there, and RailFailed if its rails cannot be opened.
+        """
         profile = self._profiles[model]
         if profile not in self._plans:
-            self._plans[profile] = await asyncio.to_thread(_built_in, self._config)
+            async with self._making:
+                if profile not in self._plans:
+                    self._plans[profile] = await self._made()
         return self._plans[profile]
+
+    async def _made(self) -> Plan:
+        plan = await asyncio.to_thread(_built_in, self._config)
+        try:
+            await self.opens(plan)
+        except ConfigError as error:
+            told = "; ".join(dict.fromkeys(one.message for one in error.problems))
+            raise RailFailed(f"The profile '{plan.name}' cannot be used: {told}") from error
+        return plan
+
+
+async def _open_nothing(plan: Plan) -> None:
+    del plan
 
 
 def checks_users(plan: Plan) -> bool:

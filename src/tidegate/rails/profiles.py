@@ -1,4 +1,4 @@
-"""The profiles that exist without being configured: `rules`, the default, the stricter `strict`, and `moderation`."""
+"""The profiles that exist without being configured: `rules`, the default, `standard`, `strict`, and `moderation`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from tidegate.config.rails import MODERATION, RULES, STRICT, ProfileConfig
+from tidegate.config.rails import MODERATION, RULES, STANDARD, STRICT, ProfileConfig
 
 _RULES: Final[dict[str, Any]] = {
     "rails": [
@@ -22,6 +22,16 @@ _RULES: Final[dict[str, Any]] = {
         {"kind": "hidden_text", "surfaces": ["input", "retrieval", "tool"], "on_fail": "log"},
     ]
 }
+_STANDARD: Final[dict[str, Any]] = {
+    "rails": [
+        *_RULES["rails"],
+        # What a model finds is logged until somebody has seen how often it is wrong on texts of theirs.
+        {"kind": "injection_detector", "on_fail": "log"},
+        {"kind": "harm_detector", "on_fail": "log"},
+        {"kind": "toxicity_detector", "on_fail": "log"},
+    ]
+}
+"""The profile `rules`, and the detectors: one pass of a small model for each text."""
 _STRICT: Final[dict[str, Any]] = {
     "rails": [
         {"kind": "secrets", "surfaces": ["input", "retrieval", "tool", "output"], "on_fail": "redact"},
@@ -42,7 +52,9 @@ _MODERATION: Final[dict[str, Any]] = {
             "surfaces": ["input"],
             "categories": ["insult", "hate", "threat", "sexual"],
             "on_fail": "block",
-        }
+        },
+        {"kind": "harm_detector", "surfaces": ["input"], "on_fail": "block"},
+        {"kind": "toxicity_detector", "surfaces": ["input"], "on_fail": "block"},
     ]
 }
 """Without `profanity`: OpenAI's models do not flag rude words that are aimed at nobody."""
@@ -50,6 +62,7 @@ _MODERATION: Final[dict[str, Any]] = {
 BUILT_IN: Mapping[str, ProfileConfig] = MappingProxyType(
     {
         RULES: ProfileConfig.model_validate(_RULES),
+        STANDARD: ProfileConfig.model_validate(_STANDARD),
         STRICT: ProfileConfig.model_validate(_STRICT),
         MODERATION: ProfileConfig.model_validate(_MODERATION),
     }

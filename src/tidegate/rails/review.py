@@ -293,7 +293,7 @@ class Review:
                 spans[start, end, span.kind] = span._replace(start=start, end=end)
             if verdict.error:
                 return verdict
-            if not verdict.passed and (worst.passed or verdict.score > worst.score):
+            if (verdict.passed, -verdict.score) < (worst.passed, -worst.score):
                 worst = verdict
             yield
         if worst.text is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 from rich.console import Console
@@ -13,14 +13,13 @@ from rich.console import Console
 from tidegate.cli import settings, store
 from tidegate.cli.evals.evaluating import listed, shares_of
 from tidegate.cli.evals.running import only, read_rows, run_plan
+from tidegate.cli.evals.thresholded import setting_of
 from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen
-from tidegate.config.rails import RailConfig
 from tidegate.ops.evals.rows import NEGATIVE, Form, sampled
 from tidegate.ops.evals.thresholds import Calibration, RailThresholds, Setting, thresholds
 from tidegate.ops.evals.words import percent, share, threshold
 
 _ONE = validators.Number(gte=1)
-_FIELDS = ("threshold", "score_threshold")
 _BY_KIND = 8
 """The indentation of a rail in YAML."""
 
@@ -114,16 +113,7 @@ def calibrate(  # noqa: PLR0913 - an option each
 def _settings(plan: Chosen) -> Mapping[str, Setting | None]:
     """Return the threshold of each rail of a plan, by the name of the rail."""
     configs = {one.name or one.kind: one for one in plan.plan.profile.rails}
-    return {step.name: _setting(configs[step.name]) for step in plan.steps}
-
-
-def _setting(config: RailConfig) -> Setting | None:
-    """Return the setting that is compared with scores, from 0 to 1. None if a rail has none, or only words for it."""
-    for name in _FIELDS:
-        field = type(config).model_fields.get(name)
-        if field is not None and (field.annotation is float or float in get_args(field.annotation)):
-            return Setting(config.kind, name, getattr(config, name))
-    return None
+    return {step.name: setting_of(configs[step.name], plan.surface.value) for step in plan.steps}
 
 
 def _print(found: Calibration, targets: list[float], first: str) -> None:
@@ -151,34 +141,48 @@ def _print(found: Calibration, targets: list[float], first: str) -> None:
             f"{told}{'' if found.complete else ' Interrupted: not all texts were checked.'}".strip(),
             markup=False,
         )
-    for line in _lines(found, targets, targets.index(float(first))):
+    for line in lines(found, targets, targets.index(float(first))):
         say.print(line, markup=False)
 
 
 def _now(one: RailThresholds) -> str:
-    if one.category:
-        return ""
     if one.setting is None:
-        return "no number"
-    return "the model decides" if one.setting.now is None else f"{one.setting.now:g}"
+        return "" if one.category else "no number"
+    if one.setting.now is not None:
+        return f"{one.setting.now:g}"
+    return "the model decides" if one.category or not one.setting.key else "as shipped"
 
 
-def _lines(found: Calibration, targets: list[float], at: int) -> Iterator[str]:
+def lines(found: Calibration, targets: Sequence[float], at: int) -> Iterator[str]:
     """Yield lines for the configuration: the thresholds of the rails that have one, for one share."""
-    rails = [one for one in found.rails if one.setting is not None and not one.category]
+    rails: dict[str, list[RailThresholds]] = {}
+    for one in found.rails:
+        if one.setting is not None:
+            rails.setdefault(one.rail, []).append(one)
     if not rails:
         yield "No rail of the profile has a number as its threshold."
         return
     whose = "all of them together flag" if found.together else "each of them flags"
     yield f"# For the rails of the profile, so that {whose} at most {percent(targets[at])} of such texts:"
     yield f"rails:\n  profiles:\n    {found.profile}:\n      rails:"
-    for one in rails:
-        assert one.setting is not None
-        found_at = one.at[at].threshold
-        yield f"{' ' * _BY_KIND}- kind: {one.setting.kind}"
-        if one.rail != one.setting.kind:
-            yield f"{' ' * _BY_KIND}  name: {one.rail}"
-        if found_at is None:
-            yield f"{' ' * _BY_KIND}  # no threshold: too many of the texts have the highest score"
-        else:
-            yield f"{' ' * _BY_KIND}  {one.setting.name}: {found_at:.6g}"
+    for name, some in rails.items():
+        yield from (f"{' ' * _BY_KIND}{line}" for line in _rail_lines(name, some, at))
+
+
+def _rail_lines(name: str, some: Sequence[RailThresholds], at: int) -> Iterator[str]:
+    """Yield the lines of one rail: its kind, its name, and its threshold or the map of them."""
+    known = [(one.setting, one.at[at].threshold) for one in some if one.setting is not None]
+    first = known[0][0]
+    yield f"- kind: {first.kind}"
+    if name != first.kind:
+        yield f"  name: {name}"
+    numbers = [(setting.key, limit) for setting, limit in known if limit is not None]
+    if numbers and numbers[0][0]:
+        yield f"  {first.name}:"
+        yield from (f"    {key}: {limit:.6g}" for key, limit in numbers)
+    else:
+        yield from (f"  {first.name}: {limit:.6g}" for _, limit in numbers)
+    for setting, limit in known:
+        if limit is None:
+            whose = f" for {setting.key}" if setting.key else ""
+            yield f"  # no threshold{whose}: too many of the texts have the highest score"

@@ -88,9 +88,7 @@ def chosen(config: Path | None, profile: str, surface: str, *, forgets: bool = F
 
 def _forgetful(section: RailsConfig, profile: str) -> RailsConfig:
     """Return the section with a profile whose rails remember nothing."""
-    if profile not in section.profiles:
-        return section
-    found = section.profiles[profile]
+    found = {**BUILT_IN, **section.profiles}[profile]
     rails = [
         one.model_copy(update={"cache_s": 0.0}) if "cache_s" in type(one).model_fields else one
         for one in found.rails

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -12,13 +13,28 @@ from tidegate.ops.evals.result import AtThreshold
 from tidegate.ops.evals.statistics import Estimate, Scores, Threshold, allowed, threshold_at, wilson
 from tidegate.types import Action
 
+_Unit: TypeAlias = tuple[str, str]
+"""A rail, and one of its categories or none: what has a threshold."""
+
 
 class Setting(msgspec.Struct, frozen=True):
-    """The setting of a rail that is its threshold. `now` is its value, None where the rail decides without one."""
+    """The setting of a rail that is its threshold. `now` is its value, None where the rail decides without one.
+
+    `key` is the entry of a map, where the setting is one. `categories` has the thresholds of a map by category; it is None
+    for a rail whose categories have no thresholds of their own.
+    """
 
     kind: str
     name: str
     now: float | None
+    key: str = ""
+    categories: Mapping[str, float] | None = None
+
+    def of(self, category: str) -> Setting | None:
+        """Return the setting of one category, or of the whole verdict for none. None where it has no threshold."""
+        if self.categories is None:
+            return None if category else self
+        return Setting(self.kind, self.name, self.categories.get(category), category) if category else None
 
 
 class RailThresholds(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +54,7 @@ class RailThresholds(msgspec.Struct, frozen=True, kw_only=True):
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Thresholds from texts without fault.
 
-    With `together`, all rails that have a threshold flag at most the share of a target together; else each of them does.
+    With `together`, all rails that have thresholds flag at most the share of a target together; else each of them does.
     """
 
     profile: str
@@ -58,40 +74,58 @@ def thresholds(
     *,
     together: bool,
 ) -> list[RailThresholds]:
-    """Return the thresholds of rails and of their categories. `settings` has each rail by its name."""
+    """Return the thresholds of rails and of their categories. `settings` has each rail by its name.
+
+    A rail whose categories have thresholds of their own keeps to a target with all of them.
+    """
     texts = [one for one in checked if not one.failed]
-    scores = {name: np.array([one.rails[name].score for one in texts], np.float64) for name in settings}
-    found = {name: [threshold_at(some, target) for target in targets] for name, some in scores.items()}
-    if together:
-        joint = {name: scores[name] for name, setting in settings.items() if setting is not None}
-        for at, target in enumerate(targets):
-            for name, threshold in _joint(joint, target).items():
-                found[name][at] = threshold
-    return [
-        one
+    units = {
+        (name, category): _scores(texts, name, category)
         for name, setting in settings.items()
-        for one in (
-            RailThresholds(
-                rail=name,
-                category="",
-                setting=setting,
-                objects=wilson(sum(one.rails[name].action is not Action.PASS for one in texts), len(texts)),
-                at=_applied(scores[name], found[name], targets, _least(name, setting, texts)),
-            ),
-            *_categories(name, texts, targets),
+        for category in ("", *_categories(name, setting, texts))
+    }
+    set_by = {
+        (name, category): setting.of(category) if (setting := settings[name]) else None
+        for name, category in units
+    }
+    found = {unit: [threshold_at(scores, one) for one in targets] for unit, scores in units.items()}
+    for group in _groups(set_by, together=together):
+        for at, target in enumerate(targets):
+            for unit, threshold in _joint({one: units[one] for one in group}, target).items():
+                found[unit][at] = threshold
+    return [
+        RailThresholds(
+            rail=unit[0],
+            category=unit[1],
+            setting=set_by[unit],
+            objects=None if unit[1] else _objects(unit[0], texts),
+            at=_applied(scores, found[unit], targets, _least(unit[0], set_by[unit], texts)),
         )
+        for unit, scores in units.items()
     ]
 
 
-def _categories(rail: str, texts: Sequence[Checked], targets: Sequence[float]) -> Iterator[RailThresholds]:
-    """Yield the thresholds of each category that a rail tells apart, if there are several."""
+def _groups(set_by: Mapping[_Unit, Setting | None], *, together: bool) -> list[list[_Unit]]:
+    """Return the thresholds that keep to a target with each other: all that can be set, or those of each rail."""
+    known = [unit for unit, setting in set_by.items() if setting is not None]
+    if together:
+        return [known]
+    return [[unit for unit in known if unit[0] == name] for name in dict.fromkeys(name for name, _ in known)]
+
+
+def _scores(texts: Sequence[Checked], rail: str, category: str) -> Scores:
+    said = [one.rails[rail] for one in texts]
+    return np.array([one.scores.get(category, 0.0) if category else one.score for one in said], np.float64)
+
+
+def _categories(rail: str, setting: Setting | None, texts: Sequence[Checked]) -> list[str]:
+    """Return the categories that a rail tells apart. One alone is the whole verdict, unless it has its own threshold."""
     known = sorted({name for one in texts for name in one.rails[rail].scores})
-    for name in known if len(known) > 1 else ():
-        scores = np.array([one.rails[rail].scores.get(name, 0.0) for one in texts], np.float64)
-        found = [threshold_at(scores, target) for target in targets]
-        yield RailThresholds(
-            rail=rail, category=name, setting=None, objects=None, at=_applied(scores, found, targets)
-        )
+    return known if len(known) > 1 or (setting is not None and setting.categories is not None) else []
+
+
+def _objects(rail: str, texts: Sequence[Checked]) -> Estimate | None:
+    return wilson(sum(one.rails[rail].action is not Action.PASS for one in texts), len(texts))
 
 
 def _least(rail: str, setting: Setting | None, texts: Sequence[Checked]) -> float:
@@ -119,7 +153,7 @@ def _applied(
     ]
 
 
-def _joint(scores: Mapping[str, Scores], target: float) -> Mapping[str, Threshold]:
+def _joint(scores: Mapping[_Unit, Scores], target: float) -> Mapping[_Unit, Threshold]:
     """Return the lowest thresholds at which all rails together flag at most a share, each as many texts as the others."""
     size = len(next(iter(scores.values()), ()))
     if not size:
@@ -134,5 +168,5 @@ def _joint(scores: Mapping[str, Scores], target: float) -> Mapping[str, Threshol
     return _each(scores, low / size)
 
 
-def _each(scores: Mapping[str, Scores], share: float) -> Mapping[str, Threshold]:
+def _each(scores: Mapping[_Unit, Scores], share: float) -> Mapping[_Unit, Threshold]:
     return {name: threshold_at(some, share) for name, some in scores.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.errors import Overloaded, UpstreamError
-from tidegate.models.onnx import FOLDER, MiniLm
+from tidegate.models.embedding import FOLDER, MiniLm
 from tidegate.ports import Embedder
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +76,7 @@ async def test_it_is_an_embedder_with_384_dimensions(model: MiniLm) -> None:
 
 
 async def test_importing_it_brings_in_no_heavy_library() -> None:
-    code = "import sys, tidegate.models.onnx; print(*{'numpy', 'onnxruntime', 'tokenizers'} & sys.modules.keys())"
+    code = "import sys, tidegate.models.embedding; print(*{'numpy', 'onnxruntime', 'tokenizers'} & sys.modules.keys())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert out.split() == []
 

