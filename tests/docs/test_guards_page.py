@@ -14,7 +14,8 @@ from tidegate.cli.rails.listing import kind_of
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "guards.md").read_text("utf-8")
 RAILS = registry.built_in("tidegate.rails")
-GUARDS = sorted(kind for kind, path in RAILS.items() if not path.startswith("tidegate.rails.rules."))
+ASK_NOBODY = ("tidegate.rails.rules.", "tidegate.rails.marking.")
+GUARDS = sorted(kind for kind, path in RAILS.items() if not path.startswith(ASK_NOBODY))
 KIND = re.compile(r"^\[`(\w+)`\]\(rails/\1\.md\)$")
 ROWS = [line.strip("| ").split(" | ") for line in TEXT.splitlines() if line.startswith("| ")]
 TABLE = {found[1]: row[1:] for row in ROWS if (found := KIND.match(row[0]))}

@@ -153,9 +153,7 @@ def _plan(
         told = "no answer is made again: give a rail `on_fail: regenerate`, or leave it out"
         problems.append(Problem(f"rails.profiles.{name}.after_rounds", told))
     markers = tuple(one for one in steps.values() if one.about.marks)
-    judges = [one for one in steps.values() if not one.about.marks]
-    ordered = [one for one in judges if one.rewrites]
-    ordered += sorted((one for one in judges if not one.rewrites), key=lambda one: one.about.tier)
+    ordered = _ordered([one for one in steps.values() if not one.about.marks])
     on_input = [one for one in ordered if one.surfaces - {Surface.OUTPUT}]
     on_output = [one for one in ordered if Surface.OUTPUT in one.surfaces]
     return Plan(
@@ -203,6 +201,12 @@ def _cannot_be_made(kind: str, error: BaseException) -> NoReturn:
     # The message of a rail of another package may hold secrets, so only the log gets it.
     log.error("the rail '%s' cannot be made", kind, exc_info=error)
     raise ValueError(f"'{kind}' cannot be made: {type(error).__name__}; the log says more") from error
+
+
+def _ordered(steps: Sequence[Step]) -> list[Step]:
+    """Return rails in the order in which they run: those that change texts, and then the others by tier."""
+    others = sorted((one for one in steps if not one.rewrites), key=lambda one: one.about.tier)
+    return [*(one for one in steps if one.rewrites), *others]
 
 
 def _by_tier(steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:

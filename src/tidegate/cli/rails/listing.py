@@ -59,6 +59,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     hold: str | None = None
     redacts: bool | None = None
     fixes: bool | None = None
+    judges: bool | None = None
     usual_ms: float | None = None
     settings: Sequence[Setting] = ()
 
@@ -151,6 +152,7 @@ def kind_of(kind: str) -> Kind:
         hold=about.hold.kind if kind in _TOO_FEW else _hold(about.hold),
         redacts=about.finds_spans,
         fixes=about.corrects,
+        judges=not about.marks,
         usual_ms=about.usual_ms,
         settings=_settings(made.Config),
     )
@@ -264,7 +266,11 @@ def _on_fail(kind: Kind) -> str:
     if kind.redacts is None:
         return _BY_SETTINGS
     return ", ".join(
-        ["block", "log", *(["redact"] if kind.redacts else []), *(["fix"] if kind.fixes else [])]
+        [
+            *(["block", "log"] if kind.judges else []),
+            *(["redact"] if kind.redacts else []),
+            *(["fix"] if kind.fixes else []),
+        ]
     )
 
 
