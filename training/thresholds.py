@@ -30,6 +30,7 @@ from training.generate.writing import rows
 from training.rows import HARMS, Row, fingerprint
 from training.sources import VARIABLE
 from training.train import TARGET, sign
+from training.unseen import without_copies
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "injection": ("injection",),
@@ -37,9 +38,9 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "harm": ("harm", *HARMS),
 }
 """The heads of each rail: one of them above its threshold is enough."""
-FLAG: Final[Mapping[str, float]] = {"injection": 0.003, "toxicity": 0.002, "harm": 0.0045}
+FLAG: Final[Mapping[str, float]] = {"injection": 0.003, "toxicity": 0.002, "harm": 0.004}
 """The share of natural prompts that each rail flags."""
-BLOCK: Final = 0.0003
+BLOCK: Final = 0.00015
 """The share of natural prompts that each rail blocks."""
 HARD_FLAG: Final = 0.03
 """The share of our own harmless texts that look like attacks or harm which each rail flags."""
@@ -154,7 +155,8 @@ async def work(folder: Path, *, cache: Path) -> None:
     detector = Detector(statistics=of_statistics, suspicion=by_statistics, folder=folder)
     heads = json.loads((folder / "detector.json").read_text())["heads"]
     prompts = natural(cache)
-    held = corpus(0, 0).held
+    data = corpus(0, 0)
+    held = without_copies(data.held, data.public)  # BIPIA's injected texts hold its clean ones
     texts = {
         "natural": prompts[::2],
         "unseen": prompts[1::2],
