@@ -14,7 +14,7 @@ from tidegate.cli.rails.listing import kind_of
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "guards.md").read_text("utf-8")
 RAILS = registry.built_in("tidegate.rails")
-ASK_NOBODY = ("tidegate.rails.rules.", "tidegate.rails.marking.")
+ASK_NOBODY = tuple(f"tidegate.rails.{one}." for one in ("rules", "marking", "detectors"))
 GUARDS = sorted(kind for kind, path in RAILS.items() if not path.startswith(ASK_NOBODY))
 KIND = re.compile(r"^\[`(\w+)`\]\(rails/\1\.md\)$")
 ROWS = [line.strip("| ").split(" | ") for line in TEXT.splitlines() if line.startswith("| ")]
