@@ -16,7 +16,7 @@ from tidegate.ops.evals.texts import TextLine
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "evaluating-rails.md").read_text("utf-8")
 SESSION = re.compile(r"^```console\n\$ (.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"`([\w.]+)`:\n\n```(?:json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"`([\w.]+)`:\n\n```(?:json|text|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSIDE = {"Estimate", "Difference", "Curve", "Histogram"}
 """These are explained in words."""
 

@@ -58,7 +58,7 @@ def test_a_text_without_a_model(client: OpenAI) -> None:
     assert result.category_scores.harassment >= 0.5
     assert result.category_applied_input_types.harassment == ["text"]
     assert not result.categories.self_harm_intent
-    assert result.category_scores.sexual_minors == 0.0
+    assert result.category_scores.sexual_minors < 0.1
     assert answer._request_id is not None
 
 
