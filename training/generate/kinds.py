@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, NamedTuple
 
+from training.generate.asking import ACTS, DOUBTS, TEXTS, TWINS, asked
 from training.generate.disguises import OPAQUE
 from training.generate.grammar import english, language, languages
 from training.generate.noise import suffix
@@ -237,8 +238,14 @@ def _benign() -> list[Kind]:
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
         Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
         Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
-        Kind("benign.lookalike", BENIGN, 15, USER, _tidy("lookalike")),
-        Kind("benign.said", BENIGN, 6, ("user", "model_output"), _tidy("calm_said")),
+        Kind("benign.lookalike", BENIGN, 11, USER, _tidy("lookalike")),
+        Kind("benign.said", BENIGN, 5, ("user", "model_output"), _tidy("calm_said")),
+        *(
+            Kind(f"benign.{what}", BENIGN, share, USER, _framed(what, frame))
+            for what, (share, frame) in TWINS.items()
+        ),
+        Kind("benign.answered", BENIGN, 0.6, ("model_output",), _framed("act_safe", "answered_act")),
+        Kind("benign.say_calm", BENIGN, 4, ("user", "model_output"), _framed("say_calm", "commented")),
     ]
 
 
@@ -255,14 +262,19 @@ _UNSURE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+def _tidied(text: str, rng: Random) -> Written:
+    """Return a text with no blank before a mark, and a capital at its start more often than not."""
+    text = re.sub(r" +(?=[.,!?]|$)", "", re.sub(r"  +", " ", text)).strip()
+    return Written(text[:1].upper() + text[1:] if rng.random() < 0.7 else text)
+
+
 def _tidy(rule: str) -> Callable[[Random], Written]:
-    """Return how a table writes a text with no blank before a mark, and a capital at its start more often than not."""
+    return lambda rng: _tidied(english().expand(rule, rng), rng)
 
-    def write(rng: Random) -> Written:
-        text = re.sub(r" +(?=[.,!?]|$)", "", re.sub(r"  +", " ", english().expand(rule, rng))).strip()
-        return Written(text[:1].upper() + text[1:] if rng.random() < 0.7 else text)
 
-    return write
+def _framed(what: str, frame: str) -> Callable[[Random], Written]:
+    """Return how a text of the rule `what` is asked for in a sentence of the rule `frame`."""
+    return lambda rng: _tidied(asked(what, frame, rng), rng)
 
 
 def _harms() -> list[Kind]:
@@ -280,7 +292,7 @@ def _harms() -> list[Kind]:
         )
         for name in named
     ]
-    asked = [
+    wide = [
         Kind(
             f"harm.ask_{rule}",
             harmful(*names, unsure=[one for name in names for one in _UNSURE.get(name, ())]),
@@ -294,22 +306,35 @@ def _harms() -> list[Kind]:
         Kind(f"harm.said_{rule}", labels, 0.9, ("user", "model_output"), _tidy(f"said_{rule}"))
         for rule, labels in _SAID.items()
     ]
-    return [*short, *asked, *said]
+    return [*short, *wide, *said, *_framed_harms()]
+
+
+def _framed_harms() -> Iterator[Kind]:
+    """Yield the harmful acts, texts and comments that share their sentences with harmless ones."""
+    for head, frame, known in (("act", "asked_act", ACTS), ("txt", "asked_text", TEXTS)):
+        for rule, (share, *names) in known.items():
+            unsure = {one for name in names for one in (*_UNSURE.get(name, ()), *DOUBTS.get(name, ()))}
+            labels = harmful(*names, unsure=sorted(unsure))
+            yield Kind(f"harm.{head}_{rule}", labels, share, USER, _framed(f"{head}_{rule}", frame))
+    yield Kind("harm.answered", harmful(), 0.6, ("model_output",), _framed("act_harm", "answered_act"))
+    for rule, labels in _SAID.items():
+        write = _framed(f"say_{rule}", "commented")
+        yield Kind(f"harm.say_{rule}", labels, 0.7, ("user", "model_output"), write)
 
 
 _ASKED: Final[Mapping[str, tuple[float, *tuple[str, ...]]]] = {
-    "violent": (2.5, "violent_crimes"),
-    "crime": (3.5, "non_violent_crimes"),
-    "weapon": (2, "weapons"),
-    "sexcrime": (1.2, "sex_crimes"),
-    "privacy": (1.5, "privacy"),
-    "hate": (2, "hate"),
-    "self_harm": (1.5, "self_harm"),
-    "sexual": (1.5, "sexual_content"),
-    "elections": (1, "elections"),
-    "lies": (1.5,),
-    "pirate": (1, "intellectual_property"),
-    "advice": (0.5, "specialized_advice"),
+    "violent": (1.4, "violent_crimes"),
+    "crime": (1.9, "non_violent_crimes"),
+    "weapon": (1.1, "weapons"),
+    "sexcrime": (0.7, "sex_crimes"),
+    "privacy": (0.8, "privacy"),
+    "hate": (1.1, "hate"),
+    "self_harm": (0.8, "self_harm"),
+    "sexual": (0.8, "sexual_content"),
+    "elections": (0.6, "elections"),
+    "lies": (0.8,),
+    "pirate": (0.6, "intellectual_property"),
+    "advice": (0.3, "specialized_advice"),
 }
 """The share of each rule of requests, and its hazard."""
 _OFFENCE: Final[Labels] = {"injection": 0, "toxicity": 1, "harm": 1}
