@@ -16,7 +16,19 @@ _VERB: Final = re.compile(r"~([A-Za-z][a-z]*)")
 _SHORT: Final = re.compile(r"(?:[^aeiou]*|qu)[aeiou][bdgklmnprt]")
 """A verb of one short syllable, such as `rob`, doubles its last letter."""
 _DOUBLED: Final = frozenset(
-    {"commit", "submit", "control", "begin", "unplug", "kidnap", "format", "equip", "forget", "refer"}
+    {
+        "commit",
+        "submit",
+        "control",
+        "begin",
+        "unplug",
+        "kidnap",
+        "format",
+        "equip",
+        "forget",
+        "refer",
+        "transfer",
+    }
 )
 _IRREGULAR: Final = {"traffic": "trafficking", "dox": "doxxing", "dye": "dyeing", "be": "being"}
 
