@@ -90,5 +90,7 @@ def test_every_english_rule_can_be_spelled_out() -> None:
     grammar = english()
     for rule in grammar.rules:
         given = dict.fromkeys(("one", "other"), "x")
-        text = grammar.expand(rule, Random(rule), given_note="a note", given_code="rot13", **given)
+        text = grammar.expand(
+            rule, Random(rule), given_note="a note", given_act="a note", given_code="rot13", **given
+        )
         assert "{Given" not in text

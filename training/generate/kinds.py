@@ -7,44 +7,31 @@ the frame says nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
+from training.generate.asking import TWINS
 from training.generate.disguises import OPAQUE
 from training.generate.grammar import english, language, languages
+from training.generate.harms import harms
+from training.generate.kind import (
+    ATTACK,
+    BENIGN,
+    OUTSIDE,
+    QUOTED,
+    TOXIC,
+    USER,
+    Kind,
+    Written,
+    framed,
+    table,
+    tidy,
+)
 from training.generate.noise import suffix
 from training.generate.papers import paper, passage, planted
 from training.generate.phrasebooks import BOOKS, spoken
-from training.rows import HARMS, Channel, Labels, harmful, harmless
-
-
-class Written(NamedTuple):
-    """A text and its language."""
-
-    text: str
-    lang: str = "en"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of text."""
-
-    name: str
-    labels: Labels
-    share: float
-    channels: tuple[Channel, ...]
-    write: Callable[[Random], Written]
-
-
-ATTACK: Final[Labels] = {"injection": 1}
-BENIGN: Final[Labels] = harmless()
-QUOTED: Final[Labels] = {"injection": 0, "toxicity": 0}
-TOXIC: Final[Labels] = {"injection": 0, "toxicity": 1, "code_abuse": 0, "weapons": 0, "elections": 0}
-USER: Final[tuple[Channel, ...]] = ("user",)
-OUTSIDE: Final[tuple[Channel, ...]] = ("document", "document", "tool_output")
+from training.rows import Labels
 
 _DIRECT: Final = (
     *(
@@ -72,10 +59,6 @@ _ORDERS: Final = ("override", "reveal_order", "free_order", "harm_ask", "short_o
 _REQUESTS: Final = ("harmless_ask", "ev_question", "note", "trig_ignore", "benign_say")
 _SHORT: Final = 220
 """The longest text that is quoted or joined with another, in characters."""
-
-
-def _table(rule: str) -> Callable[[Random], Written]:
-    return lambda rng: Written(english().expand(rule, rng))
 
 
 def _in_document(note: str) -> Callable[[Random], Written]:
@@ -155,7 +138,7 @@ def _phrases(rng: Random) -> Written:
 def _from_tables(side: str, labels: Labels, shares: Mapping[str, float]) -> Iterator[Kind]:
     """Yield the kinds that one rule of the tables writes, by name."""
     for name, share in shares.items():
-        yield Kind(f"{side}.{name}", labels, share, USER, _table(f"{side}.{name}"))
+        yield Kind(f"{side}.{name}", labels, share, USER, table(f"{side}.{name}"))
 
 
 def _attacks() -> list[Kind]:
@@ -186,7 +169,7 @@ def _attacks() -> list[Kind]:
         Kind("attack.foreign", ATTACK, 6, USER, _foreign("attack")),
         Kind("attack.foreign_mixed", ATTACK, 1.5, USER, _foreign_mixed),
         Kind("attack.phrases", ATTACK, 3, USER, _phrases),
-        Kind("attack.answer", ATTACK, 2, ("model_output",), _table("attack.answer")),
+        Kind("attack.answer", ATTACK, 2, ("model_output",), table("attack.answer")),
     ]
 
 
@@ -237,11 +220,17 @@ def _benign() -> list[Kind]:
         Kind("benign.quoted", QUOTED, 3, USER, _quoted),
         Kind("benign.foreign", BENIGN, 5, USER, _foreign("benign", "hard", most=3)),
         Kind("benign.foreign_hard", BENIGN, 3, USER, _foreign("hard", "hard", "benign", most=2)),
-        Kind("benign.operator", BENIGN, 2, ("user", "document"), _table("benign.operator")),
-        Kind("benign.answer", BENIGN, 2.5, ("model_output",), _table("benign.answer")),
-        Kind("benign.trap", BENIGN, 12, USER, _tidy("benign.trap")),
-        Kind("benign.lookalike", BENIGN, 18, USER, _tidy("lookalike")),
-        Kind("benign.said", BENIGN, 6, ("user", "model_output"), _tidy("calm_said")),
+        Kind("benign.operator", BENIGN, 2, ("user", "document"), table("benign.operator")),
+        Kind("benign.answer", BENIGN, 2.5, ("model_output",), table("benign.answer")),
+        Kind("benign.trap", BENIGN, 12, USER, tidy("benign.trap")),
+        Kind("benign.lookalike", BENIGN, 11, USER, tidy("lookalike")),
+        Kind("benign.said", BENIGN, 5, ("user", "model_output"), tidy("calm_said")),
+        *(
+            Kind(f"benign.{what}", BENIGN, share, USER, framed(what, frame))
+            for what, (share, frame) in TWINS.items()
+        ),
+        Kind("benign.answered", BENIGN, 0.6, ("model_output",), framed("act_safe", "answered_act")),
+        Kind("benign.say_calm", BENIGN, 4, ("user", "model_output"), framed("say_calm", "commented")),
     ]
 
 
@@ -304,90 +293,7 @@ def _breadth() -> list[Kind]:
     ]
 
 
-_UNSURE: Final[Mapping[str, tuple[str, ...]]] = {
-    "non_violent_crimes": ("privacy", "weapons", "violent_crimes", "intellectual_property"),
-    "violent_crimes": ("weapons", "non_violent_crimes"),
-    "weapons": ("violent_crimes",),
-    "sex_crimes": ("sexual_content", "privacy", "violent_crimes"),
-    "privacy": ("non_violent_crimes", "sex_crimes"),
-    "hate": ("violent_crimes",),
-    "elections": ("non_violent_crimes", "hate"),
-    "defamation": ("privacy",),
-    "intellectual_property": ("non_violent_crimes",),
-}
-
-
-def _tidy(rule: str) -> Callable[[Random], Written]:
-    """Return how a table writes a text with no blank before a mark, and a capital at its start more often than not."""
-
-    def write(rng: Random) -> Written:
-        text = re.sub(r" +(?=[.,!?]|$)", "", re.sub(r"  +", " ", english().expand(rule, rng))).strip()
-        text = re.sub(r"([.!?])\.", r"\1", text)
-        return Written(text[:1].upper() + text[1:] if rng.random() < 0.7 else text)
-
-    return write
-
-
-def _harms() -> list[Kind]:
-    named = [name for name in HARMS if f"harm.{name}" in english().rules]
-    short = [
-        Kind(
-            f"harm.{name}",
-            # A command that attacks the machine is both: whoever sends it gives the machine an order.
-            {"injection": 1, "harm": 1, "code_abuse": 1}
-            if name == "code_abuse"
-            else harmful(name, unsure=_UNSURE.get(name, ())),
-            1.2 if "violent" in name else 0.7,
-            USER,
-            _table(f"harm.{name}"),
-        )
-        for name in named
-    ]
-    asked = [
-        Kind(
-            f"harm.ask_{rule}",
-            harmful(*names, unsure=[one for name in names for one in _UNSURE.get(name, ())]),
-            share,
-            USER,
-            _tidy(f"ask_{rule}"),
-        )
-        for rule, (share, *names) in _ASKED.items()
-    ]
-    said = [
-        Kind(f"harm.said_{rule}", labels, 0.9, ("user", "model_output"), _tidy(f"said_{rule}"))
-        for rule, labels in _SAID.items()
-    ]
-    return [*short, *asked, *said]
-
-
-_ASKED: Final[Mapping[str, tuple[float, *tuple[str, ...]]]] = {
-    "violent": (2.5, "violent_crimes"),
-    "crime": (3.5, "non_violent_crimes"),
-    "weapon": (2, "weapons"),
-    "sexcrime": (1.2, "sex_crimes"),
-    "privacy": (1.5, "privacy"),
-    "hate": (2, "hate"),
-    "self_harm": (1.5, "self_harm"),
-    "sexual": (1.5, "sexual_content"),
-    "elections": (1, "elections"),
-    "lies": (1.5,),
-    "pirate": (1, "intellectual_property"),
-    "advice": (0.5, "specialized_advice"),
-}
-"""The share of each rule of requests, and its hazard."""
-_OFFENCE: Final[Labels] = {"injection": 0, "toxicity": 1, "harm": 1}
-_SAID: Final[Mapping[str, Labels]] = {
-    "hate": {**_OFFENCE, "hate": 1},
-    "threat": {**_OFFENCE, "violent_crimes": 1},
-    "gore": {"injection": 0, "harm": 1, "violent_crimes": 1, "self_harm": 0, "hate": 0},
-    "sexual": {"injection": 0, "harm": 1, "sexual_content": 1, "hate": 0, "self_harm": 0},
-    "harass": _OFFENCE,
-    "self_harm": {"injection": 0, "harm": 1, "self_harm": 1, "hate": 0, "sexual_content": 0},
-}
-"""What each rule of statements is labelled."""
-
-
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
-    insult = Kind("toxic.insult", TOXIC, 2.5, USER, _table("toxic.insult"))
-    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *_harms(), insult)}
+    insult = Kind("toxic.insult", TOXIC, 2.5, USER, table("toxic.insult"))
+    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), insult)}
