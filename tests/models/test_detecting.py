@@ -18,7 +18,7 @@ from models.tiny import HEADS, sign, tiny, write_detector
 
 from tidegate.errors import DeadlineExceeded, Overloaded, UpstreamError
 from tidegate.kernel.text import Views
-from tidegate.models.detecting import LEAST_DECODED, MOST_CHARACTERS, MOST_DECODED, Detector, texts_of
+from tidegate.models.detecting import LEAST_DECODED, MOST_CHARACTERS, MOST_DECODED, Detector, readings_of
 from tidegate.ports import Detects
 from tidegate.rails.asked.hazards import HAZARDS
 
@@ -117,16 +117,37 @@ def encoded(text: str, times: int) -> str:
 
 def test_what_is_read_of_a_text_is_bounded() -> None:
     whole = f"read {encoded('the first of all plans', 1)} and {encoded('then the second plan', 2)}"
-    plain, *decoded = texts_of(Views(whole))
+    plain, *decoded = readings_of(whole)
     assert plain == whole
     assert len(decoded) == MOST_DECODED
     assert "then the second plan" in decoded[0]
     tag = "".join(chr(0xE0000 + ord(letter)) for letter in "a" * (LEAST_DECODED - 1))
-    assert texts_of(Views(tag)) == [""]
-    assert texts_of(Views(f"{tag}{tag}")) == ["", "a" * 2 * (LEAST_DECODED - 1)]
-    [long] = texts_of(Views("a" * MOST_CHARACTERS + "middle" + "b" * MOST_CHARACTERS))
+    assert readings_of(tag) == [""]
+    assert readings_of(f"{tag}{tag}") == ["", "a" * 2 * (LEAST_DECODED - 1)]
+    [long] = readings_of("\ufb03" * MOST_CHARACTERS)  # three letters when it is folded
     assert len(long) == MOST_CHARACTERS + 1
-    assert (long[0], long[-1]) == ("a", "b")
+
+
+@pytest.mark.parametrize(("share", "seen"), [(0.1, True), (0.5, False), (0.9, True)])
+async def test_of_the_longest_texts_both_ends_are_read(folder: Path, share: float, *, seen: bool) -> None:
+    words = ["plan"] * (MOST_CHARACTERS // 2)
+    words[int(share * len(words))] = "evil"
+    async with opened(folder, most_windows=MOST_CHARACTERS) as detector:
+        assert is_evil(await detector.read(Views(" ".join(words)), ENDLESS)) is seen
+
+
+async def test_the_loop_makes_no_view_of_a_text(folder: Path) -> None:
+    """Decoding a long text takes too long for the loop, so the views are left to the worker."""
+
+    class OnlyOriginal:
+        original = f"my {base64.b64encode(b'evil plan, my evil plan').decode()}"
+
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"the loop made the view {name}")
+
+    async with opened(folder) as detector:
+        views: Any = OnlyOriginal()
+        assert is_evil(await detector.read(views, ENDLESS))
 
 
 async def test_an_empty_text_can_be_read(folder: Path) -> None:

@@ -131,17 +131,17 @@ class Detector:
 
         Raises DeadlineExceeded at the time `until` of the clock, Overloaded if too many texts wait, and what `load` raises.
         """
-        texts = texts_of(views)
+        text = ends_of(views.original)
         key = hashlib.blake2b(digest_size=16)
-        for text in (apart, *texts):
-            data = text.encode("utf-8", "surrogatepass")
+        for part in (apart, text):
+            data = part.encode("utf-8", "surrogatepass")
             key.update(len(data).to_bytes(8, "little"))
             key.update(data)
         if not self._encoder.is_loaded:
             began = self._clock()
             await self.load()
             until += self._clock() - began
-        return await self._passes.result(key.digest(), texts, until=until, fresh_s=fresh_s)
+        return await self._passes.result(key.digest(), [text], until=until, fresh_s=fresh_s)
 
     def thresholds(self) -> Mapping[str, Mapping[str, tuple[float, float]]]:
         """Return two probabilities for each head and each channel: from which on a text is flagged, and is blocked.
@@ -167,16 +167,24 @@ class Detector:
         return dict(zip(self._encoder.described.heads, map(max, zip(*windows, strict=True)), strict=True))
 
 
-def texts_of(views: TextViews) -> list[str]:
-    """Return what is read of a text: as a reader sees it, folded, and as a decoder does, if something in it is encoded."""
-    if len(views.original) > MOST_CHARACTERS:
-        half = MOST_CHARACTERS // 2
-        views = Views(f"{views.original[:half]} {views.original[-half:]}")
-    plain = views.folded.text
+def ends_of(text: str) -> str:
+    """Return what is read of a text: all of it, or half of `MOST_CHARACTERS` at each end, with a blank between them."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]} {text[-half:]}"
+
+
+def readings_of(text: str) -> list[str]:
+    """Return a text as a reader sees it, folded, and as a decoder does, if something in it is encoded.
+
+    This takes up to some tens of milliseconds for the longest texts, so the worker's thread does it.
+    """
+    views = Views(text)
     decoded = [one.text for one in views.decoded if len(one.text) >= LEAST_DECODED]
-    found = list(dict.fromkeys([plain, *decoded[-1:], *decoded[:1]]))[: 1 + MOST_DECODED]
-    # A lone surrogate has no bytes in UTF-8, which the tokenizer reads.
-    return [text.encode("utf-8", "replace").decode() for text in found]
+    found = list(dict.fromkeys([views.folded.text, *decoded[-1:], *decoded[:1]]))[: 1 + MOST_DECODED]
+    # A folded text may be many times as long. And a lone surrogate has no bytes in UTF-8, which the tokenizer reads.
+    return [ends_of(one).encode("utf-8", "replace").decode() for one in found]
 
 
 class _Encoder:
@@ -222,9 +230,12 @@ class _Encoder:
 
     def rows(self, text: str) -> Sequence[Read]:
         described = self.described
-        windows = windows_of(self._tokenizer, text, described.tokens, described.overlap)
-        windows = chosen(windows, self._most_windows, self._suspicion)
-        return [Read(one.ids, self._statistics_of(one.text)) for one in windows]
+        found: list[Read] = []
+        for reading in readings_of(text):
+            windows = windows_of(self._tokenizer, reading, described.tokens, described.overlap)
+            windows = chosen(windows, self._most_windows, self._suspicion)
+            found += [Read(one.ids, self._statistics_of(one.text)) for one in windows]
+        return found
 
     def run(self, rows: Sequence[Read]) -> Sequence[tuple[float, ...]]:
         import numpy as np  # noqa: PLC0415 - on first use: saves memory if never used
