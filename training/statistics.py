@@ -103,9 +103,11 @@ def fit_to(
 
 def solved(seen: csr_matrix, labels: Floats, counts: Floats, penalty: float) -> tuple[Floats, float]:
     """Return the weights and the bias of the least loss."""
-    columns, places = np.unique(seen.indices, return_inverse=True)
-    small = csr_matrix((seen.data, places.astype(np.int32), seen.indptr), shape=(seen.shape[0], len(columns)))
-    turned = small.T.tocsr()
+    used = np.bincount(seen.indices, minlength=seen.shape[1]) > 0
+    columns = np.flatnonzero(used)
+    places = (np.cumsum(used) - 1).astype(np.int32)[seen.indices]
+    small = csr_matrix((seen.data, places, seen.indptr), shape=(seen.shape[0], len(columns)))
+    turned = small.T
     share = (counts / counts.sum()).astype(np.float32)
     signs = labels * 2 - 1
 

@@ -37,9 +37,9 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "harm": ("harm", *HARMS),
 }
 """The heads of each rail: one of them above its threshold is enough."""
-FLAG: Final[Mapping[str, float]] = {"injection": 0.003, "toxicity": 0.002, "harm": 0.005}
+FLAG: Final[Mapping[str, float]] = {"injection": 0.003, "toxicity": 0.002, "harm": 0.0045}
 """The share of natural prompts that each rail flags."""
-BLOCK: Final = 0.0004
+BLOCK: Final = 0.0003
 """The share of natural prompts that each rail blocks."""
 HARD_FLAG: Final = 0.03
 """The share of our own harmless texts that look like attacks or harm which each rail flags."""
@@ -54,7 +54,7 @@ HARD: Final = (
 DOCUMENTS: Final = (
     "benign.document",
     "benign.long_document",
-    "benign.passage",
+    "benign.repository",
     "benign.operator",
     "benign.code",
 )

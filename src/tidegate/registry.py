@@ -71,6 +71,7 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "secrets": "tidegate.rails.rules.secrets:Secrets",
                 "self_check": "tidegate.rails.judges.self_check:SelfCheck",
                 "shield_gemma": "tidegate.rails.guards.shield_gemma:ShieldGemma",
+                "spotlighting": "tidegate.rails.marking.spotlighting:Spotlighting",
                 "token_limit": "tidegate.rails.rules.token_limit:TokenLimit",
                 "toxicity": "tidegate.rails.rules.wording.toxicity:Toxicity",
                 "toxicity_detector": "tidegate.rails.detectors.toxicity_detector:ToxicityDetector",

@@ -19,8 +19,8 @@ from guarded.server import Guard, Says, answers, guard, half, silent, slowly
 from guarded.world import GuardedWorld, guarded
 from tidegate import registry
 
-LOCAL = {"prompt_guard", "injection_detector", "harm_detector", "toxicity_detector"}
-"""Rails that run a model in this process, and have no other side that could fail."""
+LOCAL = {"prompt_guard", "injection_detector", "harm_detector", "toxicity_detector", "spotlighting"}
+"""Rails that have no other side that could fail: they run a model in this process, or judge nothing."""
 KINDS = [
     kind
     for kind, place in registry.built_in("tidegate.rails").items()

@@ -7,11 +7,12 @@ from typing import Protocol
 
 from tidegate.forms import answers, requests
 from tidegate.forms.answers import Layout, layout_of, layout_of_usual, text_by, texts_of
+from tidegate.forms.instructing import instructed
 from tidegate.forms.requests import Fields
 from tidegate.forms.saying import Frame, Saying, say_chat, say_completion, say_nothing
 from tidegate.forms.shapes import said_in
 from tidegate.forms.usual import usual_texts
-from tidegate.types import Batch, Endpoint, Message, Piece, Surface, Text, Where
+from tidegate.types import Batch, Endpoint, Message, Piece, Surface, Text, Where, joined
 
 _MOST_LAYOUTS = 16
 
@@ -44,6 +45,18 @@ class Form:
         The field `messages` is made of the new messages. Raises KeyError for a place that `texts_in` does not list.
         """
         return requests.put_in(self._endpoint, fields, messages, changed)
+
+    def instruct(
+        self, fields: Fields, messages: Sequence[Message], words: str
+    ) -> tuple[Fields, Sequence[Message]]:
+        """Return the request with more words at the end of its instructions: those of the system, or of a developer.
+
+        Only a chat has instructions. Any other request stays as it is.
+        """
+        if self._endpoint is not Endpoint.CHAT:
+            return fields, messages
+        told = instructed(messages, words)
+        return {**fields, "messages": joined(told)}, told
 
     def texts_out(self, piece: Piece) -> list[Text]:
         """Return the texts of an answer or of an event. Raises UnknownShape for text at a place that is not known."""

@@ -16,7 +16,7 @@ def warnings(plans: Iterable[Plan]) -> list[Problem]:
 
 
 def _timeouts(plan: Plan) -> Iterator[Problem]:
-    steps = {step.name: step for step in plan.steps}
+    steps = {step.name: step for step in (*plan.steps, *plan.markers)}
     for at, rail in enumerate(plan.profile.rails):
         usual_ms = steps[rail.name or rail.kind].about.usual_ms
         if rail.timeout_ms is not None and usual_ms > rail.timeout_ms:

@@ -45,7 +45,8 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     `judge_budget_s` tier 2. `input_look` and `output_look` are one look at a text for several rules. `checks_requests`
     says that a rail checks a request as a whole, `reads_system` that one needs the system texts, `sees_images` that one has
     to see messages without text, and `reads_context` that one needs the documents of the request. `streams` has the
-    rules for streams if all rails that scan them are trusted: they are made once for all streams.
+    rules for streams if all rails that scan them are trusted: they are made once for all streams. `markers` are the rails
+    that mark texts for the engine, in the order of the profile.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
     sees_images: bool = False
     reads_context: bool = False
     streams: WindowRules | None = None
+    markers: tuple[Step, ...] = ()
 
     def budget_for(self, chars: int) -> float:
         """Return the seconds for rules and small models that check so many characters."""
@@ -81,7 +83,7 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All rails."""
+        """All rails that judge texts."""
         return self.input_rules + self.input_checks + self.output_rules + self.output_checks
 
 
@@ -121,7 +123,7 @@ def compile_plans(config: RailsConfig, named: Sequence[str], make: Make = made_b
     for name in sorted({*named, *config.profiles}):
         if name != NO_RAILS and name in profiles:
             plan = _plan(name, profiles[name], config, problems, make)
-            if plan.steps or plan.profile.stop:
+            if plan.steps or plan.profile.stop or plan.markers:
                 plans[name] = plan
     if problems:
         raise ConfigError("cannot start", problems)
@@ -150,8 +152,10 @@ def _plan(
     if profile.after_rounds == "review" and steps and not asks_again:
         told = "no answer is made again: give a rail `on_fail: regenerate`, or leave it out"
         problems.append(Problem(f"rails.profiles.{name}.after_rounds", told))
-    ordered = [one for one in steps.values() if one.rewrites]
-    ordered += sorted((one for one in steps.values() if not one.rewrites), key=lambda one: one.about.tier)
+    markers = tuple(one for one in steps.values() if one.about.marks)
+    judges = [one for one in steps.values() if not one.about.marks]
+    ordered = [one for one in judges if one.rewrites]
+    ordered += sorted((one for one in judges if not one.rewrites), key=lambda one: one.about.tier)
     on_input = [one for one in ordered if one.surfaces - {Surface.OUTPUT}]
     on_output = [one for one in ordered if Surface.OUTPUT in one.surfaces]
     return Plan(
@@ -168,6 +172,7 @@ def _plan(
         any(one.about.sees_images for one in on_input),
         any(one.about.reads_context for one in steps.values()),
         stream_rules(on_output, profile) if all(one.trusted for one in on_output if one.scans) else None,
+        markers,
     )
 
 
@@ -330,6 +335,9 @@ def _fallback_mistakes(
             return
         seen.append(follows.on_error)
         stands_for, (follows, rail) = made[seen[-2]][1], made[seen[-1]]
+        if rail.about.marks:
+            yield Problem(f"{path}.on_error", f"'{seen[-1]}' decides about no text: name another rail")
+            return
         if stands_for.about.tier == 0 and rail.about.tier > 0:
             yield Problem(
                 f"{path}.on_error", f"'{seen[-2]}' is a rule, so '{seen[-1]}' has to be one as well"

@@ -47,5 +47,5 @@ class Step(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def rewrites(self) -> bool:
-        """Whether the rail changes texts."""
-        return self.on_fail in _REWRITE
+        """Whether the rail changes texts that others see."""
+        return self.on_fail in _REWRITE and not self.about.marks

@@ -7,6 +7,7 @@ import msgspec
 from tidegate.call import Call
 from tidegate.dispatch.deployments import Deployment
 from tidegate.stages.demanded import fields_for
+from tidegate.stages.marking import marked
 from tidegate.types import Ask, Generation
 
 _ENCODER = msgspec.json.Encoder()
@@ -14,9 +15,11 @@ _ENCODER = msgspec.json.Encoder()
 
 def ask_for(call: Call, deployment: Deployment) -> Ask:
     """Return the Ask of a call for one deployment, with the engine's own name for the model if it has one."""
-    fields, model = call.fields, deployment.model
+    fields, messages, model = call.fields, call.messages, deployment.model
     if call.demand is not None:
         fields = fields_for(call, deployment)
+    if call.checks is not None and call.checks.plan.markers:
+        fields, messages = marked(call, fields)
     if call.stream and deployment.engine.capabilities.stream_usage and not asks_usage(call):
         fields = {**fields, "stream_options": _options_with_usage(call)}
     if model is not None and model != call.model:
@@ -26,7 +29,7 @@ def ask_for(call: Call, deployment: Deployment) -> Ask:
         call.endpoint,
         model or call.model,
         fields,
-        call.messages,
+        messages,
         call.onward,
         call.deadline,
         call.stream,

@@ -101,7 +101,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     tool it checks the first text only, since it reads the message itself, and it checks the latest turn alone: the messages
     since the last answer that a user has replied to. One that `sees_images` is also asked about messages that have images
     and no text. One that `reads_context` needs `Scene.context` and `Scene.model`. A `punctual` rail ends its checks by
-    `Scene.deadline` by itself.
+    `Scene.deadline` by itself. One that `marks` texts does so for the engine, and is asked for no verdict.
     """
 
     name: str
@@ -120,6 +120,7 @@ class RailFacts(msgspec.Struct, frozen=True):
     sees_images: bool = False
     reads_context: bool = False
     punctual: bool = False
+    marks: bool = False
 
 
 class Signs(NamedTuple):

@@ -184,7 +184,7 @@ def _as_json(value: Any) -> str:
 
 def _of_profile(plan: Plan) -> list[InProfile]:
     kinds = {one.name or one.kind: one for one in plan.profile.rails}
-    every = {step.name: step for step in plan.steps}
+    every = {step.name: step for step in (*plan.steps, *plan.markers)}
     return [
         InProfile(
             rail=name,

@@ -36,7 +36,7 @@ def crowded(config: Config, plans: Mapping[str, Plan], slots: SlotsOf) -> list[P
 
 
 def _of_plan(config: Config, plan: Plan, slots: SlotsOf, generating: Collection[str]) -> Iterator[Problem]:
-    steps = {step.name: step for step in plan.steps}
+    steps = {step.name: step for step in (*plan.steps, *plan.markers)}
     for rail in plan.profile.rails:
         step = steps[rail.name or rail.kind]
         fix = _fix(plan, step)
