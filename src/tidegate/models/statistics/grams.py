@@ -36,6 +36,19 @@ class Grams(NamedTuple):
     characters: Places
 
 
+class Standing(NamedTuple):
+    """All features of a text in the order in which they stand there, also those that come again.
+
+    `starts` has where each word begins, in code points. `words` has the places of words, `pairs` those of a word and the
+    next one. `characters` has a list for each length; its features begin at the code points 0, 1, 2 and so on.
+    """
+
+    starts: NDArray[np.int64]
+    words: Places
+    pairs: Places
+    characters: list[Places]
+
+
 def _powers(step: int) -> NDArray[np.uint64]:
     found = np.full(_LONGEST, step, np.uint64)
     found[0] = 1
@@ -57,14 +70,20 @@ def codes(text: str) -> Codes:
     return np.frombuffer(plain.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def grams(text: str) -> Grams:
-    """Return the features of a text. There are at most 2 for each word, and 3 for each character that is read."""
-    found = codes(text)
-    return Grams(_once(np.concatenate(word_places(found))), _once(np.concatenate(character_places(found))))
+def standing(found: Codes) -> Standing:
+    """Return all features of a text in their order. There are at most 2 for each word, and 3 for each code point."""
+    starts, words, pairs = _words(found)
+    return Standing(starts, words, pairs, _characters(found))
 
 
-def word_places(found: Codes) -> tuple[Places, Places]:
-    """Return the places of words and of pairs of words.
+def grams(found: Codes) -> Grams:
+    """Return the features of a text, each once."""
+    every = standing(found)
+    return Grams(_once(np.concatenate([every.words, every.pairs])), _once(np.concatenate(every.characters)))
+
+
+def _words(found: Codes) -> tuple[NDArray[np.int64], Places, Places]:
+    """Return where words begin, the places of words, and those of pairs of words.
 
     A word's hash is a polynomial of its characters: the difference of two running sums, moved to where the word begins.
     """
@@ -78,22 +97,18 @@ def word_places(found: Codes) -> tuple[Places, Places]:
     np.cumsum(found * _POWERS[: len(found)], out=sums[1:])
     words = (sums[ends] - sums[starts]) * _INVERSE[starts] + np.uint64(1)
     pairs = words[:-1] * np.uint64(_PAIR) + words[1:]
-    return _placed(words), _placed(pairs)
+    return starts, _placed(words), _placed(pairs)
 
 
 def _placed(hashes: NDArray[np.uint64]) -> Places:
     return ((hashes * np.uint64(_WIDE_MIX)) >> np.uint64(64 - BITS)).astype(np.uint32)
 
 
-def character_places(found: Codes) -> list[Places]:
-    """Return the places of the characters in a row, a list for each length."""
+def _characters(found: Codes) -> list[Places]:
     run = found
     parts: list[Places] = []
     for length in range(2, max(CHARACTER_GRAMS) + 1):
-        if len(found) < length:
-            parts.append(np.zeros(0, np.uint32))
-            continue
-        run = run[:-1] * np.uint32(_STEP) + found[length - 1 :]
+        run = run[:-1] * np.uint32(_STEP) + found[length - 1 :]  # empty for a text that is shorter
         if length in CHARACTER_GRAMS:
             mixed = (run ^ (run >> np.uint32(15))) + np.uint32(length)
             parts.append((mixed * np.uint32(_MIX)) >> np.uint32(32 - BITS))

@@ -16,16 +16,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.models.statistics.grams import BITS, grams
+from tidegate.models.statistics.grams import BITS, Codes, codes, grams, standing
 from tidegate.ports import TextViews
 
 FOLDER: Final = Path(__file__).parent
 HEADS: Final = ("injection", "toxicity", "harm")
-SIGNALS: Final = 6
-"""How many signals of rules a text may have beside its own features."""
+WINDOW: Final = 160
+"""Of a text with more characters, windows of so many are read: a long text would drown a short order."""
 MOST_DECODED: Final = 4
 """How many decoded views are read of a text; each is a text of its own."""
-NO_SIGNALS: Final[Sequence[float]] = (0.0,) * SIGNALS
 
 Floats = NDArray[np.float32]
 
@@ -38,34 +37,67 @@ class Thresholds(msgspec.Struct, frozen=True):
 
 
 class Statistics:
-    """A linear model. `table` has a row for each place of `grams`, `rules` one for each signal, and both have all heads."""
+    """A linear model. `table` has a row for each place of `grams` and a column for each of `HEADS`."""
 
-    def __init__(self, table: Floats, rules: Floats, bias: Floats) -> None:
+    def __init__(self, table: Floats, bias: Floats) -> None:
         self._table = table
-        self._rules = rules
         self._bias = bias
 
-    def logits(self, views: TextViews, signals: Sequence[float] = NO_SIGNALS) -> Mapping[str, float]:
-        """Return the logit of each head: the highest of the folded text and of what an encoding hides in it.
-
-        `signals` are those of rules, as `rails.rules.suspicion` gives them for the same views.
-        """
+    def logits(self, views: TextViews) -> Mapping[str, float]:
+        """Return the logit of each head: the highest of the folded text and of what an encoding hides in it."""
         texts = (views.folded.text, *(one.text for one in views.decoded[:MOST_DECODED]))
-        found = (
-            np.max([self._of(text) for text in texts], axis=0) + np.asarray(signals, np.float32) @ self._rules
-        )
-        return dict(zip(HEADS, found.tolist(), strict=True))
+        return _named(np.max([self.of(text) for text in texts], axis=0))
 
-    def injection(self, text: str) -> float:
-        """Return the logit for an injection of a piece of a folded text, without signals: it ranks windows."""
-        return float(self._of(text)[0])
+    def logits_of(self, text: str) -> Mapping[str, float]:
+        """Return the logit of each head for a folded text. Nothing is decoded: `models.detecting` reads its windows so."""
+        return _named(self.of(text))
 
-    def _of(self, text: str) -> Floats:
+    def suspicion(self, texts: Sequence[str]) -> Sequence[float]:
+        """Return the logit for an injection of each of some folded texts, such as the windows of a long one."""
+        return [float(self.of(text)[0]) for text in texts]
+
+    def of(self, text: str) -> Floats:
+        """Return the logits of a folded text, in the order of `HEADS`: of a longer one, the highest over its windows."""
+        found = codes(text)
+        if len(found) > WINDOW:
+            return self._windows(found).max(axis=0)
         total = self._bias
-        for places in grams(text):
+        for places in grams(found):
             if len(places):
                 total = total + self._table[places].sum(axis=0) * np.float32(len(places) ** -0.5)
         return total
+
+    def _windows(self, found: Codes) -> Floats:
+        """Return the logits of the windows of a text, which begin half a window apart.
+
+        Sums over half windows are computed once. A feature that comes again in a window counts again there.
+        """
+        every = standing(found)
+        half = WINDOW // 2
+        begins = np.arange(0, len(found), half)
+        words = np.zeros((len(begins), len(HEADS) + 1), np.float64)
+        at = every.starts // half
+        values = self._table[every.words]
+        values[:-1] += self._table[every.pairs]
+        for head in range(len(HEADS)):
+            words[:, head] = np.bincount(at, values[:, head], len(begins))
+        words[:, -1] = np.bincount(at, minlength=len(begins)) * 2
+        letters = np.zeros((len(found), len(HEADS) + 1), np.float64)
+        for places in every.characters:
+            letters[: len(places), :-1] += self._table[places]
+            letters[: len(places), -1] += 1
+        characters = np.add.reduceat(letters, begins, axis=0)
+        return (_scaled(words) + _scaled(characters) + self._bias).astype(np.float32)
+
+
+def _scaled(halves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over windows of two halves by the root of the number of features, which is the last column."""
+    both = halves[:-1] + halves[1:]
+    return both[:, :-1] / np.sqrt(np.maximum(both[:, -1:], 1))
+
+
+def _named(found: Floats) -> Mapping[str, float]:
+    return dict(zip(HEADS, found.tolist(), strict=True))
 
 
 def packed(table: Floats) -> tuple[NDArray[np.int8], Floats]:
@@ -105,7 +137,7 @@ def statistics() -> Statistics:
         table = unpacked(found["table"], found["scale"])
         if table.shape != (2**BITS, len(HEADS)):
             raise ValueError("the statistics are damaged: weights.npz has another number of weights")
-        return Statistics(table, found["rules"], found["bias"])
+        return Statistics(table, found["bias"])
 
 
 @lru_cache(maxsize=1)

@@ -51,7 +51,7 @@ class InjectionConfig(RailConfig):
 
 
 @lru_cache(maxsize=len(_LEAST))
-def searches(least: float) -> tuple[PhraseSearch, MarkerSearch]:
+def _searches(least: float) -> tuple[PhraseSearch, MarkerSearch]:
     """Return the searches for what is so sure. They take long to make, and never change."""
     return PhraseSearch(BOOKS, least=least), MarkerSearch(MARKERS, least=least)
 
@@ -63,7 +63,7 @@ class Injection:
 
     def __init__(self, config: InjectionConfig) -> None:
         least = _LEAST[config.threshold]
-        self._phrases, self._markers = searches(least)
+        self._phrases, self._markers = _searches(least)
         self.about = RailFacts(
             name=config.name or "injection",
             version="1",

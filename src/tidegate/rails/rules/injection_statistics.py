@@ -16,7 +16,6 @@ from tidegate.config.rails import RailConfig
 from tidegate.config.settings import Settings
 from tidegate.models.statistics.model import statistics, thresholds
 from tidegate.ports import TextViews
-from tidegate.rails.rules.suspicion import signals
 from tidegate.types.verdict import PASSED, Hold, RailFacts, Scene, Surface, Verdict
 
 CATEGORY: Final = "injection"
@@ -77,7 +76,7 @@ class InjectionStatistics:
     def check(self, views: TextViews, scene: Scene) -> Verdict:
         if not views.original.strip():
             return PASSED
-        logit = self._statistics.logits(views, signals(views))[CATEGORY]
+        logit = self._statistics.logits(views)[CATEGORY]
         chance = 1 / (1 + math.exp(-max(logit, -700)))
         scores = ((CATEGORY, chance),)
         if chance < self._limits[scene.surface]:
