@@ -1,8 +1,8 @@
 """The detector: one encoder with a head for each thing that it tells, in this process, in a thread of its own.
 
 A text is read in windows of 128 tokens that overlap by 16. Of a long text, three are read: the first, the last and one
-between them, which is the most suspicious one if somebody says which that is. The probability of a head is the highest
-over all windows. One pass of the model serves all heads, and all who ask for the same text: see `passes`.
+between them, which is the most suspicious one by the statistics. The probability of a head is the highest over all
+windows. One pass of the model serves all heads, and all who ask for the same text: see `passes`.
 
 Importing this module is cheap: onnxruntime, tokenizers and numpy are imported with `load`, or with the first text.
 `models/detector/README.md` describes the model.
@@ -29,6 +29,8 @@ from tidegate.ports import Clock, TextViews
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from tidegate.models.statistics.model import Statistics as Words
 
 FOLDER: Final = Path(__file__).parent / "detector"
 MOST_WINDOWS: Final = 3
@@ -78,21 +80,41 @@ class Read(NamedTuple):
     statistics: Sequence[float]
 
 
+def logits_of(text: str) -> Mapping[str, float]:
+    """Return the logits of a folded text by the statistics of this package. Raises UpstreamError for damaged files."""
+    return _statistics().logits_of(text)
+
+
+def suspicion_of(texts: Sequence[str]) -> Sequence[float]:
+    """Return how suspicious folded texts are by the statistics of this package. Raises UpstreamError for damaged files."""
+    return _statistics().suspicion(texts)
+
+
+def _statistics() -> Words:
+    from tidegate.models.statistics.model import statistics  # noqa: PLC0415 - on first use: it imports numpy
+
+    try:
+        return statistics()
+    except ValueError as error:
+        raise UpstreamError(f"The {_NAME} cannot rank windows: {error}") from error
+
+
 class Detector:
     """The detector of this repository (int8). Satisfies `ports.Detects`. Threads and event loops may share one.
 
     Texts in the same run change each other's probabilities slightly, because the int8 ranges are computed per run.
 
-    `most_windows` is how many windows are read of a text. `statistics` are fused with the encoder; without them only the
-    encoder counts. `suspicion` says which windows of a long text are read between the first and the last one.
+    `most_windows` is how many windows are read of a text. `statistics` are fused with the encoder, by the weights of
+    `detector.json`; without them only the encoder counts. `suspicion` says which windows of a long text are read between
+    the first and the last one; without it, they are taken at equal distances.
     """
 
     def __init__(
         self,
         *,
         most_windows: int = MOST_WINDOWS,
-        statistics: Statistics | None = None,
-        suspicion: Suspicion | None = None,
+        statistics: Statistics | None = logits_of,
+        suspicion: Suspicion | None = suspicion_of,
         folder: Path = FOLDER,
         tokenizer: Path = MINILM,
         clock: Clock = time.monotonic,
@@ -210,6 +232,7 @@ class _Encoder:
         self._tokenizer: Tokenizer
         self._session: Session | None = None
         self._fusion: Any = None
+        self._fuses = False
 
     def load(self) -> None:
         if self.is_loaded:
@@ -221,6 +244,9 @@ class _Encoder:
         if missing := [head for head in self.described.heads if head not in self.described.fusion]:
             raise UpstreamError(f"The detector is damaged: detector.json has no fusion for '{missing[0]}'")
         self._fusion = np.array([self.described.fusion[head] for head in self.described.heads])
+        self._fuses = self._statistics is not None and bool(self._fusion[:, 1].any())
+        if self._suspicion is not None:
+            self._suspicion(["hello"])
         self._tokenizer = Tokenizer.from_file(str(checked(self._tokenizer_folder, "tokenizer.json", _NAME)))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -258,7 +284,7 @@ class _Encoder:
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads
-        if self._statistics is None:
+        if self._statistics is None or not self._fuses:
             return (0.0,) * len(heads)
         found = self._statistics(text)
         return [found.get(head, 0.0) for head in heads]
