@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.kernel.text import Views
-from tidegate.models.detecting import Detector, by_statistics, of_statistics
+from tidegate.models.detecting import Detector
 from training.corpus import corpus
 from training.generate.kinds import kinds
 from training.generate.writing import rows
@@ -152,7 +152,7 @@ def told(
 
 
 async def work(folder: Path, *, cache: Path) -> None:
-    detector = Detector(statistics=of_statistics, suspicion=by_statistics, folder=folder)
+    detector = Detector(folder=folder)
     heads = json.loads((folder / "detector.json").read_text())["heads"]
     prompts = natural(cache)
     data = corpus(0, 0)

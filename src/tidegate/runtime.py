@@ -43,7 +43,7 @@ from tidegate.dispatch.seats import Seats
 from tidegate.errors import ConfigError, Problem
 from tidegate.kernel.breaker import BreakerRules
 from tidegate.lending import Lending
-from tidegate.models.detecting import shipped
+from tidegate.models.detecting import Detector
 from tidegate.models.embedding import MiniLm
 from tidegate.ports import Clock, CountsOddities, Detects, Embedder, Engine, Identifies, Internal, Store, Wall
 from tidegate.quotas.estimate import OutputEstimate
@@ -122,7 +122,7 @@ class Runtime:
         self.metrics.add_gauges(self.review_counts.collect)
         self.failures = FailureLog(clock)
         self.embedder: Embedder = MiniLm()
-        self.detector: Detects = shipped(clock)
+        self.detector: Detects = Detector(clock=clock)
         """The detector of all rails. It outlives the snapshots, and is loaded when the first rail needs it."""
         self.queue = Queue(clock)
         self.lengths = OutputEstimate(first=FIRST_TOKENS, prior=0)

@@ -183,6 +183,20 @@ def test_the_profile_standard_logs_what_the_detectors_find() -> None:
     assert detector.loads >= 1
 
 
+def test_the_profile_standard_lets_a_text_pass_that_the_detectors_have_no_time_for() -> None:
+    detector = ReadsFigures()
+
+    async def work(world: GuardedWorld) -> None:
+        detector.fails = Overloaded("Too many texts wait for the detector")
+        found = await world.checked({"input": "hello"})
+        assert found["status"] == "passed"
+        assert [(one["rail"], one["error"]) for one in found["verdicts"]] == [
+            (kind, "Too many texts wait for the detector") for kind in KINDS
+        ]
+
+    standard(detector, work)
+
+
 def test_a_stream_is_judged_in_passages() -> None:
     async def run() -> None:
         with guard(answers(chat("x"))) as server:

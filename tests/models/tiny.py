@@ -26,7 +26,7 @@ def write_detector(
     folder: Path,
     *,
     heads: Mapping[str, tuple[float, float]] = HEADS,
-    fusion: Sequence[float] = (1.0, 0.0, 0.0),
+    fusion: Sequence[float] = (1.0, 1.0, 0.0),
     tokens: int = 8,
     overlap: int = 2,
 ) -> Path:
@@ -56,5 +56,5 @@ def sign(folder: Path) -> None:
 
 
 def tiny(folder: Path, **more: Any) -> Detector:
-    """Return a detector with the files of a folder."""
-    return Detector(folder=folder, tokenizer=folder, **more)
+    """Return a detector with the files of a folder, and without statistics unless they are given."""
+    return Detector(folder=folder, tokenizer=folder, **{"statistics": None, "suspicion": None, **more})

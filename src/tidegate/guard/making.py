@@ -17,7 +17,7 @@ from tidegate.config.rails import NO_RAILS, RULES, ProfileConfig, RailConfig, Ra
 from tidegate.errors import ConfigError, Problem
 from tidegate.guard.lineup import Lineup
 from tidegate.guard.named import NamedRail
-from tidegate.models.detecting import Detector, shipped
+from tidegate.models.detecting import Detector
 from tidegate.ports import Check, Opened, Rule
 from tidegate.rails.detectors.detecting import DetectorRail
 from tidegate.rails.plan import compile_plans, made_by_kind, sound_rail
@@ -178,7 +178,7 @@ def _at_hand(name: str, rail: Rule | Check) -> Rule | Check:
 @lru_cache(maxsize=1)
 def shared_detector() -> Detector:
     """Return the detector of all guards in this process. It is loaded with the first text, and kept until the end."""
-    return shipped()
+    return Detector()
 
 
 def _acting(made: Made, word: object) -> Made:

@@ -1,8 +1,8 @@
 """The detector: one encoder with a head for each thing that it tells, in this process, in a thread of its own.
 
 A text is read in windows of 128 tokens that overlap by 16. Of a long text, three are read: the first, the last and one
-between them, which is the most suspicious one if somebody says which that is. The probability of a head is the highest
-over all windows. One pass of the model serves all heads, and all who ask for the same text: see `passes`.
+between them, which is the most suspicious one by the statistics. The probability of a head is the highest over all
+windows. One pass of the model serves all heads, and all who ask for the same text: see `passes`.
 
 Importing this module is cheap: onnxruntime, tokenizers and numpy are imported with `load`, or with the first text.
 `models/detector/README.md` describes the model.
@@ -29,6 +29,8 @@ from tidegate.ports import Clock, TextViews
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from tidegate.models.statistics.model import Statistics as Words
 
 FOLDER: Final = Path(__file__).parent / "detector"
 MOST_WINDOWS: Final = 3
@@ -78,21 +80,41 @@ class Read(NamedTuple):
     statistics: Sequence[float]
 
 
+def logits_of(text: str) -> Mapping[str, float]:
+    """Return the logits of a folded text by the statistics of this package. Raises UpstreamError for damaged files."""
+    return _statistics().logits_of(text)
+
+
+def suspicion_of(texts: Sequence[str]) -> Sequence[float]:
+    """Return how suspicious folded texts are by the statistics of this package. Raises UpstreamError for damaged files."""
+    return _statistics().suspicion(texts)
+
+
+def _statistics() -> Words:
+    from tidegate.models.statistics.model import statistics  # noqa: PLC0415 - on first use: it imports numpy
+
+    try:
+        return statistics()
+    except ValueError as error:
+        raise UpstreamError(f"The {_NAME} cannot rank windows: {error}") from error
+
+
 class Detector:
     """The detector of this repository (int8). Satisfies `ports.Detects`. Threads and event loops may share one.
 
     Texts in the same run change each other's probabilities slightly, because the int8 ranges are computed per run.
 
-    `most_windows` is how many windows are read of a text. `statistics` are fused with the encoder; without them only the
-    encoder counts. `suspicion` says which windows of a long text are read between the first and the last one.
+    `most_windows` is how many windows are read of a text. `statistics` are fused with the encoder, by the weights of
+    `detector.json`; without them only the encoder counts. `suspicion` says which windows of a long text are read between
+    the first and the last one; without it, they are taken at equal distances.
     """
 
     def __init__(
         self,
         *,
         most_windows: int = MOST_WINDOWS,
-        statistics: Statistics | None = None,
-        suspicion: Suspicion | None = None,
+        statistics: Statistics | None = logits_of,
+        suspicion: Suspicion | None = suspicion_of,
         folder: Path = FOLDER,
         tokenizer: Path = MINILM,
         clock: Clock = time.monotonic,
@@ -131,17 +153,17 @@ class Detector:
 
         Raises DeadlineExceeded at the time `until` of the clock, Overloaded if too many texts wait, and what `load` raises.
         """
-        texts = texts_of(views)
+        text = ends_of(views.original)
         key = hashlib.blake2b(digest_size=16)
-        for text in (apart, *texts):
-            data = text.encode("utf-8", "surrogatepass")
+        for part in (apart, text):
+            data = part.encode("utf-8", "surrogatepass")
             key.update(len(data).to_bytes(8, "little"))
             key.update(data)
         if not self._encoder.is_loaded:
             began = self._clock()
             await self.load()
             until += self._clock() - began
-        return await self._passes.result(key.digest(), texts, until=until, fresh_s=fresh_s)
+        return await self._passes.result(key.digest(), [text], until=until, fresh_s=fresh_s)
 
     def thresholds(self) -> Mapping[str, Mapping[str, tuple[float, float]]]:
         """Return two probabilities for each head and each channel: from which on a text is flagged, and is blocked.
@@ -167,35 +189,24 @@ class Detector:
         return dict(zip(self._encoder.described.heads, map(max, zip(*windows, strict=True)), strict=True))
 
 
-def of_statistics(text: str) -> Mapping[str, float]:
-    """Return the logits that the statistics of this package give for a text. They are read with the first text."""
-    from tidegate.models.statistics.model import statistics  # noqa: PLC0415 - numpy is loaded only if it is needed
-
-    return statistics().logits_of(text)
-
-
-def by_statistics(texts: Sequence[str]) -> Sequence[float]:
-    """Return how suspicious texts are by the statistics of this package."""
-    from tidegate.models.statistics.model import statistics  # noqa: PLC0415 - as above
-
-    return statistics().suspicion(texts)
+def ends_of(text: str) -> str:
+    """Return what is read of a text: all of it, or half of `MOST_CHARACTERS` at each end, with a blank between them."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]} {text[-half:]}"
 
 
-def shipped(clock: Clock = time.monotonic) -> Detector:
-    """Return the detector of this package with its statistics, not loaded yet."""
-    return Detector(statistics=of_statistics, suspicion=by_statistics, clock=clock)
+def readings_of(text: str) -> list[str]:
+    """Return a text as a reader sees it, folded, and as a decoder does, if something in it is encoded.
 
-
-def texts_of(views: TextViews) -> list[str]:
-    """Return what is read of a text: as a reader sees it, folded, and as a decoder does, if something in it is encoded."""
-    if len(views.original) > MOST_CHARACTERS:
-        half = MOST_CHARACTERS // 2
-        views = Views(f"{views.original[:half]} {views.original[-half:]}")
-    plain = views.folded.text
+    This takes up to some tens of milliseconds for the longest texts, so the worker's thread does it.
+    """
+    views = Views(text)
     decoded = [one.text for one in views.decoded if len(one.text) >= LEAST_DECODED]
-    found = list(dict.fromkeys([plain, *decoded[-1:], *decoded[:1]]))[: 1 + MOST_DECODED]
-    # A lone surrogate has no bytes in UTF-8, which the tokenizer reads.
-    return [text.encode("utf-8", "replace").decode() for text in found]
+    found = list(dict.fromkeys([views.folded.text, *decoded[-1:], *decoded[:1]]))[: 1 + MOST_DECODED]
+    # A folded text may be many times as long. And a lone surrogate has no bytes in UTF-8, which the tokenizer reads.
+    return [ends_of(one).encode("utf-8", "replace").decode() for one in found]
 
 
 class _Encoder:
@@ -221,6 +232,7 @@ class _Encoder:
         self._tokenizer: Tokenizer
         self._session: Session | None = None
         self._fusion: Any = None
+        self._fuses = False
 
     def load(self) -> None:
         if self.is_loaded:
@@ -232,6 +244,9 @@ class _Encoder:
         if missing := [head for head in self.described.heads if head not in self.described.fusion]:
             raise UpstreamError(f"The detector is damaged: detector.json has no fusion for '{missing[0]}'")
         self._fusion = np.array([self.described.fusion[head] for head in self.described.heads])
+        self._fuses = self._statistics is not None and bool(self._fusion[:, 1].any())
+        if self._suspicion is not None:
+            self._suspicion(["hello"])
         self._tokenizer = Tokenizer.from_file(str(checked(self._tokenizer_folder, "tokenizer.json", _NAME)))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -241,9 +256,12 @@ class _Encoder:
 
     def rows(self, text: str) -> Sequence[Read]:
         described = self.described
-        windows = windows_of(self._tokenizer, text, described.tokens, described.overlap)
-        windows = chosen(windows, self._most_windows, self._suspicion)
-        return [Read(one.ids, self._statistics_of(one.text)) for one in windows]
+        found: list[Read] = []
+        for reading in readings_of(text):
+            windows = windows_of(self._tokenizer, reading, described.tokens, described.overlap)
+            windows = chosen(windows, self._most_windows, self._suspicion)
+            found += [Read(one.ids, self._statistics_of(one.text)) for one in windows]
+        return found
 
     def run(self, rows: Sequence[Read]) -> Sequence[tuple[float, ...]]:
         import numpy as np  # noqa: PLC0415 - on first use: saves memory if never used
@@ -266,7 +284,7 @@ class _Encoder:
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads
-        if self._statistics is None:
+        if self._statistics is None or not self._fuses:
             return (0.0,) * len(heads)
         found = self._statistics(text)
         return [found.get(head, 0.0) for head in heads]

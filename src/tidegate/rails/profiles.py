@@ -25,10 +25,11 @@ _RULES: Final[dict[str, Any]] = {
 _STANDARD: Final[dict[str, Any]] = {
     "rails": [
         *_RULES["rails"],
-        # What a model finds is logged until somebody has seen how often it is wrong on texts of theirs.
-        {"kind": "injection_detector", "on_fail": "log"},
-        {"kind": "harm_detector", "on_fail": "log"},
-        {"kind": "toxicity_detector", "on_fail": "log"},
+        # What a model finds is logged until somebody has seen how often it is wrong on texts of theirs. Since no finding of
+        # it stops a text, a model that has too much to read does not, either.
+        {"kind": "injection_detector", "on_fail": "log", "on_error": "open"},
+        {"kind": "harm_detector", "on_fail": "log", "on_error": "open"},
+        {"kind": "toxicity_detector", "on_fail": "log", "on_error": "open"},
     ]
 }
 """The profile `rules`, and the detectors: one pass of a small model for each text."""

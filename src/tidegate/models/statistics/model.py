@@ -109,8 +109,11 @@ def packed(table: Floats) -> tuple[NDArray[np.int8], Floats]:
 
 def unpacked(bytes_: NDArray[np.int8], scale: Floats) -> Floats:
     """Return the weights that `packed` was given, nearly."""
-    found = bytes_.astype(np.float32) / np.float32(127)
-    return found * np.abs(found) * scale
+    found = bytes_.astype(np.float32)
+    found /= np.float32(127)
+    found *= np.abs(found)  # in place, since copies would stay in the memory of the process
+    found *= scale
+    return found
 
 
 def _checked(name: str) -> Path:
