@@ -105,6 +105,10 @@ class Supervisor:
         self._admin_address = admin_listener.getsockname()[0]
         check_exposure(config, self._admin_address, setting="admin.host")
         async with AsyncExitStack() as opened:
+            if config.server.port == 0:
+                # Workers take seconds to listen, and another process could be given the port until then.
+                kept = config.server.model_copy(update={"port": port})
+                opened.enter_context(bind(kept, shared=True, listens=False))
             await opened.enter_async_context(self._runtime)
             self._authenticate = await self._recognising(config, self._loans)
             self._runtime.recognise(config, ())

@@ -36,11 +36,15 @@ class CannotListen(OSError):
     """An address that cannot be listened on, such as one already in use. The message gives the reason."""
 
 
-def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
-    """Return a listening socket. `shared` lets several processes listen on the same port. Raises CannotListen."""
+def bind(config: ServerConfig, *, shared: bool = False, listens: bool = True) -> socket.socket:
+    """Return a listening socket. `shared` lets several processes listen on the same port. Raises CannotListen.
+
+    One that does not listen only keeps its port: no process but those that share it can take it.
+    """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # With this option on both sides, a port on which nobody listens yet could be taken.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(listens))
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     if shared:
@@ -48,7 +52,8 @@ def bind(config: ServerConfig, *, shared: bool = False) -> socket.socket:
     keep_alive(listener)
     try:
         listener.bind((config.host, config.port))
-        listener.listen(BACKLOG)
+        if listens:
+            listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from error
