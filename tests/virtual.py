@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,20 +14,31 @@ T = TypeVar("T")
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop in which each turn takes ten microseconds, so that time passes for a task that spins.
 
-    It seeds the shared random numbers, which spread retries, so that what they decide repeats as well.
+    The clock stands still while a thread of an executor works, so that no deadline passes because a disk is slow. The loop
+    seeds the shared random numbers, which spread retries, so that what they decide repeats as well.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self._jobs = 0
         random.seed(0)
 
     def time(self) -> float:
         return self.now
 
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        job = super().run_in_executor(executor, func, *args)
+        self._jobs += 1
+        job.add_done_callback(self._finished)
+        return job
+
+    def _finished(self, _: asyncio.Future[Any]) -> None:
+        self._jobs -= 1
+
     def _run_once(self) -> None:
         self.now += 1e-5
-        if not self._ready:
+        if not self._ready and not self._jobs:
             self._drop_cancelled()
             if self._scheduled:
                 self.now = max(self.now, self._scheduled[0].when())
