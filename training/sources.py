@@ -57,6 +57,16 @@ def folder(given: Path | str | None = None) -> Path:
     )
 
 
+def prompts_folder() -> Path:
+    """Return the folder of the natural prompts, `cache` beside `guards`. Raises FileNotFoundError where there is none."""
+    for parent in folder().parents:
+        if (parent / "cache" / "quora_pairs_dev.jsonl").is_file():
+            return parent / "cache"
+    raise FileNotFoundError(
+        f"no cache/quora_pairs_dev.jsonl beside {folder()}: name the folder that has both"
+    )
+
+
 def refused(path: Path) -> Path:
     """Return the path. Raises ValueError for a gate, which nothing may be trained or tuned on."""
     if "gates" in path.resolve().parts or path.name.partition(".")[0] in GATES:

