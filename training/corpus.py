@@ -17,6 +17,10 @@ MOST: Final[Mapping[str, int]] = {"davidson": 9_000, "topic_clinc": 6_000, "pres
 """How many rows are taken of public sets that are larger than what they teach."""
 
 
+OWN_ROWS: Final = 56_000
+"""How many rows of our own the models of the package are fitted to."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Public rows, a noisy copy of each in the same order, and our own rows.

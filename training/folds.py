@@ -1,8 +1,9 @@
 """Leave one source out: models that have seen neither the attacks of one source nor the harmless texts of another.
 
-python -m training.folds --cache FOLDER [--attacks slabs] [--benign davidson] [--json FILE]
-python -m training.folds --cache FOLDER --apart           # documents: both sides of one source
-python -m training.folds --statistics                     # without the encoder
+python -m training.folds                                   # the 12 cells of injections
+python -m training.folds --of slabs davidson               # one of them
+python -m training.folds --what documents                  # both sides of one source; harm, toxicity
+python -m training.folds --statistics                      # without the encoder
 
 Each cell trains without both, and without what copies their texts. It tells the area under the curve, the recall at 1 %
 false alarms by the threshold of the unseen harmless source, and the figures at a threshold that was set without it, on
@@ -15,7 +16,6 @@ import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -35,9 +35,8 @@ from training.states import States, cached, joined
 from training.statistics import counted, features, fit_to
 from training.statistics import logits as counted_logits
 from training.train import BUILD, FROZEN, FUSION, base_folder, new_top
-from training.unseen import APART, ATTACKS, BENIGN, Fold, fold, learned
+from training.unseen import SOURCES, Fold, fold, learned
 
-INJECTION = HEADS.index("injection")
 TARGET = 0.01
 
 Logits = NDArray[np.float64]
@@ -45,10 +44,12 @@ Logits = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Given:
-    """What all cells share. Without states, there is no encoder."""
+    """What all cells share: `head` is what is told. Without states, there is no encoder."""
 
+    head: str
     data: Corpus
     words: csr_matrix
+    share: float
     states: States | None
     how: Fit
 
@@ -57,13 +58,14 @@ def cell(
     given: Given, attacks: str, benign: str
 ) -> tuple[dict[str, object], Mapping[str, Mapping[str, Logits]]]:
     """Train without two sources; return the figures of the cell, and the logits behind them."""
-    parts = fold(given.data.public, attacks, benign, Random(f"{given.how.seed} {attacks} {benign}"))
+    parts = fold(
+        given.data.public, attacks, benign, Random(f"{given.how.seed} {attacks} {benign}"), given.head
+    )
     taken = learned(given.data, parts)
     by = {"statistics": by_statistics(given, parts, taken)}
     if given.states is not None:
         encoder = by_encoder(given, given.states, parts, taken)
-        scale, share, _ = FUSION["injection"]
-        both = {name: scale * encoder[name] + share * by["statistics"][name] for name in encoder}
+        both = {name: encoder[name] + given.share * by["statistics"][name] for name in encoder}
         by |= {"encoder": encoder, "both": both}
     return {"attacks": attacks, "benign": benign, **{name: figures(**one) for name, one in by.items()}}, by
 
@@ -73,8 +75,8 @@ def by_statistics(given: Given, parts: Fold, taken: NDArray[np.bool_]) -> dict[s
     at = np.flatnonzero(taken)
     every = given.data.rows
     rows = [every[one] for one in at]
-    model = Statistics(*fit_to(given.words[at], rows, counted(rows), COUNTED[:1]))
-    place = COUNTED.index("injection")
+    model = Statistics(*fit_to(given.words[at], rows, counted(rows), [given.head]))
+    place = COUNTED.index(given.head)
     return {
         name: counted_logits(model, [row.text for row in some])[:, place].astype(np.float64)
         for name, some in unseen(parts)
@@ -90,7 +92,7 @@ def by_encoder(given: Given, states: States, parts: Fold, taken: NDArray[np.bool
     fit(top, Examples(states, *targets(rows), weight), given.how)
     places = {id(row): at for at, row in enumerate(given.data.public)}
     return {
-        name: logits(top, states, [places[id(row)] for row in some])[:, INJECTION]
+        name: logits(top, states, [places[id(row)] for row in some])[:, HEADS.index(given.head)]
         for name, some in unseen(parts)
     }
 
@@ -127,10 +129,12 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, default=BUILD / "states", help="folder for the states of the lower layers"
     )
-    parser.add_argument("--attacks", nargs="*", default=ATTACKS, choices=ATTACKS)
-    parser.add_argument("--benign", nargs="*", default=BENIGN, choices=BENIGN)
+    parser.add_argument("--what", default="injection", choices=SOURCES)
     parser.add_argument(
-        "--apart", action="store_true", help=f"the documents of {' and of '.join(APART)} instead"
+        "--of", nargs=2, action="append", metavar="SOURCE", help="one cell: attacks and harmless"
+    )
+    parser.add_argument(
+        "--share", type=float, default=FUSION["injection"][1], help="share of the statistics in both"
     )
     parser.add_argument("--statistics", action="store_true", help="the statistics alone")
     parser.add_argument("--own", type=int, default=56_000, help="rows of our own; 0 shows what they bring")
@@ -153,10 +157,10 @@ def main() -> None:
         parts = data.parts.items()
         states = joined([cached(base_folder(), given.cache / name, rows, FROZEN) for name, rows in parts])
     how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, seed=given.seed)
-    shared = Given(data, features([row.text for row in data.rows]), states, how)
+    head = "injection" if given.what == "documents" else given.what
+    shared = Given(head, data, features([row.text for row in data.rows]), given.share, states, how)
     cells: list[dict[str, object]] = []
-    pairs = zip(APART, APART, strict=True) if given.apart else product(given.attacks, given.benign)
-    for attacks, benign in pairs:
+    for attacks, benign in given.of or SOURCES[given.what]:
         found, scores = cell(shared, attacks, benign)
         print(json.dumps(found), flush=True)
         cells.append(found)

@@ -1,4 +1,4 @@
-"""The folder of the package that a trained model is put into, and its checksums."""
+"""The folders of the package that trained models are put into, and their checksums."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-TARGET: Final = Path(__file__).parent.parent / "src" / "tidegate" / "models" / "detector"
-"""The folder of the detector."""
+MODELS: Final = Path(__file__).parent.parent / "src" / "tidegate" / "models"
+"""The package's folder of models."""
+DETECTOR: Final = "detector"
+STATISTICS: Final = "statistics"
+"""The folders of the two models in it."""
 _SIGNED: Final = frozenset({".json", ".npz", ".onnx"})
 
 

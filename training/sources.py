@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from training.rows import Channel, Labels, Row, distinct, harmful, harmless
+from training.rows import Channel, Labels, Row, distinct, fingerprint, harmful, harmless
 from training.sorting import BENIGN, CATQA, INJECTION, neuralchemy
 
 VARIABLE: Final = "TIDEGATE_DATA"
@@ -57,14 +57,22 @@ def folder(given: Path | str | None = None) -> Path:
     )
 
 
-def prompts_folder() -> Path:
-    """Return the folder of the natural prompts, `cache` beside `guards`. Raises FileNotFoundError where there is none."""
-    for parent in folder().parents:
-        if (parent / "cache" / "quora_pairs_dev.jsonl").is_file():
-            return parent / "cache"
-    raise FileNotFoundError(
-        f"no cache/quora_pairs_dev.jsonl beside {folder()}: name the folder that has both"
-    )
+def prompts() -> list[str]:
+    """Return natural prompts that nothing is trained on: questions of Quora, and of a bank's customers.
+
+    They are in the folder `cache` beside `guards`. Raises FileNotFoundError where it is not.
+    """
+    caches = [parent / "cache" for parent in folder().parents]
+    found = [one for one in caches if (one / "quora_pairs_dev.jsonl").is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"no cache/quora_pairs_dev.jsonl beside {folder()}: name the folder that has both"
+        )
+    pairs = [json.loads(line) for line in (found[0] / "quora_pairs_dev.jsonl").open(encoding="utf-8")]
+    with (found[0] / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
+        bank = [record["text"] for record in csv.DictReader(file)]
+    texts = [*(pair[side] for pair in pairs for side in ("a", "b")), *bank]
+    return list({fingerprint(text): text for text in texts if text.strip()}.values())
 
 
 def refused(path: Path) -> Path:

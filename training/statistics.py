@@ -10,7 +10,6 @@ solved by L-BFGS: one minimum, the same from each start.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -24,12 +23,12 @@ from scipy.sparse import csr_matrix
 
 from tidegate.kernel.text.views import Views
 from tidegate.models.statistics.grams import BITS, codes, grams
-from tidegate.models.statistics.model import FOLDER, HEADS, Statistics, packed, unpacked
-from training.corpus import corpus
+from tidegate.models.statistics.model import HEADS, Statistics, packed, unpacked
+from training.corpus import OWN_ROWS, Corpus, corpus
 from training.rows import HEADS as EVERY
 from training.rows import OWN, Row, fingerprint, targets, weights
-from training.shipping import sign
-from training.sources import prompts_folder
+from training.shipping import MODELS, STATISTICS, sign
+from training.sources import prompts
 from training.unseen import without_copies
 
 INJECTION: Final = HEADS.index("injection")
@@ -126,21 +125,13 @@ def solved(
     return every, float(found.x[-1])
 
 
-def natural(folder: Path) -> list[str]:
-    """Return the questions of Quora and the bank's customers in a folder: natural prompts that nothing is trained on."""
-    pairs = [json.loads(line) for line in (folder / "quora_pairs_dev.jsonl").read_text("utf-8").splitlines()]
-    with (folder / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
-        bank = [row["text"] for row in csv.DictReader(file)]
-    return list(dict.fromkeys([*(pair[side] for pair in pairs for side in ("a", "b")), *bank]))
-
-
-def thresholds(model: Statistics, prompts: Sequence[str], held: Sequence[Row]) -> dict[str, dict[str, float]]:
+def thresholds(model: Statistics, texts: Sequence[str], held: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Return the probabilities above which `FALSE_ALARMS` of harmless texts lie, by channel.
 
     There are too few documents and answers that no fit has seen to know so small a share. They have the thresholds of
     prompts, or the highest that one of them has, if that is more.
     """
-    found = _chances(model, prompts)
+    found = _chances(model, texts)
     usual = {name: float(np.quantile(found, 1 - share)) for name, share in FALSE_ALARMS.items()}
     limits = {"user": usual}
     for channel in ("document", "model_output"):
@@ -166,29 +157,32 @@ def ship(table: Floats, bias: Floats, folder: Path) -> Statistics:
     return Statistics(unpacked(bytes_, scale), bias)
 
 
-def make(own: int, prompts: Path, folder: Path) -> None:
-    """Fit the model of the package, set its thresholds, and write both."""
-    data = corpus(own, 0)
+def make(data: Corpus, folder: Path) -> Statistics:
+    """Fit the model to all rows, set its thresholds, and write both. Returns the model as the gateway reads it."""
     table, bias = fit_to(features([row.text for row in data.rows]), data.rows, counted(data.rows))
+    folder.mkdir(parents=True, exist_ok=True)
     model = ship(table, bias, folder)
     trained = {fingerprint(row.text) for row in data.rows}
-    texts = [text for text in natural(prompts) if fingerprint(text) not in trained]
+    texts = [text for text in prompts() if fingerprint(text) not in trained]
     # The text around an attack that the model was fitted to says nothing of documents that it has not seen.
     held = without_copies(data.held, [row for row in data.public if row.labels.get("injection") == 1])
     limits = thresholds(model, texts, held)
     (folder / "thresholds.json").write_text(json.dumps(limits, indent=1) + "\n", "utf-8")
     sign(folder)
-    print(f"{len(data.rows)} rows, {len(texts)} natural prompts, thresholds {limits}")
+    print(f"    {len(data.rows)} rows, {len(texts)} natural prompts, thresholds {limits}", flush=True)
+    return model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--own", type=int, default=40_000, help="rows of our own (default: %(default)s)")
-    parser.add_argument("--to", type=Path, default=FOLDER, help="folder for the weights")
+    parser.add_argument("--own", type=int, default=OWN_ROWS, help="rows of our own (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=MODELS, help="folder of the models (default: the package's)"
+    )
     given = parser.parse_args()
-    make(given.own, prompts_folder(), given.to)
+    make(corpus(given.own, 0), given.out / STATISTICS)
 
 
 if __name__ == "__main__":

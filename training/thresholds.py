@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,12 +22,13 @@ from numpy.typing import NDArray
 
 from tidegate.kernel.text import Views
 from tidegate.models.detecting import Detector
+from tidegate.models.statistics.model import Statistics, statistics
 from training.corpus import corpus
 from training.generate.kinds import kinds
 from training.generate.writing import rows
-from training.rows import HARMS, Row, fingerprint
-from training.shipping import TARGET, sign
-from training.sources import prompts_folder
+from training.rows import HARMS, Row
+from training.shipping import DETECTOR, MODELS, sign
+from training.sources import prompts
 from training.unseen import without_copies
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
@@ -66,13 +66,9 @@ Scores = NDArray[np.float64]
 """Probabilities, texts by heads."""
 
 
-def natural(folder: Path) -> list[str]:
-    """Return the natural prompts of the folder `cache`, in random order."""
-    pairs = [json.loads(line) for line in (folder / "quora_pairs_dev.jsonl").open(encoding="utf-8")]
-    found = [pair[side] for pair in pairs for side in ("a", "b")]
-    with (folder / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
-        found += [record[0] for record in list(csv.reader(file))[1:]]
-    texts = list({fingerprint(text): text for text in found if text.strip()}.values())
+def natural() -> list[str]:
+    """Return natural prompts in random order."""
+    texts = prompts()
     Random(0).shuffle(texts)
     return texts
 
@@ -150,15 +146,16 @@ def told(
     return {**{rail: float(one.mean()) for rail, one in over.items()}, "any": float(every.mean())}
 
 
-async def work(folder: Path, *, cache: Path) -> None:
-    detector = Detector(folder=folder)
+async def work(folder: Path, words: Statistics) -> None:
+    """Write the thresholds of the detector in a folder, which has the statistics beside it."""
+    detector = Detector(folder=folder, statistics=words.logits_of, suspicion=words.suspicion)
     heads = json.loads((folder / "detector.json").read_text())["heads"]
-    prompts = natural(cache)
+    user = natural()
     data = corpus(0, 0)
     held = without_copies(data.held, data.public)  # BIPIA's injected texts hold its clean ones
     texts = {
-        "natural": prompts[::2],
-        "unseen": prompts[1::2],
+        "natural": user[::2],
+        "unseen": user[1::2],
         "hard": [row.text for row in own(HARD, 500)],
         "documents": [row.text for row in held if row.channel in {"document", "tool_output"}]
         + [row.text for row in own(DOCUMENTS, 300)],
@@ -183,10 +180,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--folder", type=Path, default=TARGET, help="folder of the model (default: that of the package)"
+        "--folder", type=Path, default=MODELS / DETECTOR, help="folder of the model (default: the package's)"
     )
     given = parser.parse_args()
-    asyncio.run(work(given.folder, cache=prompts_folder()))
+    asyncio.run(work(given.folder, statistics()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Train the detectors' encoder from the public sets and our own texts, and put it into the package.
+"""Train the detectors from the public sets and our own texts, set their thresholds, and put all into the package.
 
-make train ARGS="--seeds 3"          # needs TIDEGATE_DATA, the folder of the public sets
+make train          # needs TIDEGATE_DATA, the folder of the public sets
 
 The same seeds give the same rows in the same order. The lower layers of all-MiniLM-L6-v2 stay as they are. The upper ones
 and the heads are fitted once for each seed, from the same start, and their weights are averaged. It takes about half an
@@ -10,6 +10,7 @@ hour on two cores.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from importlib.util import find_spec
@@ -18,18 +19,20 @@ from typing import Final
 
 import torch
 
-from training.corpus import Corpus, corpus
+from training import statistics, thresholds
+from training.corpus import OWN_ROWS, Corpus, corpus
 from training.encoder import Examples, Fit, fit
 from training.exporting import export
 from training.layers import Top, Trunk, encoder_of
 from training.rows import HEADS, targets, weights
-from training.shipping import TARGET, digest, sign
+from training.shipping import DETECTOR, MODELS, STATISTICS, digest, sign
 from training.states import MOST_WINDOWS, OVERLAP_TOKENS, WINDOW_TOKENS, States, cached, joined
 
 FROZEN: Final = 3
 """The lower layers that stay as they are, of 6."""
 BUILD: Final = Path(__file__).parent / ".build"
 MODEL: Final = "detector.int8.onnx"
+VERSION: Final = "2"
 FUSION: Final = {"injection": (1.0, 0.5, 0.0)}
 """The weights of the encoder's logit and of the statistics' one, and a bias, chosen by leaving sources out.
 
@@ -75,16 +78,15 @@ def write(base: Path, top: Top, folder: Path, made_with: dict[str, object]) -> N
     """Write the model, and what the gateway has to know of it."""
     folder.mkdir(parents=True, exist_ok=True)
     export(Trunk(encoder_of(base), FROZEN), top, folder / MODEL)
-    about = json.loads((folder / "detector.json").read_text()) if (folder / "detector.json").is_file() else {}
-    about |= {
+    about = {
+        "version": VERSION,
         "heads": HEADS,
         "tokens": WINDOW_TOKENS,
         "overlap": OVERLAP_TOKENS,
         "windows": MOST_WINDOWS,
+        "fusion": {head: FUSION.get(head, (1.0, 0.0, 0.0)) for head in HEADS},
         "made_with": made_with,
     }
-    about.setdefault("version", "1")
-    about["fusion"] = {head: FUSION.get(head, (1.0, 0.0, 0.0)) for head in HEADS}
     (folder / "detector.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     sign(folder)
 
@@ -93,16 +95,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--own", type=int, default=52_000, help="rows of our own (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="fits that are averaged (default: %(default)s)")
+    parser.add_argument("--own", type=int, default=OWN_ROWS, help="rows of our own (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=2, help="fits that are averaged (default: %(default)s)")
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the rows (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument(
-        "--drawn", type=int, default=16_000, help="texts drawn in an epoch (default: %(default)s)"
+        "--drawn", type=int, default=20_000, help="texts drawn in an epoch (default: %(default)s)"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--out", type=Path, default=TARGET, help="folder of the model (default: that of the package)"
+        "--out", type=Path, default=MODELS, help="folder of the models (default: that of the package)"
     )
     parser.add_argument(
         "--cache", type=Path, default=BUILD / "states", help="folder for 3 GB of states of the lower layers"
@@ -114,6 +116,8 @@ def main() -> None:
     print("==> the rows", flush=True)
     data = corpus(given.own, given.first_seed)
     print(f"    {len(data.public)} public ones, {len(data.own)} of our own", flush=True)
+    print("==> the statistics", flush=True)
+    words = statistics.make(data, given.out / STATISTICS)
     print("==> the states of the lower layers", flush=True)
     parts = data.parts.items()
     states = joined([cached(base, given.cache / name, rows, FROZEN) for name, rows in parts])
@@ -121,7 +125,9 @@ def main() -> None:
     top = averaged(base, data, states, how, given.seeds)
     print("==> the model of 8 bits", flush=True)
     made_with = {name: getattr(given, name) for name in ("own", "seeds", "first_seed", "epochs", "drawn")}
-    write(base, top, given.out, made_with)
+    write(base, top, given.out / DETECTOR, made_with)
+    print("==> the thresholds", flush=True)
+    asyncio.run(thresholds.work(given.out / DETECTOR, words))
     print(f"==> {given.out} after {(time.perf_counter() - began) / 60:.0f} minutes", flush=True)
 
 

