@@ -36,12 +36,14 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "toxicity": ("toxicity",),
     "harm": ("harm", *HARMS),
 }
-"""The heads of each rail: one of them above its threshold is enough."""
-FLAG: Final[Mapping[str, float]] = {"injection": 0.003, "toxicity": 0.002, "harm": 0.004}
-"""The share of natural prompts that each rail flags."""
+"""The heads of each rail: one of them above its threshold is enough. The first one tells of all that the rail is for."""
+MAIN: Final = 0.9
+"""The first head's part of what a rail may flag wrongly. The other heads share the rest."""
+FLAG: Final[Mapping[str, float]] = {"injection": 0.001, "toxicity": 0.0015, "harm": 0.0065}
+"""The share of natural prompts that each rail flags. Some of them do ask for harm, so its share is the largest."""
 BLOCK: Final = 0.00015
 """The share of natural prompts that each rail blocks."""
-HARD_FLAG: Final = 0.03
+HARD_FLAG: Final[Mapping[str, float]] = {"injection": 0.01, "toxicity": 0.03, "harm": 0.03}
 """The share of our own harmless texts that look like attacks or harm which each rail flags."""
 HARD: Final = (
     "benign.trap",
@@ -50,6 +52,7 @@ HARD: Final = (
     "benign.roleplay",
     "benign.operator",
     "benign.format",
+    "benign.foreign_hard",
 )
 DOCUMENTS: Final = (
     "benign.document",
@@ -91,18 +94,28 @@ async def scored(detector: Detector, texts: Sequence[str]) -> Scores:
 def level(scores: Scores, share: float) -> Scores:
     """Return a threshold for each head, so that at most a share of the texts has a head above its own.
 
-    All heads let the same share of the texts through, so that none of them takes the share of another.
+    The first head has `MAIN` of the share. All others let the same share of the texts through, so that none of them takes
+    the share of another.
     """
+    if scores.shape[1] == 1:
+        return above(scores, share)
+    first = above(scores[:, :1], share * MAIN)
     low, high = 0.0, share
-    found = np.ones(scores.shape[1])
+    others = np.ones(scores.shape[1] - 1)
     for _ in range(30):
         each = (low + high) / 2
-        levels = np.quantile(scores, 1 - each, axis=0, method="higher") + 1e-6
-        if np.mean((scores >= levels).any(axis=1)) <= share:
-            low, found = each, levels
+        found = above(scores[:, 1:], each)
+        over = (scores[:, :1] >= first).any(axis=1) | (scores[:, 1:] >= found).any(axis=1)
+        if np.mean(over) <= share:
+            low, others = each, found
         else:
             high = each
-    return found
+    return np.concatenate([first, others])
+
+
+def above(scores: Scores, share: float) -> Scores:
+    """Return the least threshold of each head for which at most a share of the texts is above it."""
+    return np.quantile(scores, 1 - share, axis=0, method="higher") + 1e-6
 
 
 def table(heads: Sequence[str], sets: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
@@ -112,15 +125,14 @@ def table(heads: Sequence[str], sets: Mapping[str, Scores]) -> dict[str, dict[st
         at = [heads.index(name) for name in names]
         natural_flag = level(sets["natural"][:, at], FLAG[rail])
         natural_block = level(sets["natural"][:, at], BLOCK)
-        hard = level(sets["hard"][:, at], HARD_FLAG)
+        hard = level(sets["hard"][:, at], HARD_FLAG[rail])
         for channel, further in (
             ("user", "hard"),
             ("document", "documents"),
             ("tool_output", "documents"),
             ("model_output", "answers"),
         ):
-            share = HARD_FLAG if further == "hard" else 0.01
-            more = hard if further == "hard" else level(sets[further][:, at], share)
+            more = hard if further == "hard" else level(sets[further][:, at], 0.01)
             most = level(sets[further][:, at], 0.002)
             for place, name in enumerate(names):
                 flag = max(natural_flag[place], more[place])
