@@ -246,13 +246,17 @@ def _planted(rng: Random) -> Written:
     return Written(planted(paper(rng), english().expand("planted", rng), rng))
 
 
+_SAID: Final = ("note", "pa_ask", "pa_about", "pa_about", "hv_statement", "ml_please", "ml_human", "ml_human")
+"""What people ask of each other, or say with the words of attacks, where attacks have an order."""
+
+
 def _plain(rng: Random) -> Written:
     """Return a document as it is, or with a sentence of people where attacks have an order."""
     text = paper(rng)
     if rng.random() < 0.5:
         text = planted(
             text,
-            english().expand(rng.choice(("note", "pa_ask", "pa_about", "pa_about", "hv_statement")), rng),
+            english().expand(rng.choice(_SAID), rng),
             rng,
         )
     return Written(text)
