@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 from training.generate import __main__ as command
 from training.generate.kinds import Kind, kinds
+from training.generate.papers import wrapped
 from training.generate.writing import counts, generate, one, rows
 from training.rows import HARMS, HEADS, Row, fingerprint
 
@@ -125,3 +127,14 @@ def test_samples_and_counts_are_printed(capsys: pytest.CaptureFixture[str], tmp_
     assert json.loads(lines[0])["labels"] == {"injection": 1}
     with pytest.raises(SystemExit, match="there is no kind 'nothing'"):
         command.samples(["nothing"], 3, 1, noisy=False)
+
+
+def test_lines_of_a_mail_are_broken_and_those_of_code_are_not() -> None:
+    mail = "> " + "please call me " * 20 + "\n\nhttps://" + "a" * 90
+    found = {wrapped(mail, Random(seed)) for seed in range(40)}
+    assert mail in found
+    for text in found - {mail}:
+        assert text.replace("\n> ", " ").split() == mail.split()
+        assert max(len(line) for line in text.split("\n")) == 98
+    code = "def total(items):\n    return " + "one + " * 40 + "1"
+    assert {wrapped(code, Random(seed)) for seed in range(40)} == {code}

@@ -29,7 +29,7 @@ from training.generate.kind import (
     tidy,
 )
 from training.generate.noise import suffix
-from training.generate.papers import paper, passage, planted
+from training.generate.papers import paper, passage, planted, wrapped
 from training.generate.phrasebooks import BOOKS, spoken
 from training.rows import Labels
 
@@ -145,7 +145,7 @@ def _attacks() -> list[Kind]:
     shares: Mapping[str, float] = {
         "override": 5,
         "extraction": 6.5,
-        "persona": 4,
+        "persona": 5.5,
         "long_persona": 2.5,
         "authority": 3.5,
         "marker": 3,
@@ -185,9 +185,9 @@ def _benign() -> list[Kind]:
     shares: Mapping[str, float] = {
         "about_ai": 5,
         "about_attacks": 5,
-        "trigger": 5,
+        "trigger": 9,
         "writing": 3,
-        "roleplay": 3,
+        "roleplay": 5,
         "everyday": 5,
         "statement": 4,
         "support": 2,
@@ -242,8 +242,12 @@ def _planted(rng: Random) -> Written:
     if rng.random() < _ERRANDS:
         # Not at the beginning: a task above a text is what users write.
         errand = english().expand("planted_errand", rng)
-        return Written(planted(paper(rng), errand, rng, ("middle", "middle", "end")))
-    return Written(planted(paper(rng), english().expand("planted", rng), rng))
+        return Written(wrapped(planted(paper(rng), errand, rng, ("middle", "middle", "end")), rng))
+    return Written(wrapped(planted(paper(rng), english().expand("planted", rng), rng), rng))
+
+
+_SAID: Final = ("note", "pa_ask", "pa_about", "pa_about", "hv_statement", "ml_please", "ml_human", "ml_human")
+"""What people ask of each other, or say with the words of attacks, where attacks have an order."""
 
 
 def _plain(rng: Random) -> Written:
@@ -252,15 +256,18 @@ def _plain(rng: Random) -> Written:
     if rng.random() < 0.5:
         text = planted(
             text,
-            english().expand(rng.choice(("note", "pa_ask", "pa_about", "pa_about", "hv_statement")), rng),
+            english().expand(rng.choice(_SAID), rng),
             rng,
         )
-    return Written(text)
+    return Written(wrapped(text, rng))
 
 
 def _asked_of(rng: Random) -> Written:
     """Return a task of a user with the document that it is about."""
-    parts = [english().expand(rng.choice(("hv_then", "ev_question", "benign.hard_request")), rng), paper(rng)]
+    parts = [
+        english().expand(rng.choice(("hv_then", "ev_question", "benign.hard_request")), rng),
+        wrapped(paper(rng), rng),
+    ]
     if rng.random() < 0.15:
         parts.reverse()
     return Written(rng.choice(("\n\n", "\n", "\n---\n")).join(parts))
@@ -280,7 +287,7 @@ def _breadth() -> list[Kind]:
     }
     return [
         *_from_tables("benign", BENIGN, shares),
-        Kind("benign.paper", BENIGN, 14, ("document", "document", "tool_output", "user"), _plain),
+        Kind("benign.paper", BENIGN, 18, ("document", "document", "tool_output", "user"), _plain),
         Kind("benign.paper_task", BENIGN, 3, USER, _asked_of),
         Kind(
             "benign.repository",
@@ -289,7 +296,7 @@ def _breadth() -> list[Kind]:
             ("document", "tool_output", "user"),
             lambda rng: Written(passage(rng)),
         ),
-        Kind("attack.planted", ATTACK, 10, OUTSIDE, _planted),
+        Kind("attack.planted", ATTACK, 13, OUTSIDE, _planted),
     ]
 
 

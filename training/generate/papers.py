@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -56,6 +57,12 @@ _ATTACKS: Final = re.compile(
 """A passage with one of these may quote an attack, or looks like a reference of the tables. It is left out."""
 
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|\n+")
+_KEEPS_LINES: Final = re.compile(r"(?m)^ {2,}|^\||[{};>]$|\t|</")
+"""Code, tables and pages, whose lines mean something."""
+
+_BROKEN: Final = 0.25
+"""How many documents have the short lines of old mail programs."""
+
 _HIDES: Final = (
     *(
         "{}",
@@ -90,6 +97,26 @@ def planted(document: str, note: str, rng: Random, places: Sequence[str] = ANYWH
         gap = document[start:end]
         return document[:start] + gap + note + (gap if "\n" in gap else joint) + document[end:]
     return note + joint + document if place == "begin" else document + joint + note
+
+
+def wrapped(document: str, rng: Random) -> str:
+    """Return the document as it is, or with its lines broken at 50 to 78 signs, as many mails have them.
+
+    It is done after planting, so that the break of a line does not show where somebody planted something.
+    """
+    if rng.random() >= _BROKEN or _KEEPS_LINES.search(document):
+        return document
+    width = rng.randint(50, 78)
+    return "\n".join(
+        textwrap.fill(
+            line,
+            width,
+            subsequent_indent="> " if line.startswith("> ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in document.split("\n")
+    )
 
 
 def paper(rng: Random) -> str:
