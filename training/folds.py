@@ -32,7 +32,7 @@ from training.corpus import Corpus, corpus
 from training.encoder import Examples, Fit, fit, logits
 from training.rows import HEADS, Row, targets, weights
 from training.states import States, cached, joined
-from training.statistics import counted, features, fit_to
+from training.statistics import features, fit_to
 from training.statistics import logits as counted_logits
 from training.train import BUILD, FROZEN, FUSION, base_folder, new_top
 from training.unseen import SOURCES, Fold, fold, learned
@@ -75,7 +75,7 @@ def by_statistics(given: Given, parts: Fold, taken: NDArray[np.bool_]) -> dict[s
     at = np.flatnonzero(taken)
     every = given.data.rows
     rows = [every[one] for one in at]
-    model = Statistics(*fit_to(given.words[at], rows, counted(rows), [given.head]))
+    model = Statistics(*fit_to(given.words[at], rows, weights(rows), [given.head]))
     place = COUNTED.index(given.head)
     return {
         name: counted_logits(model, [row.text for row in some])[:, place].astype(np.float64)

@@ -77,7 +77,7 @@ EMPHASIS: Final[Mapping[str, float]] = {"catqa": 4, "advbench": 3}
 """How much more these sources count: public sets of harm are small, and have many kinds of request."""
 OWN: Final = "own."
 """How the sources of our own rows begin."""
-OWN_PART: Final = 0.65
+OWN_PART: Final = 0.8
 """The part of all weight that our own rows have. Among them, each row counts the same: their shares are meant."""
 
 

@@ -62,17 +62,25 @@ def prompts() -> list[str]:
 
     They are in the folder `cache` beside `guards`. Raises FileNotFoundError where it is not.
     """
-    caches = [parent / "cache" for parent in folder().parents]
-    found = [one for one in caches if (one / "quora_pairs_dev.jsonl").is_file()]
-    if not found:
-        raise FileNotFoundError(
-            f"no cache/quora_pairs_dev.jsonl beside {folder()}: name the folder that has both"
-        )
-    pairs = [json.loads(line) for line in (found[0] / "quora_pairs_dev.jsonl").open(encoding="utf-8")]
-    with (found[0] / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
+    with (_cache() / "banking77_test.csv").open(encoding="utf-8", newline="") as file:
         bank = [record["text"] for record in csv.DictReader(file)]
-    texts = [*(pair[side] for pair in pairs for side in ("a", "b")), *bank]
+    texts = [*(text for one in pairs() for text in one[:2]), *bank]
     return list({fingerprint(text): text for text in texts if text.strip()}.values())
+
+
+def pairs() -> list[tuple[str, str, bool]]:
+    """Return pairs of Quora's questions, and whether both ask the same. Raises FileNotFoundError as `prompts`."""
+    lines = (_cache() / "quora_pairs_dev.jsonl").open(encoding="utf-8")
+    return [(one["a"], one["b"], bool(one["same"])) for one in map(json.loads, lines)]
+
+
+def _cache() -> Path:
+    for parent in folder().parents:
+        if (parent / "cache" / "quora_pairs_dev.jsonl").is_file():
+            return parent / "cache"
+    raise FileNotFoundError(
+        f"no cache/quora_pairs_dev.jsonl beside {folder()}: name the folder that has both"
+    )
 
 
 def refused(path: Path) -> Path:

@@ -26,7 +26,7 @@ from tidegate.models.statistics.grams import BITS, codes, grams
 from tidegate.models.statistics.model import HEADS, Statistics, packed, unpacked
 from training.corpus import OWN_ROWS, Corpus, corpus
 from training.rows import HEADS as EVERY
-from training.rows import OWN, Row, fingerprint, targets, weights
+from training.rows import Row, fingerprint, targets, weights
 from training.shipping import MODELS, STATISTICS, sign
 from training.sources import prompts
 from training.unseen import without_copies
@@ -38,9 +38,6 @@ FALSE_ALARMS: Final = {"flag": 0.005, "block": 0.0005}
 PENALTY: Final = 1e-5
 STEPS: Final = 60
 """The most steps of a fit."""
-OWN_PART: Final = 0.8
-"""The part of all weight that our own rows have. The encoder's is less, which knows words beforehand."""
-
 Floats = NDArray[np.float32]
 
 
@@ -57,16 +54,6 @@ def features(texts: Sequence[str]) -> csr_matrix:
     return csr_matrix(
         (np.concatenate(values), np.concatenate(places).astype(np.int32), starts), shape=(len(texts), WIDTH)
     )
-
-
-def counted(rows: Sequence[Row]) -> Floats:
-    """Return how much each row counts: as `training.rows.weights`, but our own ones have `OWN_PART` of all."""
-    found = weights(rows)
-    own = np.array([row.source.startswith(OWN) for row in rows], bool)
-    if own.any() and not own.all():
-        found[own] *= OWN_PART / found[own].sum()
-        found[~own] *= (1 - OWN_PART) / found[~own].sum()
-    return found / found.mean()
 
 
 def logits(model: Statistics, texts: Sequence[str]) -> Floats:
@@ -159,7 +146,7 @@ def ship(table: Floats, bias: Floats, folder: Path) -> Statistics:
 
 def make(data: Corpus, folder: Path) -> Statistics:
     """Fit the model to all rows, set its thresholds, and write both. Returns the model as the gateway reads it."""
-    table, bias = fit_to(features([row.text for row in data.rows]), data.rows, counted(data.rows))
+    table, bias = fit_to(features([row.text for row in data.rows]), data.rows, weights(data.rows))
     folder.mkdir(parents=True, exist_ok=True)
     model = ship(table, bias, folder)
     trained = {fingerprint(row.text) for row in data.rows}
