@@ -108,6 +108,18 @@ def row(profile: str, outcomes: Sequence[Outcome]) -> Row:
     )
 
 
+def warnings(rows: Sequence[Row]) -> list[str]:
+    """Return a line for each profile that has refused other questions than those that its rails stop."""
+    share = sum(OF_TWENTY.values()) / 20
+    expected = {one.profile: 0 if one.profile == "none" else round(one.questions * share) for one in rows}
+    return [
+        f"{one.profile} refused {one.refused} instead of {expected[one.profile]}, so these figures do not count."
+        " A rail refuses when no time is left within rails.budget_ms: is the machine busy?"
+        for one in rows
+        if one.refused != expected[one.profile]
+    ]
+
+
 def table(rows: Sequence[Row]) -> str:
     head = f"{'profile':<12}{'':<34}{'refused':>9}{'mean':>10}{'median':>10}{'p95':>10}{'answers':>10}{'refusals':>10}"
     lines = [
@@ -182,7 +194,7 @@ async def main(path: str) -> None:
     for guard, speeds in GUARDS.items():
         rows = await rows_of(guard)
         print(f"A {guard} guard: {speeds['GUARD_MS']} ms\n")
-        print(table(rows), end="\n\n", flush=True)
+        print("\n".join([table(rows), *warnings(rows)]), end="\n\n", flush=True)
         found[guard] = [one._asdict() for one in rows]
     Path(path).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(f"Also in {path}.")

@@ -102,6 +102,12 @@ def test_the_table_has_a_line_for_each_profile(rows: dict[str, Any]) -> None:
     assert [line.split()[0] for line in lines] == ["profile", *measure.PROFILES]
 
 
+def test_figures_of_a_machine_that_is_too_busy_are_told_apart(rows: dict[str, Any]) -> None:
+    assert measure.warnings(list(rows.values())) == []
+    [line] = measure.warnings([rows["none"], rows["tiered"]._replace(refused=119)])
+    assert line.startswith("tiered refused 119 instead of 70")
+
+
 def stopping(rails: str) -> str:
     """Return the rail that an answer's header says has blocked."""
     return rails.split("=block", maxsplit=1)[0].rsplit(", ", maxsplit=1)[-1]
