@@ -52,6 +52,16 @@ def sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
+def late(now: list[float]) -> Callable[[str], dict[str, float]]:
+    """Return statistics that know nothing, and take until the time 20 of a clock."""
+
+    def known(_: str) -> dict[str, float]:
+        now[0] = 20.0
+        return {}
+
+    return known
+
+
 def is_evil(found: Any) -> bool:
     return found["injection"] > 0.5
 
@@ -267,12 +277,7 @@ async def test_no_time_is_no_result(folder: Path) -> None:
 async def test_the_time_ends_between_two_windows(folder: Path) -> None:
     """The first run is in time and the second one is not; another caller with more time gets all."""
     now = [0.0]
-
-    def late(_: str) -> dict[str, float]:
-        now[0] = 20.0
-        return {}
-
-    async with opened(folder, clock=lambda: now[0], statistics=late) as detector:
+    async with opened(folder, clock=lambda: now[0], statistics=late(now)) as detector:
         await detector.load()
         now[0] = 0.0
         before = detector.windows
@@ -288,12 +293,7 @@ async def test_the_time_ends_between_two_windows(folder: Path) -> None:
 
 async def test_a_pass_has_the_time_of_the_one_who_can_wait_longest(folder: Path) -> None:
     now = [0.0]
-
-    def late(_: str) -> dict[str, float]:
-        now[0] = 20.0
-        return {}
-
-    async with opened(folder, clock=lambda: now[0], statistics=late) as detector:
+    async with opened(folder, clock=lambda: now[0], statistics=late(now)) as detector:
         await detector.load()
         now[0] = 0.0
         tasks = [asyncio.create_task(detector.read(Views("my evil plan"), until)) for until in (10.0, 30.0)]

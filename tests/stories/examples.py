@@ -14,6 +14,7 @@ from typing import Any
 
 from in_hand import WALL_S, GatewayInHand
 
+from stories.timed import ReadsInTime
 from tidegate.config import Config, EngineConfig, load
 from tidegate.gateway import Gateway
 from tidegate.http.app import create_app
@@ -54,7 +55,8 @@ def plan_of(story: str, profile: str) -> Plan:
 async def gateway_of(story: str, engine: Any = None, **environment: str) -> AsyncIterator[GatewayInHand]:
     """Run the gateway of a story. `environment` is what its configuration reads.
 
-    `engine` answers instead of the first engine that the configuration names.
+    `engine` answers instead of the first engine that the configuration names. The detector is one that takes a known time:
+    the real one has a thread, which a clock that jumps does not wait for.
     """
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
@@ -67,9 +69,9 @@ async def gateway_of(story: str, engine: Any = None, **environment: str) -> Asyn
             def make(name: str, settings: EngineConfig) -> Any:
                 return make_engine(name, settings) if engine is None or name != answering else engine
 
-            async with Gateway(
-                config, runtime=Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=make)
-            ) as gateway:
+            runtime = Runtime(clock=clock, wall=lambda: WALL_S + clock(), make=make)
+            runtime.detector = ReadsInTime()
+            async with Gateway(config, runtime=runtime) as gateway:
                 yield GatewayInHand(gateway, EdgeServer(create_app(gateway), config.server))
     finally:
         for name, value in before.items():
