@@ -55,8 +55,10 @@ def export(trunk: Trunk, top: Top, target: Path) -> None:
 
 
 def _heads(model: Path) -> list[str]:
-    return [
+    """Return the names of the products of the heads, also those that they get when `quantize_dynamic` divides them."""
+    named = [
         node.name
         for node in onnx.load(str(model)).graph.node
         if "heads" in node.name and node.op_type in {"Gemm", "MatMul"}
     ]
+    return [*named, *(f"{name}_MatMul" for name in named)]

@@ -14,6 +14,9 @@ from transformers import BertModel
 from training.rows import HEADS
 
 DIMENSIONS: Final = 384
+FAR: Final = -40.0
+"""What is added to the score of a padding token: its share is 4e-18. Far less would be a subnormal number in the softmax
+of onnxruntime, and sums of those take several times as long."""
 
 
 def padded(ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +32,7 @@ def padded(ids: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def through(layers: nn.ModuleList, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Run states through layers. The mask has 1 where a token is."""
-    bias = (1.0 - mask[:, None, None, :].to(states.dtype)) * torch.finfo(torch.float32).min
+    bias = (1.0 - mask[:, None, None, :].to(states.dtype)) * FAR
     for layer in layers:
         found: Any = layer(states, attention_mask=bias)
         states = found[0] if isinstance(found, tuple) else found

@@ -50,13 +50,14 @@ class Sizes(NamedTuple):
 
     `texts` limits the texts of a batch, and `batch_tokens` its tokens: the last text of a batch may exceed it.
     `run_tokens` limits the tokens of a run, padding included; a longer row runs alone. `waiting` limits the texts that
-    wait.
+    wait. `run_padding` limits the tokens of padding in a run: more of them take longer than one more run.
     """
 
     texts: int = 16
     batch_tokens: int = 4096
     run_tokens: int = 512
     waiting: int = 1024
+    run_padding: int = 16
 
 
 class Request(Generic[T]):
@@ -264,11 +265,16 @@ class Batching(Generic[R, T]):
         return None
 
     def _groups(self, pieces: list[Piece[R, T]]) -> Iterator[list[Piece[R, T]]]:
-        """Divide rows that are sorted by length into runs of at most `run_tokens`, padding included."""
+        """Divide rows that are sorted by length into runs within `run_tokens` and `run_padding`."""
         group: list[Piece[R, T]] = []
+        tokens = 0
         for one in pieces:
-            if group and len(one.row.ids) * (len(group) + 1) > self._sizes.run_tokens:
+            length = len(one.row.ids)
+            padded = length * (len(group) + 1)
+            padding = padded - tokens - length
+            if group and (padded > self._sizes.run_tokens or padding > self._sizes.run_padding):
                 yield group
-                group = []
+                group, tokens = [], 0
             group.append(one)
+            tokens += length
         yield group

@@ -1,8 +1,9 @@
 """The detector: one encoder with a head for each thing that it tells, in this process, in a thread of its own.
 
 A text is read in windows of 128 tokens that overlap by 16. Of a long text, three are read: the first, the last and one
-between them, which is the most suspicious one by the statistics. The probability of a head is the highest over all
-windows. One pass of the model serves all heads, and all who ask for the same text: see `passes`.
+between them, which is the most suspicious one by the statistics. Beside a text, what is encoded in it is read, and what
+`guessed` makes of nonsense. The probability of a head is the highest over all windows. One pass of the model serves all
+heads, and all who ask for the same text: see `passes`.
 
 Importing this module is cheap: onnxruntime, tokenizers and numpy are imported with `load`, or with the first text.
 `models/detector/README.md` describes the model.
@@ -23,8 +24,9 @@ from tidegate.kernel.text import Views
 from tidegate.models.batching import Batching, Request, Sizes
 from tidegate.models.embedding import FOLDER as MINILM
 from tidegate.models.files import Session, checked, fed, open_session
+from tidegate.models.guessed import guessed_reading
 from tidegate.models.passes import Passes
-from tidegate.models.windows import Suspicion, chosen, windows_of
+from tidegate.models.windows import Suspicion, Window, chosen, windows_of
 from tidegate.ports import Clock, TextViews
 
 if TYPE_CHECKING:
@@ -255,13 +257,13 @@ class _Encoder:
         self.is_loaded = True
 
     def rows(self, text: str) -> Sequence[Read]:
-        described = self.described
-        found: list[Read] = []
-        for reading in readings_of(text):
-            windows = windows_of(self._tokenizer, reading, described.tokens, described.overlap)
-            windows = chosen(windows, self._most_windows, self._suspicion)
-            found += [Read(one.ids, self._statistics_of(one.text)) for one in windows]
-        return found
+        plain, *others = readings_of(text)
+        windows = [*self._windows(plain)]
+        if guess := guessed_reading(self._tokenizer, plain, windows):
+            others.append(guess)
+        for reading in others:
+            windows += self._windows(reading)
+        return [Read(one.ids, self._statistics_of(one.text)) for one in windows]
 
     def run(self, rows: Sequence[Read]) -> Sequence[tuple[float, ...]]:
         import numpy as np  # noqa: PLC0415 - on first use: saves memory if never used
@@ -281,6 +283,10 @@ class _Encoder:
     def unload(self) -> None:
         self.is_loaded = False
         self._session = None
+
+    def _windows(self, reading: str) -> Sequence[Window]:
+        every = windows_of(self._tokenizer, reading, self.described.tokens, self.described.overlap)
+        return chosen(every, self._most_windows, self._suspicion)
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads

@@ -1,0 +1,54 @@
+"""Which guessed reading of a text a model reads beside the text itself, such as its rot13.
+
+Every text has guessed readings, and for most they are nonsense. A tokenizer tells language from nonsense: it has one token
+for a word that it knows, and cuts all else into small pieces. So a reading is worth a model's time where the text takes
+many tokens for its length, and the reading takes far fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from tidegate.kernel.text import Views
+from tidegate.models.windows import Window
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PLAIN: Final = 3.0
+"""Characters a token from which on a text is taken for plain, without a look at its readings. English has 4.3, leet 1.5."""
+GAIN: Final = 0.8
+"""A reading is read if it takes less than this share of the tokens of the text."""
+LANGUAGE: Final = 2.2
+"""The least characters a token of a reading that is read. Hashes with letters for their digits have fewer."""
+LEAST: Final = 16
+"""The least characters of a text with a guessed reading. A shorter one gives no instruction."""
+SAMPLE: Final = 256
+"""How many characters are compared. Each reading of them takes the tokenizer 0.1 ms."""
+
+
+def guessed_reading(tokenizer: Tokenizer, text: str, windows: Sequence[Window]) -> str | None:
+    """Return the guessed reading of a folded text that is language where the text is not, or None.
+
+    `windows` are those that are read of the text. The one that looks least like language is compared.
+    """
+    window = min(windows, key=_characters_a_token)
+    if len(window.text) < LEAST or _characters_a_token(window) >= PLAIN:
+        return None
+    sample = window.text[:SAMPLE]
+    most = GAIN * _tokens(tokenizer, sample)
+    sizes = {one.name: _tokens(tokenizer, one.text) for one in Views(sample).guessed}
+    name = min(sizes, key=sizes.__getitem__, default="")
+    if not name or sizes[name] >= min(most, len(sample) / LANGUAGE):
+        return None
+    return next((one.text for one in Views(text).guessed if one.name == name), None)
+
+
+def _characters_a_token(window: Window) -> float:
+    # Two of the ids are those of the beginning and the end.
+    return len(window.text) / max(len(window.ids) - 2, 1)
+
+
+def _tokens(tokenizer: Tokenizer, text: str) -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False).ids)
