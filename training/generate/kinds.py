@@ -13,6 +13,7 @@ from typing import Final
 
 from training.generate.asking import TWINS
 from training.generate.disguises import OPAQUE
+from training.generate.forums import forums
 from training.generate.grammar import english, language, languages
 from training.generate.harms import harms
 from training.generate.kind import (
@@ -296,4 +297,4 @@ def _breadth() -> list[Kind]:
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
     insult = Kind("toxic.insult", TOXIC, 2.5, USER, table("toxic.insult"))
-    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), insult)}
+    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), *forums(), insult)}
