@@ -32,6 +32,7 @@ from training.generate.kind import (
 from training.generate.noise import suffix
 from training.generate.papers import paper, passage, planted
 from training.generate.phrasebooks import BOOKS, spoken
+from training.generate.posts import posts
 from training.rows import Labels
 
 _DIRECT: Final = (
@@ -297,4 +298,6 @@ def _breadth() -> list[Kind]:
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
     insult = Kind("toxic.insult", TOXIC, 2.5, USER, table("toxic.insult"))
-    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), *forums(), insult)}
+    return {
+        one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), *forums(), *posts(), insult)
+    }
