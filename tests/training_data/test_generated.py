@@ -62,7 +62,7 @@ def test_attacks_and_harmless_texts_have_like_shares() -> None:
     shares: Counter[int] = Counter()
     for name, count in counts(10_000, KINDS).items():
         shares[KINDS[name].labels["injection"]] += count
-    assert 0.2 < shares[1] / shares.total() < 0.55
+    assert 0.17 < shares[1] / shares.total() < 0.55
 
 
 def words(texts: list[Row], size: int) -> list[tuple[str, ...]]:

@@ -27,6 +27,8 @@ _SLIPS: Final[Mapping[str, str]] = {
     "want to": "wanna",
     "going to": "gonna",
 }
+_WHOLE: Final = 0.25
+"""How much of the harmful questions is no act in a sentence, but a question of its own."""
 _ASKED: Final[Mapping[str, tuple[float, str, tuple[str, ...]]]] = {
     "crime": (1.2, "non_violent_crimes", ("code_abuse", "privacy", "weapons", "violent_crimes")),
     "violent": (1.2, "violent_crimes", ("weapons", "non_violent_crimes", "hate", "sex_crimes")),
@@ -56,17 +58,30 @@ def casual(text: str, rng: Random) -> Written:
     return tidied(text, rng)
 
 
-def _posted(what: str) -> Callable[[Random], Written]:
-    return lambda rng: casual(asked(what, "forum_asked", rng), rng)
+def _posted(what: str, whole: str = "") -> Callable[[Random], Written]:
+    """Return how an act is asked for in a sentence of forums, or now and then a question of the rule `whole` is written."""
+
+    def write(rng: Random) -> Written:
+        if whole and rng.random() < _WHOLE:
+            return casual(english().expand(whole, rng), rng)
+        return casual(asked(what, "forum_asked", rng), rng)
+
+    return write
 
 
 def forums() -> list[Kind]:
     """Return the kinds of questions of forums, harmless ones first."""
     return [
-        Kind("benign.forum", BENIGN, 11, USER, lambda rng: casual(english().expand("forum", rng), rng)),
-        Kind("benign.forum_act", BENIGN, 7, USER, _posted("fo_safe")),
+        Kind("benign.forum", BENIGN, 10, USER, lambda rng: casual(english().expand("forum", rng), rng)),
+        Kind("benign.forum_act", BENIGN, 6, USER, _posted("fo_safe")),
         *(
-            Kind(f"harm.forum_{rule}", harmful(hazard, unsure=unsure), share, USER, _posted(f"forum_{rule}"))
+            Kind(
+                f"harm.forum_{rule}",
+                harmful(hazard, unsure=unsure),
+                share,
+                USER,
+                _posted(f"forum_{rule}", f"whole_{rule}"),
+            )
             for rule, (share, hazard, unsure) in _ASKED.items()
         ),
     ]

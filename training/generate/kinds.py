@@ -1,6 +1,6 @@
 """The kinds of text of our own: what each is labelled, which channel it comes through, and how it is written.
 
-A kind's share is its part of all rows. A third are attacks, since harmless texts are far more
+A kind's share is its part of all rows. A fifth are attacks, since harmless texts are far more
 diverse. For documents, talks, encodings, suffixes and quotations, each side has its counterpart in the same frame, so that
 the frame says nothing.
 """

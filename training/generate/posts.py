@@ -1,7 +1,7 @@
 """Long posts and passages: neutral sentences of one topic or two, and in their midst what decides the label.
 
-A blog, a story, a letter, a chat, a review, a report, an essay or a task with a text. Harmful ones have one to four sentences of
-harm, harmless ones calm sentences on the same subjects, at the same places.
+A blog, a story, a letter, a chat, a review, a report, an essay or a task with a text. Harmful ones have some sentences of
+harm, most often one to four, harmless ones as many calm sentences on the same subjects, at the same places.
 """
 
 from __future__ import annotations
@@ -40,8 +40,11 @@ _FORMS: Final = (
     "review",
 )
 _VOICES: Final[Mapping[str, str]] = {"story": "story", "review": "product"}
-_SHORTEST, _LONGEST = 60, 190
+_SHORTEST: Final = 60
+_LONGEST: Final = 170
 """How many words a post has, about."""
+_TOLD: Final = (1, 1, 2, 2, 2, 3, 3, 4, 6, 8)
+"""How many sentences decide the label."""
 _BOTH: Final[tuple[Channel, ...]] = ("user", "model_output")
 
 
@@ -64,9 +67,8 @@ def _narrative(voice: str, words: int, rng: Random) -> list[str]:
     return [text for topic in topics for text in _sentences((f"po_{topic}",), share, rng)]
 
 
-def _planted(what: tuple[str, ...], narrative: list[str], rng: Random) -> list[str]:
-    """Return a narrative with one to four sentences at one place of it, or strewn over it."""
-    told = [english().expand(rng.choice(what), rng) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+def _planted(told: list[str], narrative: list[str], rng: Random) -> list[str]:
+    """Return a narrative with sentences at one place of it, or strewn over it."""
     told = [one if one.rstrip()[-1:] in '.!?"' else one + "." for one in told]
     lines = list(narrative)
     if rng.random() < 0.6:
@@ -111,14 +113,15 @@ def post(*what: str) -> Callable[[Random], Written]:
     def write(rng: Random) -> Written:
         form = rng.choice(_FORMS)
         voice = _VOICES.get(form) or rng.choice(("own", "own", "own", "story", "news", "essay"))
-        narrative = _narrative(voice, rng.randint(_SHORTEST - 20, _LONGEST - 50), rng)
-        return Written(_in_form(form, _planted(what, narrative, rng), rng))
+        told = [english().expand(rng.choice(what), rng) for _ in range(rng.choice(_TOLD))]
+        left = rng.randint(_SHORTEST, _LONGEST) - sum(len(one.split()) for one in told)
+        return Written(_in_form(form, _planted(told, _narrative(voice, max(left, 15), rng), rng), rng))
 
     return write
 
 
 def asked_after(*pairs: tuple[str, str]) -> Callable[[Random], Written]:
-    """Return how a request is written after or within a long account of what came before. A pair: what, and the sentence."""
+    """Return how a request is written after a long account, or within it. A pair is what is asked for, and the sentence."""
 
     def write(rng: Random) -> Written:
         told = _narrative("own", rng.randint(30, 110), rng)
@@ -137,8 +140,18 @@ def asked_after(*pairs: tuple[str, str]) -> Callable[[Random], Written]:
 
 
 _CALM: Final = ("line_calm", "line_calm", "line_calm", "say_calm", "calm_said")
-_REQUESTS: Final = (("act_harm", "asked_act"), ("txt_harm", "asked_text"), ("act_harm", "forum_asked"))
-_CALM_REQUESTS: Final = (("act_safe", "asked_act"), ("txt_safe", "asked_text"), ("fo_safe", "forum_asked"))
+_REQUESTS: Final = (
+    ("act_harm", "asked_act"),
+    ("txt_harm", "asked_text"),
+    ("act_harm", "forum_asked"),
+    ("txt_harm", "po_brief"),
+)
+_CALM_REQUESTS: Final = (
+    ("act_safe", "asked_act"),
+    ("txt_safe", "asked_text"),
+    ("fo_safe", "forum_asked"),
+    ("txt_safe", "po_brief"),
+)
 _ATTACKING: Final[Labels] = {"injection": 0, "toxicity": 1, "harm": 1}
 _MARKED: Final[Mapping[str, tuple[float, Labels, tuple[str, ...]]]] = {
     "self_harm": (
@@ -165,9 +178,9 @@ _MARKED: Final[Mapping[str, tuple[float, Labels, tuple[str, ...]]]] = {
 def posts() -> list[Kind]:
     """Return the kinds of long posts, and of their sentences alone, harmless ones first."""
     found = [
-        Kind("benign.post", BENIGN, 7, _BOTH, post(*_CALM)),
+        Kind("benign.post", BENIGN, 6, _BOTH, post(*_CALM)),
         Kind("benign.post_request", BENIGN, 3.5, USER, asked_after(*_CALM_REQUESTS)),
-        Kind("benign.line_calm", BENIGN, 4, _BOTH, _line("calm")),
+        Kind("benign.line_calm", BENIGN, 3, _BOTH, _line("calm")),
         Kind("harm.post_request", harmful(), 2, USER, asked_after(*_REQUESTS)),
     ]
     for rule, (share, labels, more) in _MARKED.items():
