@@ -28,7 +28,7 @@ from scipy.sparse import csr_matrix
 from tidegate.models.statistics.model import HEADS as COUNTED
 from tidegate.models.statistics.model import Statistics
 from tidegate.ops.evals.statistics import auc, recall_at, threshold_at
-from training.corpus import Corpus, corpus
+from training.corpus import OWN_ROWS, Corpus, corpus
 from training.encoder import Examples, Fit, fit, logits
 from training.rows import HEADS, Row, targets, weights
 from training.states import States, cached, joined
@@ -137,7 +137,7 @@ def options() -> argparse.ArgumentParser:
         "--share", type=float, default=FUSION["injection"][1], help="share of the statistics in both"
     )
     parser.add_argument("--statistics", action="store_true", help="the statistics alone")
-    parser.add_argument("--own", type=int, default=56_000, help="rows of our own; 0 shows what they bring")
+    parser.add_argument("--own", type=int, default=OWN_ROWS, help="rows of our own; 0 shows what they bring")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=10_000, help="texts drawn in an epoch")
     parser.add_argument("--rate", type=float, default=1e-4)

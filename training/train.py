@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the rows (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument(
-        "--drawn", type=int, default=20_000, help="texts drawn in an epoch (default: %(default)s)"
+        "--drawn", type=int, default=30_000, help="texts drawn in an epoch (default: %(default)s)"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(

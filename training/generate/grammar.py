@@ -160,6 +160,12 @@ class Grammar:
         text = self._rule(rule, rng, dict(given))
         return _ARTICLE.sub(lambda m: m[1] + ("n" if _VOWEL.match(m[2]) else ""), text)
 
+    def each(self, rule: str, rng: Random) -> Iterator[str]:
+        """Yield a text of each alternative of a rule, in random order, so that no sentence comes twice."""
+        for sequence in rng.sample(self.rules[rule], len(self.rules[rule])):
+            text = self._sequence(sequence, rng, {})
+            yield _ARTICLE.sub(lambda m: m[1] + ("n" if _VOWEL.match(m[2]) else ""), text)
+
     def _rule(self, rule: str, rng: Random, scope: dict[str, str]) -> str:
         return self._sequence(rng.choice(self.rules[rule]), rng, scope)
 

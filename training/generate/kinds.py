@@ -1,6 +1,6 @@
 """The kinds of text of our own: what each is labelled, which channel it comes through, and how it is written.
 
-A kind's share is its part of all rows. A third are attacks, since harmless texts are far more
+A kind's share is its part of all rows. A quarter are attacks, since harmless texts are far more
 diverse. For documents, talks, encodings, suffixes and quotations, each side has its counterpart in the same frame, so that
 the frame says nothing.
 """
@@ -13,6 +13,7 @@ from typing import Final
 
 from training.generate.asking import TWINS
 from training.generate.disguises import OPAQUE
+from training.generate.forums import forums
 from training.generate.grammar import english, language, languages
 from training.generate.harms import harms
 from training.generate.kind import (
@@ -31,6 +32,7 @@ from training.generate.kind import (
 from training.generate.noise import suffix
 from training.generate.papers import paper, passage, planted, wrapped
 from training.generate.phrasebooks import BOOKS, spoken
+from training.generate.posts import posts
 from training.rows import Labels
 
 _DIRECT: Final = (
@@ -143,33 +145,33 @@ def _from_tables(side: str, labels: Labels, shares: Mapping[str, float]) -> Iter
 
 def _attacks() -> list[Kind]:
     shares: Mapping[str, float] = {
-        "override": 5,
-        "extraction": 6.5,
-        "persona": 5.5,
-        "long_persona": 2.5,
-        "authority": 3.5,
-        "marker": 3,
-        "frame": 3.5,
-        "pressure": 4,
-        "suppression": 2.5,
-        "splitting": 1,
-        "hijack": 3.5,
-        "many_shot": 1,
-        "turns": 1,
-        "translated": 0.7,
-        "command": 1.2,
+        "override": 7.5,
+        "extraction": 9.75,
+        "persona": 8.25,
+        "long_persona": 3.75,
+        "authority": 5.25,
+        "marker": 4.5,
+        "frame": 5.25,
+        "pressure": 6,
+        "suppression": 3.75,
+        "splitting": 1.5,
+        "hijack": 5.25,
+        "many_shot": 1.5,
+        "turns": 1.5,
+        "translated": 1.05,
+        "command": 1.8,
     }
     return [
         *_from_tables("attack", ATTACK, shares),
-        Kind("attack.document", ATTACK, 5, OUTSIDE, _in_document("payload")),
-        Kind("attack.buried", ATTACK, 2, ("document", "user", "tool_output"), _buried((*_DIRECT, "payload"))),
-        Kind("attack.encoded", ATTACK, 1.2, USER, _encoded("attack.encoded", _ORDERS)),
-        Kind("attack.suffix", ATTACK, 1, USER, _with_suffix("attack.suffix")),
-        Kind("attack.mixed", ATTACK, 3.5, USER, _mixed(_HARMLESS, _DIRECT)),
-        Kind("attack.foreign", ATTACK, 6, USER, _foreign("attack")),
-        Kind("attack.foreign_mixed", ATTACK, 1.5, USER, _foreign_mixed),
-        Kind("attack.phrases", ATTACK, 3, USER, _phrases),
-        Kind("attack.answer", ATTACK, 2, ("model_output",), table("attack.answer")),
+        Kind("attack.document", ATTACK, 7.5, OUTSIDE, _in_document("payload")),
+        Kind("attack.buried", ATTACK, 3, ("document", "user", "tool_output"), _buried((*_DIRECT, "payload"))),
+        Kind("attack.encoded", ATTACK, 1.8, USER, _encoded("attack.encoded", _ORDERS)),
+        Kind("attack.suffix", ATTACK, 1.5, USER, _with_suffix("attack.suffix")),
+        Kind("attack.mixed", ATTACK, 5.25, USER, _mixed(_HARMLESS, _DIRECT)),
+        Kind("attack.foreign", ATTACK, 9, USER, _foreign("attack")),
+        Kind("attack.foreign_mixed", ATTACK, 2.25, USER, _foreign_mixed),
+        Kind("attack.phrases", ATTACK, 4.5, USER, _phrases),
+        Kind("attack.answer", ATTACK, 3, ("model_output",), table("attack.answer")),
     ]
 
 
@@ -296,11 +298,13 @@ def _breadth() -> list[Kind]:
             ("document", "tool_output", "user"),
             lambda rng: Written(passage(rng)),
         ),
-        Kind("attack.planted", ATTACK, 13, OUTSIDE, _planted),
+        Kind("attack.planted", ATTACK, 18, OUTSIDE, _planted),
     ]
 
 
 def kinds() -> dict[str, Kind]:
     """Return all kinds by name."""
     insult = Kind("toxic.insult", TOXIC, 2.5, USER, table("toxic.insult"))
-    return {one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), insult)}
+    return {
+        one.name: one for one in (*_attacks(), *_benign(), *_breadth(), *harms(), *forums(), *posts(), insult)
+    }
