@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from tidegate.models.embedding import FOLDER
-from tidegate.models.windows import Window, chosen, windows_of
+from tidegate.models.windows import LONGEST_WORD, Window, chosen, cut_long_words, windows_of
 
 TOKENIZER = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
 CUTTING = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
@@ -42,6 +42,17 @@ def test_slices_of_a_long_text_make_the_same_windows(blank: str) -> None:
 def test_a_long_text_without_blanks_is_read_to_its_end() -> None:
     windows = windows_of(TOKENIZER, "," * 9_000 + "!", 16, 4)
     assert windows[-1].text.endswith("!")
+
+
+def test_all_of_a_long_word_is_read() -> None:
+    """The tokenizer alone has one unknown token for a word of more than 100 letters."""
+    cutting = Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+    cut_long_words(cutting)
+    word = "harbourmaster" * LONGEST_WORD
+    for text in (word, f"the {word}, and more", "漢" * 300, word[:LONGEST_WORD]):
+        tokens = [token for one in windows_of(cutting, text, 4_000, 4) for token in one.ids]
+        assert cutting.token_to_id("[UNK]") not in tokens
+    assert TOKENIZER.encode("an unbelievable harbour").ids == cutting.encode("an unbelievable harbour").ids
 
 
 @given(st.lists(st.sampled_from(["tide", "harbour", "gate", "."]), max_size=90))

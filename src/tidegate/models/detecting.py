@@ -2,7 +2,7 @@
 
 A text is read in windows of 128 tokens that overlap by 16. Of a long text, three are read: the first, the last and one
 between them, which is the most suspicious one by the statistics. Beside a text, what is encoded in it is read, and what
-`guessed` makes of nonsense. The probability of a head is the highest over all windows. One pass of the model serves all
+`guessed` makes of nonsense and `glued` of words without blanks between them. The probability of a head is the highest over all windows. One pass of the model serves all
 heads, and all who ask for the same text: see `passes`.
 
 Importing this module is cheap: onnxruntime, tokenizers and numpy are imported with `load`, or with the first text.
@@ -24,9 +24,10 @@ from tidegate.kernel.text import Views
 from tidegate.models.batching import Batching, Request, Sizes
 from tidegate.models.embedding import FOLDER as MINILM
 from tidegate.models.files import Session, checked, fed, open_session
+from tidegate.models.glued import Costs, costs_of, divided
 from tidegate.models.guessed import guessed_reading
 from tidegate.models.passes import Passes
-from tidegate.models.windows import Suspicion, Window, chosen, windows_of
+from tidegate.models.windows import Suspicion, Window, chosen, cut_long_words, windows_of
 from tidegate.ports import Clock, TextViews
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ class _Encoder:
         self._statistics = statistics
         self._suspicion = suspicion
         self._tokenizer: Tokenizer
+        self._costs: Costs = {}
         self._session: Session | None = None
         self._fusion: Any = None
         self._fuses = False
@@ -252,6 +254,8 @@ class _Encoder:
         self._tokenizer = Tokenizer.from_file(str(checked(self._tokenizer_folder, "tokenizer.json", _NAME)))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        cut_long_words(self._tokenizer)
+        self._costs = costs_of(self._tokenizer.get_vocab())
         self._session = open_session(checked(self._folder, "detector.int8.onnx", _NAME), threads=1)
         self.run(self.rows("hello"))
         self.is_loaded = True
@@ -261,6 +265,8 @@ class _Encoder:
         windows = [*self._windows(plain)]
         if guess := guessed_reading(self._tokenizer, plain, windows):
             others.append(guess)
+        if apart := divided(plain, self._costs):
+            others.append(apart)
         for reading in others:
             windows += self._windows(reading)
         return [Read(one.ids, self._statistics_of(one.text)) for one in windows]

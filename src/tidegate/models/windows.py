@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 _SLICE_CHARACTERS: Final = 4_096
 """The tokenizer keeps all other threads of the process waiting, so it gets a long text in slices, about 1 ms each."""
 
+LONGEST_WORD: Final = 100
+"""The most letters of a word for the tokenizer. It has one unknown token for a longer one, whatever the word says."""
+
 Suspicion = Callable[[Sequence[str]], Sequence[float]]
 """A function that says how suspicious some texts are: the higher, the sooner a model should read them."""
 
@@ -20,6 +23,15 @@ class Window(NamedTuple):
 
     ids: list[int]
     text: str
+
+
+def cut_long_words(tokenizer: Tokenizer) -> None:
+    """Have a tokenizer cut words of more than `LONGEST_WORD` letters, so that the model reads all of them."""
+    from tokenizers import Regex, pre_tokenizers  # noqa: PLC0415 - on first use: saves memory if never used
+
+    cut = pre_tokenizers.Split(Regex(rf"[\s\S]{{{LONGEST_WORD}}}"), "isolated")
+    own = tokenizer.pre_tokenizer
+    tokenizer.pre_tokenizer = cut if own is None else pre_tokenizers.Sequence([own, cut])
 
 
 def windows_of(tokenizer: Tokenizer, text: str, tokens: int, overlap: int) -> list[Window]:
