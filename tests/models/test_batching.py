@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.errors import UpstreamError
 from tidegate.models.batching import Batching, Sizes
 
 SIZES = Sizes(texts=64, batch_tokens=10_000, run_tokens=60, run_padding=8)
@@ -82,3 +83,28 @@ def test_rows_of_like_length_share_a_run(wanted: list[int], runs: list[list[int]
     model = Noted()
     asyncio.run(lengths(model, SIZES, wanted))
     assert model.ran == runs
+
+
+class Picky(Noted):
+    """A model that cannot read a text with an `x`."""
+
+    def rows(self, text: str) -> Sequence[Row]:
+        if "x" in text:
+            raise RuntimeError("no x")
+        return super().rows(text)
+
+
+def test_a_text_that_cannot_be_read_fails_alone() -> None:
+    async def run() -> None:
+        async with worker(Picky(), SIZES) as batching:
+            asked = [batching.submit([text]) for text in ("aa", "x", "aaa", "ax")]
+            asked.append(batching.submit(["a", "x", "aa"]))
+            found = await asyncio.gather(
+                *(asyncio.wrap_future(one.future) for one in asked), return_exceptions=True
+            )
+            assert [found[0], found[2]] == [[[2]], [[3]]]
+            for at in (1, 3, 4):
+                assert isinstance(found[at], UpstreamError)
+            assert await asyncio.wrap_future(batching.submit(["aaaa"]).future) == [[4]]
+
+    asyncio.run(run())

@@ -202,7 +202,7 @@ class Batching(Generic[R, T]):
         pieces: list[Piece[R, T]] = []
         tokens = texts = 0
         while text is not None:
-            rows = self._model.rows(text.request.texts[text.place])
+            rows = self._rows(text)
             text.rows = len(rows)
             pieces += [Piece(row, text, at) for at, row in enumerate(rows)]
             texts += 1
@@ -213,6 +213,14 @@ class Batching(Generic[R, T]):
             self._run(group)
         with self._lock:
             self._text_s = (self._clock() - began) / texts
+
+    def _rows(self, text: Text[T]) -> Sequence[R]:
+        """Return what is read of a text. One that cannot be read fails alone, and not the texts of others in its batch."""
+        try:
+            return self._model.rows(text.request.texts[text.place])
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            text.request.fail(self._failure(error))
+            return ()
 
     def _run(self, group: Iterable[Piece[R, T]]) -> None:
         wanted = [one for one in group if self._is_wanted(one.text.request)]

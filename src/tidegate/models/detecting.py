@@ -2,8 +2,8 @@
 
 A text is read in windows of 128 tokens that overlap by 16. Of a long text, three are read: the first, the last and one
 between them, which is the most suspicious one by the statistics. Beside a text, what is encoded in it is read, and what
-`guessed` makes of nonsense and `glued` of words without blanks between them. The probability of a head is the highest over all windows. One pass of the model serves all
-heads, and all who ask for the same text: see `passes`.
+`guessed` makes of nonsense and `glued` of words without blanks. The probability of a head is the highest over all windows.
+One pass of the model serves all heads, and all who ask for the same text: see `passes`.
 
 Importing this module is cheap: onnxruntime, tokenizers and numpy are imported with `load`, or with the first text.
 `models/detector/README.md` describes the model.
