@@ -80,6 +80,27 @@ def test_the_category_says_what_it_is(kind: str, text: str, surface: Surface, ca
     assert (verdict.passed, verdict.category) == (False, category)
 
 
+@pytest.mark.parametrize(
+    ("settings", "text", "categories"),
+    [
+        ({"on_fail": "block"}, "harm=0.95 weapons=0.6 hate=0.49", ("weapons",)),
+        ({"on_fail": "block"}, "harm=0.95 weapons=0.6 hate=0.7", ("hate", "weapons")),
+        ({"on_fail": "block"}, "harm=0.95 hate=0.49", ("harm",)),
+        ({"thresholds": {"user": 0.3}}, "harm=0.2 hate=0.4", ("harm",)),
+        ({"thresholds": {"user": 0.8}}, "harm=0.85 hate=0.6", ("hate",)),
+        ({"thresholds": {"user": 0.3}, "hazards": ["hate", "privacy"]}, "hate=0.4 privacy=0.2", ("hate",)),
+        ({"thresholds": {"user": 0.3}, "hazards": ["hate"]}, "harm=1.0 hate=0.4", ("hate",)),
+    ],
+)
+def test_a_hazard_is_named_from_its_own_flag_threshold_on(
+    settings: dict[str, Any], text: str, categories: tuple[str, ...]
+) -> None:
+    verdict = checked({"kind": "harm_detector", **settings}, text)
+    assert not verdict.passed
+    assert (verdict.category, verdict.categories) == (categories[0], categories)
+    assert verdict.reason == ", ".join(categories)
+
+
 def test_each_rail_looks_at_its_own_heads() -> None:
     for kind in KINDS:
         others = " ".join(f"{one.removesuffix('_detector')}=1.0" for one in KINDS if one != kind)

@@ -64,3 +64,14 @@ def test_a_text_above_its_threshold_is_flagged_for_the_categories_of_its_head(
     scores, objects = told(text)
     assert objects == expected
     assert all(scores[one] == pytest.approx(0.95) for one in expected)
+
+
+def test_a_hazard_below_its_own_threshold_is_no_category() -> None:
+    """Heads have thresholds of their own, so what is enough for one says nothing of another."""
+    scores, objects = told("weapons=0.95 self_harm=0.45 harm=0.99")
+    assert objects == {"illicit", "illicit/violent"}
+    assert scores["self-harm"] == pytest.approx(0.45)
+    scores, objects = told("self_harm=0.92 harm=0.89 sexual_content=0.4")
+    assert objects == {"self-harm"}
+    assert scores["self-harm"] == pytest.approx(0.92)
+    assert scores["illicit"] == pytest.approx(0.89)

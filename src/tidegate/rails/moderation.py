@@ -6,7 +6,7 @@ theirs as in `hazards.py`, or as their settings do, such as those of `toxicity`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -81,10 +81,17 @@ class Scored(NamedTuple):
 
 def scored(verdict: Verdict) -> Iterator[Scored]:
     """Yield what a verdict says of OpenAI's categories; one may come more than once."""
+    for name, score, objects in _said(verdict):
+        for category in MODERATED.get(name.lower(), ()):
+            yield Scored(category, score, objects)
+
+
+def _said(verdict: Verdict) -> Sequence[tuple[str, float, bool]]:
+    """Return the categories of ours that a verdict has, with how sure it is of each, and whether it objects to it."""
+    if verdict.categories:
+        objects = frozenset(verdict.categories) if not verdict.passed else frozenset[str]()
+        return [(name, score, name in objects) for name, score in verdict.scores]
     named = [(verdict.category, verdict.score), *((one.kind, one.score) for one in verdict.spans)]
     enough = min(SURE, verdict.score)
     said = [(name, score, True) for name, score in named if not verdict.passed]
-    said += [(name, score, not verdict.passed and score >= enough) for name, score in verdict.scores]
-    for name, score, objects in said:
-        for category in MODERATED.get(name.lower(), ()):
-            yield Scored(category, score, objects)
+    return said + [(name, score, not verdict.passed and score >= enough) for name, score in verdict.scores]

@@ -15,7 +15,7 @@ def wrong_with(verdict: Any, length: int) -> str:
         return f"returned {type(verdict).__name__} instead of a verdict"
     given: Any = verdict
     words = (given.category, given.reason, given.error)
-    if type(given.passed) is not bool or not all(map(_is_text, words)):
+    if type(given.passed) is not bool or not (_are_texts(words) and _are_texts(given.categories)):
         return "returned a verdict of wrong types"
     if not _is_score(given.score) or not _are_scores(given.scores):
         return "returned a score that is not from 0 to 1"
@@ -50,6 +50,10 @@ def _is_span(span: Any, start: int, end: int) -> bool:
     if type(span) is not Span or type(span.start) is not int or type(span.end) is not int:
         return False
     return start <= span.start < span.end <= end and _is_text(span.kind) and _is_score(span.score)
+
+
+def _are_texts(texts: Any) -> bool:
+    return type(texts) is tuple and all(map(_is_text, cast("tuple[Any, ...]", texts)))
 
 
 def _is_score(score: Any) -> bool:

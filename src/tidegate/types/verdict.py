@@ -171,7 +171,8 @@ class Verdict(msgspec.Struct, frozen=True):
     `passed` is False for a text that the rail objects to; what happens then is the policy's `on_fail`. `score` is how sure
     the rail is, 0 to 1. `reason` is for the operator and never has text of the user. `text` is the whole corrected text, if
     the rail has one. `error` is not empty if the rail itself failed; the policy's `on_error` then decides. `scores` says
-    how sure the rail is of each category that it tells apart, whether it objects or not.
+    how sure the rail is of each category that it tells apart, whether it objects or not. `categories` are all those that
+    the rail objects to, for one that compares each with a threshold of its own.
     """
 
     passed: bool
@@ -182,6 +183,7 @@ class Verdict(msgspec.Struct, frozen=True):
     text: str | None = None
     error: str = ""
     scores: tuple[tuple[str, float], ...] = ()
+    categories: tuple[str, ...] = ()
 
 
 PASSED = Verdict(True)

@@ -73,6 +73,7 @@ class DetectorRail(ABC):
     def __init__(self, config: DetectorConfig) -> None:
         self._config = config
         self._levels: Mapping[Surface, Mapping[str, float]] = {}
+        self._flags: Mapping[Surface, Mapping[str, float]] = {}
         self._detector: Detects
 
     async def open(self, services: Services) -> None:
@@ -90,11 +91,15 @@ class DetectorRail(ABC):
         """Ask this detector from now on. Raises ValueError if it has no thresholds for the rail."""
         try:
             known = detector.thresholds()
-            self._levels = {surface: self._levels_of(surface, known) for surface in CHANNELS}
+            own = {surface: self._own(surface, known) for surface in CHANNELS}
         except GatewayError as error:
             raise ValueError(error.message) from error
         except KeyError as error:
             raise ValueError(f"the detector has no threshold for {error}") from error
+        self._levels = {surface: self._levels_of(surface, both) for surface, both in own.items()}
+        self._flags = {
+            surface: {head: flag for head, (flag, _) in both.items()} for surface, both in own.items()
+        }
         self._detector = detector
 
     async def check(self, views: TextViews, scene: Scene) -> Verdict:
@@ -119,19 +124,28 @@ class DetectorRail(ABC):
 
     def above(self, found: Mapping[str, float], surface: Surface) -> list[str]:
         """Return the rail's heads whose probability reaches the threshold, the most probable one first."""
-        levels = self._levels[surface]
+        return self._from(self._levels[surface], found)
+
+    def flagged(self, found: Mapping[str, float], surface: Surface) -> list[str]:
+        """Return the rail's heads whose probability reaches the detector's own threshold to flag them, sorted likewise."""
+        return self._from(self._flags[surface], found)
+
+    def _from(self, levels: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
         return sorted(
             (head for head in self.heads if found[head] >= levels[head]), key=lambda head: -found[head]
         )
 
-    def _levels_of(
+    def _own(
         self, surface: Surface, known: Mapping[str, Mapping[str, tuple[float, float]]]
-    ) -> Mapping[str, float]:
+    ) -> Mapping[str, tuple[float, float]]:
+        return {head: known[head][CHANNELS[surface]] for head in self.heads}
+
+    def _levels_of(self, surface: Surface, own: Mapping[str, tuple[float, float]]) -> Mapping[str, float]:
         given = self._config.thresholds.of(surface)
         if given is not None:
             return dict.fromkeys(self.heads, given)
         place = 0 if self._config.on_fail == "log" else 1
-        return {head: known[head][CHANNELS[surface]][place] for head in self.heads}
+        return {head: both[place] for head, both in own.items()}
 
 
 def facts(kind: str, usual: Sequence[Surface], *, corrects: bool = False) -> RailFacts:

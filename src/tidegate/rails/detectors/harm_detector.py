@@ -45,12 +45,23 @@ class HarmDetector(DetectorRail):
         self.heads = (_HARM, *KNOWN) if config.hazards is None else tuple(dict.fromkeys(config.hazards))
 
     def judged(self, found: Mapping[str, float], surface: Surface) -> Verdict:
-        """See `DetectorRail`. The category is the most probable hazard above its threshold, or `harm` without one."""
+        """See `DetectorRail`. The category is the most probable hazard that is probable, or `harm` without one.
+
+        A hazard is probable from the detector's own threshold to flag it on, whatever the threshold of the rail is. With
+        chosen hazards there is no `harm`, so then the most probable one that the rail objects to is the category.
+        """
         scores = tuple((head, found[head]) for head in self.heads)
         most = max(score for _, score in scores)
         above = self.above(found, surface)
         if not above:
             return Verdict(passed=True, score=most, scores=scores)
-        hazards = [head for head in above if head != _HARM]
-        reason = ", ".join(hazards or above)
-        return Verdict(passed=False, category=(hazards or above)[0], score=most, reason=reason, scores=scores)
+        others = [_HARM] if _HARM in self.heads else above
+        named = tuple([head for head in self.flagged(found, surface) if head != _HARM] or others)
+        return Verdict(
+            passed=False,
+            category=named[0],
+            score=most,
+            reason=", ".join(named),
+            scores=scores,
+            categories=named,
+        )
