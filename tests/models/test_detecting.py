@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -367,6 +368,33 @@ async def test_two_event_loops_share_a_detector(folder: Path) -> None:
 
         elsewhere = await asyncio.to_thread(lambda: asyncio.run(ask()))
         assert elsewhere == await ask()
+
+
+FORKED = """
+import asyncio, os, sys
+from pathlib import Path
+from models.tiny import tiny
+from tidegate.kernel.text import Views
+
+detector = tiny(Path(sys.argv[1]))
+ask = lambda: asyncio.run(asyncio.wait_for(detector.read(Views("my evil"), float("inf")), 20))
+before = ask()
+child = os.fork()
+if not child:
+    os._exit(0 if ask() == before else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask() == before)
+os._exit(0)
+"""
+
+
+async def test_a_child_of_a_fork_reads_too(folder: Path) -> None:
+    """Servers load a program once and fork their workers, which have none of the threads of their parent."""
+    paths = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
+    command = [sys.executable, "-c", FORKED, str(folder)]
+    done = subprocess.run(  # noqa: PLW1510 - the assertion says more
+        command, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.stdout.split() == ["0", "True"], done.stderr
 
 
 async def test_the_files_of_the_package_fit_together() -> None:

@@ -12,10 +12,12 @@ Importing this module is cheap: onnxruntime, tokenizers and numpy are imported w
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakSet
 
 import msgspec
 
@@ -124,9 +126,9 @@ class Detector:
     ) -> None:
         self._folder = folder
         self._clock = clock
-        self._encoder = _Encoder(folder, tokenizer, most_windows, statistics, suspicion)
-        self._batching = Batching(self._encoder, _SIZES, clock)
-        self._passes = Passes(self._begin, self._most, clock)
+        self._given = folder, tokenizer, most_windows, statistics, suspicion
+        self._start_anew()
+        _ALIVE.add(self)
 
     @property
     def runs(self) -> int:
@@ -183,6 +185,11 @@ class Detector:
         """Refuse whoever waits with Overloaded, and free the model."""
         await self._batching.close()
 
+    def _start_anew(self) -> None:
+        self._encoder = _Encoder(*self._given)
+        self._batching = Batching(self._encoder, _SIZES, self._clock)
+        self._passes = Passes(self._begin, self._most, self._clock)
+
     def _begin(self, texts: Sequence[str], until: float) -> Request[tuple[float, ...]]:
         return self._batching.submit(texts, until)
 
@@ -190,6 +197,19 @@ class Detector:
         """Return the highest probability of each head, over all windows of all texts."""
         windows = [window for text in found for window in text]
         return dict(zip(self._encoder.described.heads, map(max, zip(*windows, strict=True)), strict=True))
+
+
+_ALIVE: Final[WeakSet[Detector]] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Start anew in the child of a fork, such as a worker of a server: threads stay behind, and locks may be held there."""
+    for detector in _ALIVE:
+        detector._start_anew()  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - nobody else has to know of forks
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def ends_of(text: str) -> str:
