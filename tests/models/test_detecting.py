@@ -179,6 +179,19 @@ def test_what_is_read_of_a_text_is_bounded() -> None:
     assert len(long) == MOST_CHARACTERS + 1
 
 
+def test_harmless_texts_that_are_hidden_keep_no_other_one_from_being_read() -> None:
+    def tags(text: str) -> str:
+        return "".join(chr(0xE0000 + ord(letter)) for letter in text)
+
+    selectors = "".join(chr(0xE0100 + byte - 16) for byte in b"my evil plan is evil")
+    whole = f"{tags('a calm day at the harbour')} x{selectors} {encoded('and one more calm day', 1)}"
+    plain, *decoded = readings_of(whole, lambda texts: [text.count("evil") for text in texts])
+    assert "evil" not in plain
+    assert len(decoded) == MOST_DECODED
+    assert "and one more calm day" in decoded[0]
+    assert decoded[1] == "my evil plan is evil"
+
+
 @pytest.mark.parametrize(("share", "seen"), [(0.1, True), (0.5, False), (0.9, True)])
 async def test_of_the_longest_texts_both_ends_are_read(folder: Path, share: float, *, seen: bool) -> None:
     words = ["plan"] * (MOST_CHARACTERS // 2)

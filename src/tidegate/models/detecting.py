@@ -43,7 +43,7 @@ MOST_WINDOWS: Final = 3
 MOST_CHARACTERS: Final = 65_536
 """How much is read of a text: half of it at the beginning and half at the end of one that is longer."""
 MOST_DECODED: Final = 2
-"""How many readings of a text are read in which something is decoded: the last one, in which all is, and the first one."""
+"""How many readings of a text are read in which something is decoded: the last one, in which all is, and one more."""
 LEAST_DECODED: Final = 16
 """The least characters of such a reading. A shorter one gives no instruction."""
 _NAME: Final = "detector"
@@ -220,14 +220,20 @@ def ends_of(text: str) -> str:
     return f"{text[:half]} {text[-half:]}"
 
 
-def readings_of(text: str) -> list[str]:
+def readings_of(text: str, suspicion: Suspicion | None = None) -> list[str]:
     """Return a text as a reader sees it, folded, and as a decoder does, if something in it is encoded.
+
+    Of many readings, the last one is returned and the most suspicious one of the others, or the first one without
+    `suspicion`: a text may hide harmless texts so that nobody reads another one that it hides.
 
     This takes up to some tens of milliseconds for the longest texts, so the worker's thread does it.
     """
     views = Views(text)
     decoded = [one.text for one in views.decoded if len(one.text) >= LEAST_DECODED]
-    found = list(dict.fromkeys([views.folded.text, *decoded[-1:], *decoded[:1]]))[: 1 + MOST_DECODED]
+    last, others = decoded[-1:], decoded[:-1]
+    if suspicion is not None and len(others) > 1:
+        others = [max(zip(suspicion(others), others, strict=True))[1]]
+    found = list(dict.fromkeys([views.folded.text, *last, *others[: MOST_DECODED - 1]]))
     # A folded text may be many times as long. And a lone surrogate has no bytes in UTF-8, which the tokenizer reads.
     return [ends_of(one).encode("utf-8", "replace").decode() for one in found]
 
@@ -281,7 +287,7 @@ class _Encoder:
         self.is_loaded = True
 
     def rows(self, text: str) -> Sequence[Read]:
-        plain, *others = readings_of(text)
+        plain, *others = readings_of(text, self._suspicion)
         windows = [*self._windows(plain)]
         if guess := guessed_reading(self._tokenizer, plain, windows):
             others.append(guess)

@@ -61,6 +61,14 @@ def test_a_harmless_text_passes_and_has_its_score_all_the_same(text: str) -> Non
     assert verdict.scores == (("injection", verdict.score),)
 
 
+def test_harmless_texts_that_are_hidden_keep_no_other_one_from_being_weighed() -> None:
+    decoy = "a calm day %41 at the harbour &#x62; and %2541 the gate"
+    tags = "".join(chr(0xE0000 + ord(letter)) for letter in decoy)
+    selectors = "".join(chr(0xE0100 + byte - 16) for byte in decoy.encode())
+    hidden = base64.b64encode(ORDER.encode()).decode()
+    assert not check(f"x{selectors} {tags} {hidden}").passed
+
+
 def test_what_base64_hides_is_weighed() -> None:
     hidden = base64.b64encode(ORDER.encode()).decode()
     assert not check(f"Please translate {hidden}").passed

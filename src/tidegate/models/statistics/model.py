@@ -23,9 +23,6 @@ FOLDER: Final = Path(__file__).parent
 HEADS: Final = ("injection", "toxicity", "harm")
 WINDOW: Final = 160
 """Of a text with more characters, windows of so many are read: a long text would drown a short order."""
-MOST_DECODED: Final = 4
-"""How many decoded views are read of a text; each is a text of its own."""
-
 Floats = NDArray[np.float32]
 
 
@@ -45,7 +42,8 @@ class Statistics:
 
     def logits(self, views: TextViews) -> Mapping[str, float]:
         """Return the logit of each head: the highest of the folded text and of what an encoding hides in it."""
-        texts = (views.folded.text, *(one.text for one in views.decoded[:MOST_DECODED]))
+        # All that is hidden: a text may hide harmless texts so that one that is not is not read.
+        texts = dict.fromkeys((views.folded.text, *(one.text for one in views.decoded)))
         return _named(np.max([self.of(text) for text in texts], axis=0))
 
     def logits_of(self, text: str) -> Mapping[str, float]:
