@@ -62,6 +62,8 @@ NONSENSE: dict[str, Callable[[], Any]] = {
     "score_high": lambda: Verdict(passed=False, score=7.0),
     "category_none": lambda: Verdict(passed=False, category=None),  # type: ignore[arg-type]
     "category_surrogate": lambda: Verdict(passed=False, category="\ud800"),
+    "categories_list": lambda: Verdict(passed=False, categories=["badness"]),  # type: ignore[arg-type]
+    "categories_none": lambda: Verdict(passed=False, categories=(None,)),  # type: ignore[arg-type]
     "spans_none": lambda: Verdict(passed=False, spans=None),  # type: ignore[arg-type]
     "spans_number": lambda: Verdict(passed=False, spans=5),  # type: ignore[arg-type]
     "span_pair": lambda: Verdict(passed=False, spans=((0, 1),)),  # type: ignore[arg-type]
