@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 PLAIN: Final = 3.0
 """Characters a token from which on a text is taken for plain, without a look at its readings. English has 4.3, leet 1.5."""
 GAIN: Final = 0.8
-"""A reading is read if it takes less than this share of the tokens of the text."""
+"""A reading is read if its words take less than this share of the tokens. Words that are the same in both do not count."""
 LANGUAGE: Final = 2.2
-"""The least characters a token of a reading that is read. Hashes with letters for their digits have fewer."""
+"""The least characters a token of these words. Hashes with letters for their digits have fewer."""
 LEAST: Final = 16
-"""The least characters of a text with a guessed reading. A shorter one gives no instruction."""
+"""The least characters of these words. Fewer give no instruction."""
 SAMPLE: Final = 256
-"""How many characters are compared. Each reading of them takes the tokenizer 0.1 ms."""
+"""How many characters are compared. The tokenizer takes 0.1 ms for so many."""
 
 
 def guessed_reading(tokenizer: Tokenizer, text: str, windows: Sequence[Window]) -> str | None:
@@ -37,12 +37,21 @@ def guessed_reading(tokenizer: Tokenizer, text: str, windows: Sequence[Window]) 
     if len(window.text) < LEAST or _characters_a_token(window) >= PLAIN:
         return None
     sample = window.text[:SAMPLE]
-    most = GAIN * _tokens(tokenizer, sample)
-    sizes = {one.name: _tokens(tokenizer, one.text) for one in Views(sample).guessed}
-    name = min(sizes, key=sizes.__getitem__, default="")
-    if not name or sizes[name] >= min(most, len(sample) / LANGUAGE):
+    shares = {one.name: _share(tokenizer, sample, one.text) for one in Views(sample).guessed}
+    name = min(shares, key=shares.__getitem__, default="")
+    if not name or shares[name] >= GAIN:
         return None
     return next((one.text for one in Views(text).guessed if one.name == name), None)
+
+
+def _share(tokenizer: Tokenizer, text: str, reading: str) -> float:
+    """Return the tokens of a reading's words as a share of those of the text's words: 1 if they are no language."""
+    before, after = text.split(), reading.split()
+    new = " ".join(word for word in after if word not in before)
+    tokens = _tokens(tokenizer, new)
+    if len(new) < max(LEAST, tokens * LANGUAGE):
+        return 1.0
+    return tokens / max(_tokens(tokenizer, " ".join(word for word in before if word not in after)), 1)
 
 
 def _characters_a_token(window: Window) -> float:
