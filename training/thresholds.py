@@ -39,11 +39,11 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
 """The heads of each rail: one of them above its threshold is enough. The first one tells of all that the rail is for."""
 MAIN: Final = 0.9
 """The first head's part of what a rail may flag wrongly. The other heads share the rest."""
-FLAG: Final[Mapping[str, float]] = {"injection": 0.001, "toxicity": 0.0015, "harm": 0.0065}
+FLAG: Final[Mapping[str, float]] = {"injection": 0.0005, "toxicity": 0.0012, "harm": 0.0068}
 """The share of natural prompts that each rail flags. Some of them do ask for harm, so its share is the largest."""
 BLOCK: Final = 0.00015
 """The share of natural prompts that each rail blocks."""
-HARD_FLAG: Final[Mapping[str, float]] = {"injection": 0.01, "toxicity": 0.03, "harm": 0.03}
+HARD_FLAG: Final[Mapping[str, float]] = {"injection": 0.006, "toxicity": 0.03, "harm": 0.03}
 """The share of our own harmless texts that look like attacks or harm which each rail flags."""
 HARD: Final = (
     "benign.trap",
