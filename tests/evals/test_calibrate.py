@@ -14,13 +14,15 @@ from command_line import run_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.cli.evals.calibrating import lines
+from tidegate.cli.evals.calibrating import lines, written
 from tidegate.cli.evals.thresholded import setting_of
+from tidegate.config import Config
 from tidegate.config.rails import RailConfig
 from tidegate.config.settings import Settings
 from tidegate.ops.evals.checking import Checked, Said
 from tidegate.ops.evals.rows import Row
 from tidegate.ops.evals.thresholds import Calibration, Setting, thresholds
+from tidegate.rails.profiles import BUILT_IN
 from tidegate.types import Action, Verdict
 
 Run = Callable[..., tuple[int, str, str]]
@@ -169,13 +171,27 @@ def test_maps_are_printed_as_maps():
         together=False,
         rails=thresholds(texts, settings, [0.0], together=False),
     )
-    guard, hazards, plain, full = yaml.safe_load("\n".join(lines(found, [0.0], 0)))["rails"]["profiles"][
-        "mine"
-    ]["rails"]
-    assert guard == {"kind": "injection_detector", "name": "guard", "thresholds": {"user": 0.9001}}
-    assert hazards == {"kind": "hazards", "thresholds": {"hate": 0.6001}}
-    assert plain["threshold"] == 0.3001
+    rails: list[dict[str, Any]] = [
+        {"kind": one.kind, "name": name} for name, one in settings.items() if name != "plain"
+    ]
+    rails.append({"kind": "prompt_guard", "name": "plain", "threshold": 0.5, "on_fail": "log"})
+    rails[0]["thresholds"] = {"document": 0.8}
+    told = "\n".join(lines(found, [0.0], 0, {"race": True, "rails": [*rails, {"kind": "secrets"}]}))
+    mine = yaml.safe_load(told)["rails"]["profiles"]["mine"]
+    assert mine["race"] is True
+    guard, hazards, full, plain, secrets = mine["rails"]
+    assert guard["thresholds"] == {"document": 0.8, "user": 0.9001}
+    assert hazards == {"kind": "hazards", "name": "hazards", "thresholds": {"hate": 0.6001}}
+    assert plain == {"kind": "prompt_guard", "name": "plain", "threshold": 0.3001, "on_fail": "log"}
     assert full == {"kind": "injection_detector", "name": "full"}
+    assert secrets == {"kind": "secrets"}
+    assert "No threshold for 'user' of full" in told
+
+
+def test_a_built_in_profile_is_written_as_it_is_configured():
+    tree = {"rails": {"profiles": {"mine": written(BUILT_IN["standard"])}}}
+    mine = Config.model_validate(yaml.safe_load(yaml.safe_dump(tree))).rails.profiles["mine"]
+    assert mine == BUILT_IN["standard"]
 
 
 @pytest.fixture
@@ -212,7 +228,8 @@ def test_the_lines_for_the_configuration_flag_no_more(run: Run) -> None:
     assert rude["objects"]["value"] == 0.2
     status, out, _ = run("rails", "calibrate", "traffic.txt", "--fpr", "0.01,0.2")
     lines = yaml.safe_load(out[out.index("rails:\n") :])
-    (rail,) = lines["rails"]["profiles"]["mine"]["rails"]
+    rail, words = lines["rails"]["profiles"]["mine"]["rails"]
+    assert words == {"kind": "blocklist", "words": ["zzz"]}
     assert (rail["kind"], rail["name"]) == ("toxicity", "rude")
     assert rail["threshold"] == rude["at"][0]["threshold"] > 0.4
     tree = json.loads(Path("tidegate.yaml").read_text())

@@ -107,6 +107,33 @@ def test_each_rail_looks_at_its_own_heads() -> None:
         assert checked({"kind": kind}, others).passed
 
 
+class KnowsWeapons(ReadsFigures):
+    """A detector whose head `weapons` has thresholds of its own, which are lower."""
+
+    def thresholds(self) -> Mapping[str, Mapping[str, tuple[float, float]]]:
+        lower = dict.fromkeys(("user", "document", "tool_output", "model_output"), (0.1, 0.2))
+        return {**super().thresholds(), "weapons": lower}
+
+
+@pytest.mark.parametrize("hazards", [{}, {"hazards": ["weapons"]}])
+@pytest.mark.parametrize(
+    ("given", "weapons"),
+    # The odds of the threshold for harm are 1 for what users say, and those of weapons 1/9.
+    [(None, 0.1), (0.8, 4 / 13), (0.2, 1 / 37)],
+)
+def test_the_thresholds_of_hazards_move_with_that_of_harm(
+    hazards: dict[str, Any], given: float | None, weapons: float
+) -> None:
+    thresholds = {} if given is None else {"thresholds": {"user": given}}
+    settings = {"kind": "harm_detector", **thresholds, **hazards}
+    for chance, passed in ((weapons + 1e-6, False), (weapons - 1e-6, True)):
+        verdict = checked(settings, f"weapons={chance}", detector=KnowsWeapons())
+        assert verdict.passed is passed
+        # So a threshold that is taken from scores, as `tidegate rails calibrate` does, is one of the rail's.
+        assert verdict.score == pytest.approx(given or 0.5, abs=1e-4)
+        assert dict(verdict.scores)["weapons"] == chance
+
+
 def test_chosen_hazards_are_all_that_counts() -> None:
     settings = {"kind": "harm_detector", "hazards": ["S9", "privacy"]}
     verdict = checked(settings, "harm=1.0 hate=1.0 weapons=0.3")

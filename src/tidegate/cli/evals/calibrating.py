@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import yaml
 from cyclopts import Parameter, validators
 from rich.console import Console
 
@@ -15,13 +16,13 @@ from tidegate.cli.evals.evaluating import listed, shares_of
 from tidegate.cli.evals.running import only, read_rows, run_plan
 from tidegate.cli.evals.thresholded import setting_of
 from tidegate.cli.rails.choosing import AsJson, Chosen, ConfigPath, OnSurface, Profile, chosen
+from tidegate.config.rails import ProfileConfig
 from tidegate.ops.evals.rows import NEGATIVE, Form, sampled
 from tidegate.ops.evals.thresholds import Calibration, RailThresholds, Setting, thresholds
 from tidegate.ops.evals.words import percent, share, threshold
+from tidegate.rails.profiles import BUILT_IN
 
 _ONE = validators.Number(gte=1)
-_BY_KIND = 8
-"""The indentation of a rail in YAML."""
 
 
 def calibrate(  # noqa: PLR0913 - an option each
@@ -106,7 +107,12 @@ def calibrate(  # noqa: PLR0913 - an option each
     if as_json:
         store.print_json(found)
     else:
-        _print(found, targets, listed(fpr)[0])
+        _print(
+            found,
+            targets,
+            listed(fpr)[0],
+            written({**BUILT_IN, **plan.config.rails.profiles}[plan.plan.name]),
+        )
     sys.exit(1 if found.failed or not found.complete else 0)
 
 
@@ -116,7 +122,7 @@ def _settings(plan: Chosen) -> Mapping[str, Setting | None]:
     return {step.name: setting_of(configs[step.name], plan.surface.value) for step in plan.steps}
 
 
-def _print(found: Calibration, targets: list[float], first: str) -> None:
+def _print(found: Calibration, targets: list[float], first: str, profile: Mapping[str, Any]) -> None:
     heads = [
         part for one in targets for part in (f"threshold at {percent(one)}", f"flagged at {percent(one)}")
     ]
@@ -141,7 +147,7 @@ def _print(found: Calibration, targets: list[float], first: str) -> None:
             f"{told}{'' if found.complete else ' Interrupted: not all texts were checked.'}".strip(),
             markup=False,
         )
-    for line in lines(found, targets, targets.index(float(first))):
+    for line in lines(found, targets, targets.index(float(first)), profile):
         say.print(line, markup=False)
 
 
@@ -153,8 +159,11 @@ def _now(one: RailThresholds) -> str:
     return "the model decides" if one.category or not one.setting.key else "as shipped"
 
 
-def lines(found: Calibration, targets: Sequence[float], at: int) -> Iterator[str]:
-    """Yield lines for the configuration: the thresholds of the rails that have one, for one share."""
+def lines(found: Calibration, targets: Sequence[float], at: int, profile: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines for the configuration: the whole profile, with the thresholds for one share.
+
+    `profile` has the settings of the profile, as `written` returns them.
+    """
     rails: dict[str, list[RailThresholds]] = {}
     for one in found.rails:
         if one.setting is not None:
@@ -163,26 +172,48 @@ def lines(found: Calibration, targets: Sequence[float], at: int) -> Iterator[str
         yield "No rail of the profile has a number as its threshold."
         return
     whose = "all of them together flag" if found.together else "each of them flags"
-    yield f"# For the rails of the profile, so that {whose} at most {percent(targets[at])} of such texts:"
-    yield f"rails:\n  profiles:\n    {found.profile}:\n      rails:"
-    for name, some in rails.items():
-        yield from (f"{' ' * _BY_KIND}{line}" for line in _rail_lines(name, some, at))
+    yield f"# The profile with thresholds for its rails, so that {whose} at most {percent(targets[at])} of such texts."
+    yield from (f"# {line}" for name, some in rails.items() for line in _without(name, some, at))
+    settled = [
+        _settled(settings, rails.get(settings.get("name") or settings["kind"], ()), at)
+        for settings in profile["rails"]
+    ]
+    tree = {"rails": {"profiles": {found.profile: {**profile, "rails": settled}}}}
+    yield yaml.dump(
+        tree, Dumper=_Indented, default_flow_style=None, sort_keys=False, allow_unicode=True, width=120
+    ).rstrip()
 
 
-def _rail_lines(name: str, some: Sequence[RailThresholds], at: int) -> Iterator[str]:
-    """Yield the lines of one rail: its kind, its name, and its threshold or the map of them."""
-    known = [(one.setting, one.at[at].threshold) for one in some if one.setting is not None]
-    first = known[0][0]
-    yield f"- kind: {first.kind}"
-    if name != first.kind:
-        yield f"  name: {name}"
-    numbers = [(setting.key, limit) for setting, limit in known if limit is not None]
-    if numbers and numbers[0][0]:
-        yield f"  {first.name}:"
-        yield from (f"    {key}: {limit:.6g}" for key, limit in numbers)
-    else:
-        yield from (f"  {first.name}: {limit:.6g}" for _, limit in numbers)
-    for setting, limit in known:
-        if limit is None:
-            whose = f" for {setting.key}" if setting.key else ""
-            yield f"  # no threshold{whose}: too many of the texts have the highest score"
+def written(profile: ProfileConfig) -> Mapping[str, Any]:
+    """Return what somebody has written to have this profile: the settings that are set, in the form of YAML."""
+    rails = [{"kind": one.kind, **one.model_dump(mode="json", exclude_unset=True)} for one in profile.rails]
+    return {**profile.model_dump(mode="json", exclude_unset=True, exclude={"rails"}), "rails": rails}
+
+
+def _settled(settings: Mapping[str, Any], some: Sequence[RailThresholds], at: int) -> Mapping[str, Any]:
+    """Return the settings of a rail with its threshold, or with the entries of its map of thresholds."""
+    found = dict(settings)
+    for one in some:
+        setting, limit = one.setting, one.at[at].threshold
+        if setting is None or limit is None:
+            continue
+        number = float(f"{limit:.6g}")
+        found[setting.name] = (
+            {**(found.get(setting.name) or {}), setting.key: number} if setting.key else number
+        )
+    return found
+
+
+def _without(name: str, some: Sequence[RailThresholds], at: int) -> Iterator[str]:
+    """Yield what is said of a rail, or of an entry of its map, for which there is no threshold."""
+    for one in some:
+        if one.setting is not None and one.at[at].threshold is None:
+            whose = f"'{one.setting.key}' of {name}" if one.setting.key else name
+            yield f"No threshold for {whose}: too many of the texts have the highest score."
+
+
+class _Indented(yaml.SafeDumper):
+    """Writes lists indented, as the pages of this project do."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - PyYAML's
+        super().increase_indent(flow, indentless=False)

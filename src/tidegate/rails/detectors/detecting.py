@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import exp, log
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
@@ -51,7 +52,8 @@ class DetectorConfig(RailConfig):
     thresholds: ThresholdsConfig = Field(
         default=ThresholdsConfig(),
         description="Probabilities from which the rail objects, by what a text is: `user`, `document`, `tool_output` and"
-        " `model_output`. Default: the detector's own, which are lower with `on_fail: log` than for all other actions.",
+        " `model_output`. Default: the detector's own, which are lower with `on_fail: log` than for all other actions."
+        " For `harm_detector`, it is that of `harm`, and the thresholds of the hazards move as far, in log odds.",
     )
     cache_s: float = Field(
         default=300,
@@ -63,12 +65,16 @@ class DetectorConfig(RailConfig):
 class DetectorRail(ABC):
     """A rail that asks the detector. A subclass has its heads, and makes a verdict of their probabilities.
 
+    The detector has a threshold for each head. Scores and thresholds of a rail are on the scale of one of them, `main`:
+    there, the probability of another head is as far from the threshold of `main` as it is from its own, in log odds.
+
     Satisfies `ports.Check` and `ports.Opened`.
     """
 
     about: RailFacts
     Config: ClassVar[type[DetectorConfig]] = DetectorConfig
     heads: Sequence[str] = ()
+    main: ClassVar[str] = ""
 
     def __init__(self, config: DetectorConfig) -> None:
         self._config = config
@@ -96,7 +102,10 @@ class DetectorRail(ABC):
             raise ValueError(error.message) from error
         except KeyError as error:
             raise ValueError(f"the detector has no threshold for {error}") from error
-        self._levels = {surface: self._levels_of(surface, both) for surface, both in own.items()}
+        place = 0 if self._config.on_fail == "log" else 1
+        self._levels = {
+            surface: {head: both[place] for head, both in known.items()} for surface, known in own.items()
+        }
         self._flags = {
             surface: {head: flag for head, (flag, _) in both.items()} for surface, both in own.items()
         }
@@ -124,7 +133,16 @@ class DetectorRail(ABC):
 
     def above(self, found: Mapping[str, float], surface: Surface) -> list[str]:
         """Return the rail's heads whose probability reaches the threshold, the most probable one first."""
-        return self._from(self._levels[surface], found)
+        given = self._config.thresholds.of(surface)
+        if given is None:
+            return self._from(self._levels[surface], found)
+        scaled = self.scaled(found, surface)
+        return sorted((head for head in self.heads if scaled[head] >= given), key=lambda head: -found[head])
+
+    def scaled(self, found: Mapping[str, float], surface: Surface) -> Mapping[str, float]:
+        """Return the probabilities of the rail's heads on the scale of `main`."""
+        levels = self._levels[surface]
+        return {head: _moved(found[head], levels[head], levels[self.main]) for head in self.heads}
 
     def flagged(self, found: Mapping[str, float], surface: Surface) -> list[str]:
         """Return the rail's heads whose probability reaches the detector's own threshold to flag them, sorted likewise."""
@@ -138,14 +156,19 @@ class DetectorRail(ABC):
     def _own(
         self, surface: Surface, known: Mapping[str, Mapping[str, tuple[float, float]]]
     ) -> Mapping[str, tuple[float, float]]:
-        return {head: known[head][CHANNELS[surface]] for head in self.heads}
+        return {head: known[head][CHANNELS[surface]] for head in (self.main, *self.heads)}
 
-    def _levels_of(self, surface: Surface, own: Mapping[str, tuple[float, float]]) -> Mapping[str, float]:
-        given = self._config.thresholds.of(surface)
-        if given is not None:
-            return dict.fromkeys(self.heads, given)
-        place = 0 if self._config.on_fail == "log" else 1
-        return {head: both[place] for head, both in own.items()}
+
+def _moved(probability: float, level: float, main: float) -> float:
+    """Return a probability that is as far from `main` as the given one is from `level`, in log odds."""
+    if level == main:
+        return probability
+    return 1 / (1 + exp(-(_log_odds(probability) - _log_odds(level) + _log_odds(main))))
+
+
+def _log_odds(probability: float) -> float:
+    kept = min(max(probability, 1e-9), 1 - 1e-9)
+    return log(kept / (1 - kept))
 
 
 def facts(kind: str, usual: Sequence[Surface], *, corrects: bool = False) -> RailFacts:

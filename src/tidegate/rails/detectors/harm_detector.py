@@ -39,6 +39,7 @@ class HarmDetector(DetectorRail):
 
     Config = HarmDetectorConfig
     about = facts("harm_detector", [Surface.INPUT, Surface.OUTPUT])
+    main = _HARM
 
     def __init__(self, config: HarmDetectorConfig) -> None:
         super().__init__(config)
@@ -51,7 +52,7 @@ class HarmDetector(DetectorRail):
         chosen hazards there is no `harm`, so then the most probable one that the rail objects to is the category.
         """
         scores = tuple((head, found[head]) for head in self.heads)
-        most = max(score for _, score in scores)
+        most = max(self.scaled(found, surface).values())
         above = self.above(found, surface)
         if not above:
             return Verdict(passed=True, score=most, scores=scores)

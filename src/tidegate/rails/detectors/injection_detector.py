@@ -22,6 +22,7 @@ class InjectionDetector(DetectorRail):
 
     Config = InjectionDetectorConfig
     about = facts("injection_detector", [Surface.INPUT, Surface.RETRIEVAL, Surface.TOOL])
+    main = _HEAD
     heads = (_HEAD,)
 
     def judged(self, found: Mapping[str, float], surface: Surface) -> Verdict:

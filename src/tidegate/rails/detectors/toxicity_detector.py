@@ -31,6 +31,7 @@ class ToxicityDetector(DetectorRail):
 
     Config = ToxicityDetectorConfig
     about = facts("toxicity_detector", [Surface.INPUT, Surface.OUTPUT], corrects=True)
+    main = _HEAD
     heads = (_HEAD,)
 
     async def check(self, views: TextViews, scene: Scene) -> Verdict:
