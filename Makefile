@@ -6,6 +6,9 @@ UV ?= uv
 ARGS ?=
 WORKERS ?= 2
 
+# Each of the many processes that tests start would compile the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input

@@ -188,18 +188,19 @@ def test_a_key_of_the_same_name_replaces_the_old_one(idp: Idp, time: Time) -> No
 
 
 @pytest.mark.parametrize(
-    ("alg", "key"),
+    ("alg", "make", "size"),
     [
-        ("RS256", RSAKey.generate_key(3072)),
-        ("PS256", RSAKey.generate_key(2048)),
-        ("ES256", ECKey.generate_key("P-256")),
-        ("EdDSA", OKPKey.generate_key("Ed25519")),
-        ("Ed25519", OKPKey.generate_key("Ed25519")),
+        ("RS256", RSAKey.generate_key, 3072),
+        ("PS256", RSAKey.generate_key, 2048),
+        ("ES256", ECKey.generate_key, "P-256"),
+        ("EdDSA", OKPKey.generate_key, "Ed25519"),
+        ("Ed25519", OKPKey.generate_key, "Ed25519"),
     ],
 )
 def test_each_usual_algorithm_is_accepted_with_its_own_kind_of_key_alone(
-    idp: Idp, time: Time, alg: str, key: RSAKey | ECKey | OKPKey
+    idp: Idp, time: Time, alg: str, make: Callable[[Any], RSAKey | ECKey | OKPKey], size: int | str
 ) -> None:
+    key = make(size)
     others = {"RS256": "r", "ES256": "e", "EdDSA": "o"}
     idp.keys |= {"r": rsa("r"), "e": ECKey.generate_key("P-256"), "o": OKPKey.generate_key("Ed25519")}
     idp.keys["own"] = key

@@ -133,6 +133,7 @@ class Grammar:
 
     def __init__(self, rules: Mapping[str, Alternatives]) -> None:
         self.rules = rules
+        self._keys = frozenset(one.key for each in rules.values() for one in _references(each) if one.key)
         done: set[str] = set()
         for name in rules:
             self._check(name, (), done)
@@ -150,10 +151,6 @@ class Grammar:
             elif not one.rule.startswith("given_") and one.rule not in self._keys:
                 raise ValueError(f"rule '{name}' refers to '{one.rule}', which is no rule")
         done.add(name)
-
-    @property
-    def _keys(self) -> frozenset[str]:
-        return frozenset(one.key for each in self.rules.values() for one in _references(each) if one.key)
 
     def expand(self, rule: str, rng: Random, **given: str) -> str:
         """Return a text of a rule. What is given stands for the references of that name."""

@@ -5,6 +5,7 @@ Names and addresses of people have no form: they are for models.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import phonenumbers
@@ -61,13 +62,21 @@ class PiiConfig(RailConfig):
         return regions
 
 
+@lru_cache(maxsize=8)
+def _search(
+    entities: tuple[str, ...] | None, regions: tuple[str, ...], threshold: float, allow: tuple[str, ...]
+) -> Search:
+    """Return the search for some personal data. It takes long to make, and never changes."""
+    known = recognizers(entities, regions)
+    run = "" if any(one.entity == "URL" for one in known) else RUN
+    return Search(known, threshold=threshold, allow=allow, run=run)
+
+
 class Pii(Recognizing):
     """Finds personal data."""
 
     Config: ClassVar[type[PiiConfig]] = PiiConfig
 
     def __init__(self, config: PiiConfig) -> None:
-        known = recognizers(config.entities, config.regions)
-        run = "" if any(one.entity == "URL" for one in known) else RUN
-        search = Search(known, threshold=config.score_threshold, allow=config.allow, run=run)
+        search = _search(config.entities, config.regions, config.score_threshold, config.allow)
         super().__init__(config.name or "pii", search, reason="personal data")

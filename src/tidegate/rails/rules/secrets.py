@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
@@ -46,13 +47,19 @@ class SecretsConfig(RailConfig):
         return known_entities(entities, ENTITIES)
 
 
+@lru_cache(maxsize=8)
+def _search(entities: tuple[str, ...] | None, threshold: float, allow: tuple[str, ...]) -> Search:
+    """Return the search for some secrets. It takes long to make, and never changes."""
+    known = [one for one in _EVERY if entities is None or one.entity in entities]
+    return Search(known, threshold=threshold, allow=allow)
+
+
 class Secrets(Recognizing):
     """Finds secrets. A private key is swallowed from its first line on."""
 
     Config: ClassVar[type[SecretsConfig]] = SecretsConfig
 
     def __init__(self, config: SecretsConfig) -> None:
-        known = [one for one in _EVERY if config.entities is None or one.entity in config.entities]
-        search = Search(known, threshold=config.score_threshold, allow=config.allow)
+        search = _search(config.entities, config.score_threshold, config.allow)
         ending = Ending(PatternSet([Pattern(PRIVATE_KEY, PRIVATE_KEY_END)]))
         super().__init__(config.name or "secrets", search, reason="secrets", until={PRIVATE_KEY: ending})

@@ -12,10 +12,11 @@ never matter. Each word of a match is known: no gap takes just any word, which i
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
-from tidegate.kernel.text.views import Views
+from tidegate.kernel.text.views import Views, letters_of_ascii
 
 HIGH: Final = 0.9
 MEDIUM: Final = 0.6
@@ -71,17 +72,27 @@ class Sought(NamedTuple):
 
 def letters(text: str) -> str:
     """Return the letters of a text in the form in which phrases are searched."""
-    return Views(text).skeleton.text
+    return letters_of_ascii(text.encode()) if text.isascii() else Views(text).skeleton.text
 
 
 def sought(book: Phrasebook) -> list[Sought]:
     """Return the phrases of a book, ready to be searched. Raises ValueError for a phrase without an anchor."""
     slots = {token.rstrip("*?!") for phrase in book.phrases for token in phrase.slots.split()}
     forms = {name: _longest_first(map(letters, _words(book, name))) for name in slots}
-    return [_sought(book, phrase, forms) for phrase in book.phrases]
+
+    @cache  # many phrases have the same anchor
+    def turned(name: str) -> frozenset[str]:
+        return frozenset(one for word in _words(book, name) for one in _turned(word))
+
+    return [_sought(book, phrase, forms, turned) for phrase in book.phrases]
 
 
-def _sought(book: Phrasebook, phrase: Phrase, forms: Mapping[str, tuple[str, ...]]) -> Sought:
+def _sought(
+    book: Phrasebook,
+    phrase: Phrase,
+    forms: Mapping[str, tuple[str, ...]],
+    turned: Callable[[str], frozenset[str]],
+) -> Sought:
     parts: list[str] = []
     tokens = phrase.slots.split()
     place = next((index for index, token in enumerate(tokens) if token.endswith("!")), None)
@@ -95,7 +106,7 @@ def _sought(book: Phrasebook, phrase: Phrase, forms: Mapping[str, tuple[str, ...
         phrase,
         "".join(parts),
         _anchors(forms[anchor], _next(tokens[place + 1 :], forms), _next(tokens[:place][::-1], forms)),
-        frozenset(turned for word in _words(book, anchor) for turned in _turned(word)),
+        turned(anchor),
     )
 
 
