@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -43,12 +42,6 @@ def rsa(kid: str) -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": kid})
 
 
-@cache
-def _first_key() -> RSAKey:
-    """The key that every issuer begins with: a new one takes a quarter of a second."""
-    return rsa("one")
-
-
 class Idp(ThreadingHTTPServer):
     """The server, and the keys that it publishes. `answer` replaces the key set: its bytes, or a function that sends."""
 
@@ -57,7 +50,7 @@ class Idp(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
-        self.keys: dict[str, PrivateKey] = {"one": _first_key()}
+        self.keys: dict[str, PrivateKey] = {"one": rsa("one")}
         self.answer: bytes | Callable[[BaseHTTPRequestHandler], None] | None = None
         self.discovery: dict[str, Any] | None = None
         self.asked: list[str] = []
