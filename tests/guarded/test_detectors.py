@@ -86,7 +86,7 @@ def test_the_category_says_what_it_is(kind: str, text: str, surface: Surface, ca
         ({"on_fail": "block"}, "harm=0.95 weapons=0.6 hate=0.49", ("weapons",)),
         ({"on_fail": "block"}, "harm=0.95 weapons=0.6 hate=0.7", ("hate", "weapons")),
         ({"on_fail": "block"}, "harm=0.95 hate=0.49", ("harm",)),
-        ({"thresholds": {"user": 0.3}}, "harm=0.2 hate=0.4", ("harm",)),
+        ({"thresholds": {"user": 0.3}}, "harm=0.35 hate=0.4", ("harm",)),
         ({"thresholds": {"user": 0.8}}, "harm=0.85 hate=0.6", ("hate",)),
         ({"thresholds": {"user": 0.3}, "hazards": ["hate", "privacy"]}, "hate=0.4 privacy=0.2", ("hate",)),
         ({"thresholds": {"user": 0.3}, "hazards": ["hate"]}, "harm=1.0 hate=0.4", ("hate",)),
@@ -115,22 +115,28 @@ class KnowsWeapons(ReadsFigures):
         return {**super().thresholds(), "weapons": lower}
 
 
-@pytest.mark.parametrize("hazards", [{}, {"hazards": ["weapons"]}])
 @pytest.mark.parametrize(
-    ("given", "weapons"),
+    ("given", "chosen", "weapons"),
     # The odds of the threshold for harm are 1 for what users say, and those of weapons 1/9.
-    [(None, 0.1), (0.8, 4 / 13), (0.2, 1 / 37)],
+    [
+        (None, False, 0.1),
+        (0.8, False, 4 / 13),
+        (0.2, False, 0.1),
+        (None, True, 0.1),
+        (0.8, True, 4 / 13),
+        (0.2, True, 1 / 37),
+    ],
 )
 def test_the_thresholds_of_hazards_move_with_that_of_harm(
-    hazards: dict[str, Any], given: float | None, weapons: float
+    given: float | None, chosen: bool, weapons: float
 ) -> None:
     thresholds = {} if given is None else {"thresholds": {"user": given}}
-    settings = {"kind": "harm_detector", **thresholds, **hazards}
+    settings = {"kind": "harm_detector", **thresholds, **({"hazards": ["weapons"]} if chosen else {})}
     for chance, passed in ((weapons + 1e-6, False), (weapons - 1e-6, True)):
         verdict = checked(settings, f"weapons={chance}", detector=KnowsWeapons())
         assert verdict.passed is passed
         # So a threshold that is taken from scores, as `tidegate rails calibrate` does, is one of the rail's.
-        assert verdict.score == pytest.approx(given or 0.5, abs=1e-4)
+        assert (verdict.score >= (given or 0.5)) is not passed
         assert dict(verdict.scores)["weapons"] == chance
 
 
@@ -145,7 +151,8 @@ def test_chosen_hazards_are_all_that_counts() -> None:
 def test_the_scores_of_a_passed_text_name_all_hazards() -> None:
     verdict = checked({"kind": "harm_detector"}, "weapons=0.4 harm=0.2")
     assert verdict.passed
-    assert dict(verdict.scores)["weapons"] == verdict.score == 0.4
+    assert dict(verdict.scores)["weapons"] == 0.4
+    assert verdict.score == 0.2
     assert len(verdict.scores) == 15
 
 

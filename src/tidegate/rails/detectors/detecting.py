@@ -53,7 +53,7 @@ class DetectorConfig(RailConfig):
         default=ThresholdsConfig(),
         description="Probabilities from which the rail objects, by what a text is: `user`, `document`, `tool_output` and"
         " `model_output`. Default: the detector's own, which are lower with `on_fail: log` than for all other actions."
-        " For `harm_detector`, it is that of `harm`, and the thresholds of the hazards move as far, in log odds.",
+        " For `harm_detector`, it is that of `harm`; one above the detector's own moves those of the hazards as far.",
     )
     cache_s: float = Field(
         default=300,
@@ -140,9 +140,18 @@ class DetectorRail(ABC):
         return sorted((head for head in self.heads if scaled[head] >= given), key=lambda head: -found[head])
 
     def scaled(self, found: Mapping[str, float], surface: Surface) -> Mapping[str, float]:
-        """Return the probabilities of the rail's heads on the scale of `main`."""
+        """Return the probabilities of the rail's heads on the scale of `main`.
+
+        Beside `main`, another head is only heard from its own threshold on: below, `main` ranks texts better alone.
+        """
         levels = self._levels[surface]
-        return {head: _moved(found[head], levels[head], levels[self.main]) for head in self.heads}
+        scaled = {head: _moved(found[head], levels[head], levels[self.main]) for head in self.heads}
+        if self.main not in scaled:
+            return scaled
+        return {
+            head: one if head == self.main or found[head] >= levels[head] else 0.0
+            for head, one in scaled.items()
+        }
 
     def flagged(self, found: Mapping[str, float], surface: Surface) -> list[str]:
         """Return the rail's heads whose probability reaches the detector's own threshold to flag them, sorted likewise."""
