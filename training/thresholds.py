@@ -52,7 +52,6 @@ HARD: Final = (
     "benign.roleplay",
     "benign.operator",
     "benign.format",
-    "benign.foreign_hard",
 )
 DOCUMENTS: Final = (
     "benign.document",

@@ -89,6 +89,19 @@ async def test_the_statistics_are_fused_with_the_encoder(tmp_path: Path) -> None
         assert found["hate"] == pytest.approx(sigmoid(0.5 * HEADS["hate"][0] - 1.0))
 
 
+async def test_windows_of_foreign_words_are_fused_in_another_way(tmp_path: Path) -> None:
+    below = 2.5  # "my" has two characters a token, and "my evil" three and a half
+    folder = write_detector(tmp_path, foreign_fusion={"harm": (0.5, 2.0, 3.0)}, foreign_below=below)
+    async with opened(folder, statistics=lambda _: {"harm": 1.0, "hate": 1.0}) as detector:
+        foreign, known = [await detector.read(Views(text), ENDLESS) for text in ("my", "my evil")]
+        assert foreign["harm"] == pytest.approx(sigmoid(0.5 * HEADS["harm"][0] + 2.0 + 3.0))
+        assert foreign["hate"] == pytest.approx(sigmoid(HEADS["hate"][0] + 1.0))
+        assert known["harm"] == pytest.approx(sigmoid(HEADS["harm"][1] + 1.0))
+    async with opened(folder) as detector:  # without statistics there is nothing that knows more
+        alone = await detector.read(Views("my"), ENDLESS)
+        assert alone["harm"] == pytest.approx(sigmoid(HEADS["harm"][0]))
+
+
 async def test_statistics_without_weight_are_not_computed(tmp_path: Path) -> None:
     folder = write_detector(tmp_path, fusion=(1.0, 0.0, 0.0))
     asked: list[str] = []

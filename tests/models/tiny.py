@@ -29,6 +29,7 @@ def write_detector(
     fusion: Sequence[float] = (1.0, 1.0, 0.0),
     tokens: int = 8,
     overlap: int = 2,
+    **more: Any,
 ) -> Path:
     """Write the files of a detector, its tokenizer included, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,7 @@ def write_detector(
         "tokens": tokens,
         "overlap": overlap,
         "fusion": {head: list(fusion) for head in heads},
+        **more,
     }
     (folder / "detector.json").write_text(json.dumps(described))
     levels = {channel: {"flag": 0.5, "block": 0.99} for channel in CHANNELS}

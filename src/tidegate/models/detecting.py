@@ -69,6 +69,9 @@ class Described(msgspec.Struct, frozen=True):
     """The file `detector.json`: the heads in their order, the windows, and how to fuse.
 
     `fusion` has three figures for each head: the weights of the encoder's logit and of the statistics' logit, and a bias.
+    The encoder has read mostly English, and the statistics know as much of other languages. So `foreign_fusion` holds for
+    a window with fewer than `foreign_below` characters a token, where it has the head: the tokenizer has few words of other
+    languages, and cuts theirs into pieces.
     """
 
     version: str
@@ -76,13 +79,16 @@ class Described(msgspec.Struct, frozen=True):
     tokens: int
     overlap: int
     fusion: Mapping[str, tuple[float, float, float]]
+    foreign_fusion: Mapping[str, tuple[float, float, float]] = {}
+    foreign_below: float = 0.0
 
 
 class Read(NamedTuple):
-    """One window as token ids, with the statistics' logit of each head."""
+    """One window as token ids, with the statistics' logit of each head, and whether its words are foreign."""
 
     ids: list[int]
     statistics: Sequence[float]
+    is_foreign: bool
 
 
 def logits_of(text: str) -> Mapping[str, float]:
@@ -273,8 +279,14 @@ class _Encoder:
         self.described = _decoded(self._folder, "detector.json", Described)
         if missing := [head for head in self.described.heads if head not in self.described.fusion]:
             raise UpstreamError(f"The detector is damaged: detector.json has no fusion for '{missing[0]}'")
-        self._fusion = np.array([self.described.fusion[head] for head in self.described.heads])
-        self._fuses = self._statistics is not None and bool(self._fusion[:, 1].any())
+        usual, foreign = self.described.fusion, self.described.foreign_fusion
+        self._fusion = np.array(
+            [
+                [usual[head] for head in self.described.heads],
+                [foreign.get(head, usual[head]) for head in self.described.heads],
+            ]
+        )
+        self._fuses = self._statistics is not None and bool(self._fusion[..., 1].any())
         if self._suspicion is not None:
             self._suspicion(["hello"])
         self._tokenizer = Tokenizer.from_file(str(checked(self._tokenizer_folder, "tokenizer.json", _NAME)))
@@ -295,7 +307,7 @@ class _Encoder:
             others.append(apart)
         for reading in others:
             windows += self._windows(reading)
-        return [Read(one.ids, self._statistics_of(one.text)) for one in windows]
+        return [Read(one.ids, self._statistics_of(one.text), self._is_foreign(one)) for one in windows]
 
     def run(self, rows: Sequence[Read]) -> Sequence[tuple[float, ...]]:
         import numpy as np  # noqa: PLC0415 - on first use: saves memory if never used
@@ -305,8 +317,9 @@ class _Encoder:
         (found,) = self._session.run(["logits"], fed([one.ids for one in rows]))
         if np.shape(found) != (len(rows), len(self.described.heads)):
             raise UpstreamError("The detector is damaged: its model does not give one logit for each head")
-        encoder, statistics, bias = self._fusion.T
-        logits = encoder * found + statistics * np.array([one.statistics for one in rows]) + bias
+        fusion = self._fusion[[int(one.is_foreign) for one in rows]]
+        statistics = np.array([one.statistics for one in rows])
+        logits = fusion[..., 0] * found + fusion[..., 1] * statistics + fusion[..., 2]
         if not np.isfinite(logits).all():
             raise UpstreamError("The detector gave no number")
         chances: Any = 1 / (1 + np.exp(-np.clip(logits, -40.0, 40.0)))
@@ -319,6 +332,9 @@ class _Encoder:
     def _windows(self, reading: str) -> Sequence[Window]:
         every = windows_of(self._tokenizer, reading, self.described.tokens, self.described.overlap)
         return chosen(every, self._most_windows, self._suspicion)
+
+    def _is_foreign(self, window: Window) -> bool:
+        return self._fuses and window.characters_a_token < self.described.foreign_below
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads

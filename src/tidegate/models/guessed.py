@@ -8,6 +8,7 @@ many tokens for its length, and the reading takes far fewer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tidegate.kernel.text import Views
@@ -33,8 +34,8 @@ def guessed_reading(tokenizer: Tokenizer, text: str, windows: Sequence[Window]) 
 
     `windows` are those that are read of the text. The one that looks least like language is compared.
     """
-    window = min(windows, key=_characters_a_token)
-    if len(window.text) < LEAST or _characters_a_token(window) >= PLAIN:
+    window = min(windows, key=attrgetter("characters_a_token"))
+    if len(window.text) < LEAST or window.characters_a_token >= PLAIN:
         return None
     sample = window.text[:SAMPLE]
     shares = {one.name: _share(tokenizer, sample, one.text) for one in Views(sample).guessed}
@@ -52,11 +53,6 @@ def _share(tokenizer: Tokenizer, text: str, reading: str) -> float:
     if len(new) < max(LEAST, tokens * LANGUAGE):
         return 1.0
     return tokens / max(_tokens(tokenizer, " ".join(word for word in before if word not in after)), 1)
-
-
-def _characters_a_token(window: Window) -> float:
-    # Two of the ids are those of the beginning and the end.
-    return len(window.text) / max(len(window.ids) - 2, 1)
 
 
 def _tokens(tokenizer: Tokenizer, text: str) -> int:

@@ -24,6 +24,12 @@ class Window(NamedTuple):
     ids: list[int]
     text: str
 
+    @property
+    def characters_a_token(self) -> float:
+        """How long its tokens are on average: English has 4.3 characters, other languages 1 to 3, nonsense 1 to 2."""
+        # Two of the ids are those of the beginning and the end.
+        return len(self.text) / max(len(self.ids) - 2, 1)
+
 
 def cut_long_words(tokenizer: Tokenizer) -> None:
     """Have a tokenizer cut words of more than `LONGEST_WORD` letters, so that the model reads all of them."""
