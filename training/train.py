@@ -39,14 +39,14 @@ FUSION: Final = {"injection": (1.0, 1.0, 0.0)}
 For injections, half of the statistics, three quarters and all of them gain the same recall, 7 points of 67. With all of
 them, fewer of the harmless texts that look like attacks are flagged. For harm, they lose 3 points of 80.
 """
-FOREIGN_FUSION: Final = {"injection": (0.5, 2.0, 1.9)}
+FOREIGN_FUSION: Final = {"injection": (0.5, 2.0, 1.85)}
 """The same for words that the tokenizer does not know, of which the encoder has read little.
 
 The weights separate our own attacks in 20 languages best from harmless texts with their words, and the bias flags 2.5 % of
 the latter at the threshold that flags 0.8 % of English ones.
 """
-FOREIGN_BELOW: Final = 3.2
-"""Characters a token of a window: less have nine of ten texts of ours in other languages, and one of twenty prompts."""
+FOREIGN_BELOW: Final = 2.8
+"""Letters in a token of letters: less have 94 % of our texts in other languages, 3 % of prompts, and 1 % of code."""
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 

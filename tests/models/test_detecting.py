@@ -90,7 +90,7 @@ async def test_the_statistics_are_fused_with_the_encoder(tmp_path: Path) -> None
 
 
 async def test_windows_of_foreign_words_are_fused_in_another_way(tmp_path: Path) -> None:
-    below = 2.5  # "my" has two characters a token, and "my evil" three and a half
+    below = 2.5  # "my" has two letters in its token, and "my evil" three in each
     folder = write_detector(tmp_path, foreign_fusion={"harm": (0.5, 2.0, 3.0)}, foreign_below=below)
     async with opened(folder, statistics=lambda _: {"harm": 1.0, "hate": 1.0}) as detector:
         foreign, known = [await detector.read(Views(text), ENDLESS) for text in ("my", "my evil")]

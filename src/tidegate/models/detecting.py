@@ -70,8 +70,8 @@ class Described(msgspec.Struct, frozen=True):
 
     `fusion` has three figures for each head: the weights of the encoder's logit and of the statistics' logit, and a bias.
     The encoder has read mostly English, and the statistics know as much of other languages. So `foreign_fusion` holds for
-    a window with fewer than `foreign_below` characters a token, where it has the head: the tokenizer has few words of other
-    languages, and cuts theirs into pieces.
+    a window with fewer than `foreign_below` letters in a token of letters, where it has the head: the tokenizer has few
+    words of other languages, and cuts theirs into pieces.
     """
 
     version: str
@@ -268,6 +268,7 @@ class _Encoder:
         self._costs: Costs = {}
         self._session: Session | None = None
         self._fusion: Any = None
+        self._has_letters = bytearray()
         self._fuses = False
 
     def load(self) -> None:
@@ -292,6 +293,10 @@ class _Encoder:
         self._tokenizer = Tokenizer.from_file(str(checked(self._tokenizer_folder, "tokenizer.json", _NAME)))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        known = self._tokenizer.get_vocab()
+        self._has_letters = bytearray(max(known.values()) + 1)
+        for token, one in known.items():
+            self._has_letters[one] = any(map(str.isalpha, token))
         cut_long_words(self._tokenizer)
         self._costs = costs_of(self._tokenizer.get_vocab())
         self._session = open_session(checked(self._folder, "detector.int8.onnx", _NAME), threads=1)
@@ -334,7 +339,9 @@ class _Encoder:
         return chosen(every, self._most_windows, self._suspicion)
 
     def _is_foreign(self, window: Window) -> bool:
-        return self._fuses and window.characters_a_token < self.described.foreign_below
+        tokens = sum(self._has_letters[one] for one in window.ids[1:-1])
+        letters = sum(map(str.isalpha, window.text))
+        return self._fuses and letters < self.described.foreign_below * tokens
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads
