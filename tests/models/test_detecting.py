@@ -97,6 +97,8 @@ async def test_windows_of_foreign_words_are_fused_in_another_way(tmp_path: Path)
         assert foreign["harm"] == pytest.approx(sigmoid(0.5 * HEADS["harm"][0] + 2.0 + 3.0))
         assert foreign["hate"] == pytest.approx(sigmoid(HEADS["hate"][0] + 1.0))
         assert known["harm"] == pytest.approx(sigmoid(HEADS["harm"][1] + 1.0))
+        code = await detector.read(Views("my ( [ ="), ENDLESS)  # of what is no blank, two of five are letters
+        assert code["harm"] == pytest.approx(sigmoid(HEADS["harm"][0] + 1.0))
     async with opened(folder) as detector:  # without statistics there is nothing that knows more
         alone = await detector.read(Views("my"), ENDLESS)
         assert alone["harm"] == pytest.approx(sigmoid(HEADS["harm"][0]))

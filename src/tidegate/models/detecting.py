@@ -46,6 +46,8 @@ MOST_DECODED: Final = 2
 """How many readings of a text are read in which something is decoded: the last one, in which all is, and one more."""
 LEAST_DECODED: Final = 16
 """The least characters of such a reading. A shorter one gives no instruction."""
+LETTERS: Final = 0.75
+"""The least share of letters in foreign words with their marks. The words of code and of tables are cut as well."""
 _NAME: Final = "detector"
 _SIZES: Final = Sizes(texts=16, batch_tokens=1024, run_tokens=512, waiting=256)
 """A batch ends with 1,024 tokens, about 80 ms, so that a short text never waits long behind others."""
@@ -341,7 +343,9 @@ class _Encoder:
     def _is_foreign(self, window: Window) -> bool:
         tokens = sum(self._has_letters[one] for one in window.ids[1:-1])
         letters = sum(map(str.isalpha, window.text))
-        return self._fuses and letters < self.described.foreign_below * tokens
+        if not self._fuses or letters >= self.described.foreign_below * tokens:
+            return False
+        return letters >= LETTERS * len("".join(window.text.split()))
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads
