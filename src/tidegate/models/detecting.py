@@ -47,7 +47,7 @@ MOST_DECODED: Final = 2
 LEAST_DECODED: Final = 16
 """The least characters of such a reading. A shorter one gives no instruction."""
 LETTERS: Final = 0.75
-"""The least share of letters in foreign words with their marks. The words of code and of tables are cut as well."""
+"""The least share of letters, and of marks beyond ASCII, in foreign words. Those of code and of tables are cut as well."""
 _NAME: Final = "detector"
 _SIZES: Final = Sizes(texts=16, batch_tokens=1024, run_tokens=512, waiting=256)
 """A batch ends with 1,024 tokens, about 80 ms, so that a short text never waits long behind others."""
@@ -345,7 +345,8 @@ class _Encoder:
         letters = sum(map(str.isalpha, window.text))
         if not self._fuses or letters >= self.described.foreign_below * tokens:
             return False
-        return letters >= LETTERS * len("".join(window.text.split()))
+        shown = "".join(window.text.split())
+        return sum(one.isalpha() or not one.isascii() for one in shown) >= LETTERS * len(shown)
 
     def _statistics_of(self, text: str) -> Sequence[float]:
         heads = self.described.heads
