@@ -410,7 +410,7 @@ before = ask()
 child = os.fork()
 if not child:
     os._exit(0 if ask() == before else 3)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask() == before)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ask() == before, flush=True)
 os._exit(0)
 """
 

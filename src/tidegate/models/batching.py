@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from tidegate.errors import DeadlineExceeded, GatewayError, Overloaded, UpstreamError
 from tidegate.ports import Clock
@@ -43,6 +43,10 @@ class Model(Protocol[R, T_co]):
     def rows(self, text: str) -> Sequence[R]: ...
     def run(self, rows: Sequence[R]) -> Sequence[T_co]: ...
     def unload(self) -> None: ...
+
+
+_UNREADABLE: Final = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, GatewayError)
+"""What reading one text may raise. All else is a fault of the model, and fails the whole batch."""
 
 
 class Sizes(NamedTuple):
@@ -218,7 +222,7 @@ class Batching(Generic[R, T]):
         """Return what is read of a text. One that cannot be read fails alone, and not the texts of others in its batch."""
         try:
             return self._model.rows(text.request.texts[text.place])
-        except Exception as error:  # noqa: BLE001 - the caller gets it
+        except _UNREADABLE as error:
             text.request.fail(self._failure(error))
             return ()
 
