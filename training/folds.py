@@ -7,7 +7,8 @@ python -m training.folds --statistics                      # without the encoder
 
 Each cell trains without both, and without what copies their texts. It tells the area under the curve, the recall at 1 %
 false alarms by the threshold of the unseen harmless source, and the figures at a threshold that was set without it, on
-harmless rows of the other sources that were held back: of the encoder, of the statistics, and of both as they are shipped.
+harmless rows of the other sources that were held back: of the encoder, of the statistics, and of both, as is shipped for
+English words.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from training.rows import HEADS, Row, targets, weights
 from training.states import States, cached, joined
 from training.statistics import features, fit_to
 from training.statistics import logits as counted_logits
-from training.train import BUILD, FROZEN, FUSION, base_folder, new_top
+from training.train import BUILD, ENCODER, FROZEN, FUSION, base_folder, new_top
 from training.unseen import SOURCES, Fold, fold, learned
 
 TARGET = 0.01
@@ -134,7 +135,7 @@ def options() -> argparse.ArgumentParser:
         "--of", nargs=2, action="append", metavar="SOURCE", help="one cell: attacks and harmless"
     )
     parser.add_argument(
-        "--share", type=float, default=FUSION["injection"][1], help="share of the statistics in both"
+        "--share", type=float, help="share of the statistics in both (default: as it is shipped)"
     )
     parser.add_argument("--statistics", action="store_true", help="the statistics alone")
     parser.add_argument("--own", type=int, default=OWN_ROWS, help="rows of our own; 0 shows what they bring")
@@ -158,7 +159,8 @@ def main() -> None:
         states = joined([cached(base_folder(), given.cache / name, rows, FROZEN) for name, rows in parts])
     how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, seed=given.seed)
     head = "injection" if given.what == "documents" else given.what
-    shared = Given(head, data, features([row.text for row in data.rows]), given.share, states, how)
+    share = FUSION.get(head, ENCODER)[1] if given.share is None else given.share
+    shared = Given(head, data, features([row.text for row in data.rows]), share, states, how)
     cells: list[dict[str, object]] = []
     for attacks, benign in given.of or SOURCES[given.what]:
         found, scores = cell(shared, attacks, benign)

@@ -33,6 +33,8 @@ FROZEN: Final = 3
 BUILD: Final = Path(__file__).parent / ".build"
 MODEL: Final = "detector.int8.onnx"
 VERSION: Final = "2"
+ENCODER: Final = (1.0, 0.0, 0.0)
+"""The fusion of a head that the encoder alone decides."""
 FUSION: Final = {"injection": (1.0, 1.0, 0.0)}
 """The weights of the encoder's logit and of the statistics' one, and a bias, chosen by leaving sources out.
 
@@ -43,7 +45,7 @@ FOREIGN_FUSION: Final = {"injection": (0.5, 2.0, 1.85)}
 """The same for words that the tokenizer does not know, of which the encoder has read little.
 
 The weights separate our own attacks in 20 languages best from harmless texts with their words, and the bias flags 2.5 % of
-the latter at the threshold that flags 0.8 % of English ones.
+the latter at the threshold that flags 0.8 % of English ones. NotInject was looked at as well.
 """
 FOREIGN_BELOW: Final = 2.8
 """Letters in a token of letters: less have 94 % of our texts in other languages, 3 % of prompts, and 1 % of code."""
@@ -93,7 +95,7 @@ def write(base: Path, top: Top, folder: Path, made_with: dict[str, object]) -> N
         "tokens": WINDOW_TOKENS,
         "overlap": OVERLAP_TOKENS,
         "windows": MOST_WINDOWS,
-        "fusion": {head: FUSION.get(head, (1.0, 0.0, 0.0)) for head in HEADS},
+        "fusion": {head: FUSION.get(head, ENCODER) for head in HEADS},
         "foreign_fusion": FOREIGN_FUSION,
         "foreign_below": FOREIGN_BELOW,
         "made_with": made_with,

@@ -300,7 +300,7 @@ class _Encoder:
         for token, one in known.items():
             self._has_letters[one] = any(map(str.isalpha, token))
         cut_long_words(self._tokenizer)
-        self._costs = costs_of(self._tokenizer.get_vocab())
+        self._costs = costs_of(known)
         self._session = open_session(checked(self._folder, "detector.int8.onnx", _NAME), threads=1)
         self.run(self.rows("hello"))
         self.is_loaded = True
