@@ -149,7 +149,7 @@ def configuration(port: int, models_port: int) -> dict[str, Any]:
     url = f"http://127.0.0.1:{models_port}/v1"
     return {
         "server": {"host": "127.0.0.1", "port": port},
-        "engines": {"models": {"kind": "openai", "url": url, "max_in_flight": 1000}},
+        "engines": {"models": {"kind": "openai", "url": url, "max_in_flight": 1000, "reserved_seats": 100}},
         "models": models,
         "rails": {"profiles": profiles},
         "policies": {"default": {"rails": OPEN, "stricter_rails": list(profiles)}},
