@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tidegate.config import Config, parse_text
+from tidegate.policy import plans_of
 from tidegate.rails.asked.seating import crowded, unknown_models
-from tidegate.rails.plan import compile_plans
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (ROOT / "benchmarks", ROOT / "benchmarks" / "iorails")
@@ -19,8 +19,7 @@ FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.yaml"))]
 
 def problems(config: Config) -> list[Any]:
     """Return what a gateway with this configuration says instead of starting."""
-    named = {name for policy in config.policies.values() for name in (policy.rails, *policy.stricter_rails)}
-    plans = compile_plans(config.rails, sorted(named))
+    plans = plans_of(config)
     return [*unknown_models(config, plans), *crowded(config, plans, lambda _: None)]
 
 
