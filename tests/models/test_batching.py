@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.errors import UpstreamError
-from tidegate.models.batching import Batching, Sizes
+from tidegate.models.batching import NICER, Batching, Sizes
 
 SIZES = Sizes(texts=64, batch_tokens=10_000, run_tokens=60, run_padding=8)
 
@@ -108,3 +111,17 @@ def test_a_text_that_cannot_be_read_fails_alone() -> None:
             assert await asyncio.wrap_future(batching.submit(["aaaa"]).future) == [[4]]
 
     asyncio.run(run())
+
+
+class Nice(Noted):
+    """A model whose result for a row is the niceness of the thread that runs it."""
+
+    def run(self, rows: Sequence[Row]) -> Sequence[int]:
+        return [os.getpriority(os.PRIO_PROCESS, threading.get_native_id())] * len(rows)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux only")
+def test_event_loops_come_first_where_they_want_the_core_of_the_model() -> None:
+    loop = os.getpriority(os.PRIO_PROCESS, 0)
+    assert asyncio.run(lengths(Nice(), SIZES, [1])) == [min(loop + NICER, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == loop
