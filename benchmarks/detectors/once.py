@@ -8,13 +8,15 @@ Prints one line of JSON. The texts are of common words, none twice, so that noth
 from __future__ import annotations
 
 import argparse
+import asyncio
+import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -23,6 +25,8 @@ from benchmarks.detectors.plans import NoPlan, Subject, plan, subject
 from tidegate.cli.evals.running import check_with
 from tidegate.cli.rails import choosing
 from tidegate.cli.rails.choosing import Chosen
+from tidegate.kernel.text.views import Views
+from tidegate.models.detecting import Detector
 from tidegate.ops.evals.checking import Check, check_all
 from tidegate.ops.evals.rows import Row
 
@@ -40,8 +44,6 @@ SPECIAL: Final = 2
 SHORT, LONG = 30, 500
 AT_ONCE: Final = 32
 WARM_UP: Final = 20
-WINDOWS: Final = ("windows", "most_windows", "max_windows")
-"""Names under which a detector's settings may limit the windows that it reads of a text."""
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -55,8 +57,8 @@ class Times(msgspec.Struct, frozen=True):
 class Once(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured. `memory_mib` is the resident memory with all rails open and used.
 
-    `short_per_s` is how many short texts a second are checked, 32 at once. `long_one_window` is None if the rails have no
-    setting for it.
+    `short_per_s` is how many short texts a second are checked, 32 at once. `long_one_window` is measured with the encoder
+    alone, so only where single rails are.
     """
 
     short: Times
@@ -119,15 +121,16 @@ def measured(chosen: Chosen, checks: int, seed: int) -> tuple[Times, Times, floa
     return choosing.run(chosen, work)
 
 
-def limited(about: Subject) -> Mapping[str, Any] | None:
-    """Return the setting by which the detectors read one window of a text. None if they have none."""
-    chosen = plan(about, "input")
-    for one in chosen.plan.profile.rails if chosen else ():
-        if (one.name or one.kind) in about.detectors:
-            for name in WINDOWS:
-                if name in type(one).model_fields:
-                    return {name: 1}
-    return None
+async def _one_window(checks: int, seed: int) -> Times:
+    """Return the times of the encoder with one window of each long text, whatever rails read it."""
+    detector = Detector(most_windows=1)
+    took_s: list[float] = []
+    for one in rows(LONG, checks + WARM_UP, seed):
+        began = time.perf_counter()
+        await detector.read(Views(one.text), math.inf)
+        took_s.append(time.perf_counter() - began)
+    await detector.close()
+    return times(took_s[WARM_UP:])
 
 
 def once(about: Subject, only: frozenset[str], checks: int, seed: int) -> Once:
@@ -136,9 +139,7 @@ def once(about: Subject, only: frozenset[str], checks: int, seed: int) -> Once:
     if chosen is None:
         raise NoPlan(f"the profile '{about.profile}' has no rail for the surface 'input'")
     short, long, per_s, memory = measured(chosen, checks, seed)
-    setting = limited(about)
-    narrow = plan(about, "input", only=only, settings_of=setting) if setting else None
-    one_window = measured(narrow, checks, seed + 2)[1] if narrow else None
+    one_window = asyncio.run(_one_window(checks // 2, seed + 2)) if only else None
     return Once(short=short, long=long, long_one_window=one_window, short_per_s=per_s, memory_mib=memory)
 
 

@@ -66,15 +66,13 @@ def plan(
     *,
     blocking: bool = False,
     only: Collection[str] = (),
-    settings_of: Mapping[str, Any] | None = None,
 ) -> Chosen | None:
     """Return the plan of the profile for a surface. None if no rail of it checks that surface.
 
-    With `blocking`, the detectors block, at the thresholds that they then have. `only` names the rails that stay, and
-    `settings_of` has further settings of the detectors; those that a kind does not know are left out.
+    With `blocking`, the detectors block, at the thresholds that they then have. `only` names the rails that stay.
     """
     loaded, _ = settings.load(about.config)
-    change = dict(settings_of or {}) | ({"on_fail": "block"} if blocking else {})
+    change = {"on_fail": "block"} if blocking else {}
     profile = changed(_profile(about.profile, about.config), about.detectors, change, only)
     rails = loaded.rails.model_copy(update={"profiles": {**loaded.rails.profiles, about.profile: profile}})
     found = compile_plans(rails, [about.profile]).get(about.profile)
