@@ -47,6 +47,7 @@ class Examples:
 def fit(top: Top, examples: Examples, how: Fit) -> None:
     """Fit the top to examples, and print how it goes. A head without a label has no loss."""
     torch.manual_seed(how.seed)
+    top.reseed(how.seed)
     rng = np.random.default_rng(how.seed)
     body = list(top.layers.parameters())
     optimizer = torch.optim.AdamW(

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_SLICE_CHARACTERS: Final = 4_096
-"""The tokenizer keeps all other threads of the process waiting, so it gets a long text in slices, about 1 ms each."""
+_SLICE_CHARACTERS: Final = 1_024
+"""The tokenizer keeps all other threads of the process waiting, so it gets a long text in slices of at most 2 ms each."""
 
-LONGEST_WORD: Final = 100
-"""The most letters of a word for the tokenizer. It has one unknown token for a longer one, whatever the word says."""
+LONGEST_WORD: Final = 32
+"""The most letters of a word for the tokenizer.
+
+It takes a time that grows with the square of a word's length, and has one unknown token for a word of more than 100 letters,
+whatever the word says.
+"""
 
 Suspicion = Callable[[Sequence[str]], Sequence[float]]
 """A function that says how suspicious some texts are: the higher, the sooner a model should read them."""
