@@ -141,8 +141,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--own", type=int, default=OWN_ROWS, help="rows of our own; 0 shows what they bring")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=10_000, help="texts drawn in an epoch")
-    parser.add_argument("--rate", type=float, default=Fit.rate)
-    parser.add_argument("--kept", type=float, default=Fit.kept, help="part of the first weights that stays")
+    parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write every cell there")
@@ -158,7 +157,7 @@ def main() -> None:
     if not given.statistics:
         parts = data.parts.items()
         states = joined([cached(base_folder(), given.cache / name, rows, FROZEN) for name, rows in parts])
-    how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, kept=given.kept, seed=given.seed)
+    how = Fit(epochs=given.epochs, drawn=given.drawn, rate=given.rate, seed=given.seed)
     head = "injection" if given.what == "documents" else given.what
     share = FUSION.get(head, ENCODER)[1] if given.share is None else given.share
     shared = Given(head, data, features([row.text for row in data.rows]), share, states, how)

@@ -7,7 +7,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import BertModel
@@ -41,10 +40,8 @@ def through(layers: nn.ModuleList, states: torch.Tensor, mask: torch.Tensor) -> 
 
 
 def encoder_of(base: Path) -> BertModel:
-    """Read all-MiniLM-L6-v2 from its folder. Nothing is dropped from its attention, where a mask costs most."""
-    return BertModel.from_pretrained(
-        base, add_pooling_layer=False, attn_implementation="eager", attention_probs_dropout_prob=0.0
-    )
+    """Read all-MiniLM-L6-v2 from its folder."""
+    return BertModel.from_pretrained(base, add_pooling_layer=False, attn_implementation="eager")
 
 
 class Trunk(nn.Module):
@@ -63,26 +60,6 @@ class Trunk(nn.Module):
             return through(self.layers, self.embeddings(input_ids=ids), mask).float()
 
 
-class Dropout(nn.Module):
-    """Dropout whose masks are random bytes of numpy: those of torch take a third of the time of a fit on a CPU.
-
-    A share of `BYTES / 256` is dropped, which is 0.1 as nearly as bytes can say.
-    """
-
-    BYTES: Final = 26
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        super().__init__()
-        self._rng = rng
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return states
-        drawn = np.frombuffer(bytearray(self._rng.bytes(states.numel())), np.uint8)
-        kept = torch.from_numpy(drawn).view(states.shape) >= self.BYTES
-        return states * kept * (256 / (256 - self.BYTES))
-
-
 class Top(nn.Module):
     """The upper layers, the mean over the tokens, and one linear layer for all heads."""
 
@@ -90,16 +67,7 @@ class Top(nn.Module):
         """`layers` are those of the trunk, which come before."""
         super().__init__()
         self.layers = deepcopy(encoder.encoder.layer[layers:])
-        self.reseed(0)
         self.heads = nn.Linear(DIMENSIONS, len(HEADS))
-
-    def reseed(self, seed: int) -> None:
-        """Begin the masks of the dropout anew."""
-        rng = np.random.default_rng(seed)
-        for module in list(self.layers.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, Dropout) or (isinstance(child, nn.Dropout) and child.p):
-                    setattr(module, name, Dropout(rng))
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the logits of the heads, windows by heads."""
