@@ -2,7 +2,7 @@
 
 python -m training.folds                                   # the 12 cells of injections
 python -m training.folds --of slabs davidson               # one of them
-python -m training.folds --what documents                  # both sides of one source; harm, toxicity
+python -m training.folds --what documents                  # those of BIPIA; harm, toxicity
 python -m training.folds --statistics                      # without the encoder
 
 Each cell trains without both, and without what copies their texts. It tells the area under the curve, the recall at 1 %
@@ -58,10 +58,16 @@ class Given:
 def cell(
     given: Given, attacks: str, benign: str
 ) -> tuple[dict[str, object], Mapping[str, Mapping[str, Logits]]]:
-    """Train without two sources; return the figures of the cell, and the logits behind them."""
+    """Train without two sources; return the figures of the cell, and the logits behind them.
+
+    Raises SystemExit if one of the sources has no rows of its side.
+    """
     parts = fold(
         given.data.public, attacks, benign, Random(f"{given.how.seed} {attacks} {benign}"), given.head
     )
+    for rows, source, label in ((parts.attacks, attacks, 1), (parts.harmless, benign, 0)):
+        if not rows:
+            raise SystemExit(f"the source '{source}' has no rows with the label {label} for '{given.head}'")
     taken = learned(given.data, parts)
     by = {"statistics": by_statistics(given, parts, taken)}
     if given.states is not None:

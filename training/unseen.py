@@ -20,7 +20,7 @@ BENIGN: Final = ("slabs", "neuralchemy", "davidson")
 """The sources of harmless texts with 1,000 rows."""
 SOURCES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "injection": tuple(product(ATTACKS, BENIGN)),
-    "documents": (("bipia_email", "bipia_email"), ("bipia_table", "bipia_table")),
+    "documents": (("bipia_table_inj", "bipia_table_clean"),),  # of mails, there are 13 rows
     "harm": tuple(product(("catqa", "advbench"), ("wildguard_benign", "arenahard", "selfinstruct_user"))),
     "toxicity": (("davidson", "davidson"),),
 }

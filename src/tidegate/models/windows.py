@@ -14,8 +14,8 @@ _SLICE_CHARACTERS: Final = 1_024
 LONGEST_WORD: Final = 32
 """The most letters of a word for the tokenizer.
 
-It takes a time that grows with the square of a word's length, and has one unknown token for a word of more than 100 letters,
-whatever the word says.
+It takes a time that grows with the square of a word's length, and has one unknown token for a word of more than 100
+letters, whatever the word says.
 """
 
 Suspicion = Callable[[Sequence[str]], Sequence[float]]
