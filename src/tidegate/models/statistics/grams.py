@@ -118,8 +118,8 @@ def _words(found: Codes) -> tuple[NDArray[np.int64], Places, Places]:
 def _is_alone(found: Codes) -> NDArray[np.bool_]:
     """Return for each place but the first one whether a character that is a word of its own ends before it or stands there.
 
-    Chinese and Japanese have no spaces between words, and Korean words have many endings: their pairs of characters tell what
-    the words of other languages do.
+    Chinese and Japanese have no spaces between words, and Korean words have many endings: their pairs of characters tell
+    what the words of other languages do.
     """
     alone = np.zeros(len(found), np.bool_)
     for first, last in _ALONE:
