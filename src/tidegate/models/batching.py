@@ -106,10 +106,10 @@ class Request(Generic[T]):
             self.future.set_exception(error)
 
 
-def _after_event_loops() -> None:
-    """Let this thread wait where it wants the same core as others of the process: streams stutter behind a model.
+def _give_way() -> None:
+    """Make this thread `NICER`, so that a model does not keep event loops from a core: their streams would stutter.
 
-    On Linux the value is that of one thread. Elsewhere it is that of the whole process, which stays as it is.
+    Only Linux has a niceness for each thread. Elsewhere it is that of the whole process, and stays as it is.
     """
     if sys.platform != "linux":
         return
@@ -154,9 +154,7 @@ class Batching(Generic[R, T]):
         self._model = model
         self._sizes = sizes
         self._clock = clock
-        self._pool = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix=model.name, initializer=_after_event_loops
-        )
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=model.name, initializer=_give_way)
         self._lock = threading.Lock()  # guards the next six attributes
         self._queue: deque[Request[T]] = deque()
         self._waiting = 0

@@ -103,9 +103,9 @@ def _words(found: Codes) -> tuple[NDArray[np.int64], Places, Places]:
         (found >= 0x2070) & (found != 0x3002)
     )  # no dash, quote or full stop of other scripts
     inside = np.where(found < 256, _IN_WORDS[found & 255], plain)
-    changes = inside[1:] != inside[:-1]
-    alone = np.False_ if found.max() < _FIRST_ALONE else _is_alone(found)
-    apart = changes | alone
+    apart = inside[1:] != inside[:-1]
+    if found.max() >= _FIRST_ALONE:
+        apart |= _beside_alone(found)
     starts = np.flatnonzero(apart & inside[1:]) + 1
     ends = np.flatnonzero(apart & inside[:-1]) + 1
     sums = np.zeros(len(found) + 1, np.uint64)
@@ -115,7 +115,7 @@ def _words(found: Codes) -> tuple[NDArray[np.int64], Places, Places]:
     return starts, _placed(words), _placed(pairs)
 
 
-def _is_alone(found: Codes) -> NDArray[np.bool_]:
+def _beside_alone(found: Codes) -> NDArray[np.bool_]:
     """Return for each place but the first one whether a character that is a word of its own ends before it or stands there.
 
     Chinese and Japanese have no spaces between words, and Korean words have many endings: their pairs of characters tell
